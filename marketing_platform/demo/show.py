@@ -1,0 +1,209 @@
+"""The demo's run: everything is started, campaigns go out, and are held to account."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+
+from django.conf import settings
+from django.core.management import call_command
+from django.utils import timezone
+from rich.console import Console
+
+from marketing_platform.demo.audience import write_emails, write_phones
+from marketing_platform.demo.check import check
+from marketing_platform.demo.processes import Child
+from marketing_platform.demo.stage import Stage
+from marketing_platform.demo.summary import Summary, summarise
+from messaging.campaigns import CampaignText, send_campaign
+from messaging.models import CampaignMessage, WorkerHeartbeat
+from messaging.progress import sending_bar
+from messaging.queries import is_work_waiting, progress_of
+from messaging.queue.timer import Timer
+from messaging.recipients import RecipientFile
+from routing.models import ChannelRoutingConfig
+from routing.simulators.client import SimulatorClient
+from routing.simulators.handset import read_handset_log
+from routing.simulators.process import SimulatorProcess
+from routing.simulators.simulation import SimulationOptions
+from routing.vocabulary import Channel, MessageStatus
+
+LOOK_EVERY = 0.3  # seconds
+# A worker that shows no sign of life for so long, with work waiting, is started anew.
+STALLED_AFTER = timedelta(seconds=8)
+RECEIPTS_WITHIN = timedelta(seconds=30)
+OUTAGE_AT = 0.2  # share of the messages that have left by then
+OUTAGE_SECONDS = 5
+
+TEXTS = [
+    CampaignText(
+        name="Autumn sale by SMS",
+        channel=Channel.SMS,
+        body="Hi {{first_name}}, 20 % off all boots until Sunday. Reply STOP to end.",
+    ),
+    CampaignText(
+        name="Autumn sale by MMS",
+        channel=Channel.MMS,
+        body="{{first_name}}, look what came in!",
+        media_urls=["https://example.com/boots.jpg"],
+    ),
+    CampaignText(
+        name="Autumn sale by e-mail",
+        channel=Channel.EMAIL,
+        subject="{{first_name}}, 20 % off all boots",
+        body="Hello {{first_name}},\n\nall boots are 20 % off until Sunday.\n",
+    ),
+]
+
+
+@dataclass(slots=True)
+class Cast:
+    """The processes of the demo."""
+
+    simulator: SimulatorProcess
+    worker: Child
+    web: Child
+    worker_alive: Timer = field(default_factory=lambda: Timer(STALLED_AFTER))
+
+    def supervise(self) -> None:
+        """Start again what has died, and a worker that no longer works."""
+        now = timezone.now()
+        if WorkerHeartbeat.objects.alive(now).exists() or not is_work_waiting(now):
+            self.worker_alive.restart()
+        if not self.worker.is_running or self.worker_alive.is_over():
+            self.worker.restart()
+            self.worker_alive.restart()
+        if not self.web.is_running:
+            self.web.restart()
+
+
+def set_the_stage() -> None:
+    """Tables, routes, and retries that fit into a demo."""
+    call_command("migrate", verbosity=0)
+    call_command("loaddata", "default_routes", verbosity=0)
+    ChannelRoutingConfig.objects.update(
+        initial_retry_delay_seconds=1, max_retry_delay_seconds=5, max_retries=6
+    )
+
+
+@contextmanager
+def cast_on_stage(stage: Stage) -> Iterator[Cast]:
+    """Start simulators, cluster and web server; stop them all at the end."""
+    with ExitStack() as stack:
+        options = SimulationOptions(
+            public_url=stage.public_url,
+            receipt_delay=0.5,
+            undelivered_share=0.02,
+            duplicate_receipt_share=0.05,
+            latency=0.2,
+            seed=1,
+        )
+        simulator = stack.enter_context(
+            SimulatorProcess(
+                options, directory=stage.directory, base_port=stage.simulator_port
+            )
+        )
+        web = _child(stage, "web", _gunicorn(stage))
+        worker = _child(stage, "worker", [sys.executable, _manage_py(), "qcluster"])
+        for child in (web, worker):
+            stack.callback(child.stop)
+            child.start()
+        yield Cast(simulator, worker, web)
+
+
+def send_all(stage: Stage, *, messages: int, seed: int) -> list[int]:
+    """Launch the campaigns, with `messages` recipients in all; returns their ids."""
+    rng = Random(seed)  # noqa: S311 - names, not secrets
+    shares = {
+        Channel.SMS: messages - 2 * (messages // 4),
+        Channel.MMS: messages // 4,
+        Channel.EMAIL: messages // 4,
+    }
+    campaigns = []
+    for text in TEXTS:
+        path = stage.directory / f"{text.channel.name.lower()}.csv"
+        write = write_emails if text.channel == Channel.EMAIL else write_phones
+        write(path, count=shares[text.channel], rng=rng)
+        campaign, _ = send_campaign(
+            text,
+            RecipientFile(path, channel=text.channel),
+            now=timezone.now(),
+            on_rejected=lambda rejection: None,
+        )
+        campaigns.append(campaign.pk)
+    return campaigns
+
+
+def play(cast: Cast, campaign_ids: Sequence[int], console: Console) -> Summary:
+    """Watch the campaigns go out through an outage, and account for every message."""
+    started = time.monotonic()
+    is_outage_over = False
+    with sending_bar(console) as show:
+        while (progress := progress_of(campaign_ids)).left:
+            show(progress)
+            if not is_outage_over and progress.share_done >= OUTAGE_AT:
+                cause_outage(cast.simulator.client)
+                console.print(f"Outage: Twilio is down for {OUTAGE_SECONDS} s.")
+                is_outage_over = True
+            cast.supervise()
+            time.sleep(LOOK_EVERY)
+        show(progress)
+    _wait_for_receipts(campaign_ids, cast)
+    entries = read_handset_log(cast.simulator.handset_log)
+    return summarise(
+        campaign_ids,
+        verdict=check(entries, campaign_ids),
+        restarts=cast.worker.restarts,
+        seconds=time.monotonic() - started,
+    )
+
+
+def cause_outage(simulator: SimulatorClient) -> None:
+    """One bad moment for every provider but two.
+
+    Twilio refuses connections, for SMS and MMS alike; meanwhile the second MMS provider
+    is out of service, SendGrid throttles, and Vonage takes a few messages but drops the
+    connection before it answers.
+    """
+    simulator.set_fault("TwilioSMS", "refuse", seconds=OUTAGE_SECONDS)
+    simulator.set_fault("VonageMMS", "unavailable", seconds=3)
+    simulator.set_fault("SendGridEmail", "throttle", retry_after=1, seconds=2)
+    simulator.set_fault("VonageSMS", "drop", accepted=True, count=5)
+
+
+def _wait_for_receipts(campaign_ids: Sequence[int], cast: Cast) -> None:
+    """Until no receipt is outstanding; SMTP, which sends none, is not waited for."""
+    outstanding = CampaignMessage.objects.filter(
+        campaign__in=campaign_ids, status=MessageStatus.SENT
+    ).exclude(provider="SMTPEmail")
+    patience = Timer(RECEIPTS_WITHIN)
+    while outstanding.exists() and not patience.is_over():
+        cast.supervise()
+        time.sleep(LOOK_EVERY)
+
+
+def _child(stage: Stage, name: str, command: Sequence[str]) -> Child:
+    return Child(name, command, log=stage.directory / f"{name}.log")
+
+
+def _gunicorn(stage: Stage) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "marketing_platform.wsgi",
+        f"--bind={stage.public_url.removeprefix('http://')}",
+        f"--chdir={settings.BASE_DIR}",
+        "--threads=8",
+        "--no-control-socket",
+    ]
+
+
+def _manage_py() -> str:
+    return str(Path(settings.BASE_DIR) / "manage.py")

@@ -1,0 +1,122 @@
+"""manage.py demo: the whole house at work, on this machine alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import sys
+import time
+from argparse import ArgumentParser
+from typing import Any, NoReturn
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+
+from marketing_platform.demo.show import (
+    Cast,
+    cast_on_stage,
+    play,
+    send_all,
+    set_the_stage,
+)
+from marketing_platform.demo.stage import Stage
+from marketing_platform.demo.summary import Summary, print_summary
+
+ADMIN = "admin"
+
+
+class Command(BaseCommand):
+    help = (
+        "Send a campaign on every channel through simulated providers and an outage, "
+        "and check that none was lost or sent twice. On a terminal the back office "
+        "stays up afterwards. Exit status 3 when a message is not accounted for."
+    )
+
+    requires_system_checks: list[str] = []  # it brings its own configuration
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--messages", type=int, default=1200, help="in all (default %(default)s)"
+        )
+        parser.add_argument("--seed", type=int, default=1, help="of the recipients")
+        parser.add_argument(
+            "--oneshot", action="store_true", help="stop everything at the end"
+        )
+        parser.add_argument(
+            "--database-url",
+            default="",
+            metavar="URL",
+            help="an empty database, such as postgres://...; default: a SQLite file",
+        )
+        parser.add_argument(
+            "--keep", action="store_true", help="keep the database and the logs"
+        )
+        parser.add_argument(
+            "--json", action="store_true", help="print the summary as JSON"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["messages"] < 4:
+            raise CommandError("--messages must be at least 4.")
+        stage = Stage.present() or _start_over_on(Stage.build(options["database_url"]))
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        try:
+            self._run(stage, options)
+        except KeyboardInterrupt:
+            sys.exit(128 + signal.SIGINT)
+        finally:
+            if not options["keep"]:
+                shutil.rmtree(stage.directory, ignore_errors=True)
+
+    def _run(self, stage: Stage, options: dict[str, Any]) -> None:
+        console = Console(stderr=options["json"])
+        console.print(f"Setting up in {stage.directory} ...")
+        set_the_stage()
+        password = _create_admin()
+        with cast_on_stage(stage) as cast:
+            console.print(
+                f"Back office: {stage.public_url}/admin/ (log in as {ADMIN}, password "
+                f"{password})",
+                soft_wrap=True,
+            )
+            campaigns = send_all(
+                stage, messages=options["messages"], seed=options["seed"]
+            )
+            summary = play(cast, campaigns, console)
+            self._print(summary, options, console)
+            if not options["oneshot"] and sys.stdout.isatty():
+                _keep_up(cast, console)
+        if not summary.verdict.is_clean:
+            sys.exit(3)
+
+    def _print(
+        self, summary: Summary, options: dict[str, Any], console: Console
+    ) -> None:
+        if options["json"]:
+            self.stdout.write(json.dumps(summary.as_json(), indent=2))
+        else:
+            print_summary(summary, console)
+
+
+def _start_over_on(stage: Stage) -> NoReturn:
+    """Become the same command again, with the stage's settings."""
+    os.execve(  # noqa: S606 - ourselves
+        sys.executable, [sys.executable, *sys.argv], stage.environment
+    )
+
+
+def _create_admin() -> str:
+    password = secrets.token_urlsafe(9)
+    get_user_model().objects.create_superuser(ADMIN, password=password)
+    return password
+
+
+def _keep_up(cast: Cast, console: Console) -> None:
+    console.print("The back office stays up. Ctrl-C stops everything.")
+    while True:
+        cast.supervise()
+        time.sleep(1)

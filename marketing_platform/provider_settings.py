@@ -1,0 +1,155 @@
+"""MESSAGE_PROVIDERS from the environment: real accounts, or the simulators.
+
+With PROVIDER_SIMULATOR_PORT set, every provider speaks its real protocol to the local
+simulator of that port (`manage.py simulate_providers`) and needs no account.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import environ
+
+from routing.simulators import credentials as simulated
+
+Definitions = dict[str, dict[str, Any]]
+
+BACKENDS = {
+    "TwilioSMS": "routing.providers.twilio.TwilioSMS",
+    "TwilioMMS": "routing.providers.twilio.TwilioMMS",
+    "VonageSMS": "routing.providers.vonage_sms.VonageSMS",
+    "VonageMMS": "routing.providers.vonage_messages.VonageMMS",
+    "SendGridEmail": "routing.providers.sendgrid.SendGridEmail",
+    "SMTPEmail": "routing.providers.smtp.SMTPEmail",
+}
+
+
+def message_providers(env: environ.Env, *, public_url: str) -> Definitions:
+    """The registry's definitions; `public_url` is where receipts come back to."""
+    timeout = env.float("PROVIDER_TIMEOUT_SECONDS", default=30.0)
+    if port := env.int("PROVIDER_SIMULATOR_PORT", default=None):
+        return simulated_providers(port, public_url=public_url, timeout=timeout)
+    options = _real_options(env)
+    max_age = env.float("RECEIPT_MAX_AGE_SECONDS", default=300.0)
+    priced = {
+        name: values | {"RECEIPT_MAX_AGE": max_age} | _price(env, name)
+        for name, values in options.items()
+    }
+    return _definitions(priced, public_url=public_url, timeout=timeout)
+
+
+def simulated_providers(
+    port: int, *, public_url: str, timeout: float = 30.0
+) -> Definitions:
+    """Every provider, pointed at the simulators whose control port is `port`."""
+    return _definitions(
+        _simulated_options(port), public_url=public_url, timeout=timeout
+    )
+
+
+def _definitions(
+    options: dict[str, dict[str, Any]], *, public_url: str, timeout: float
+) -> Definitions:
+    return {
+        name: {
+            "BACKEND": backend,
+            "OPTIONS": {
+                "TIMEOUT": timeout,  # seconds, for the whole call
+                "RECEIPT_URL": f"{public_url}/webhooks/{name}/",
+                **options[name],
+            },
+        }
+        for name, backend in BACKENDS.items()
+    }
+
+
+def _price(env: environ.Env, name: str) -> dict[str, str]:
+    """The contract price, if set: per segment of SMS, per message of MMS and e-mail."""
+    prefix = name.upper()
+    price = env.str(f"{prefix}_UNIT_PRICE", default="")
+    currency = env.str(f"{prefix}_CURRENCY", default="USD")
+    return {"UNIT_PRICE": price, "CURRENCY": currency} if price else {}
+
+
+def _real_options(env: environ.Env) -> dict[str, dict[str, Any]]:
+    twilio = {
+        "ACCOUNT_SID": env.str("TWILIO_ACCOUNT_SID", default=""),
+        "AUTH_TOKEN": env.str("TWILIO_AUTH_TOKEN", default=""),
+        "FROM": env.str("TWILIO_FROM", default=""),
+        "BASE_URL": env.str("TWILIO_BASE_URL", default="https://api.twilio.com"),
+    }
+    vonage = {
+        "API_KEY": env.str("VONAGE_API_KEY", default=""),
+        "API_SECRET": env.str("VONAGE_API_SECRET", default=""),
+        "SIGNATURE_SECRET": env.str("VONAGE_SIGNATURE_SECRET", default=""),
+        "SIGNATURE_METHOD": env.str("VONAGE_SIGNATURE_METHOD", default="sha256"),
+        "FROM": env.str("VONAGE_FROM", default=""),
+    }
+    sender = env.str("EMAIL_FROM", default="")
+    is_ssl = env.bool("SMTP_USE_SSL", default=False)
+    return {
+        "TwilioSMS": twilio,
+        "TwilioMMS": twilio,
+        "VonageSMS": vonage
+        | {"BASE_URL": env.str("VONAGE_SMS_BASE_URL", "https://rest.nexmo.com")},
+        "VonageMMS": vonage
+        | {"BASE_URL": env.str("VONAGE_MESSAGES_BASE_URL", "https://api.nexmo.com")},
+        "SendGridEmail": {
+            "API_KEY": env.str("SENDGRID_API_KEY", default=""),
+            "WEBHOOK_VERIFICATION_KEY": env.str(
+                "SENDGRID_WEBHOOK_VERIFICATION_KEY", default=""
+            ),
+            "BASE_URL": env.str("SENDGRID_BASE_URL", "https://api.sendgrid.com/v3/"),
+            "FROM": sender,
+        },
+        "SMTPEmail": {
+            "HOST": env.str("SMTP_HOST", default=""),
+            "PORT": env.int("SMTP_PORT", default=587),
+            "USERNAME": env.str("SMTP_USERNAME", default=""),
+            "PASSWORD": env.str("SMTP_PASSWORD", default=""),
+            "USE_TLS": env.bool("SMTP_USE_TLS", default=not is_ssl),
+            "USE_SSL": is_ssl,
+            "FROM": sender,
+        },
+    }
+
+
+def _simulated_options(base_port: int) -> dict[str, dict[str, Any]]:
+    def url(simulator: str) -> str:
+        return f"http://127.0.0.1:{base_port + simulated.PORT_OFFSETS[simulator]}"
+
+    twilio = {
+        "ACCOUNT_SID": simulated.TWILIO_ACCOUNT_SID,
+        "AUTH_TOKEN": simulated.TWILIO_AUTH_TOKEN,
+        "FROM": "+15005550006",
+        "BASE_URL": url("twilio"),
+    }
+    vonage = {
+        "API_KEY": simulated.VONAGE_API_KEY,
+        "API_SECRET": simulated.VONAGE_API_SECRET,
+        "SIGNATURE_SECRET": simulated.VONAGE_SIGNATURE_SECRET,
+        "FROM": "15005550007",
+        "BASE_URL": url("vonage"),
+    }
+    sender = "Campaigns <campaigns@example.com>"
+    return {
+        # The prices are made up; they let a simulated campaign show a cost.
+        "TwilioSMS": twilio | {"UNIT_PRICE": "0.0079", "CURRENCY": "USD"},
+        "TwilioMMS": twilio | {"UNIT_PRICE": "0.0200", "CURRENCY": "USD"},
+        "VonageSMS": vonage,
+        "VonageMMS": vonage | {"UNIT_PRICE": "0.0215", "CURRENCY": "USD"},
+        "SendGridEmail": {
+            "API_KEY": simulated.SENDGRID_API_KEY,
+            "WEBHOOK_VERIFICATION_KEY": simulated.sendgrid_public_key(),
+            "BASE_URL": f"{url('sendgrid')}/v3/",
+            "FROM": sender,
+            "UNIT_PRICE": "0.0004",
+            "CURRENCY": "USD",
+        },
+        "SMTPEmail": {
+            "HOST": "127.0.0.1",
+            "PORT": base_port + simulated.PORT_OFFSETS["smtp"],
+            "USE_TLS": False,
+            "FROM": sender,
+        },
+    }

@@ -1,0 +1,214 @@
+"""Settings, all of them from the environment.
+
+`.env` beside manage.py is read when it is there, and every variable has a `*_FILE` twin
+that names a file with the value (for secrets that an orchestrator mounts). .env.example
+lists them. With nothing set, the project runs on SQLite under `var/`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+from urllib.parse import urlsplit
+
+import django_stubs_ext
+import environ
+from environ.fileaware_mapping import FileAwareMapping
+
+from marketing_platform.provider_settings import message_providers
+
+django_stubs_ext.monkeypatch()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+class _Values(FileAwareMapping):  # type: ignore[misc]
+    """The environment and its `*_FILE` twins, without the line end of an editor."""
+
+    def __getitem__(self, key: str) -> str:
+        return str(super().__getitem__(key)).rstrip("\r\n")
+
+
+class _Env(environ.Env):  # type: ignore[misc]
+    ENVIRON = _Values()
+
+
+env = _Env()
+env.read_env(BASE_DIR / ".env")
+
+STATE_DIR = Path(env.str("STATE_DIR", default=str(BASE_DIR / "var")))
+STATE_DIR.mkdir(parents=True, exist_ok=True)
+
+
+def _own_secret_key() -> str:
+    """A random key kept in the state directory: for one host that sets none.
+
+    Written elsewhere and then linked, which the first of several processes wins, so
+    that none of them reads a key that is half there or soon another one.
+    """
+    path = STATE_DIR / "secret_key"
+    if not path.exists():
+        with NamedTemporaryFile("w", dir=STATE_DIR) as draft:  # its mode is 0600
+            draft.write(secrets.token_urlsafe(64))
+            draft.flush()
+            with suppress(FileExistsError):
+                os.link(draft.name, path)
+    return path.read_text()
+
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default="") or _own_secret_key()
+# Where the world reaches this installation: providers post their receipts here.
+PUBLIC_URL = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+_PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname
+if _PUBLIC_HOST and _PUBLIC_HOST not in ALLOWED_HOSTS:
+    ALLOWED_HOSTS.append(_PUBLIC_HOST)  # or every receipt would be refused
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+# Behind TLS these are on; `PUBLIC_URL` says whether we are.
+_IS_HTTPS = PUBLIC_URL.startswith("https://")
+SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=_IS_HTTPS)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _IS_HTTPS else None
+SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31536000 * _IS_HTTPS)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _IS_HTTPS
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _IS_HTTPS
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_q",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "anymail",
+    "routing",
+    "messaging",
+    "marketing_platform",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "marketing_platform.urls"
+WSGI_APPLICATION = "marketing_platform.wsgi.application"
+ASGI_APPLICATION = "marketing_platform.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES: dict[str, Any] = {
+    "default": env.db("DATABASE_URL", default=f"sqlite:///{STATE_DIR}/db.sqlite3")
+}
+if "sqlite3" in DATABASES["default"]["ENGINE"]:
+    # WAL lets readers and one writer work at once; IMMEDIATE takes the write lock at
+    # BEGIN, where waiting is possible, and not at the first write, where it fails.
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 30,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+else:
+    DATABASES["default"].setdefault("CONN_HEALTH_CHECKS", True)
+    DATABASES["default"].setdefault("CONN_MAX_AGE", 60)
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{validator}"}
+    for validator in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_REDIRECT_URL = "admin:index"
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = STATE_DIR / "static"
+STATIC_ROOT.mkdir(exist_ok=True)
+WHITENOISE_USE_FINDERS = True  # a fresh clone shows its pages without collectstatic
+
+# How messages leave. See routing/providers and docs/providers.md.
+MESSAGE_PROVIDERS = message_providers(env, public_url=PUBLIC_URL)
+
+# How the queue is drained. See messaging/queue.
+QUEUE_BATCH_SIZE = env.int("QUEUE_BATCH_SIZE", default=50)  # per claim, at most
+QUEUE_WINDOW = env.int("QUEUE_WINDOW", default=50)  # in flight, per process
+QUEUE_LEASE_SECONDS = env.int("QUEUE_LEASE_SECONDS", default=90)
+# How long a message whose outcome is unknown waits for a receipt.
+QUEUE_VERDICT_SECONDS = env.int("QUEUE_VERDICT_SECONDS", default=3600)
+# Jitter adds up to this share of a retry's delay, and never takes away.
+RETRY_JITTER = env.float("RETRY_JITTER", default=0.1)
+
+# The django-q2 cluster wakes and supervises; the message table owns all state, so
+# nothing here is needed for correctness. Traps: `retry` must exceed `timeout`, and a
+# prefetch (`queue_limit`) above 1 runs waiting tasks twice.
+_REDIS_URL = env.str("REDIS_URL", default="")
+Q_CLUSTER: dict[str, Any] = {
+    "name": "messages",
+    "workers": env.int("QCLUSTER_WORKERS", default=2),
+    "timeout": 120,
+    "retry": 180,
+    "queue_limit": 1,
+    "bulk": 1,
+    "max_attempts": 1,
+    "ack_failures": True,
+    "catch_up": False,
+    "save_limit": 100,
+    "poll": 0.2,
+    "label": "Task queue",
+}
+if _REDIS_URL:
+    Q_CLUSTER |= {"redis": _REDIS_URL, "broker_class": "messaging.broker.RedisBroker"}
+else:
+    Q_CLUSTER |= {"orm": "default", "broker_class": "messaging.broker.DatabaseBroker"}
+
+REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {
+        "handlers": ["stderr"],
+        "level": env.str("LOG_LEVEL", default="INFO"),
+    },
+}

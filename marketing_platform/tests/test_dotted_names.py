@@ -1,0 +1,149 @@
+"""Every dotted name that import-linter cannot see stands for something."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from django.apps import apps
+from django.conf import settings
+from django.contrib.admin import site
+from django.core.checks import registry as checks
+from django.template import engines
+from django.template.loader import get_template
+from django.urls import get_resolver, reverse
+from django.utils.module_loading import import_module, import_string
+
+from marketing_platform.provider_settings import BACKENDS
+from messaging.broker import DRAIN_TASK, DatabaseBroker, RedisBroker
+from routing.providers.base import Provider
+from routing.providers.registry import registry
+
+PACKAGES = ("marketing_platform", "messaging", "routing")
+OURS = re.compile(rf"(?:{'|'.join(PACKAGES)})(?:\.[A-Za-z_]\w*)+")
+CHECK_ID = re.compile(r"\w+\.[EW]\d{3}")
+
+
+def literals(path):
+    """The strings of a module that are dotted names of ours."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if is_text and OURS.fullmatch(node.value):
+            yield node.value
+
+
+def our_names():
+    """(where, name) of every dotted name of ours that stands in a string."""
+    return [
+        (str(path.relative_to(settings.BASE_DIR)), name)
+        for package in PACKAGES
+        for path in sorted((Path(settings.BASE_DIR) / package).rglob("*.py"))
+        if "tests" not in path.parts
+        for name in sorted(set(literals(path)))
+    ]
+
+
+def resolves(name):
+    """Whether it is a module, something in one, a model, or a check's id."""
+    return bool(
+        CHECK_ID.fullmatch(name)
+        or _importable(import_module, name)
+        or _importable(import_string, name)
+        or _is_model(name)
+    )
+
+
+def _importable(import_name, name):
+    try:
+        return import_name(name) is not None
+    except ImportError:
+        return False
+
+
+def _is_model(name):
+    try:
+        return apps.get_model(name) is not None
+    except (LookupError, ValueError):
+        return False
+
+
+@pytest.mark.parametrize(("where", "name"), our_names())
+def test_a_dotted_name_of_ours_resolves(where, name):
+    assert resolves(name), (
+        f"{where} names {name!r}, which is no module, attribute or model. Was it "
+        "moved? Then change the string as well: no import tells you."
+    )
+
+
+def test_the_search_finds_the_names_that_matter():
+    found = {name for _, name in our_names()}
+
+    assert {DRAIN_TASK, "messaging.broker.RedisBroker", "routing.urls"} <= found
+    assert set(BACKENDS.values()) <= found
+
+
+def test_the_search_would_notice_a_name_that_is_gone():
+    assert not resolves("routing.gone")
+    assert not resolves("routing.models.Gone")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        settings.Q_CLUSTER["broker_class"],
+        settings.WSGI_APPLICATION,
+        settings.ASGI_APPLICATION,
+        settings.REST_FRAMEWORK["DEFAULT_SCHEMA_CLASS"],
+        *settings.MIDDLEWARE,
+        *(each["BACKEND"] for each in settings.TEMPLATES),
+        *(each["NAME"] for each in settings.AUTH_PASSWORD_VALIDATORS),
+        *(each["class"] for each in settings.LOGGING["handlers"].values()),
+    ],
+)
+def test_a_class_or_function_of_the_settings_can_be_imported(name):
+    assert callable(import_string(name))
+
+
+def test_the_context_processors_of_the_templates_can_be_imported():
+    assert engines["django"].engine.template_context_processors
+
+
+def test_both_brokers_are_where_the_settings_look_for_them():
+    for broker in (DatabaseBroker, RedisBroker):
+        assert import_string(f"{broker.__module__}.{broker.__name__}") is broker
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_provider_of_the_settings_is_a_provider_of_the_channel_it_is_named_for(name):
+    cls = registry.provider_class(name)
+
+    assert issubclass(cls, Provider)
+    assert name.upper().endswith(cls.channel.name)
+
+
+def test_the_urls_are_there():
+    assert get_resolver(settings.ROOT_URLCONF).url_patterns
+    assert reverse("receipts", args=["TwilioSMS"]) == "/webhooks/TwilioSMS/"
+    assert reverse(settings.LOGIN_REDIRECT_URL) == "/admin/"
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_provider_posts_its_receipts_to_the_webhook(name):
+    url = settings.MESSAGE_PROVIDERS[name]["OPTIONS"]["RECEIPT_URL"]
+
+    assert url == f"{settings.PUBLIC_URL}{reverse('receipts', args=[name])}"
+
+
+def test_the_templates_that_the_admin_names_exist():
+    for model in apps.get_models():
+        if site.is_registered(model):
+            template = site.get_model_admin(model).change_form_template
+            assert template is None or get_template(template)
+
+
+def test_our_checks_are_registered():
+    modules = {check.__module__ for check in checks.registry.get_checks()}
+
+    assert "routing.checks" in modules

@@ -1,0 +1,322 @@
+"""The settings as processes get them: from an environment, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+TIMEOUT = 60  # seconds
+# Prints the named settings and what hangs on them, as JSON.
+SCRIPT = """
+import json, sys
+from django.conf import settings
+print(json.dumps({name: getattr(settings, name) for name in sys.argv[1:]}, default=str))
+"""
+BROKER = """
+from django_q.brokers import get_broker
+broker = get_broker()
+print([cls.__name__ for cls in type(broker).__mro__])
+"""
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """Nothing but a state directory, and no `.env` of somebody's to fill the gaps."""
+    return {
+        "PATH": os.environ["PATH"],
+        "DJANGO_SETTINGS_MODULE": "marketing_platform.settings",
+        "STATE_DIR": str(tmp_path / "state"),
+        **dict.fromkeys(_names_in_dotenv(), ""),
+    }
+
+
+def _names_in_dotenv():
+    path = Path(settings.BASE_DIR) / ".env"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [line.partition("=")[0].strip() for line in lines if "=" in line]
+
+
+def start(script, *arguments, env):
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        env=env,
+        cwd=settings.BASE_DIR,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process):
+    output, errors = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 0, errors
+    return output
+
+
+def read(*names, env, **variables):
+    """These settings, in an environment with these variables."""
+    return json.loads(finish(start(SCRIPT, *names, env=env | variables)))
+
+
+def providers(*, env, **variables):
+    """MESSAGE_PROVIDERS, as name -> options."""
+    found = read("MESSAGE_PROVIDERS", env=env, **variables)["MESSAGE_PROVIDERS"]
+    return {name: definition["OPTIONS"] for name, definition in found.items()}
+
+
+def database(*, env, **variables):
+    return read("DATABASES", env=env, **variables)["DATABASES"]["default"]
+
+
+def test_a_secret_key_is_made_once_and_is_nobody_elses_to_read(environment):
+    first, second = (read("SECRET_KEY", env=environment) for _ in range(2))
+
+    path = Path(environment["STATE_DIR"]) / "secret_key"
+    assert first == second == {"SECRET_KEY": path.read_text()}
+    assert len(path.read_text()) >= 64
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_processes_that_start_together_agree_on_the_secret_key(environment):
+    started = [start(SCRIPT, "SECRET_KEY", env=environment) for _ in range(8)]
+
+    assert len({finish(process) for process in started}) == 1
+    left = {path.name for path in Path(environment["STATE_DIR"]).iterdir()}
+    assert left == {"secret_key", "static"}
+
+
+def test_a_secret_key_of_the_environment_is_used_and_none_is_made(environment):
+    found = read("SECRET_KEY", env=environment, SECRET_KEY="from the environment")
+
+    assert found["SECRET_KEY"] == "from the environment"
+    assert not (Path(environment["STATE_DIR"]) / "secret_key").exists()
+
+
+def test_a_value_may_stand_in_a_file_and_end_with_a_line_end(environment, tmp_path):
+    (tmp_path / "key").write_text("from the file\n")
+    (tmp_path / "token").write_text("twilio's\r\n")
+    files = {
+        "SECRET_KEY_FILE": str(tmp_path / "key"),
+        "TWILIO_AUTH_TOKEN_FILE": str(tmp_path / "token"),
+    }
+
+    found = read("SECRET_KEY", env=environment, SECRET_KEY="ignored", **files)
+    token = providers(env=environment, **files)["TwilioSMS"]["AUTH_TOKEN"]
+
+    assert found["SECRET_KEY"] == "from the file"
+    assert token == "twilio's"
+
+
+def test_a_database_may_stand_in_a_file(environment, tmp_path):
+    (tmp_path / "url").write_text("postgres://ada:secret@db.example.com:5433/news\n")
+
+    found = database(env=environment, DATABASE_URL_FILE=str(tmp_path / "url"))
+
+    assert (found["USER"], found["PASSWORD"]) == ("ada", "secret")
+    assert (found["HOST"], found["PORT"]) == ("db.example.com", 5433)
+    assert found["NAME"] == "news"
+
+
+def test_with_nothing_set_it_runs_on_sqlite_in_the_state_directory(environment):
+    found = database(env=environment)
+
+    assert found["ENGINE"] == "django.db.backends.sqlite3"
+    assert found["NAME"] == f"{environment['STATE_DIR']}/db.sqlite3"
+
+
+@pytest.mark.parametrize("url", ["", "sqlite:////tmp/x.sqlite3", "sqlite://:memory:"])
+def test_sqlite_waits_for_its_turn_and_lets_readers_read(environment, url):
+    variables = {"DATABASE_URL": url} if url else {}
+
+    options = database(env=environment, **variables)["OPTIONS"]
+
+    assert options["transaction_mode"] == "IMMEDIATE"
+    assert options["timeout"] == 30
+    assert "journal_mode=WAL" in options["init_command"]
+
+
+def test_postgresql_keeps_its_connections_and_looks_whether_they_live(environment):
+    found = database(env=environment, DATABASE_URL="postgres://u:p@h/n")
+
+    assert found["ENGINE"] == "django.db.backends.postgresql"
+    assert found["CONN_HEALTH_CHECKS"] is True
+    assert found["CONN_MAX_AGE"] == 60
+    assert "transaction_mode" not in found.get("OPTIONS", {})
+
+
+def test_the_url_has_the_last_word_on_connections(environment):
+    url = "postgres://u:p@h/n?conn_max_age=5&sslmode=require"
+
+    found = database(env=environment, DATABASE_URL=url)
+
+    assert found["CONN_MAX_AGE"] == 5
+    assert found["OPTIONS"] == {"sslmode": "require"}
+
+
+TLS_SETTINGS = (
+    "SECURE_SSL_REDIRECT",
+    "SECURE_PROXY_SSL_HEADER",
+    "SECURE_HSTS_SECONDS",
+    "SECURE_HSTS_INCLUDE_SUBDOMAINS",
+    "SESSION_COOKIE_SECURE",
+    "CSRF_COOKIE_SECURE",
+)
+
+
+def test_a_public_url_with_https_turns_on_what_belongs_to_it(environment):
+    found = read(*TLS_SETTINGS, env=environment, PUBLIC_URL="https://m.example.com")
+
+    assert found["SECURE_PROXY_SSL_HEADER"] == ["HTTP_X_FORWARDED_PROTO", "https"]
+    assert found["SECURE_HSTS_SECONDS"] == 31536000
+    assert all(found.values())
+
+
+def test_without_https_nothing_of_it_is_on(environment):
+    found = read(*TLS_SETTINGS, env=environment, PUBLIC_URL="http://m.example.com")
+
+    assert not any(found.values())
+
+
+def test_debug_is_off_and_only_this_host_is_served_unless_told_otherwise(environment):
+    found = read("DEBUG", "ALLOWED_HOSTS", env=environment)
+
+    assert found["DEBUG"] is False
+    assert found["ALLOWED_HOSTS"] == ["localhost", "127.0.0.1", "[::1]"]
+
+
+def test_the_deployment_check_finds_nothing_behind_tls(environment):
+    checked = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level=WARNING"],
+        env=environment
+        | {
+            "PUBLIC_URL": "https://m.example.com",
+            "ALLOWED_HOSTS": "m.example.com",
+            "PROVIDER_SIMULATOR_PORT": "9100",
+        },
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT,
+    )
+
+    assert checked.returncode == 0, checked.stderr
+
+
+ACCOUNTS = {
+    "TWILIO_ACCOUNT_SID": "AC1",
+    "TWILIO_AUTH_TOKEN": "token",
+    "TWILIO_FROM": "+15550000001",
+    "VONAGE_API_KEY": "key",
+    "VONAGE_API_SECRET": "secret",
+    "VONAGE_SIGNATURE_SECRET": "signature",
+    "VONAGE_FROM": "15550000002",
+    "SENDGRID_API_KEY": "SG.1",
+    "SENDGRID_WEBHOOK_VERIFICATION_KEY": "public",
+    "EMAIL_FROM": "news@example.com",
+    "SMTP_HOST": "mail.example.com",
+    "SMTP_PORT": "2525",
+    "SMTP_USERNAME": "ada",
+    "SMTP_PASSWORD": "lovelace",
+}
+
+
+def test_accounts_of_the_environment_reach_their_providers(environment):
+    found = providers(env=environment, **ACCOUNTS)
+
+    for name in ("TwilioSMS", "TwilioMMS"):
+        assert found[name]["ACCOUNT_SID"] == "AC1"
+        assert found[name]["BASE_URL"] == "https://api.twilio.com"
+    for name in ("VonageSMS", "VonageMMS"):
+        assert found[name]["API_SECRET"] == "secret"
+        assert found[name]["SIGNATURE_SECRET"] == "signature"
+    assert found["SendGridEmail"]["WEBHOOK_VERIFICATION_KEY"] == "public"
+    assert found["SendGridEmail"]["FROM"] == "news@example.com"
+    smtp = found["SMTPEmail"]
+    assert (smtp["HOST"], smtp["PORT"], smtp["USE_TLS"]) == (
+        "mail.example.com",
+        2525,
+        True,
+    )
+
+
+def test_receipts_come_to_the_public_url(environment):
+    found = providers(env=environment, PUBLIC_URL="https://m.example.com/", **ACCOUNTS)
+
+    for name, options in found.items():
+        assert options["RECEIPT_URL"] == f"https://m.example.com/webhooks/{name}/"
+
+
+def test_a_price_belongs_to_one_provider_alone(environment):
+    found = providers(
+        env=environment, TWILIOSMS_UNIT_PRICE="0.05", TWILIOSMS_CURRENCY="EUR"
+    )
+
+    priced = {name for name, options in found.items() if "UNIT_PRICE" in options}
+    assert priced == {"TwilioSMS"}
+    assert found["TwilioSMS"]["CURRENCY"] == "EUR"
+
+
+def test_a_base_url_points_a_provider_elsewhere(environment):
+    found = providers(env=environment, TWILIO_BASE_URL="http://127.0.0.1:1")
+
+    assert found["TwilioSMS"]["BASE_URL"] == "http://127.0.0.1:1"
+
+
+def test_a_simulator_port_points_every_provider_at_the_simulators(environment):
+    found = providers(env=environment, PROVIDER_SIMULATOR_PORT="9100", **ACCOUNTS)
+
+    urls = {options.get("BASE_URL", "") for options in found.values()}
+    assert urls == {
+        "http://127.0.0.1:9101",
+        "http://127.0.0.1:9102",
+        "http://127.0.0.1:9103/v3/",
+        "",
+    }
+    assert (found["SMTPEmail"]["HOST"], found["SMTPEmail"]["PORT"]) == (
+        "127.0.0.1",
+        9104,
+    )
+
+
+def test_with_simulators_no_real_credential_is_in_the_settings(environment):
+    found = json.dumps(
+        providers(env=environment, PROVIDER_SIMULATOR_PORT="9100", **ACCOUNTS)
+    )
+
+    assert not [name for name, value in ACCOUNTS.items() if f'"{value}"' in found]
+
+
+@pytest.mark.parametrize(
+    ("variables", "broker", "base"),
+    [
+        ({}, "DatabaseBroker", "ORM"),
+        ({"REDIS_URL": "redis://127.0.0.1:1/0"}, "RedisBroker", "Redis"),
+    ],
+    ids=["without REDIS_URL", "with REDIS_URL"],
+)
+def test_redis_url_chooses_the_broker_of_the_cluster(
+    environment, variables, broker, base
+):
+    script = f"import django; django.setup(){BROKER}"
+
+    classes = finish(start(script, env=environment | variables))
+
+    assert f"'{broker}'" in classes
+    assert f"'{base}'" in classes
+
+
+def test_the_cluster_avoids_the_traps_of_its_library(environment):
+    cluster = read("Q_CLUSTER", env=environment)["Q_CLUSTER"]
+
+    assert cluster["retry"] > cluster["timeout"]
+    assert cluster["queue_limit"] == cluster["bulk"] == 1
+    assert cluster["max_attempts"] == 1
+    assert cluster["catch_up"] is False

@@ -1,0 +1,83 @@
+"""Recipients' addresses in the one form that the rest of the house knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import phonenumbers
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+
+from routing.vocabulary import Channel
+
+
+class AddressError(ValueError):
+    """This is no address of the channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An E.164 number with its country (ISO 3166), or an e-mail address."""
+
+    text: str
+    country: str = ""
+
+
+def parse_address(channel: Channel, text: str, *, region: str = "") -> Address:
+    """Normalise an address; `region` is where a national number is at home.
+
+    E-mail addresses become lower case as a whole: no mailbox in use tells cases apart,
+    and nobody wants the same mail twice.
+    """
+    text = text.strip()
+    if not text:
+        raise AddressError("the address is empty")
+    if channel == Channel.EMAIL:
+        return _email(text.lower())
+    return _number(text, region.strip().upper())
+
+
+def check_region(region: str) -> None:
+    """Refuse what is not the code of a country."""
+    if region not in phonenumbers.SUPPORTED_REGIONS:
+        raise AddressError(f"{region[:40]!r} is not a country code such as DE or US")
+
+
+def _email(text: str) -> Address:
+    if len(text) > 254:
+        raise AddressError("the e-mail address is longer than 254 characters")
+    try:
+        validate_email(text)
+    except ValidationError:
+        raise AddressError(f"{text[:40]!r} is not an e-mail address") from None
+    return Address(text)
+
+
+def _number(text: str, region: str) -> Address:
+    if region:
+        check_region(region)
+    number = _parsed(text, region)
+    if number is None or not phonenumbers.is_valid_number(number):
+        where = f" in {region}" if region else " with its +country code"
+        raise AddressError(f"{text[:40]!r} is not a valid phone number{where}")
+    country = phonenumbers.region_code_for_number(number)
+    return Address(
+        phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164),
+        # "001" is the whole world: freephone, satellites.
+        country if country and country != "001" else "",
+    )
+
+
+def _parsed(text: str, region: str) -> phonenumbers.PhoneNumber | None:
+    """The number, if the text is nothing else.
+
+    The library would find one within words, turn letters into digits, and cut off an
+    extension: good guesses for a dialler, bad ones for a mailing.
+    """
+    if any(map(str.isalpha, text)):
+        return None
+    try:
+        number = phonenumbers.parse(text, region or None)
+    except phonenumbers.NumberParseException:
+        return None
+    return None if number.extension else number

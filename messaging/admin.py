@@ -1,0 +1,172 @@
+"""The back office of messaging: campaigns, and what became of each message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+
+from messaging.campaigns import cancel_campaigns, pause_campaigns, resume_campaigns
+from messaging.models import Campaign, CampaignMessage, Suppression, WorkerHeartbeat
+from messaging.progress import describe
+from messaging.queries import progress_of, timeline_of
+from routing.admin import ProviderFilter, ReadOnlyAdmin
+
+
+@admin.register(Campaign)
+class CampaignAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """What was launched is not edited any more, apart from its urgency."""
+
+    list_display = [
+        "name",
+        "channel",
+        "kind",
+        "status",
+        "priority",
+        "scheduled_at",
+        "completed_at",
+    ]
+    list_filter = ["channel", "status"]
+    search_fields = ["name"]
+    date_hierarchy = "created_at"
+    actions = ["pause", "resume", "cancel"]
+    fields = (
+        "name",
+        "channel",
+        "kind",
+        "status",
+        "progress",
+        "priority",
+        "subject",
+        "body",
+        "media_urls",
+        "scheduled_at",
+        "expires_at",
+        "created_at",
+        "launched_at",
+        "completed_at",
+    )
+    readonly_fields = (
+        "channel",
+        "kind",
+        "status",
+        "progress",
+        "subject",
+        "body",
+        "media_urls",
+        "scheduled_at",
+        "created_at",
+        "launched_at",
+        "completed_at",
+    )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False  # campaigns come from send_campaign, which checks and loads them
+
+    def has_delete_permission(
+        self, request: HttpRequest, obj: Campaign | None = None
+    ) -> bool:
+        return False  # its messages are evidence
+
+    @admin.display(description="messages")
+    def progress(self, campaign: Campaign) -> str:
+        """Messages per status, in words, and the way to them."""
+        return format_html(
+            '<a href="{}?campaign__id__exact={}">{}</a>',
+            reverse("admin:messaging_campaignmessage_changelist"),
+            campaign.pk,
+            describe(progress_of([campaign.pk])) or "none",
+        )
+
+    @admin.action(
+        permissions=["change"], description="Pause: hold back what has not left"
+    )
+    def pause(self, request: HttpRequest, queryset: QuerySet[Campaign]) -> None:
+        self._tell(request, pause_campaigns(queryset), "paused")
+
+    @admin.action(permissions=["change"], description="Resume: let them go on")
+    def resume(self, request: HttpRequest, queryset: QuerySet[Campaign]) -> None:
+        self._tell(request, resume_campaigns(queryset), "resumed")
+
+    @admin.action(
+        permissions=["change"],
+        description="Cancel: withdraw what has not left, for good",
+    )
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Campaign]) -> None:
+        count = cancel_campaigns(queryset, now=timezone.now())
+        self._tell(request, count, "cancelled")
+
+    def _tell(self, request: HttpRequest, count: int, done: str) -> None:
+        level = messages.SUCCESS if count else messages.WARNING
+        campaigns = "1 campaign was" if count == 1 else f"{count} campaigns were"
+        self.message_user(request, f"{campaigns} {done}.", level)
+
+
+class UnknownOutcomeFilter(admin.SimpleListFilter):
+    """Messages of which nobody knows, or knew to the end, whether they were sent."""
+
+    title, parameter_name = "outcome", "outcome"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+    ) -> list[tuple[str, str]]:
+        """Only these: all others are told apart by their status."""
+        return [("unknown", "Unknown")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Those, or all."""
+        return queryset.exclude(unknown_since=None) if self.value() else queryset
+
+
+@admin.register(CampaignMessage)
+class MessageAdmin(ReadOnlyAdmin):
+    """One message with the timeline of all that happened to it."""
+
+    change_form_template = "admin/messaging/campaignmessage/change_form.html"
+    list_display = [
+        "id",
+        "campaign",
+        "recipient",
+        "status",
+        "status_reason",
+        "provider",
+        "attempt_count",
+        "due_at",
+    ]
+    list_filter = ["status", UnknownOutcomeFilter, "channel", ProviderFilter]
+    search_fields = ["=id", "=recipient"]
+    list_select_related = ["campaign"]
+    show_full_result_count = False
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, object] | None = None,
+    ) -> HttpResponse:
+        """`get_object` finds nothing where the number in the address is none."""
+        message = self.get_object(request, unquote(object_id))
+        timeline = timeline_of(message) if message else []
+        context = {"timeline": timeline, **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, context)
+
+
+@admin.register(Suppression)
+class SuppressionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ["address", "reason", "source", "created_at"]
+    list_filter = ["reason", "source"]
+    search_fields = ["=address"]
+    readonly_fields = ["created_at"]
+
+
+@admin.register(WorkerHeartbeat)
+class WorkerAdmin(ReadOnlyAdmin):
+    list_display = ["kind", "host", "pid", "started_at", "beat_at", "in_flight"]
+    list_filter = ["kind"]

@@ -1,0 +1,120 @@
+"""The django-q2 brokers: they derive drain tasks from the message table.
+
+A wake-up that is a row or a notification can be lost. These brokers look at the
+messages themselves: while any are due, and no worker is at it, the cluster is handed a
+drain task. Nothing about that task is stored, so nothing can be lost, doubled or left
+over.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+import uuid
+from datetime import timedelta
+from multiprocessing import Value, parent_process
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+from django.utils import timezone
+from django_q.brokers.orm import ORM
+from django_q.brokers.redis_broker import Redis
+from django_q.signing import SignedPackage
+
+from messaging.models import WorkerHeartbeat
+from messaging.queries import is_work_waiting
+from messaging.queue.timer import Timer
+from messaging.vocabulary import WorkerKind
+
+DRAIN_TASK = "messaging.tasks.drain_queue"
+# Time enough for a drain to start and show its heartbeat.
+EMIT_EVERY = timedelta(seconds=2)
+# A pusher asks several times a second; one that has not for this long is gone, or has
+# nowhere to put a task.
+PUSHER_SILENT_SECONDS = 2.0
+# Shared by the cluster's processes, which are forks of one that has this module.
+_asked_at = Value("d", 0.0)
+
+Tasks = list[tuple[Any, str]]
+
+
+class DrainsWhenDue:
+    """Adds drain tasks to what a broker hands out; called by django-q2's pusher."""
+
+    _emit_timer: Timer | None = None
+
+    def ping(self) -> bool:
+        """Called by the cluster's guard before it starts the other processes.
+
+        When the whole process group gets SIGTERM, as systemd sends it, the guard would
+        die with a lock in its hands that the cluster then waits for, for ever. It is
+        the cluster's first process that stops the others, in order; they ignore the
+        signal, but for a drain, which takes it as a hint to hurry.
+        """
+        if parent_process() is not None:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        return bool(super().ping())  # type: ignore[misc]
+
+    def dequeue(self) -> Tasks | None:
+        """The broker's own tasks, else a drain task when there is work for one."""
+        if parent_process() is not None:  # within a cluster
+            _asked_at.value = time.monotonic()
+        if tasks := super().dequeue():  # type: ignore[misc]
+            return list(tasks)
+        if self._emit_timer is None:
+            self._emit_timer = Timer(EMIT_EVERY, is_over=True)
+        if not self._emit_timer.is_over() or not _needs_drain():
+            return None
+        self._emit_timer.restart()
+        return [(None, _drain_package())]
+
+
+class DatabaseBroker(DrainsWhenDue, ORM):  # type: ignore[misc]
+    """The cluster's own tasks wait in the database: the default."""
+
+
+class RedisBroker(DrainsWhenDue, Redis):  # type: ignore[misc]
+    """The cluster's own tasks wait in Redis."""
+
+
+def is_cluster_leaving() -> bool:
+    """Whether the cluster of this process has stopped asking for tasks.
+
+    The cluster tells its workers nothing when it stops: it waits until they are done.
+    """
+    asked_at = float(_asked_at.value)
+    return 0 < asked_at < time.monotonic() - PUSHER_SILENT_SECONDS
+
+
+def _needs_drain() -> bool:
+    if not connection.in_atomic_block:
+        close_old_connections()
+    now = timezone.now()
+    try:
+        return is_work_waiting(now) and not _is_drained_already()
+    except (DatabaseError, InterfaceError):
+        return False  # looked at again in a moment; the pusher must not die of it
+
+
+def _is_drained_already() -> bool:
+    """One drain per cluster; on SQLite one in all, where a second only waits."""
+    alive = WorkerHeartbeat.objects.alive(timezone.now())
+    if connection.vendor == "postgresql":
+        alive = alive.filter(kind=WorkerKind.CLUSTER, host=socket.gethostname())
+    return alive.exists()
+
+
+def _drain_package() -> str:
+    """A task as `django_q.tasks.async_task` makes it, but never stored."""
+    task = {
+        "id": uuid.uuid4().hex,
+        "name": "drain the queue",
+        "func": DRAIN_TASK,
+        "args": (),
+        "kwargs": {},
+        "save": False,
+        "ack_failure": True,
+        "started": timezone.now(),
+    }
+    return str(SignedPackage.dumps(task))

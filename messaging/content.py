@@ -1,0 +1,94 @@
+"""What a message may say: limits per channel, and fields filled in by an allow-list.
+
+Pure. No template engine ever sees a user's text: `{{first_name}}` is replaced by the
+value of that name and everything else stays as it was written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from unicodedata import category
+
+from routing.vocabulary import Channel
+
+# Characters. SMS and MMS: the most that Twilio takes in `Body`; e-mail: our own bound.
+BODY_LIMITS = {Channel.SMS: 1600, Channel.MMS: 1600, Channel.EMAIL: 262_144}
+SUBJECT_LIMIT = 500
+MEDIA_LIMIT = 10  # of MMS, the most that Twilio takes
+
+_FIELD = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
+
+
+class ContentError(ValueError):
+    """The text cannot be sent as it is."""
+
+
+def fields_of(text: str) -> list[str]:
+    """The names of the fields that a text wants filled, each once, in order."""
+    return list(dict.fromkeys(match.lower() for match in _FIELD.findall(text)))
+
+
+def render(text: str, values: Mapping[str, str]) -> str:
+    """Fill the fields of a text; the text of a value is never looked at again."""
+    return _FIELD.sub(lambda match: values.get(match[1].lower(), match[0]), text)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether it can be stored; what the command line got as other bytes cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def check_fields(text: str, allowed: Collection[str]) -> None:
+    """Refuse fields that nothing can fill."""
+    if unknown := [name for name in fields_of(text) if name not in allowed]:
+        raise ContentError(
+            f"The text uses {{{{{unknown[0]}}}}}, but there is no such column. "
+            f"Columns: {', '.join(filter(None, allowed))}."
+        )
+
+
+def check_body(channel: Channel, body: str) -> None:
+    """Refuse a body that is empty, too long for its channel, or not text."""
+    if not body.strip():
+        raise ContentError("The body is empty.")
+    limit = BODY_LIMITS[channel]
+    if len(body) > limit:
+        raise ContentError(
+            f"The body has {len(body)} characters; {channel.label} takes {limit}. "
+            "Shorten it."
+        )
+    if "\0" in body:
+        raise ContentError("The body contains a NUL character. Remove it.")
+    if not is_unicode(body):
+        raise ContentError("The body has bytes that are not UTF-8. Remove them.")
+
+
+def check_subject(channel: Channel, subject: str) -> None:
+    """E-mail has a subject of one line, the other channels have none."""
+    if channel != Channel.EMAIL:
+        if subject:
+            raise ContentError(f"{channel.label} has no subject. Leave it out.")
+        return
+    if not subject.strip():
+        raise ContentError("An e-mail needs a subject.")
+    if len(subject) > SUBJECT_LIMIT:
+        raise ContentError(f"The subject is longer than {SUBJECT_LIMIT} characters.")
+    # Some of what ends a line in an e-mail header is no control character: U+2028.
+    if not {"Cc", "Cs", "Zl", "Zp"}.isdisjoint(map(category, subject)):
+        raise ContentError("The subject must be one line, without control characters.")
+
+
+def check_media(channel: Channel, media_urls: Collection[str]) -> None:
+    """MMS carries media by public https URLs, the other channels carry none."""
+    if channel != Channel.MMS:
+        if media_urls:
+            raise ContentError(f"{channel.label} carries no media. Use MMS.")
+        return
+    if not media_urls:
+        raise ContentError("An MMS needs at least one media URL.")
+    if len(media_urls) > MEDIA_LIMIT:
+        raise ContentError(f"An MMS carries at most {MEDIA_LIMIT} media.")
+    for url in media_urls:
+        if not url.isascii() or not re.fullmatch(r"https://[^\s/@]+/\S*", url):
+            raise ContentError(f"The media URL {url!r} is not an https URL.")

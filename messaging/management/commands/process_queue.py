@@ -1,0 +1,87 @@
+"""manage.py process_queue: take messages from the queue to their providers."""
+
+from __future__ import annotations
+
+import json
+import signal
+from argparse import ArgumentParser
+from dataclasses import asdict
+from datetime import timedelta
+from types import FrameType
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from messaging.queue.processor import Limits, Processor, Report
+from messaging.vocabulary import WorkerKind
+
+
+class Command(BaseCommand):
+    help = (
+        "Send the messages that are due. SIGTERM or Ctrl-C claims no more, waits for "
+        "what is in flight, records it, and leaves."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        mode = parser.add_mutually_exclusive_group()
+        mode.add_argument(
+            "--once", action="store_true", help="leave when nothing is due (default)"
+        )
+        mode.add_argument(
+            "--watch", action="store_true", help="stay, and send as messages fall due"
+        )
+        parser.add_argument(
+            "--batch-size",
+            type=int,
+            default=settings.QUEUE_BATCH_SIZE,
+            help="messages per claim, 1 to 50 (default %(default)s)",
+        )
+        parser.add_argument(
+            "--window",
+            type=int,
+            default=settings.QUEUE_WINDOW,
+            help="messages in flight at once (default %(default)s)",
+        )
+        parser.add_argument(
+            "--max-messages", type=int, help="claim no more than this many in all"
+        )
+        parser.add_argument(
+            "--json", action="store_true", help="print the report as JSON"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        processor = Processor(
+            kind=WorkerKind.COMMAND,
+            limits=_limits(options),
+            idle_limit=None if options["watch"] else timedelta(0),
+        )
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            processor.stop()
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        report = processor.run()
+        self.stdout.write(
+            json.dumps(asdict(report)) if options["json"] else _sentence(report)
+        )
+
+
+def _limits(options: dict[str, Any]) -> Limits:
+    for name in ("batch_size", "window", "max_messages"):
+        value = options[name]
+        if value is not None and value < 1:
+            raise CommandError(f"--{name.replace('_', '-')} must be at least 1.")
+    if options["batch_size"] > 50:
+        raise CommandError("--batch-size must be at most 50.")
+    return Limits(
+        batch_size=options["batch_size"],
+        window=options["window"],
+        max_messages=options["max_messages"],
+    )
+
+
+def _sentence(report: Report) -> str:
+    counts = ", ".join(f"{number} {name}" for name, number in asdict(report).items())
+    return f"Done: {counts}."

@@ -1,0 +1,188 @@
+"""manage.py send_campaign: a campaign from a CSV file, on its way."""
+
+from __future__ import annotations
+
+import csv
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from rich.console import Console
+
+from messaging.campaigns import (
+    CampaignError,
+    CampaignText,
+    LoadReport,
+    send_campaign,
+)
+from messaging.models import Campaign
+from messaging.progress import loading_bar, watch_campaigns
+from messaging.recipients import RecipientFile, RecipientFileError, Rejection
+from routing.vocabulary import CampaignKind, Channel
+
+
+class Command(BaseCommand):
+    help = (
+        "Queue a campaign for the recipients of a CSV file (UTF-8, with a header: "
+        "'phone' or 'email', and any columns that the text uses as {{column}}). "
+        "Rows that cannot be used go to FILE.rejected.csv with line and reason."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--channel", required=True, help="sms, mms or email")
+        parser.add_argument("--name", required=True, help="what operators see")
+        parser.add_argument("--recipients", required=True, type=Path, metavar="FILE")
+        parser.add_argument("--body", required=True, metavar="TEXT")
+        parser.add_argument("--subject", default="", help="e-mail only")
+        parser.add_argument(
+            "--media", action="append", default=[], metavar="URL", help="MMS only"
+        )
+        parser.add_argument(
+            "--kind",
+            default="marketing",
+            help="marketing (default) or transactional; routes may tell them apart",
+        )
+        parser.add_argument(
+            "--schedule",
+            metavar="ISO",
+            help="send at this time, such as 2030-01-31T09:00+01:00, not at once",
+        )
+        parser.add_argument(
+            "--default-region",
+            default="",
+            metavar="CC",
+            help="country of national numbers in rows without a 'country' column",
+        )
+        parser.add_argument(
+            "--watch", action="store_true", help="show progress until all have left"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        rejects = _RejectsFile(Path(options["recipients"]))
+        try:
+            campaign, report = self._send(options, rejects)
+        except (CampaignError, RecipientFileError) as error:
+            raise CommandError(f"{error}{rejects.hint}") from error
+        self.stdout.write(
+            f"Campaign {campaign.pk}: {report.accepted} messages queued, "
+            f"{report.rejected} rows rejected.{rejects.hint}"
+        )
+        if campaign.scheduled_at:
+            at = timezone.localtime(campaign.scheduled_at)
+            self.stdout.write(f"They leave from {at:%Y-%m-%d %H:%M %Z}.")
+        if options["watch"]:
+            watch_campaigns([campaign.pk], console=Console())
+
+    def _send(
+        self, options: dict[str, Any], rejects: _RejectsFile
+    ) -> tuple[Campaign, LoadReport]:
+        text = _text(options)
+        recipients = RecipientFile(
+            Path(options["recipients"]),
+            channel=text.channel,
+            default_region=options["default_region"],
+        )
+        with (
+            loading_bar(recipients, console=Console(stderr=True)) as on_progress,
+            rejects,
+        ):
+            return send_campaign(
+                text,
+                recipients,
+                now=timezone.now(),
+                on_rejected=rejects.write,
+                on_progress=on_progress,
+            )
+
+
+def _text(options: dict[str, Any]) -> CampaignText:
+    return CampaignText(
+        name=options["name"],
+        channel=_channel(options["channel"]),
+        body=options["body"],
+        subject=options["subject"],
+        media_urls=options["media"],
+        kind=_kind(options["kind"]),
+        scheduled_at=_schedule(options["schedule"]),
+    )
+
+
+def _channel(name: str) -> Channel:
+    try:
+        return Channel[name.upper()]
+    except KeyError:
+        known = ", ".join(channel.name.lower() for channel in Channel)
+        raise CampaignError(
+            f"Unknown channel {name!r}. Channels are: {known}."
+        ) from None
+
+
+def _kind(name: str) -> CampaignKind:
+    try:
+        return CampaignKind[name.upper()]
+    except KeyError:
+        known = ", ".join(kind.name.lower() for kind in CampaignKind)
+        raise CampaignError(f"Unknown kind {name!r}. Kinds are: {known}.") from None
+
+
+def _schedule(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        if parsed := parse_datetime(text):
+            aware = timezone.is_aware(parsed)
+            return (parsed if aware else timezone.make_aware(parsed)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise CampaignError(
+        f"--schedule {text!r} is not a time such as 2030-01-31T09:00+01:00."
+    )
+
+
+class _RejectsFile:
+    """Rejected rows, written beside the recipients as they are met."""
+
+    def __init__(self, recipients: Path) -> None:
+        self.path = recipients.parent / f"{recipients.stem}.rejected.csv"
+        self._file: TextIO | None = None
+
+    @property
+    def hint(self) -> str:
+        """Where to look, for the end of a sentence; "" when nothing was rejected."""
+        return f" The rejected rows are in {self.path}." if self._file else ""
+
+    def __enter__(self) -> _RejectsFile:
+        with self._refused_in_one_line():
+            if self.path.exists():
+                self.path.unlink()  # of an earlier run
+        return self
+
+    def write(self, rejection: Rejection) -> None:
+        """Add a row; the file is made with the first one."""
+        with self._refused_in_one_line():
+            if self._file is None:
+                self._file = self.path.open("w", encoding="utf-8", newline="")
+                csv.writer(self._file).writerow(["line", "reason", "address"])
+            csv.writer(self._file).writerow(
+                [rejection.line, rejection.reason, rejection.address]
+            )
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            with self._refused_in_one_line():
+                self._file.close()
+
+    @contextmanager
+    def _refused_in_one_line(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RecipientFileError(
+                f"{self.path} cannot be written: {error.strerror}."
+            ) from error

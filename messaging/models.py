@@ -1,0 +1,252 @@
+"""What is said, to whom, and when: campaigns, their messages, who must not get any."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
+
+from messaging.addresses import AddressError, parse_address
+from messaging.vocabulary import CampaignStatus, SuppressionReason, WorkerKind
+from routing.route import Destination
+from routing.vocabulary import CampaignKind, Channel, MessageStatus
+
+
+class CampaignQuerySet(models.QuerySet["Campaign"]):
+    def running(self) -> CampaignQuerySet:
+        """Those whose messages may leave."""
+        return self.filter(status=CampaignStatus.RUNNING)
+
+    def with_due_messages(self, now: datetime) -> CampaignQuerySet:
+        """Running ones with work to do now, the most urgent first.
+
+        One index probe per running campaign, however many messages each has.
+        """
+        due = CampaignMessage.objects.due(now).filter(campaign=OuterRef("pk"))
+        return self.running().filter(Exists(due)).order_by("-priority", "id")
+
+    def finished(self) -> CampaignQuerySet:
+        """Running ones that have no message left to send."""
+        unfinished = CampaignMessage.objects.unfinished().filter(
+            campaign=OuterRef("pk")
+        )
+        return self.running().filter(~Exists(unfinished))
+
+
+class Campaign(models.Model):
+    """A text, an audience, a channel and a time.
+
+    It is also the lane that its messages queue in: to pause, cancel or hurry them all
+    is a change of this one row.
+    """
+
+    name = models.CharField(max_length=200)
+    channel = models.PositiveSmallIntegerField(choices=Channel.choices())
+    subject = models.CharField(max_length=500, blank=True, default="")
+    body = models.TextField(help_text="May use fields such as {{first_name}}.")
+    media_urls = models.JSONField(default=list, blank=True)
+    kind = models.PositiveSmallIntegerField(
+        choices=CampaignKind.choices(), default=CampaignKind.MARKETING
+    )
+    status = models.PositiveSmallIntegerField(
+        choices=CampaignStatus.choices(), default=CampaignStatus.DRAFT
+    )
+    priority = models.PositiveSmallIntegerField(
+        default=5, help_text="Campaigns with a higher number go first."
+    )
+    scheduled_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(
+        null=True, blank=True, help_text="Messages still waiting then are not sent."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    launched_at = models.DateTimeField(null=True, blank=True)
+    completed_at = models.DateTimeField(null=True, blank=True)
+
+    objects = CampaignQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(
+                fields=["-priority", "id"],
+                condition=Q(status=CampaignStatus.RUNNING),
+                name="campaign_running",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class CampaignMessageQuerySet(models.QuerySet["CampaignMessage"]):
+    def queued(self) -> CampaignMessageQuerySet:
+        """Those that wait, for a worker or for their time."""
+        return self.filter(status=MessageStatus.QUEUED)
+
+    def due(self, now: datetime) -> CampaignMessageQuerySet:
+        """Queued ones whose time has come, whatever their campaign's state."""
+        return self.queued().filter(due_at__lte=now)
+
+    def unfinished(self) -> CampaignMessageQuerySet:
+        """Those that something will still be done about."""
+        return self.filter(status__in=[MessageStatus.QUEUED, MessageStatus.SENDING])
+
+    def lease_expired(self, now: datetime) -> CampaignMessageQuerySet:
+        """Those whose worker died, or whose verdict has not come in time."""
+        return self.filter(status=MessageStatus.SENDING, lease_expires_at__lte=now)
+
+
+class CampaignMessage(models.Model):
+    """One text to one recipient. The row is its own place in the queue.
+
+    While it is being sent, the row is also the write-ahead record: owner, attempt
+    number and the provider that is about to be called stand on it before the call.
+    """
+
+    campaign = models.ForeignKey(
+        Campaign,
+        on_delete=models.PROTECT,
+        related_name="messages",
+        db_index=False,  # the unique constraint and the due index start with it
+    )
+    channel = models.PositiveSmallIntegerField(choices=Channel.choices())
+    recipient = models.CharField(
+        max_length=254, help_text="E.164 number or e-mail address."
+    )
+    country = models.CharField(max_length=2, blank=True, default="")
+    subject = models.CharField(
+        max_length=500, blank=True, default="", help_text="Blank: the campaign's."
+    )
+    body = models.TextField(blank=True, default="", help_text="Blank: the campaign's.")
+    segments = models.PositiveSmallIntegerField(default=1)
+    status = models.PositiveSmallIntegerField(
+        choices=MessageStatus.choices(), default=MessageStatus.QUEUED
+    )
+    status_reason = models.CharField(max_length=500, blank=True, default="")
+    due_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, blank=True)
+    provider = models.CharField(
+        max_length=100, blank=True, default="", help_text="The last one chosen."
+    )
+    attempt_count = models.PositiveSmallIntegerField(default=0)
+    retry_count = models.PositiveSmallIntegerField(default=0)
+    lease_owner = models.BigIntegerField(null=True, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    unknown_since = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="Since when nobody knows whether a provider has sent it.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = CampaignMessageQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "message"
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["campaign", "recipient"], name="one_message_per_recipient"
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    status=MessageStatus.SENDING, lease_expires_at__isnull=False
+                )
+                | ~Q(status=MessageStatus.SENDING) & Q(lease_expires_at__isnull=True),
+                name="only_sending_has_a_lease",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["campaign", "due_at", "id"],
+                condition=Q(status=MessageStatus.QUEUED),
+                name="message_due",
+            ),
+            models.Index(
+                fields=["lease_expires_at"],
+                condition=Q(status=MessageStatus.SENDING),
+                name="message_leased",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Message {self.pk}"
+
+    def is_expired(self, now: datetime) -> bool:
+        """Whether its own time, or its campaign's, is over."""
+        expires_at = self.expires_at or self.campaign.expires_at
+        return expires_at is not None and expires_at <= now
+
+    @property
+    def destination(self) -> Destination:
+        """Where it is going, as far as routes look at it; needs its campaign."""
+        return Destination(
+            channel=Channel(self.channel),
+            recipient=self.recipient,
+            country=self.country,
+            campaign_kind=CampaignKind(self.campaign.kind),
+        )
+
+    @property
+    def is_outcome_unknown(self) -> bool:
+        """Whether nobody knows if a provider has sent it."""
+        return self.unknown_since is not None
+
+
+class Suppression(models.Model):
+    """An address that gets nothing any more, on any channel that it is used on."""
+
+    address = models.CharField(max_length=254, unique=True)
+    reason = models.PositiveSmallIntegerField(choices=SuppressionReason.choices())
+    source = models.CharField(
+        max_length=200, blank=True, default="", help_text="Who said so."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.get_reason_display()} ({self.pk})"
+
+    def clean(self) -> None:
+        """Bring the address into the form that messages have, or it would not match."""
+        if not self.address:
+            return
+        channel = Channel.EMAIL if "@" in self.address else Channel.SMS
+        try:
+            self.address = parse_address(channel, self.address).text
+        except AddressError as error:
+            raise ValidationError({"address": f"{error}."}) from None
+
+
+class WorkerHeartbeatQuerySet(models.QuerySet["WorkerHeartbeat"]):
+    def alive(self, now: datetime) -> WorkerHeartbeatQuerySet:
+        """Those that have given a sign of life within the last seconds."""
+        return self.filter(beat_at__gt=now - WorkerHeartbeat.STALE_AFTER)
+
+
+class WorkerHeartbeat(models.Model):
+    """A process that drains the queue, and its last sign of life."""
+
+    STALE_AFTER = timedelta(seconds=5)
+
+    owner = models.BigIntegerField(primary_key=True)
+    kind = models.PositiveSmallIntegerField(choices=WorkerKind.choices())
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    beat_at = models.DateTimeField()
+    in_flight = models.PositiveIntegerField(default=0)
+
+    objects = WorkerHeartbeatQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-beat_at"]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.pid} on {self.host}"

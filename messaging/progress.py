@@ -1,0 +1,113 @@
+"""Progress on a terminal; without one, a line now and then, and no control codes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from django.utils import timezone
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from messaging.models import WorkerHeartbeat
+from messaging.queries import CampaignProgress, progress_of
+from messaging.recipients import RecipientFile
+
+LOOK_EVERY = 0.5  # seconds
+SAY_EVERY = 10.0  # seconds, where there is no terminal
+
+
+@contextmanager
+def loading_bar(
+    recipients: RecipientFile, *, console: Console
+) -> Iterator[Callable[[], None]]:
+    """A bar over the bytes of a file; yields what moves it on."""
+    with Progress(
+        TextColumn("Loading recipients"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("", total=recipients.size)
+        yield lambda: bar.update(task, completed=recipients.bytes_read)
+
+
+def watch_campaigns(campaign_ids: Sequence[int], *, console: Console) -> None:
+    """Show progress until every message has left; Ctrl-C stops only the watching."""
+    with sending_bar(console) as show:
+        try:
+            while (progress := progress_of(campaign_ids)).left:
+                show(progress)
+                time.sleep(LOOK_EVERY)
+        except KeyboardInterrupt:
+            console.print("Stopped watching; the campaign goes on.")
+            return
+        show(progress)
+    console.print(f"{describe(progress)}.")
+
+
+@contextmanager
+def sending_bar(console: Console) -> Iterator[Callable[[CampaignProgress], None]]:
+    """A bar over messages; yields what shows the progress it is given."""
+    if not console.is_terminal:
+        yield _lines(console)
+        return
+    with Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+        console=console,
+    ) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(progress: CampaignProgress) -> None:
+            bar.update(
+                task,
+                total=progress.total,
+                completed=progress.total - progress.left,
+                description=f"{describe(progress)}{_hint(progress)}",
+            )
+
+        yield show
+
+
+def _lines(console: Console) -> Callable[[CampaignProgress], None]:
+    said, said_at = "", float("-inf")
+
+    def show(progress: CampaignProgress) -> None:
+        nonlocal said, said_at
+        line, now = f"{describe(progress)}{_hint(progress)}", time.monotonic()
+        if progress.left and line != said and now - said_at >= SAY_EVERY:
+            console.print(line, soft_wrap=True)
+            said, said_at = line, now
+
+    return show
+
+
+def describe(progress: CampaignProgress) -> str:
+    """Messages per status, in words."""
+    return ", ".join(
+        f"{count} {status.label.lower()}"
+        for status, count in sorted(progress.by_status.items())
+    )
+
+
+def _hint(progress: CampaignProgress) -> str:
+    """Why nothing may be moving."""
+    now = timezone.now()
+    if progress.next_due_at and progress.next_due_at > now:
+        return f" (next at {timezone.localtime(progress.next_due_at):%d %b %H:%M:%S})"
+    if not WorkerHeartbeat.objects.alive(now).exists() and progress.left:
+        return " (no worker: start `manage.py process_queue --watch`)"
+    return ""

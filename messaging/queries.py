@@ -1,0 +1,126 @@
+"""What screens, endpoints and workers read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count, Min
+
+from messaging.models import Campaign, CampaignMessage
+from routing.models import DeliveryReceipt, MessageDeliveryAttempt
+from routing.vocabulary import MessageStatus
+
+
+def is_work_waiting(now: datetime) -> bool:
+    """Whether a worker would find something to send or to recover."""
+    return (
+        Campaign.objects.with_due_messages(now).exists()
+        or CampaignMessage.objects.lease_expired(now).exists()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignProgress:
+    """How far campaigns are, in messages per status."""
+
+    by_status: dict[MessageStatus, int]
+    next_due_at: datetime | None
+
+    @property
+    def total(self) -> int:
+        """All messages."""
+        return sum(self.by_status.values())
+
+    @property
+    def left(self) -> int:
+        """Those that are still to be handed over, or to be known of."""
+        return self.by_status.get(MessageStatus.QUEUED, 0) + self.by_status.get(
+            MessageStatus.SENDING, 0
+        )
+
+    @property
+    def share_done(self) -> float:
+        """From 0 to 1; 1 when there are no messages."""
+        return 1 - self.left / self.total if self.total else 1.0
+
+
+def progress_of(campaign_ids: Sequence[int]) -> CampaignProgress:
+    """The progress of campaigns, taken together."""
+    messages = CampaignMessage.objects.filter(campaign__in=campaign_ids)
+    counts = messages.order_by().values_list("status").annotate(Count("id"))
+    return CampaignProgress(
+        by_status={MessageStatus(status): count for status, count in counts},
+        next_due_at=messages.queued().aggregate(first=Min("due_at"))["first"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """One thing that happened to a message, for people to read."""
+
+    at: datetime
+    title: str
+    facts: list[str]
+    decision: dict[str, Any] | None = None
+
+
+def timeline_of(message: CampaignMessage) -> list[TimelineEntry]:
+    """All that happened to a message, in order of time."""
+    entries = [
+        TimelineEntry(message.created_at, "Queued", []),
+        *map(_attempt_entry, message.attempts.all()),
+        *map(_receipt_entry, message.receipts.all()),
+    ]
+    if message.finished_at:
+        entries.append(_end_entry(message, message.finished_at))
+    return sorted(entries, key=lambda entry: entry.at)
+
+
+def _end_entry(message: CampaignMessage, at: datetime) -> TimelineEntry:
+    reason = [message.status_reason] if message.status_reason else []
+    return TimelineEntry(at, message.get_status_display(), reason)
+
+
+def _attempt_entry(attempt: MessageDeliveryAttempt) -> TimelineEntry:
+    late = " (late)" if attempt.is_late else ""
+    facts = [
+        f"{attempt.get_error_class_display()} "
+        f"{_error(attempt.error_code, attempt.error_message)}"
+        if attempt.error_class is not None
+        else "",
+        f"fallback: {attempt.get_fallback_reason_display()}"
+        if attempt.fallback_reason is not None
+        else "",
+        f"provider's id {attempt.external_message_id}"
+        if attempt.external_message_id
+        else "",
+        f"{attempt.cost} {attempt.currency}" if attempt.cost is not None else "",
+        f"{attempt.response_time_ms} ms"
+        if attempt.response_time_ms is not None
+        else "",
+    ]
+    return TimelineEntry(
+        attempt.attempted_at,
+        f"Attempt {attempt.attempt_number} by {attempt.provider}: "
+        f"{attempt.get_outcome_display()}{late}",
+        [fact for fact in facts if fact],
+        attempt.decision or None,
+    )
+
+
+def _receipt_entry(receipt: DeliveryReceipt) -> TimelineEntry:
+    facts = [f"about attempt {receipt.attempt_number}"]
+    if receipt.error_code or receipt.error_message:
+        facts.append(_error(receipt.error_code, receipt.error_message))
+    return TimelineEntry(
+        receipt.received_at,
+        f"{receipt.provider} says {receipt.provider_status}",
+        facts,
+    )
+
+
+def _error(code: str, message: str) -> str:
+    return ": ".join(filter(None, [f"error {code}".strip(), message]))

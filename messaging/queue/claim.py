@@ -1,0 +1,240 @@
+"""Claiming: which messages leave now, and by which provider first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Count
+
+from messaging.models import Campaign, CampaignMessage, Suppression
+from messaging.queue import statements
+from messaging.queue.placement import Claimed, Placement
+from routing.health import lock_capacity
+from routing.models import MessageDeliveryAttempt
+from routing.planner import Planner, Surroundings, look_around, take_turns
+from routing.retry import PastAttempt
+from routing.route import Route
+from routing.vocabulary import AttemptOutcome, Channel, ErrorClass, MessageStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one claim brought.
+
+    `seen` counts also those that the gate held back, and `is_held_back` tells that more
+    are due, but a throttle has no room for them.
+    """
+
+    claimed: list[Claimed]
+    seen: int
+    is_held_back: bool = False
+
+
+class Claimer:
+    """Claims for one worker. Keeps the routes and the campaigns' texts at hand."""
+
+    def __init__(self, *, owner: int, lease: timedelta, planner: Planner) -> None:
+        self._owner = owner
+        self._lease = lease
+        self._planner = planner
+        self._turn = 0  # whose turn is first, so that campaigns share fairly
+
+    def claim(self, *, limit: int, now: datetime) -> Claim:
+        """Move at most `limit` due messages to Sending and return them.
+
+        One short transaction:
+        1. lock due messages of the running campaigns, a fair share of each
+        2. stop those that must not leave (the gate), and say why
+        3. choose a provider for each; without one it waits, and says why
+        4. write owner, lease, attempt number and provider onto the row
+
+        Another worker's locked rows are skipped, so a claim may come back short.
+        """
+        with transaction.atomic():
+            locked, is_held_back = self._lock_due(limit, now)
+            passed = _gate(locked, now)
+            claimed = self._choose(passed, now)
+            if claimed:
+                statements.mark_claimed(
+                    [
+                        {"id": each.message_id, "provider": each.decision.provider}
+                        for each in claimed
+                    ],
+                    owner=self._owner,
+                    lease_expires_at=now + self._lease,
+                )
+        return Claim(claimed, seen=len(locked), is_held_back=is_held_back)
+
+    def _lock_due(
+        self, limit: int, now: datetime
+    ) -> tuple[list[CampaignMessage], bool]:
+        """A throttle that is used up keeps its channel's messages where they are."""
+        locked: list[CampaignMessage] = []
+        is_held_back = False
+        rooms = self._planner.rooms(now=now)
+        for lanes in self._lanes_by_priority(now):
+            for position, campaign in enumerate(lanes):
+                room = limit - len(locked)
+                share = min(
+                    -(-room // (len(lanes) - position)),
+                    rooms[Channel(campaign.channel)],
+                )
+                if share < 1:
+                    is_held_back |= rooms[Channel(campaign.channel)] < 1
+                    continue
+                rows = _lock_due_of(campaign, int(share), now)
+                rooms[Channel(campaign.channel)] -= len(rows)
+                locked += rows
+            if len(locked) >= limit:
+                break
+        return locked, is_held_back
+
+    def _lanes_by_priority(self, now: datetime) -> Iterable[Sequence[Campaign]]:
+        """Campaigns with due messages, by priority; within one, in turns."""
+        levels: dict[int, list[Campaign]] = {}
+        for campaign in Campaign.objects.with_due_messages(now):
+            levels.setdefault(campaign.priority, []).append(campaign)
+        self._turn += 1
+        for lanes in levels.values():
+            first = self._turn % len(lanes)
+            yield lanes[first:] + lanes[:first]
+
+    def _choose(
+        self, messages: Sequence[CampaignMessage], now: datetime
+    ) -> list[Claimed]:
+        by_route = self._by_route(messages, now)
+        placement = Placement(
+            planner=self._planner,
+            surroundings=_surroundings([route for route, _ in by_route if route], now),
+            lease=self._lease,
+            now=now,
+        )
+        for route, batch in by_route:
+            first_turn = take_turns(route, len(batch)) if route else 0
+            for turn, message in enumerate(batch, start=first_turn):
+                placement.place(message, route, turn)
+        return _with_history(placement.keep())
+
+    def _by_route(
+        self, messages: Sequence[CampaignMessage], now: datetime
+    ) -> list[tuple[Route | None, list[CampaignMessage]]]:
+        """The messages of each route, in the order of their ids."""
+        batches: dict[int | None, tuple[Route | None, list[CampaignMessage]]] = {}
+        for message in messages:
+            route = self._planner.route(message.destination, now=now)
+            key = route.config_id if route else None
+            batches.setdefault(key, (route, []))[1].append(message)
+        # In one order for all workers, so that two never wait for each other's turns.
+        return [batches[key] for key in sorted(batches, key=lambda key: key or 0)]
+
+
+def _lock_due_of(
+    campaign: Campaign, limit: int, now: datetime
+) -> list[CampaignMessage]:
+    """Lock due messages of one campaign, the longest due first.
+
+    A plain SELECT with LIMIT, and the UPDATE in a statement of its own: as a sub-select
+    of the UPDATE it may be run once per row and claim without limit (PostgreSQL bug
+    15715). See docs/decisions/0001-claim-in-two-statements.md.
+    """
+    messages = (
+        CampaignMessage.objects.select_for_update(skip_locked=True, of=("self",))
+        .due(now)
+        .filter(campaign=campaign)
+        .order_by("due_at", "id")[:limit]
+    )
+    rows = list(messages)
+    for message in rows:
+        message.campaign = campaign
+    return rows
+
+
+def _gate(messages: Sequence[CampaignMessage], now: datetime) -> list[CampaignMessage]:
+    """Let through what may still be sent; the rest is finished, with its reason."""
+    suppressed = _suppressed_addresses(messages)
+    stopped = [m for m in messages if m.recipient in suppressed]
+    expired = [
+        m for m in messages if m.recipient not in suppressed and m.is_expired(now)
+    ]
+    _finish(stopped, MessageStatus.SUPPRESSED, "The address is suppressed.", now)
+    _finish(expired, MessageStatus.EXPIRED, "It expired while it waited.", now)
+    held_back = {message.pk for message in (*stopped, *expired)}
+    return [message for message in messages if message.pk not in held_back]
+
+
+def _suppressed_addresses(messages: Iterable[CampaignMessage]) -> set[str]:
+    addresses = [message.recipient for message in messages]
+    return set(
+        Suppression.objects.filter(address__in=addresses).values_list(
+            "address", flat=True
+        )
+    )
+
+
+def _finish(
+    messages: Sequence[CampaignMessage],
+    status: MessageStatus,
+    reason: str,
+    now: datetime,
+) -> None:
+    if messages:
+        CampaignMessage.objects.filter(pk__in=[m.pk for m in messages]).update(
+            status=status, status_reason=reason, finished_at=now
+        )
+
+
+def _surroundings(routes: Sequence[Route], now: datetime) -> Surroundings:
+    """How the routes' providers are, their throttles locked."""
+    channels = {route.channel for route in routes}
+    around = look_around(channels, now=now)
+    names = [name for route in routes for name in route.providers]
+    capacity = lock_capacity(names)
+    if capacity.limits_concurrency:
+        capacity.in_flight = _in_flight(names)
+    return replace(around, capacity=capacity)
+
+
+def _in_flight(providers: Sequence[str]) -> dict[str, int]:
+    """Calls under way by all workers; a message that waits for a verdict is none."""
+    return dict(
+        CampaignMessage.objects.filter(
+            status=MessageStatus.SENDING,
+            lease_owner__isnull=False,
+            provider__in=providers,
+        )
+        .values_list("provider")
+        .annotate(Count("id"))
+        .order_by()
+    )
+
+
+def _with_history(claimed: list[Claimed]) -> list[Claimed]:
+    """Give those that were tried before the attempts that a retry policy looks at."""
+    again = [each.message_id for each in claimed if each.attempt_number > 1]
+    if not again:
+        return claimed
+    past: dict[int, list[PastAttempt]] = {}
+    for attempt in MessageDeliveryAttempt.objects.filter(
+        message_id__in=again, is_late=False
+    ).order_by("attempt_number"):
+        past.setdefault(attempt.message_id, []).append(_past_attempt(attempt))
+    return [
+        replace(each, past_attempts=tuple(past.get(each.message_id, ())))
+        for each in claimed
+    ]
+
+
+def _past_attempt(attempt: MessageDeliveryAttempt) -> PastAttempt:
+    return PastAttempt(
+        number=attempt.attempt_number,
+        provider=attempt.provider,
+        outcome=AttemptOutcome(attempt.outcome),
+        error_class=None
+        if attempt.error_class is None
+        else ErrorClass(attempt.error_class),
+        error_code=attempt.error_code,
+        attempted_at=attempt.attempted_at,
+    )

@@ -1,0 +1,50 @@
+"""A worker's sign of life, for readiness checks and for the cluster's broker."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from messaging.models import WorkerHeartbeat
+from messaging.queue.timer import Timer
+from messaging.vocabulary import WorkerKind
+
+BEAT_EVERY = timedelta(seconds=1)
+FORGET_AFTER = timedelta(days=1)
+
+
+class Heartbeat:
+    """Keeps one worker's row fresh while it lives, and takes it away when it leaves."""
+
+    def __init__(
+        self, *, owner: int, kind: WorkerKind, clock: Callable[[], datetime]
+    ) -> None:
+        self._owner = owner
+        self._kind = kind
+        self._clock = clock
+        self._started_at = clock()
+        self._timer = Timer(BEAT_EVERY, is_over=True)
+
+    def beat(self, *, in_flight: int) -> None:
+        """Write the row, at most once a second."""
+        if not self._timer.comes_round():
+            return
+        WorkerHeartbeat.objects.update_or_create(
+            owner=self._owner,
+            defaults={"beat_at": self._clock(), "in_flight": in_flight},
+            create_defaults={
+                "kind": self._kind,
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "started_at": self._started_at,
+                "beat_at": self._clock(),
+            },
+        )
+
+    def end(self) -> None:
+        """Take the row away, and those of workers that died long ago."""
+        long_ago = self._clock() - FORGET_AFTER
+        WorkerHeartbeat.objects.filter(owner=self._owner).delete()
+        WorkerHeartbeat.objects.filter(beat_at__lt=long_ago).delete()

@@ -1,0 +1,191 @@
+"""Placing: each message of a claim gets a provider, or goes back to wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from messaging.models import CampaignMessage
+from routing.decide import (
+    Choices,
+    Decision,
+    Round,
+    first_choice,
+    ideal_provider,
+    screened_choices,
+)
+from routing.health import ChannelHealth, can_be_probed, take_probe
+from routing.planner import Parcel, Planner, Surroundings
+from routing.providers.base import OutboundMessage
+from routing.reference import AttemptReference
+from routing.retry import PastAttempt
+from routing.route import Destination, Route
+from routing.vocabulary import Channel, FallbackReason
+
+# A message that no provider can take is looked at again after this long.
+NO_PROVIDER_PAUSE = timedelta(seconds=10)
+SHORTEST_PAUSE = timedelta(milliseconds=50)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message that this worker holds the lease of, and the attempt it is to make."""
+
+    message_id: int
+    channel: Channel
+    attempt_number: int
+    retry_count: int
+    parcel: Parcel
+    route: Route
+    decision: Decision
+    content: OutboundMessage
+    tried: tuple[str, ...] = ()  # providers called before in this round
+    probe_token: datetime | None = None  # when it probes a provider's open breaker
+    past_attempts: tuple[PastAttempt, ...] = field(default=(), repr=False)
+
+    @property
+    def round(self) -> Round:
+        """The round as decisions see it, with the present provider as tried."""
+        return Round(
+            tried=(*self.tried, self.decision.provider),
+            failed_rounds=self.retry_count,
+            past_attempts=self.past_attempts,
+        )
+
+    def fallen_back(self, decision: Decision) -> Claimed:
+        """The next attempt of the same round, by another provider."""
+        number = self.attempt_number + 1
+        reference = AttemptReference(self.message_id, number)
+        return replace(
+            self,
+            attempt_number=number,
+            decision=decision,
+            probe_token=None,
+            content=replace(self.content, reference=str(reference)),
+            tried=(*self.tried, self.decision.provider),
+        )
+
+
+class Placement:
+    """Places the messages of one claim; within the claim's transaction."""
+
+    def __init__(
+        self,
+        *,
+        planner: Planner,
+        surroundings: Surroundings,
+        lease: timedelta,
+        now: datetime,
+    ) -> None:
+        self._planner = planner
+        self._around = surroundings
+        self._lease = lease
+        self._now = now
+        self._claimed: list[Claimed] = []
+        self._waiting: dict[tuple[str, timedelta], list[int]] = {}
+
+    def place(self, message: CampaignMessage, route: Route | None, turn: int) -> None:
+        """Give the message the provider it leaves by, or a reason to wait."""
+        if route is None:
+            self._wait(message, _no_route(message.destination), NO_PROVIDER_PAUSE)
+            return
+        parcel = Parcel(
+            message.destination, message.segments, is_retry=message.retry_count > 0
+        )
+        choices = self._planner.choices(
+            route, parcel, now=self._now, turn=turn, surroundings=self._around
+        )
+        choices, probe_token = self._probe(route, parcel, choices)
+        decision = first_choice(route, choices)
+        if decision and self._take(decision, parcel):
+            claimed = _claimed(message, parcel, route, decision)
+            self._claimed.append(replace(claimed, probe_token=probe_token))
+        else:
+            pause = self._pause(route, choices, parcel)
+            self._wait(message, _no_provider(route, choices), pause)
+
+    def keep(self) -> list[Claimed]:
+        """Write what was drawn and who waits; returns those that leave."""
+        self._around.capacity.keep()
+        for (reason, pause), ids in self._waiting.items():
+            CampaignMessage.objects.filter(pk__in=ids).update(
+                status_reason=reason[:500], due_at=self._now + pause
+            )
+        return self._claimed
+
+    def _probe(
+        self, route: Route, parcel: Parcel, choices: Choices
+    ) -> tuple[Choices, datetime | None]:
+        """Let this message try its ideal provider, if that is due for a probe."""
+        ideal = ideal_provider(route, choices)
+        health = self._around.health.get(route.channel, ChannelHealth())
+        if ideal is None or not can_be_probed(health.breakers.get(ideal), self._now):
+            return choices, None
+        if self._around.capacity.verdict(ideal, parcel.segments, self._now):
+            return choices, None  # its throttle has no room for a probe either
+        token = take_probe(ideal, route.channel, now=self._now, lease=self._lease)
+        return (choices.without({ideal: ""}), token) if token else (choices, None)
+
+    def _take(self, decision: Decision, parcel: Parcel) -> bool:
+        """Draw the message from its provider's throttle and retry budget."""
+        provider = decision.provider
+        if not self._around.capacity.take(provider, parcel.segments, self._now):
+            return False
+        left = self._around.health[parcel.destination.channel].retries_left
+        if parcel.is_retry and provider in left:
+            left[provider] -= 1
+        return True
+
+    def _pause(self, route: Route, choices: Choices, parcel: Parcel) -> timedelta:
+        """How long until a throttle may have room, or a breaker be probed."""
+        health = self._around.health[route.channel]
+        waits = [NO_PROVIDER_PAUSE]
+        for name in route.in_use:
+            breaker = health.breakers.get(name)
+            if choices.reasons.get(name) == FallbackReason.RATE_LIMIT_EXCEEDED:
+                capacity = self._around.capacity
+                waits.append(capacity.wait(name, parcel.segments, self._now))
+            elif breaker and breaker.open_until:
+                waits.append(breaker.open_until - self._now)
+        return max(min(waits), SHORTEST_PAUSE)
+
+    def _wait(self, message: CampaignMessage, reason: str, pause: timedelta) -> None:
+        self._waiting.setdefault((reason, pause), []).append(message.pk)
+
+
+def _no_route(destination: Destination) -> str:
+    where = f" to {destination.country}" if destination.country else ""
+    return f"There is no active route for {destination.channel.label}{where}."
+
+
+def _no_provider(route: Route, choices: Choices) -> str:
+    """Why a message has to wait: what rules each provider out."""
+    verdicts = [
+        f"{each.provider}: {each.verdict}"
+        for each in screened_choices(route, choices).candidates
+        if not each.is_eligible
+    ]
+    return " ".join(verdicts) or "The route allows no fallback."
+
+
+def _claimed(
+    message: CampaignMessage, parcel: Parcel, route: Route, decision: Decision
+) -> Claimed:
+    number = message.attempt_count + 1
+    campaign = message.campaign
+    return Claimed(
+        message_id=message.pk,
+        channel=Channel(message.channel),
+        attempt_number=number,
+        retry_count=message.retry_count,
+        parcel=parcel,
+        route=route,
+        decision=decision,
+        content=OutboundMessage(
+            reference=str(AttemptReference(message.pk, number)),
+            recipient=message.recipient,
+            subject=message.subject or campaign.subject,
+            body=message.body or campaign.body,
+            media_urls=tuple(campaign.media_urls),
+        ),
+    )

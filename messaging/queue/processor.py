@@ -1,0 +1,291 @@
+"""The queue processor: keeps a window of messages in flight until told to stop.
+
+One thread owns the database: it claims, records and recovers. The threads of the window
+only call providers, so that no connection is held while a provider thinks, and the
+slowest message of a batch keeps nobody waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+from django.utils import timezone
+
+from messaging.queue.claim import Claimer
+from messaging.queue.heartbeat import Heartbeat
+from messaging.queue.placement import Claimed
+from messaging.queue.record import Result, record
+from messaging.queue.recover import (
+    close_campaigns,
+    recover_attempts,
+    recover_expired_leases,
+)
+from messaging.queue.timer import Timer
+from messaging.queue.wakeup import Waiter
+from messaging.queue.window import Window
+from messaging.vocabulary import WorkerKind
+from routing.decide import (
+    AwaitVerdict,
+    Choices,
+    Circumstances,
+    FallBack,
+    GiveUp,
+    Retry,
+    Sent,
+    next_step,
+)
+from routing.dispatch import HandOver
+from routing.planner import Planner, RoutingTable, Surroundings, look_around
+from routing.vocabulary import Channel
+
+logger = logging.getLogger(__name__)
+
+RECORD_EVERY = timedelta(milliseconds=50)
+CLAIM_EVERY = timedelta(milliseconds=50)  # when less than half a batch has room
+LOOK_EVERY = timedelta(milliseconds=100)  # after a claim that found nothing
+WAIT_AT_MOST = timedelta(milliseconds=500)  # for a wake-up
+SWEEP_EVERY = timedelta(seconds=1)
+RECEIPTS_LOOKED_BACK = timedelta(hours=1)  # by a worker that starts
+RECONNECT_AFTER = 1.0  # seconds
+# A database that fails for longer ends the worker: its leases run out, and whoever
+# supervises it starts a fresh one.
+GIVE_UP_AFTER = timedelta(seconds=120)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a worker takes on; what is not given comes from the settings."""
+
+    batch_size: int = field(default_factory=lambda: settings.QUEUE_BATCH_SIZE)
+    window: int = field(default_factory=lambda: settings.QUEUE_WINDOW)
+    lease: timedelta = field(
+        default_factory=lambda: timedelta(seconds=settings.QUEUE_LEASE_SECONDS)
+    )
+    verdict_wait: timedelta = field(
+        default_factory=lambda: timedelta(seconds=settings.QUEUE_VERDICT_SECONDS)
+    )
+    max_messages: int | None = None  # claim no more than these in all
+
+
+@dataclass(slots=True)
+class Report:
+    """What a worker did: messages claimed, and how their hand-overs ended."""
+
+    claimed: int = 0
+    accepted: int = 0
+    fallbacks: int = 0
+    retries: int = 0
+    unknown: int = 0
+    failed: int = 0
+    recovered: int = 0
+
+    def count(self, result: Result) -> None:
+        """Count one hand-over by what comes next."""
+        name = {
+            Sent: "accepted",
+            FallBack: "fallbacks",
+            Retry: "retries",
+            AwaitVerdict: "unknown",
+            GiveUp: "failed",
+        }[type(result.step)]
+        setattr(self, name, getattr(self, name) + 1)
+
+
+class Processor:
+    """Drains the queue: once, for a while, or until stopped."""
+
+    def __init__(
+        self,
+        *,
+        kind: WorkerKind,
+        limits: Limits | None = None,
+        idle_limit: timedelta | None = None,
+        budget: timedelta | None = None,
+        clock: Callable[[], datetime] = timezone.now,
+        rng: Random | None = None,
+    ) -> None:
+        """Without `idle_limit` it stays for ever; after `budget` it claims no more."""
+        self.report = Report()
+        self._limits = limits or Limits()
+        self._clock = clock
+        self._rng = rng or Random()  # noqa: S311 - jitter, not a secret
+        self._owner = secrets.randbits(62)
+        self._routes = RoutingTable()
+        self._planner = Planner(rng=self._rng, routes=self._routes)
+        self._claimer = Claimer(
+            owner=self._owner, lease=self._limits.lease, planner=self._planner
+        )
+        self._heartbeat = Heartbeat(owner=self._owner, kind=kind, clock=clock)
+        self._window = Window(size=self._limits.window, clock=clock)
+        self._waiter = Waiter()
+        self._unrecorded: list[tuple[Claimed, HandOver]] = []
+        self._is_stopping = False
+        self._is_idle = False  # nothing is due
+        self._has_looked = False  # the last claim found nothing that may leave
+        self._claim_timer = Timer(CLAIM_EVERY, is_over=True)
+        self._look_timer = Timer(LOOK_EVERY, is_over=True)
+        self._record_timer = Timer(RECORD_EVERY)
+        self._around_timer = Timer(LOOK_EVERY, is_over=True)
+        self._around = Surroundings()
+        self._receipts_seen_until = clock() - RECEIPTS_LOOKED_BACK
+        self._sweep_timer = Timer(SWEEP_EVERY, is_over=True)
+        self._idle_timer = None if idle_limit is None else Timer(idle_limit)
+        self._budget_timer = None if budget is None else Timer(budget)
+
+    def stop(self) -> None:
+        """Claim no more; `run` returns when what is in flight is recorded."""
+        self._is_stopping = True
+
+    def run(self) -> Report:
+        """Send until there is nothing left to do, or until told to stop."""
+        patience = Timer(GIVE_UP_AFTER)
+        while not self._is_done():
+            try:
+                self._turn()
+                patience.restart()
+            except (DatabaseError, InterfaceError):
+                if patience.is_over():
+                    raise
+                logger.exception("The database failed; trying again.")
+                self._reconnect()
+        self._window.close()
+        self._heartbeat.end()
+        close_campaigns(now=self._clock())
+        return self.report
+
+    def _turn(self) -> None:
+        """One pass. What came back is written before the sweep: after a long outage of
+        the database this worker's own leases may have run out.
+        """
+        self._heartbeat.beat(in_flight=self._window.in_flight)
+        self._collect()
+        self._record()
+        self._sweep()
+        self._claim()
+
+    def _is_done(self) -> bool:
+        if self._window.in_flight or self._unrecorded:
+            return False
+        if not self._wants_more():
+            return True
+        return self._is_idle and bool(self._idle_timer and self._idle_timer.is_over())
+
+    def _wants_more(self) -> bool:
+        if self._budget_timer and self._budget_timer.is_over():
+            self._is_stopping = True
+        return not self._is_stopping and self._allowance() > 0
+
+    def _allowance(self) -> int:
+        """How many messages may be claimed now, were they there."""
+        # A result that is not recorded yet may come back as a fallback.
+        room = self._window.room - len(self._unrecorded)
+        room = min(room, self._limits.batch_size)
+        if self._limits.max_messages is None:
+            return room
+        return min(room, self._limits.max_messages - self.report.claimed)
+
+    def _sweep(self) -> None:
+        if self._unrecorded or not self._sweep_timer.comes_round():
+            return
+        self.report.recovered += recover_expired_leases(
+            routes=self._routes,
+            verdict_wait=self._limits.verdict_wait,
+            now=self._clock(),
+            rng=self._rng,
+        )
+        until = self._clock() - self._limits.lease
+        recover_attempts(since=self._receipts_seen_until, until=until)
+        self._receipts_seen_until = until
+        close_campaigns(now=self._clock())
+
+    def _claim(self) -> None:
+        """Claim what can start now, and start it."""
+        allowance = self._allowance()
+        if not self._may_claim(allowance):
+            return
+        claim = self._claimer.claim(limit=allowance, now=self._clock())
+        self.report.claimed += len(claim.claimed)
+        for claimed in claim.claimed:
+            self._window.start(claimed)
+        self._is_idle = not claim.seen and not claim.is_held_back
+        self._has_looked = not claim.seen
+        self._claim_timer.restart()
+        self._look_timer.restart()
+        if claim.seen and self._idle_timer:
+            self._idle_timer.restart()
+
+    def _may_claim(self, allowance: int) -> bool:
+        """Whether a claim is worth its transaction now."""
+        if not self._wants_more() or allowance <= 0:
+            return False
+        if self._is_idle:
+            return self._look_timer.is_over()
+        is_half_a_batch = 2 * allowance >= min(
+            self._limits.batch_size, self._limits.window
+        )
+        return is_half_a_batch or self._claim_timer.is_over()
+
+    def _collect(self) -> None:
+        """Take in what has come back; with nothing in flight, wait to be woken."""
+        if self._window.in_flight:
+            self._unrecorded += self._window.finished(
+                wait=RECORD_EVERY.total_seconds(), at_most=self._window.size
+            )
+        elif self._has_looked and not self._unrecorded and not self._is_done():
+            self._waiter.wait(WAIT_AT_MOST if self._is_idle else CLAIM_EVERY)
+
+    def _judge(self, claimed: Claimed, done: HandOver) -> Result:
+        now = self._clock()
+        at = Circumstances(
+            now=now,
+            rng=self._rng,
+            choices=self._choices(claimed, now) if done.failure else Choices(()),
+            jitter=settings.RETRY_JITTER,
+            verdict_wait=self._limits.verdict_wait,
+        )
+        step = next_step(claimed.route, done.failure, claimed.round, at)
+        return Result(claimed=claimed, hand_over=done, step=step)
+
+    def _choices(self, claimed: Claimed, now: datetime) -> Choices:
+        """Where a message could go that its provider did not take."""
+        if self._around_timer.comes_round():
+            self._around = look_around(Channel, now=now)
+        return self._planner.choices(
+            claimed.route, claimed.parcel, now=now, surroundings=self._around
+        )
+
+    def _record(self) -> None:
+        """Write results when there are enough of them, or when the first one waits.
+
+        What has come back stays in memory until it is written, whatever fails here.
+        """
+        is_full = len(self._unrecorded) >= self._limits.batch_size
+        if not self._unrecorded or not (is_full or self._record_timer.is_over()):
+            return
+        results = [self._judge(claimed, done) for claimed, done in self._unrecorded]
+        fallbacks = record(
+            results,
+            owner=self._owner,
+            lease=self._limits.lease,
+            planner=self._planner,
+            now=self._clock(),
+        )
+        self._unrecorded = []
+        self._record_timer.restart()
+        for result in results:
+            self.report.count(result)
+        for claimed in fallbacks:
+            self._window.start(claimed)
+
+    def _reconnect(self) -> None:
+        """What waits to be written may be written twice: that is harmless."""
+        connection.close()
+        time.sleep(RECONNECT_AFTER)

@@ -1,0 +1,220 @@
+"""Recording: what came of the messages in flight, in bulk and fenced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from messaging.models import Suppression
+from messaging.queue import statements
+from messaging.queue.placement import SHORTEST_PAUSE, Claimed
+from messaging.vocabulary import SuppressionReason
+from routing.decide import AwaitVerdict, FallBack, GiveUp, Retry, Sent, Step
+from routing.dispatch import HandOver
+from routing.health import CallOutcome, Capacity, learn, lock_capacity
+from routing.planner import Planner
+from routing.providers.base import RecipientError, Throttled
+from routing.vocabulary import MessageStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One hand-over that has ended, and what is to be done now."""
+
+    claimed: Claimed
+    hand_over: HandOver
+    step: Step
+
+
+def record(
+    results: Sequence[Result],
+    *,
+    owner: int,
+    lease: timedelta,
+    planner: Planner,
+    now: datetime,
+) -> list[Claimed]:
+    """Write results and return the fallbacks that may be handed over now.
+
+    One short transaction:
+    1. slow the throttles of providers that asked for it, and draw the fallbacks from
+       those of theirs: one that finds no room waits for a later round
+    2. settle the messages, as far as this worker still holds their lease; a fallback's
+       next provider and a fresh lease stand on the row before the provider is called
+    3. append the attempts, all of them: a late one is evidence too
+    4. suppress the addresses that providers said have opted out
+    5. let the providers' breakers know
+    """
+    # In one order for all workers, so that two never wait for each other.
+    results = sorted(results, key=lambda each: each.claimed.message_id)
+    with transaction.atomic():
+        results = _draw_on_throttles(results, now)
+        held = statements.settle(
+            [_settlement(each, owner, lease, now) for each in results], owner=owner
+        )
+        statements.insert_attempts([attempt_row(each) for each in results])
+        _suppress_opted_out(results)
+        learn(
+            [_call_outcome(each) for each in results],
+            alternatives=planner.alternatives(now=now),
+            now=now,
+            rng=planner.rng,
+        )
+    return [
+        each.claimed.fallen_back(each.step.decision)
+        for each in results
+        if isinstance(each.step, FallBack)
+        and held.get(each.claimed.message_id) == MessageStatus.SENDING
+    ]
+
+
+def _draw_on_throttles(results: Sequence[Result], now: datetime) -> list[Result]:
+    capacity = lock_capacity(
+        [
+            each.step.decision.provider
+            for each in results
+            if isinstance(each.step, FallBack)
+        ]
+        + [each.hand_over.provider for each in results if _throttled(each)]
+    )
+    for each in results:
+        if failure := _throttled(each):
+            capacity.slow_down(each.hand_over.provider, failure.retry_after, now)
+    drawn = [_draw(each, capacity, now) for each in results]
+    capacity.keep()
+    return drawn
+
+
+def _draw(result: Result, capacity: Capacity, now: datetime) -> Result:
+    """The result as it is or, where its fallback finds no room, to be tried later."""
+    if not isinstance(result.step, FallBack):
+        return result
+    provider = result.step.decision.provider
+    segments = result.claimed.parcel.segments
+    if capacity.take(provider, segments, now):
+        return result
+    wait = max(capacity.wait(provider, segments, now), SHORTEST_PAUSE)
+    return replace(result, step=Retry(now + wait, is_burnt=False))
+
+
+def _throttled(result: Result) -> Throttled | None:
+    failure = result.hand_over.failure
+    return failure if isinstance(failure, Throttled) else None
+
+
+def _call_outcome(result: Result) -> CallOutcome:
+    return CallOutcome(
+        provider=result.hand_over.provider,
+        channel=result.claimed.channel,
+        failure=result.hand_over.failure,
+        probe_token=result.claimed.probe_token,
+        is_retry=result.claimed.parcel.is_retry,
+    )
+
+
+def _settlement(
+    result: Result, owner: int, lease: timedelta, now: datetime
+) -> dict[str, Any]:
+    claimed = result.claimed
+    row: dict[str, Any] = {
+        "message_id": claimed.message_id,
+        "attempt_number": claimed.attempt_number,
+        "next_status": MessageStatus.QUEUED,
+        "status_reason": _reason(result),
+        "due_at": None,
+        "retry_count": claimed.retry_count,
+        "next_attempt": claimed.attempt_number,
+        "next_provider": claimed.decision.provider,
+        "lease_owner": None,
+        "lease_expires_at": None,
+        "unknown_since": None,
+        "sent_at": None,
+        "finished_at": None,
+    }
+    row.update(_changes(result.step, claimed, owner, now + lease, now))
+    return row
+
+
+def _changes(
+    step: Step, claimed: Claimed, owner: int, lease_end: datetime, now: datetime
+) -> dict[str, Any]:
+    """What a step changes on its message, beside giving the lease back."""
+    match step:
+        case Sent():
+            return {"next_status": MessageStatus.SENT, "sent_at": now}
+        case FallBack(decision=decision):
+            return {
+                "next_status": MessageStatus.SENDING,
+                "next_attempt": claimed.attempt_number + 1,
+                "next_provider": decision.provider,
+                "lease_owner": owner,
+                "lease_expires_at": lease_end,
+            }
+        case Retry(due_at=due_at, is_burnt=is_burnt):
+            return {"due_at": due_at, "retry_count": claimed.retry_count + is_burnt}
+        case AwaitVerdict(deadline=deadline):
+            return {
+                "next_status": MessageStatus.SENDING,
+                "lease_expires_at": deadline,
+                "unknown_since": now,
+            }
+        case GiveUp():
+            return {"next_status": MessageStatus.FAILED, "finished_at": now}
+
+
+def _reason(result: Result) -> str:
+    failure = result.hand_over.failure
+    if failure is None:
+        return ""
+    code = f" {failure.code}" if failure.code else ""
+    return f"{result.hand_over.provider}{code}: {failure}"[:500]
+
+
+def attempt_row(result: Result) -> dict[str, Any]:
+    """The attempt as `statements.insert_attempts` takes it."""
+    claimed, done = result.claimed, result.hand_over
+    return {
+        "message_id": claimed.message_id,
+        "attempt_number": claimed.attempt_number,
+        "channel": claimed.channel,
+        "provider": done.provider,
+        "attempted_at": done.attempted_at,
+        "outcome": done.outcome,
+        "external_message_id": (
+            done.acceptance.external_message_id if done.acceptance else ""
+        ),
+        "cost": done.cost and done.cost.amount,
+        "currency": done.cost.currency if done.cost else "",
+        "response_time_ms": done.response_time_ms,
+        "fallback_reason": claimed.decision.fallback_reason,
+        "decision": claimed.decision.record,
+        **_error(done),
+    }
+
+
+def _error(done: HandOver) -> dict[str, Any]:
+    failure = done.failure
+    return {
+        "error_class": failure and failure.error_class,
+        "error_code": failure.code[:100] if failure else "",
+        "error_message": str(failure)[:500] if failure else "",
+    }
+
+
+def _suppress_opted_out(results: Iterable[Result]) -> None:
+    opted_out = [
+        Suppression(
+            address=each.claimed.content.recipient,
+            reason=SuppressionReason.OPTED_OUT,
+            source=each.hand_over.provider,
+        )
+        for each in results
+        if isinstance(each.hand_over.failure, RecipientError)
+        and each.hand_over.failure.opted_out
+    ]
+    if opted_out:
+        Suppression.objects.bulk_create(opted_out, ignore_conflicts=True)

@@ -1,0 +1,184 @@
+"""Recovery: messages whose worker died, or whose verdict did not come in time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from random import Random
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef
+
+from messaging.models import Campaign, CampaignMessage
+from messaging.vocabulary import CampaignStatus
+from routing.decide import (
+    AwaitVerdict,
+    Choices,
+    Circumstances,
+    Retry,
+    Round,
+    Step,
+    after_lost_worker,
+)
+from routing.models import DeliveryReceipt, MessageDeliveryAttempt
+from routing.planner import RoutingTable
+from routing.vocabulary import AttemptOutcome, ErrorClass, MessageStatus
+
+logger = logging.getLogger(__name__)
+
+SEEN_THROUGH = timedelta(days=30)
+AT_MOST = 500  # messages per sweep: a short transaction, again in a second
+NO_VERDICT = "Nobody could say whether it was sent, and no receipt came in time."
+LOST_WORKER = "The worker was lost with the message in flight."
+
+
+def recover_expired_leases(
+    *, routes: RoutingTable, verdict_wait: timedelta, now: datetime, rng: Random
+) -> int:
+    """Deal with messages that are Sending past their lease; returns how many.
+
+    Those in flight when their worker died get an Unknown attempt and then what their
+    route says of unknown outcomes; those that waited for a verdict until now fail.
+    """
+    at = Circumstances(
+        now=now, rng=rng, choices=Choices(()), jitter=0.0, verdict_wait=verdict_wait
+    )
+    with transaction.atomic():
+        expired = list(
+            CampaignMessage.objects.select_for_update(skip_locked=True, of=("self",))
+            .lease_expired(now)
+            .select_related("campaign")
+            .order_by("lease_expires_at")[:AT_MOST]
+        )
+        lost = [message for message in expired if not message.is_outcome_unknown]
+        overdue = [message for message in expired if message.is_outcome_unknown]
+        MessageDeliveryAttempt.objects.bulk_create(
+            [_unknown_attempt(message, now) for message in lost]
+        )
+        for message in lost:
+            _apply(message, _step(message, routes, at), now)
+        _fail_without_verdict(overdue, now)
+    if lost:
+        logger.warning("Recovered %d messages of lost workers.", len(lost))
+    return len(expired)
+
+
+def recover_attempts(*, since: datetime, until: datetime) -> int:
+    """Put attempts on record that only a receipt knows of; returns how many.
+
+    A receipt may be faster than its worker, and the worker may die before it records:
+    then the message is as the receipt says, and nobody would look for its attempt.
+    `since` and `until` bound when the receipts came; by `until`, a lease ago, every
+    worker that lives has recorded.
+    """
+    on_record = MessageDeliveryAttempt.objects.filter(
+        message=OuterRef("message"), attempt_number=OuterRef("attempt_number")
+    )
+    receipts = (
+        DeliveryReceipt.objects.filter(received_at__gt=since, received_at__lte=until)
+        .exclude(message=None)
+        .filter(~Exists(on_record))
+        .select_related("message")
+        .order_by("received_at", "id")
+    )
+    attempts: dict[tuple[int, int], MessageDeliveryAttempt] = {}
+    for receipt in receipts:
+        message, number = receipt.message, receipt.attempt_number
+        if message is not None and number is not None:
+            known = _attempt_of(receipt, message, number)
+            attempts.setdefault((message.pk, number), known)
+    MessageDeliveryAttempt.objects.bulk_create(attempts.values(), ignore_conflicts=True)
+    return len(attempts)
+
+
+def close_campaigns(*, now: datetime) -> None:
+    """Complete campaigns with nothing left to send, and see cancellations through.
+
+    A message that was in flight when its campaign was cancelled, and that then failed,
+    would wait for a retry that never comes: it is cancelled too.
+    """
+    Campaign.objects.finished().update(
+        status=CampaignStatus.COMPLETED, completed_at=now
+    )
+    just_cancelled = Campaign.objects.filter(
+        status=CampaignStatus.CANCELLED, completed_at__gt=now - SEEN_THROUGH
+    )
+    CampaignMessage.objects.queued().filter(campaign__in=just_cancelled).update(
+        status=MessageStatus.CANCELLED,
+        status_reason="The campaign was cancelled.",
+        finished_at=now,
+    )
+
+
+def _unknown_attempt(message: CampaignMessage, now: datetime) -> MessageDeliveryAttempt:
+    return MessageDeliveryAttempt(
+        message=message,
+        attempt_number=message.attempt_count,
+        channel=message.channel,
+        provider=message.provider,
+        attempted_at=now,
+        outcome=AttemptOutcome.UNKNOWN,
+        error_class=ErrorClass.UNKNOWN,
+        error_code="lost_worker",
+        error_message=LOST_WORKER,
+        decision={"chosen": message.provider, "recovered": True},
+    )
+
+
+def _attempt_of(
+    receipt: DeliveryReceipt, message: CampaignMessage, number: int
+) -> MessageDeliveryAttempt:
+    return MessageDeliveryAttempt(
+        message=message,
+        attempt_number=number,
+        channel=message.channel,
+        provider=receipt.provider,
+        attempted_at=receipt.occurred_at or receipt.received_at,
+        outcome=AttemptOutcome.ACCEPTED,
+        external_message_id=receipt.external_message_id,
+        decision={"chosen": receipt.provider, "recovered": True},
+    )
+
+
+def _step(message: CampaignMessage, routes: RoutingTable, at: Circumstances) -> Step:
+    route = routes.route(message.destination, now=at.now)
+    if route is None:  # removed meanwhile: wait, the choice that never sends twice
+        return AwaitVerdict(at.now + at.verdict_wait)
+    tried = Round(tried=(message.provider,), failed_rounds=message.retry_count)
+    return after_lost_worker(route, tried, at)
+
+
+def _apply(message: CampaignMessage, step: Step, now: datetime) -> None:
+    message.lease_owner = message.lease_expires_at = None
+    message.status_reason = LOST_WORKER
+    match step:
+        case AwaitVerdict(deadline=deadline):
+            message.unknown_since, message.lease_expires_at = now, deadline
+        case Retry(due_at=due_at):
+            message.status, message.due_at = MessageStatus.QUEUED, due_at
+            message.retry_count += 1
+        case _:
+            message.status, message.finished_at = MessageStatus.FAILED, now
+    message.save(
+        update_fields=[
+            "status",
+            "status_reason",
+            "due_at",
+            "retry_count",
+            "lease_owner",
+            "lease_expires_at",
+            "unknown_since",
+            "finished_at",
+        ]
+    )
+
+
+def _fail_without_verdict(messages: Sequence[CampaignMessage], now: datetime) -> None:
+    CampaignMessage.objects.filter(pk__in=[message.pk for message in messages]).update(
+        status=MessageStatus.FAILED,
+        status_reason=NO_VERDICT,
+        lease_owner=None,
+        lease_expires_at=None,
+        finished_at=now,
+    )

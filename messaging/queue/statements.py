@@ -1,0 +1,172 @@
+"""The hot path's statements as SQL, the same for SQLite and PostgreSQL.
+
+Measured per message (2 cores, PostgreSQL): bulk_update 600 us of client time, one
+UPDATE from arrays 11 us. Each statement takes all its rows as one derived table; how
+rows become a table is the only thing in which the two databases differ.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection
+
+# Column -> its PostgreSQL type.
+Columns = Mapping[str, str]
+
+CLAIM_COLUMNS: Columns = {"id": "bigint", "provider": "text"}
+
+CLAIM = """
+UPDATE messaging_campaignmessage AS m
+SET status = 1, provider = v.provider, attempt_count = m.attempt_count + 1,
+    lease_owner = %s, lease_expires_at = %s, status_reason = ''
+FROM {rows} WHERE m.id = v.id
+"""
+
+SETTLE_COLUMNS: Columns = {
+    "message_id": "bigint",
+    "attempt_number": "smallint",
+    "next_status": "smallint",
+    "status_reason": "text",
+    "due_at": "timestamptz",
+    "retry_count": "smallint",
+    "next_attempt": "smallint",
+    "next_provider": "text",
+    "lease_owner": "bigint",
+    "lease_expires_at": "timestamptz",
+    "unknown_since": "timestamptz",
+    "sent_at": "timestamptz",
+    "finished_at": "timestamptz",
+}
+
+# The fence: only the owner of the lease may write, and only for the attempt it holds;
+# besides, an acceptance that comes late settles a message that waits for a verdict, or
+# failed for want of one, on just that attempt. A receipt may have been faster: then the
+# message stays as the receipt left it.
+IS_OPEN = """(m.status = 1 OR
+        (m.status = 4 AND m.unknown_since IS NOT NULL AND v.next_status = 2))"""
+SETTLE = """
+UPDATE messaging_campaignmessage AS m
+SET status = CASE WHEN {is_open} THEN v.next_status ELSE m.status END,
+    status_reason = CASE WHEN {is_open} THEN v.status_reason
+        ELSE m.status_reason END,
+    due_at = COALESCE(v.due_at, m.due_at),
+    retry_count = CASE WHEN {is_open} THEN v.retry_count ELSE m.retry_count END,
+    attempt_count = CASE WHEN {is_open} THEN v.next_attempt
+        ELSE m.attempt_count END,
+    provider = CASE WHEN {is_open} THEN v.next_provider ELSE m.provider END,
+    lease_owner = v.lease_owner,
+    lease_expires_at = CASE WHEN {is_open} THEN v.lease_expires_at END,
+    unknown_since = CASE WHEN {is_open} THEN v.unknown_since END,
+    sent_at = COALESCE(m.sent_at, v.sent_at),
+    finished_at = CASE WHEN {is_open} THEN v.finished_at ELSE m.finished_at END
+FROM {rows}
+WHERE m.id = v.message_id AND m.attempt_count = v.attempt_number
+    AND (m.lease_owner = %s OR (m.unknown_since IS NOT NULL AND v.next_status = 2))
+RETURNING id, status
+"""
+
+ATTEMPT_COLUMNS: Columns = {
+    "message_id": "bigint",
+    "attempt_number": "smallint",
+    "channel": "smallint",
+    "provider": "text",
+    "attempted_at": "timestamptz",
+    "outcome": "smallint",
+    "external_message_id": "text",
+    "error_class": "smallint",
+    "error_code": "text",
+    "error_message": "text",
+    "cost": "numeric",
+    "currency": "text",
+    "response_time_ms": "integer",
+    "fallback_reason": "smallint",
+    "decision": "jsonb",
+}
+
+# An attempt is written once, however often its writing is tried again after a lost
+# connection; one whose number recovery has already written is kept beside it, as late.
+INSERT_ATTEMPTS = """
+INSERT INTO routing_messagedeliveryattempt ({columns}, is_late)
+SELECT {values}, EXISTS (
+    SELECT 1 FROM routing_messagedeliveryattempt AS a
+    WHERE a.message_id = v.message_id AND a.attempt_number = v.attempt_number)
+FROM {rows}
+WHERE NOT EXISTS (
+    SELECT 1 FROM routing_messagedeliveryattempt AS a
+    WHERE a.message_id = v.message_id AND a.attempt_number = v.attempt_number
+        AND (a.is_late OR a.attempted_at = v.attempted_at))
+"""
+
+Row = Mapping[str, Any]
+
+
+def mark_claimed(
+    rows: Sequence[Row], *, owner: int, lease_expires_at: datetime
+) -> None:
+    """Move locked, queued rows to Sending with the provider that will be called."""
+    source, parameters = _derived_table(CLAIM_COLUMNS, rows)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            CLAIM.format(rows=source),
+            [owner, _plain(lease_expires_at), *parameters],
+        )
+
+
+def settle(rows: Sequence[Row], *, owner: int) -> dict[int, int]:
+    """Write what came of claimed messages; returns {id: status} of those it could."""
+    source, parameters = _derived_table(SETTLE_COLUMNS, rows)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            SETTLE.format(rows=source, is_open=IS_OPEN), [*parameters, owner]
+        )
+        return dict(cursor.fetchall())
+
+
+def insert_attempts(rows: Sequence[Row]) -> None:
+    """Append attempts."""
+    source, parameters = _derived_table(ATTEMPT_COLUMNS, rows)
+    names = list(ATTEMPT_COLUMNS)
+    statement = INSERT_ATTEMPTS.format(
+        columns=", ".join(names),
+        values=", ".join(f"v.{name}" for name in names),
+        rows=source,
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+
+
+def _derived_table(columns: Columns, rows: Iterable[Row]) -> tuple[str, list[Any]]:
+    """The rows as a table `v`: arrays on PostgreSQL, one JSON text on SQLite."""
+    table = [[_plain(row[name]) for name in columns] for row in rows]
+    if connection.vendor == "postgresql":
+        arrays = ", ".join(f"%s::{kind}[]" for kind in columns.values())
+        return (
+            f"unnest({arrays}) AS v ({', '.join(columns)})",
+            [list(values) for values in zip(*table, strict=True)],
+        )
+    fields = ", ".join(
+        f"value ->> {position} AS {name}" for position, name in enumerate(columns)
+    )
+    source = f"(SELECT {fields} FROM json_each(%s)) AS v"  # noqa: S608 - our own names
+    return source, [json.dumps(table)]
+
+
+def _plain(value: Any) -> Any:
+    """A value as both databases take it from text."""
+    if isinstance(value, datetime):
+        # As Django writes it on SQLite, where text comparison must agree.
+        text = value.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
+        return f"{text}+00" if connection.vendor == "postgresql" else text
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, dict):
+        return json.dumps(value).replace("\\u0000", "")
+    if isinstance(value, str):
+        # PostgreSQL refuses NUL in a text, and no database takes half a character.
+        return value.replace("\0", "").encode(errors="replace").decode()
+    return value

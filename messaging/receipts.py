@@ -1,0 +1,106 @@
+"""What a receipt changes on its message. Status only moves forward."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Q
+from django.dispatch import receiver
+
+from messaging.models import CampaignMessage, Suppression
+from messaging.vocabulary import SuppressionReason
+from routing.models import DeliveryReceipt
+from routing.signals import receipt_recorded
+from routing.vocabulary import Channel, ErrorClass, MessageStatus
+
+# Given up without knowing whether it was sent: the one failure that is not settled.
+_UNSETTLED = Q(status=MessageStatus.FAILED, unknown_since__isnull=False)
+
+
+@receiver(receipt_recorded)
+def apply_receipt(
+    *, receipt: DeliveryReceipt, opted_out: bool, now: datetime, **_: object
+) -> None:
+    """Move the message forward, if the receipt is news to it.
+
+    A conditional update that may find nothing to do: receipts come early, late, twice
+    and out of order.
+    """
+    if receipt.status is not None and receipt.message_id is not None:
+        # Columns of the row alone: with a join, PostgreSQL would not look at them again
+        # after it has waited for another writer of the row.
+        CampaignMessage.objects.filter(
+            _open_to(MessageStatus(receipt.status), receipt), pk=receipt.message_id
+        ).update(**_news(receipt, now))
+    if opted_out:
+        _suppress(receipt, SuppressionReason.OPTED_OUT)
+    elif _is_hard_bounce(receipt):
+        _suppress(receipt, SuppressionReason.HARD_BOUNCE)
+
+
+def _open_to(status: MessageStatus, receipt: DeliveryReceipt) -> Q:
+    """From which states a message may move to this one.
+
+    Delivered is proof: it ends a retry that is pending elsewhere, and corrects whatever
+    else was thought of the message, unless an e-mail has bounced since. Other news
+    counts only about the latest attempt, and an e-mail may bounce after it was
+    delivered. In whatever order the receipts of an attempt come, the end is the same.
+    """
+    if status == MessageStatus.DELIVERED:
+        bounced_since = Q(channel=Channel.EMAIL, status=MessageStatus.BOUNCED)
+        was_made = Q(attempt_count__gte=receipt.attempt_number)
+        return was_made & ~Q(status=MessageStatus.DELIVERED) & ~bounced_since
+    return _open_to_news(status) & Q(attempt_count=receipt.attempt_number)
+
+
+def _open_to_news(status: MessageStatus) -> Q:
+    if status == MessageStatus.SENT:
+        return Q(status=MessageStatus.SENDING) | _UNSETTLED
+    sending_or_sent = Q(status__in=[MessageStatus.SENDING, MessageStatus.SENT])
+    if status == MessageStatus.BOUNCED:
+        late = Q(channel=Channel.EMAIL, status=MessageStatus.DELIVERED)
+        given_up = Q(status__in=[MessageStatus.QUEUED, MessageStatus.FAILED])
+        return sending_or_sent | given_up | late
+    return sending_or_sent | _UNSETTLED
+
+
+def _news(receipt: DeliveryReceipt, now: datetime) -> dict[str, Any]:
+    """The columns that change. `lease_owner` stays, so that the worker may record."""
+    happened_at = receipt.occurred_at or now
+    changes: dict[str, Any] = {
+        "status": receipt.status,
+        "status_reason": _reason(receipt),
+        "lease_expires_at": None,
+        "unknown_since": None,
+    }
+    if receipt.status == MessageStatus.SENT:
+        return changes | {"sent_at": happened_at, "finished_at": None}
+    return changes | {"finished_at": happened_at}
+
+
+def _reason(receipt: DeliveryReceipt) -> str:
+    if not receipt.error_code and not receipt.error_message:
+        return ""
+    text = f"{receipt.provider} {receipt.error_code}: {receipt.error_message}"
+    return text[:500]
+
+
+def _is_hard_bounce(receipt: DeliveryReceipt) -> bool:
+    """Whether the mailbox does not exist. A number out of reach today may be back."""
+    message = receipt.message
+    return (
+        message is not None
+        and message.channel == Channel.EMAIL
+        and receipt.status == MessageStatus.BOUNCED
+        and receipt.error_class == ErrorClass.RECIPIENT
+    )
+
+
+def _suppress(receipt: DeliveryReceipt, reason: SuppressionReason) -> None:
+    message = receipt.message
+    if message is not None:
+        Suppression.objects.get_or_create(
+            address=message.recipient,
+            defaults={"reason": reason, "source": receipt.provider},
+        )

@@ -1,0 +1,57 @@
+"""What the django-q2 cluster runs."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import timedelta
+
+from messaging.broker import is_cluster_leaving
+from messaging.queue.processor import Processor
+from messaging.vocabulary import WorkerKind
+
+# Far below the cluster's `timeout`, which would abort a drain in mid-air.
+DRAIN_BUDGET = timedelta(seconds=30)
+DRAIN_IDLE_LIMIT = timedelta(seconds=2)
+LOOK_SECONDS = 0.5
+
+
+def drain_queue() -> dict[str, int]:
+    """Drain the queue for a while; returns the report. Safe to run more than once."""
+    processor = Processor(
+        kind=WorkerKind.CLUSTER, budget=DRAIN_BUDGET, idle_limit=DRAIN_IDLE_LIMIT
+    )
+    with _stopped_by_sigterm(processor), _stopped_with_the_cluster(processor):
+        return asdict(processor.run())
+
+
+@contextmanager
+def _stopped_by_sigterm(processor: Processor) -> Iterator[None]:
+    """Finish what is in flight when the whole process group is told to leave."""
+    before = signal.signal(signal.SIGTERM, lambda *_: processor.stop())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _stopped_with_the_cluster(processor: Processor) -> Iterator[None]:
+    """Finish what is in flight when only the cluster's first process was told so."""
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(LOOK_SECONDS):
+            if is_cluster_leaving():
+                processor.stop()
+
+    watcher = threading.Thread(target=watch, name="cluster-watcher", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        watcher.join()

@@ -1,0 +1,24 @@
+"""Fixtures of the messaging tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from routing.factories import RouteFactory
+
+MEMORY_PROVIDERS = {
+    "TwilioSMS": {"BACKEND": "routing.providers.memory.MemorySMS"},
+    "VonageSMS": {"BACKEND": "routing.providers.memory.MemorySMS"},
+}
+
+
+@pytest.fixture
+def memory_providers(settings):
+    """Both providers of the default SMS route keep their messages in memory."""
+    settings.MESSAGE_PROVIDERS = MEMORY_PROVIDERS
+
+
+@pytest.fixture
+def route(db, memory_providers):
+    """The default SMS route."""
+    return RouteFactory()

@@ -1,0 +1,67 @@
+"""What queue tests share: an in-memory provider, a clock, and a worker's parts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+from messaging.factories import CampaignFactory, MessageFactory
+from messaging.queue.claim import Claimer
+from messaging.queue.record import Result, record
+from routing.decide import Sent
+from routing.dispatch import HandOver
+from routing.planner import Planner, RoutingTable
+from routing.providers.base import Acceptance
+
+NOW = datetime(2025, 6, 2, 9, 0, tzinfo=UTC)
+LEASE = timedelta(seconds=90)
+MINUTE = timedelta(minutes=1)
+
+
+def messages(count, *, campaign=None, **fields):
+    """Queued messages of one campaign, due a minute ago unless told otherwise."""
+    campaign = campaign or CampaignFactory()
+    fields = {"due_at": NOW - MINUTE} | fields
+    return [MessageFactory(campaign=campaign, **fields) for _ in range(count)]
+
+
+def claimer(owner=1):
+    return Claimer(
+        owner=owner,
+        lease=LEASE,
+        planner=Planner(rng=Random(0), routes=RoutingTable(max_age=timedelta(0))),
+    )
+
+
+def claim(*, limit=50, owner=1, now=NOW):
+    """What a worker claims."""
+    return claimer(owner).claim(limit=limit, now=now).claimed
+
+
+def accepted(claimed, *, external_id="SM1", at=NOW):
+    """The provider took it."""
+    done = HandOver(
+        provider=claimed.decision.provider,
+        attempted_at=at,
+        response_time_ms=12,
+        acceptance=Acceptance(external_id),
+    )
+    return Result(claimed, done, Sent())
+
+
+def failed(claimed, failure, step, *, at=NOW):
+    """The provider did not take it, and this is what comes next."""
+    done = HandOver(
+        provider=claimed.decision.provider,
+        attempted_at=at,
+        response_time_ms=12,
+        failure=failure,
+    )
+    return Result(claimed, done, step)
+
+
+def write(*results, owner=1, now=NOW):
+    """Record results as the worker `owner`."""
+    return record(
+        results, owner=owner, lease=LEASE, planner=Planner(rng=Random(0)), now=now
+    )

@@ -1,0 +1,328 @@
+"""The back office of messaging."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.urls import reverse
+
+from messaging.factories import CampaignFactory, MessageFactory
+from messaging.models import CampaignMessage, Suppression, WorkerHeartbeat
+from messaging.vocabulary import CampaignStatus, SuppressionReason, WorkerKind
+from routing.models import DeliveryReceipt, MessageDeliveryAttempt
+from routing.vocabulary import (
+    AttemptOutcome,
+    Channel,
+    ErrorClass,
+    FallbackReason,
+    MessageStatus,
+)
+
+NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+MODELS = ["campaign", "campaignmessage", "suppression", "workerheartbeat"]
+
+
+@pytest.fixture
+def rows(db):
+    """One row of each model, by the model's name."""
+    message = MessageFactory()
+    return {
+        "campaign": message.campaign,
+        "campaignmessage": message,
+        "suppression": Suppression.objects.create(
+            address="ann@example.com", reason=SuppressionReason.OPTED_OUT
+        ),
+        "workerheartbeat": WorkerHeartbeat.objects.create(
+            owner=2**62,
+            kind=WorkerKind.COMMAND,
+            host="here",
+            pid=1,
+            started_at=NOW,
+            beat_at=NOW,
+        ),
+    }
+
+
+@pytest.fixture
+def viewer_client(client, django_user_model):
+    """Somebody who may look at everything and change nothing."""
+    viewer = django_user_model.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.set(
+        Permission.objects.filter(
+            codename__startswith="view_",
+            content_type__app_label__in=["messaging", "routing"],
+        )
+    )
+    client.force_login(viewer)
+    return client
+
+
+@pytest.fixture(params=["admin_client", "viewer_client"])
+def reader_client(request):
+    """An administrator, then somebody who may only look."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def told_message(db):
+    """A message whose first provider failed and whose second delivered it."""
+    message = MessageFactory(
+        status=MessageStatus.DELIVERED,
+        attempt_count=2,
+        finished_at=NOW + 9 * SECOND,
+    )
+    first = {
+        "provider": "TwilioSMS",
+        "outcome": AttemptOutcome.REJECTED,
+        "attempted_at": NOW,
+        "error_class": ErrorClass.PROVIDER,
+        "error_code": "30001",
+        "error_message": "Queue <b>overflow</b>",
+    }
+    second = {
+        "provider": "VonageSMS",
+        "outcome": AttemptOutcome.ACCEPTED,
+        "attempted_at": NOW + SECOND,
+        "fallback_reason": FallbackReason.PRIMARY_FAILED,
+        "external_message_id": "V-1",
+        "cost": Decimal("0.0333"),
+        "currency": "EUR",
+        "response_time_ms": 120,
+        "decision": {
+            "strategy": "Primary",
+            "candidates": [
+                {"provider": "TwilioSMS", "verdict": "Provider 30001"},
+                {"provider": "VonageSMS", "verdict": "eligible"},
+            ],
+        },
+    }
+    CampaignMessage.objects.update(created_at=NOW - SECOND)
+    for number, fields in enumerate([first, second], start=1):
+        MessageDeliveryAttempt.objects.create(
+            message=message, attempt_number=number, channel=Channel.SMS, **fields
+        )
+    DeliveryReceipt.objects.create(
+        message=message,
+        attempt_number=2,
+        provider="VonageSMS",
+        event_id="1",
+        provider_status="delivered",
+        received_at=NOW + 9 * SECOND,
+        raw="{}",
+    )
+    return message
+
+
+def page(model, name="changelist", *arguments):
+    return reverse(f"admin:messaging_{model}_{name}", args=arguments)
+
+
+def act(client, action, *campaigns):
+    """Runs an action of the campaign list; returns what the page then says."""
+    form = {"action": action, "_selected_action": [each.pk for each in campaigns]}
+    response = client.post(page("campaign"), form, follow=True)
+    return [str(message) for message in response.context["messages"]]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_list_and_every_row_opens_for_readers(reader_client, rows, model):
+    for url in [page(model), page(model, "change", rows[model].pk)]:
+        assert reader_client.get(url).status_code == 200
+
+
+def test_the_front_page_opens_for_readers(reader_client):
+    assert reader_client.get(reverse("admin:index")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["q=1", "q=ann@example.com", "q=%2B14155550000", "status__exact=0", "provider=X"],
+)
+def test_messages_can_be_searched_and_filtered(admin_client, rows, query):
+    response = admin_client.get(f"{page('campaignmessage')}?{query}")
+
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize("key", ["pk", "recipient"])
+def test_a_message_is_found_by_its_number_and_by_its_recipient(admin_client, key):
+    MessageFactory.create_batch(3)
+    wanted = MessageFactory()
+
+    found = admin_client.get(page("campaignmessage"), {"q": getattr(wanted, key)})
+
+    assert list(found.context["cl"].result_list) == [wanted]
+
+
+@pytest.mark.parametrize("model", ["campaignmessage", "workerheartbeat"])
+def test_not_even_an_administrator_changes_evidence(admin_client, rows, model):
+    row = rows[model]
+    shown = admin_client.get(page(model, "change", row.pk))
+
+    assert admin_client.get(page(model, "add")).status_code == 403
+    assert admin_client.post(page(model, "change", row.pk), {}).status_code == 403
+    assert admin_client.post(page(model, "delete", row.pk), {}).status_code == 403
+    assert not shown.context["show_save"]
+    assert not shown.context["show_delete_link"]
+
+
+def test_campaigns_are_neither_added_nor_deleted(admin_client, rows):
+    campaign = rows["campaign"]
+
+    assert admin_client.get(page("campaign", "add")).status_code == 403
+    answer = admin_client.post(page("campaign", "delete", campaign.pk))
+    assert answer.status_code == 403
+
+
+def test_a_campaigns_urgency_can_be_changed_and_its_text_cannot(admin_client):
+    campaign = CampaignFactory(body="Hello")
+    form = {"name": campaign.name, "priority": 9, "body": "Goodbye", "status": 4}
+
+    admin_client.post(page("campaign", "change", campaign.pk), form)
+
+    campaign.refresh_from_db()
+    assert (campaign.priority, campaign.body) == (9, "Hello")
+    assert campaign.status == CampaignStatus.RUNNING
+
+
+def test_a_campaign_page_says_how_far_it_is_and_leads_to_its_messages(admin_client):
+    campaign = CampaignFactory()
+    MessageFactory.create_batch(2, campaign=campaign)
+    MessageFactory(campaign=campaign, status=MessageStatus.SENT)
+    MessageFactory()
+
+    shown = admin_client.get(page("campaign", "change", campaign.pk))
+    there = f"{page('campaignmessage')}?campaign__id__exact={campaign.pk}"
+
+    assert f'<a href="{there}">2 queued, 1 sent</a>' in shown.text
+    assert admin_client.get(there).context["cl"].result_count == 3
+
+
+def test_the_message_page_tells_what_happened_in_order(reader_client, told_message):
+    shown = reader_client.get(page("campaignmessage", "change", told_message.pk))
+
+    assert [entry.title for entry in shown.context["timeline"]] == [
+        "Queued",
+        "Attempt 1 by TwilioSMS: Rejected",
+        "Attempt 2 by VonageSMS: Accepted",
+        "VonageSMS says delivered",
+        "Delivered",
+    ]
+    for fact in [
+        "Provider error 30001: Queue &lt;b&gt;overflow&lt;/b&gt;",
+        "fallback: Primary failed",
+        "provider&#x27;s id V-1",
+        "0.033300 EUR",
+        "120 ms",
+    ]:
+        assert fact in shown.text
+
+
+def test_the_message_page_says_why_this_provider(reader_client, told_message):
+    shown = reader_client.get(page("campaignmessage", "change", told_message.pk))
+
+    assert "Strategy: Primary" in shown.text
+    assert "TwilioSMS: Provider 30001" in shown.text
+    assert "VonageSMS: eligible" in shown.text
+
+
+def test_the_message_page_ends_with_the_reason_where_nothing_was_sent(admin_client):
+    message = MessageFactory(
+        status=MessageStatus.CANCELLED, status_reason="Because.", finished_at=NOW
+    )
+
+    shown = admin_client.get(page("campaignmessage", "change", message.pk))
+
+    (end,) = [each for each in shown.context["timeline"] if each.at == NOW]
+    assert (end.title, end.facts) == ("Cancelled", ["Because."])
+
+
+@pytest.mark.parametrize("key", ["0", "abc", "1_2F", "9" * 30])
+def test_a_message_that_does_not_exist_leads_back(admin_client, key):
+    response = admin_client.get(f"{page('campaignmessage')}{key}/change/")
+
+    assert response.status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("action", "before", "after", "says"),
+    [
+        ("pause", CampaignStatus.RUNNING, CampaignStatus.PAUSED, "paused"),
+        ("resume", CampaignStatus.PAUSED, CampaignStatus.RUNNING, "resumed"),
+        ("cancel", CampaignStatus.PAUSED, CampaignStatus.CANCELLED, "cancelled"),
+    ],
+)
+def test_an_action_does_what_it_says(admin_client, action, before, after, says):
+    campaigns = CampaignFactory.create_batch(2, status=before)
+
+    assert act(admin_client, action, *campaigns) == [f"2 campaigns were {says}."]
+    for campaign in campaigns:
+        campaign.refresh_from_db()
+        assert campaign.status == after
+
+
+def test_an_action_says_when_there_was_nothing_to_do(admin_client):
+    running, done = CampaignFactory(), CampaignFactory(status=CampaignStatus.COMPLETED)
+
+    assert act(admin_client, "pause", running, done) == ["1 campaign was paused."]
+    assert act(admin_client, "resume", done) == ["0 campaigns were resumed."]
+
+
+@pytest.mark.parametrize("action", ["pause", "resume", "cancel"])
+def test_who_may_only_look_cannot_act(viewer_client, action):
+    campaigns = [CampaignFactory(status=status) for status in CampaignStatus]
+
+    act(viewer_client, action, *campaigns)
+
+    for campaign, before in zip(campaigns, CampaignStatus, strict=True):
+        campaign.refresh_from_db()
+        assert campaign.status == before
+
+
+@pytest.mark.parametrize(
+    ("typed", "stored"),
+    [
+        (" Ann@Example.COM ", "ann@example.com"),
+        ("+1 (415) 555-2671", "+14155552671"),
+    ],
+)
+def test_an_address_is_suppressed_in_the_form_that_messages_have(
+    admin_client, typed, stored
+):
+    form = {"address": typed, "reason": SuppressionReason.MANUAL.value}
+
+    admin_client.post(page("suppression", "add"), form)
+
+    assert Suppression.objects.get().address == stored
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("", "This field is required."),
+        ("ann@", "&#x27;ann@&#x27; is not an e-mail address."),
+        ("555-2671", "is not a valid phone number with its +country code."),
+    ],
+)
+def test_an_address_that_could_match_nobody_is_not_suppressed(
+    admin_client, typed, says
+):
+    form = {"address": typed, "reason": SuppressionReason.MANUAL.value}
+
+    response = admin_client.post(page("suppression", "add"), form)
+
+    assert says in response.text
+    assert not Suppression.objects.exists()
+
+
+def test_messages_with_an_unknown_outcome_can_be_found(admin_client):
+    lost = MessageFactory(status=MessageStatus.FAILED, unknown_since=NOW)
+    MessageFactory(campaign=lost.campaign)
+
+    response = admin_client.get(page("campaignmessage"), {"outcome": "unknown"})
+
+    assert list(response.context["cl"].queryset) == [lost]

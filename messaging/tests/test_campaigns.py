@@ -1,0 +1,436 @@
+"""Campaigns: checked, filled with recipients and launched, or not at all."""
+
+from __future__ import annotations
+
+import csv
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import smsutil
+
+from marketing_platform.testing.shared import shared_file
+from messaging.addresses import Address
+from messaging.campaigns import (
+    CHUNK,
+    CampaignError,
+    CampaignText,
+    add_recipients,
+    cancel_campaigns,
+    pause_campaigns,
+    resume_campaigns,
+    send_campaign,
+)
+from messaging.content import BODY_LIMITS
+from messaging.factories import CampaignFactory, MessageFactory
+from messaging.models import Campaign, CampaignMessage
+from messaging.recipients import Recipient, RecipientFile, RecipientFileError
+from messaging.vocabulary import CampaignStatus
+from routing.factories import RouteFactory
+from routing.models import ChannelRoutingConfig
+from routing.vocabulary import Channel, MessageStatus
+
+NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+MEMORY = "routing.providers.memory.Memory"
+PROVIDERS = {
+    "TwilioSMS": {"BACKEND": f"{MEMORY}SMS"},
+    "VonageSMS": {"BACKEND": f"{MEMORY}SMS"},
+    "TwilioMMS": {"BACKEND": f"{MEMORY}MMS"},
+    "SendGridEmail": {"BACKEND": f"{MEMORY}Email"},
+}
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def routes(settings):
+    """One route for each channel; all providers keep their messages in memory."""
+    settings.MESSAGE_PROVIDERS = PROVIDERS
+    RouteFactory()
+    for channel, provider in [
+        (Channel.MMS, "TwilioMMS"),
+        (Channel.EMAIL, "SendGridEmail"),
+    ]:
+        RouteFactory(
+            channel=channel,
+            primary_provider=provider,
+            fallback_provider="",
+            enable_fallback=False,
+        )
+
+
+@pytest.fixture
+def send(tmp_path):
+    """Sends a campaign to the rows of a file; returns it, and what was rejected."""
+
+    def send(rows, *, header="phone,name", **fields):
+        fields = {"name": "Spring", "channel": Channel.SMS, "body": "Hello"} | fields
+        path = tmp_path / "recipients.csv"
+        path.write_text("\n".join([header, *rows]), encoding="utf-8")
+        rejections = []
+        campaign, report = send_campaign(
+            CampaignText(**fields),
+            RecipientFile(path, channel=fields["channel"]),
+            now=NOW,
+            on_rejected=rejections.append,
+        )
+        assert report.rejected == len(rejections)
+        assert report.accepted == campaign.messages.count()
+        return campaign, [(each.line, each.reason) for each in rejections]
+
+    return send
+
+
+def phone(number):
+    return f"+1415{2000000 + number}"
+
+
+def nothing_is_stored():
+    return not Campaign.objects.exists() and not CampaignMessage.objects.exists()
+
+
+def test_a_campaign_runs_with_one_due_message_per_recipient(send):
+    campaign, rejections = send([f"{phone(1)},Ann", f"{phone(2)},Bob"])
+
+    assert campaign.status == CampaignStatus.RUNNING
+    assert (campaign.launched_at, campaign.scheduled_at) == (NOW, None)
+    assert rejections == []
+    messages = campaign.messages.order_by("id")
+    assert [message.recipient for message in messages] == [phone(1), phone(2)]
+    assert {message.due_at for message in messages} == {NOW}
+    assert {message.status for message in messages} == {MessageStatus.QUEUED}
+
+
+def test_the_messages_of_a_scheduled_campaign_are_due_at_its_time(send):
+    campaign, _ = send([phone(1)], header="phone", scheduled_at=NOW + HOUR)
+
+    assert campaign.messages.get().due_at == campaign.scheduled_at == NOW + HOUR
+
+
+def test_a_text_that_all_share_is_stored_once(send):
+    campaign, _ = send([f"{phone(1)},Ann"], body="Hello")
+
+    message = campaign.messages.get()
+    assert (campaign.body, message.body, message.segments) == ("Hello", "", 1)
+
+
+def test_each_recipient_gets_a_text_of_their_own(send):
+    campaign, _ = send(
+        ["ann@example.com,Ann,it's {{email}} & <b>", "bob@example.com,Bob,x"],
+        header="email,name,note",
+        channel=Channel.EMAIL,
+        subject="For {{NAME}}",
+        body="Dear {{ name }}: {{note}}",
+    )
+
+    messages = campaign.messages.order_by("id").values_list("subject", "body")
+    assert list(messages) == [
+        ("For Ann", "Dear Ann: it's {{email}} & <b>"),
+        ("For Bob", "Dear Bob: x"),
+    ]
+
+
+def test_an_mms_keeps_its_media(send):
+    media = ["https://example.com/a.png", "https://example.com/b.png"]
+
+    campaign, _ = send(
+        [f"{phone(1)},Ann"], channel=Channel.MMS, media_urls=media, body="x" * 500
+    )
+
+    campaign.refresh_from_db()
+    assert campaign.media_urls == media
+    assert campaign.messages.get().segments == 1
+
+
+def test_a_number_of_the_whole_world_can_be_stored(send):
+    campaign, _ = send(["+80012345678,Ann"])
+
+    assert campaign.messages.get().country == ""
+
+
+def test_bad_rows_are_rejected_in_order_and_the_others_sent(send):
+    campaign, rejections = send(
+        [f"{phone(1)},Ann", "hello,Bob", f"{phone(1)},Ann again", f"{phone(2)},"],
+        body="Hi {{name}}",
+    )
+
+    assert rejections == [
+        (3, "'hello' is not a valid phone number with its +country code"),
+        (4, "duplicate recipient"),
+    ]
+    assert campaign.messages.count() == 2
+
+
+def test_a_recipient_is_the_same_however_written(send):
+    _, rejections = send(["+1 (415) 200-0001,a", "+14152000001,b"])
+
+    assert rejections == [(3, "duplicate recipient")]
+
+
+def test_a_rejected_row_does_not_take_the_place_of_a_good_one(send):
+    campaign, rejections = send([f"{phone(1)},", f"{phone(1)},Ann"], body="{{name}}")
+
+    assert rejections == [(2, "The body is empty.")]
+    assert campaign.messages.get().body == "Ann"
+
+
+def test_duplicates_are_found_across_chunks(send):
+    rows = [f"{phone(number)},x" for number in range(CHUNK + 1)]
+
+    campaign, rejections = send([*rows, rows[0], rows[CHUNK // 2], rows[-1]])
+
+    assert campaign.messages.count() == CHUNK + 1
+    assert rejections == [
+        (CHUNK + 3 + number, "duplicate recipient") for number in range(3)
+    ]
+
+
+def test_another_campaign_may_write_to_the_same_recipient(send):
+    send([f"{phone(1)},Ann"])
+    again, rejections = send([f"{phone(1)},Ann"])
+
+    assert again.messages.count() == 1
+    assert rejections == []
+
+
+def test_rows_are_asked_for_one_chunk_at_a_time():
+    asked_for, when_stored = [], []
+
+    def rows():
+        for number in range(2 * CHUNK + 1):
+            asked_for.append(number)
+            yield Recipient(number, Address(phone(number), "US"), {})
+
+    add_recipients(
+        CampaignFactory(),
+        rows(),
+        due_at=NOW,
+        on_rejected=pytest.fail,
+        on_progress=lambda: when_stored.append(len(asked_for)),
+    )
+
+    assert when_stored == [CHUNK, 2 * CHUNK, 2 * CHUNK + 1]
+
+
+def test_every_real_text_is_billed_in_the_segments_that_smsutil_finds(tmp_path):
+    lines = shared_file("data/sms_corpus.tsv").read_text(encoding="utf-8").splitlines()
+    texts = [line.split("\t", 1)[1].strip() for line in lines]
+    path = tmp_path / "corpus.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = [(phone(number), text) for number, text in enumerate(texts)]
+        csv.writer(file).writerows([("phone", "text"), *rows])
+
+    campaign, _ = send_campaign(
+        CampaignText(name="Corpus", channel=Channel.SMS, body="{{text}}"),
+        RecipientFile(path, channel=Channel.SMS),
+        now=NOW,
+        on_rejected=pytest.fail,
+    )
+
+    stored = campaign.messages.values_list("recipient", "body", "segments")
+    assert {(to, body): segments for to, body, segments in stored} == {
+        row: len(smsutil.split(row[1]).parts) for row in rows
+    }
+
+
+def test_a_text_that_a_value_makes_too_long_is_rejected_with_its_length(send):
+    limit = BODY_LIMITS[Channel.SMS]
+
+    campaign, rejections = send(
+        [f"{phone(1)},{'x' * limit}", f"{phone(2)},{'x' * (limit - 1)}"],
+        body="{{name}}!",
+    )
+
+    assert rejections == [
+        (2, "The body has 1601 characters; SMS takes 1600. Shorten it."),
+    ]
+    assert campaign.messages.get().segments == 11
+
+
+@pytest.mark.parametrize("name", ["a\nb", "", "x" * 501])
+def test_a_subject_that_a_value_spoils_is_rejected(send, name):
+    campaign, rejections = send(
+        [f'ann@example.com,"{name}"', "bob@example.com,Bob"],
+        header="email,name",
+        channel=Channel.EMAIL,
+        subject="{{name}}",
+    )
+
+    assert [line for line, _ in rejections] == [2]
+    assert campaign.messages.get().recipient == "bob@example.com"
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"name": " "}, "needs a name"),
+        ({"name": "x" * 201}, "at most 200 characters"),
+        ({"name": "a\udcff"}, "not UTF-8 text"),
+        ({"name": "a\0b"}, "not UTF-8 text"),
+        ({"body": ""}, "body is empty"),
+        ({"body": "x" * 1601}, "SMS takes 1600"),
+        ({"body": "\udcff"}, "body has bytes that are not UTF-8"),
+        ({"body": "Hi {{surname}}"}, "uses {{surname}}, but there is no such column"),
+        ({"subject": "News"}, "SMS has no subject"),
+        ({"media_urls": ["https://example.com/a"]}, "SMS carries no media"),
+        ({"scheduled_at": NOW}, "2026-11-24T09:00:00.00:00 is in the past"),
+        ({"channel": Channel.EMAIL}, "needs a subject"),
+        ({"channel": Channel.EMAIL, "subject": "{{x}}"}, "uses {{x}}"),
+        ({"channel": Channel.MMS}, "at least one media URL"),
+    ],
+)
+def test_a_text_that_cannot_be_sent_is_refused_and_nothing_stored(send, fields, says):
+    with pytest.raises(CampaignError, match=says):
+        send([f"{phone(1)},ann@example.com"], header="phone,email", **fields)
+
+    assert nothing_is_stored()
+
+
+def test_a_channel_without_an_active_route_is_refused(send):
+    ChannelRoutingConfig.objects.update(is_active=False)
+
+    with pytest.raises(CampaignError, match="no active route for SMS"):
+        send([f"{phone(1)},Ann"])
+
+    assert nothing_is_stored()
+
+
+@pytest.mark.parametrize("lacking", ["TwilioSMS", "VonageSMS"])
+def test_a_route_whose_provider_lacks_credentials_is_refused(send, settings, lacking):
+    settings.MESSAGE_PROVIDERS = PROVIDERS | {
+        lacking: {"BACKEND": "routing.providers.twilio.TwilioSMS"}
+    }
+
+    with pytest.raises(CampaignError, match=f"{lacking} is not configured: it lacks"):
+        send([f"{phone(1)},Ann"])
+
+    assert nothing_is_stored()
+
+
+def test_a_fallback_that_is_off_needs_no_credentials(send, settings):
+    settings.MESSAGE_PROVIDERS = PROVIDERS | {
+        "VonageSMS": {"BACKEND": "routing.providers.twilio.TwilioSMS"}
+    }
+    ChannelRoutingConfig.objects.update(enable_fallback=False)
+
+    campaign, _ = send([f"{phone(1)},Ann"])
+
+    assert campaign.messages.count() == 1
+
+
+def test_a_route_by_a_provider_that_is_gone_is_refused(send, settings):
+    settings.MESSAGE_PROVIDERS = {"VonageSMS": PROVIDERS["VonageSMS"]}
+
+    with pytest.raises(CampaignError, match="Unknown provider 'TwilioSMS'"):
+        send([f"{phone(1)},Ann"])
+
+
+def test_a_file_without_a_usable_row_leaves_nothing_behind(send):
+    with pytest.raises(CampaignError, match=r"No row of .*recipients\.csv can be used"):
+        send(["hello,Ann", "world,Bob"])
+
+    assert nothing_is_stored()
+
+
+@pytest.mark.parametrize("spoilt", ['"open', "x" * 10_001, 'a"b"c" "'])
+def test_a_file_that_breaks_after_stored_chunks_leaves_nothing_behind(send, spoilt):
+    rows = [f"{phone(number)},x" for number in range(CHUNK + 1)]
+
+    with pytest.raises(RecipientFileError):
+        send([*rows, f'{phone(9999)},"{spoilt}'])
+
+    assert nothing_is_stored()
+
+
+def test_whatever_goes_wrong_leaves_nothing_behind(tmp_path):
+    path = tmp_path / "recipients.csv"
+    path.write_text("phone\nhello\n")
+
+    with pytest.raises(OSError, match="disk full"):
+        send_campaign(
+            CampaignText(name="Spring", channel=Channel.SMS, body="Hello"),
+            RecipientFile(path, channel=Channel.SMS),
+            now=NOW,
+            on_rejected=_disk_full,
+        )
+
+    assert nothing_is_stored()
+
+
+def _disk_full(_):
+    raise OSError("disk full")
+
+
+def campaigns_in_every_status():
+    return {status: CampaignFactory(status=status) for status in CampaignStatus}
+
+
+def statuses(campaigns):
+    for campaign in campaigns.values():
+        campaign.refresh_from_db()
+    return {
+        before: CampaignStatus(campaign.status)
+        for before, campaign in campaigns.items()
+        if campaign.status != before
+    }
+
+
+def test_pause_holds_back_running_campaigns_only():
+    campaigns = campaigns_in_every_status()
+
+    assert pause_campaigns(Campaign.objects.all()) == 1
+    assert statuses(campaigns) == {CampaignStatus.RUNNING: CampaignStatus.PAUSED}
+
+
+def test_resume_lets_paused_campaigns_go_on_and_no_others():
+    campaigns = campaigns_in_every_status()
+
+    assert resume_campaigns(Campaign.objects.all()) == 1
+    assert statuses(campaigns) == {CampaignStatus.PAUSED: CampaignStatus.RUNNING}
+
+
+def test_cancel_ends_what_is_not_over():
+    campaigns = campaigns_in_every_status()
+
+    assert cancel_campaigns(Campaign.objects.all(), now=NOW) == 3
+    cancelled = CampaignStatus.CANCELLED
+    assert statuses(campaigns) == {
+        CampaignStatus.DRAFT: cancelled,
+        CampaignStatus.RUNNING: cancelled,
+        CampaignStatus.PAUSED: cancelled,
+    }
+
+
+def test_cancel_withdraws_what_has_not_left_and_says_so():
+    campaign = CampaignFactory()
+    queued = MessageFactory(campaign=campaign)
+
+    cancel_campaigns(Campaign.objects.all(), now=NOW)
+
+    queued.refresh_from_db()
+    assert queued.status == MessageStatus.CANCELLED
+    assert queued.status_reason == "The campaign was cancelled."
+    assert queued.finished_at == NOW
+
+
+@pytest.mark.parametrize(
+    "status", [MessageStatus.SENDING, MessageStatus.SENT, MessageStatus.DELIVERED]
+)
+def test_cancel_leaves_what_has_left_as_it_is(status):
+    lease = NOW if status == MessageStatus.SENDING else None
+    message = MessageFactory(status=status, lease_expires_at=lease)
+
+    cancel_campaigns(Campaign.objects.all(), now=NOW)
+
+    message.refresh_from_db()
+    assert message.status == status
+
+
+def test_cancel_touches_only_the_chosen_campaigns():
+    chosen, other = MessageFactory(), MessageFactory()
+
+    cancel_campaigns(Campaign.objects.filter(pk=chosen.campaign_id), now=NOW)
+
+    other.refresh_from_db()
+    assert other.status == MessageStatus.QUEUED
+    assert other.campaign.status == CampaignStatus.RUNNING

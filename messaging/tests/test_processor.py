@@ -1,0 +1,272 @@
+"""The queue processor over the real wires, against simulated providers."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from messaging.factories import CampaignFactory
+from messaging.models import Campaign, CampaignMessage, WorkerHeartbeat
+from messaging.queue.processor import Limits, Processor
+from messaging.tests.scene import messages
+from messaging.vocabulary import CampaignStatus, WorkerKind
+from routing.factories import RouteFactory
+from routing.models import MessageDeliveryAttempt, ProviderThrottle
+from routing.simulators.handset import read_handset_log
+from routing.vocabulary import (
+    AttemptOutcome,
+    Channel,
+    ErrorClass,
+    FallbackReason,
+    MessageStatus,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def sms_route(simulator):
+    """Twilio first, Vonage to fall back to, and retries within a second."""
+    return RouteFactory(initial_retry_delay_seconds=0, max_retry_delay_seconds=1)
+
+
+@pytest.fixture
+def arrivals(simulator_process):
+    """What reached the handsets so far, by recipient."""
+
+    def read():
+        entries = read_handset_log(simulator_process.handset_log)
+        return [e.message.recipient for e in entries if e.event == "accepted"]
+
+    return read
+
+
+def drain(*, idle=0.0, **limits):
+    """Run a worker until it was idle for `idle` seconds."""
+    limits = {"lease": timedelta(seconds=90)} | limits
+    processor = Processor(
+        kind=WorkerKind.COMMAND,
+        limits=Limits(**limits),
+        idle_limit=timedelta(seconds=idle),
+    )
+    return processor.run()
+
+
+def statuses():
+    return set(CampaignMessage.objects.values_list("status", flat=True))
+
+
+def test_every_due_message_reaches_its_handset_once(sms_route, arrivals):
+    sent = messages(120)
+
+    report = drain()
+
+    assert report.accepted == report.claimed == 120
+    assert sorted(arrivals()) == sorted(message.recipient for message in sent)
+    assert statuses() == {MessageStatus.SENT}
+    assert Campaign.objects.get().status == CampaignStatus.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("channel", "primary", "fallback"),
+    [
+        (Channel.MMS, "TwilioMMS", "VonageMMS"),
+        (Channel.EMAIL, "SendGridEmail", "SMTPEmail"),
+    ],
+)
+def test_every_channel_goes_out_by_either_provider(
+    simulator, arrivals, channel, primary, fallback
+):
+    RouteFactory(channel=channel, primary_provider=primary, fallback_provider=fallback)
+    campaign = CampaignFactory(
+        channel=channel,
+        subject="Hi" if channel == Channel.EMAIL else "",
+        media_urls=["https://example.com/a.jpg"] if channel == Channel.MMS else [],
+    )
+    recipients = ["a@example.com", "b@example.com"]
+    if channel == Channel.MMS:
+        recipients = ["+14155550111", "+14155550112"]
+    simulator.set_fault(primary, "unavailable", count=1)
+    for recipient in recipients:
+        messages(1, campaign=campaign, recipient=recipient)
+
+    drain()
+
+    assert sorted(arrivals()) == recipients
+    providers = MessageDeliveryAttempt.objects.filter(
+        outcome=AttemptOutcome.ACCEPTED
+    ).values_list("provider", flat=True)
+    assert sorted(providers) == sorted([primary, fallback])
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"kind": "refuse"}, FallbackReason.PROVIDER_UNAVAILABLE),
+        ({"kind": "unavailable"}, FallbackReason.PROVIDER_UNAVAILABLE),
+        ({"kind": "throttle"}, FallbackReason.RATE_LIMIT_EXCEEDED),
+        (
+            {"kind": "error", "code": "20003", "status": 401},
+            FallbackReason.PRIMARY_FAILED,
+        ),
+    ],
+)
+def test_a_message_falls_back_at_once_and_says_why(
+    sms_route, simulator, arrivals, fault, reason
+):
+    (message,) = messages(1)
+    simulator.set_fault("TwilioSMS", **fault)
+
+    drain()
+
+    assert arrivals() == [message.recipient]
+    first, second = MessageDeliveryAttempt.objects.order_by("attempt_number")
+    assert (first.provider, first.outcome) == ("TwilioSMS", AttemptOutcome.REJECTED)
+    assert (second.provider, second.fallback_reason) == ("VonageSMS", reason)
+
+
+def test_a_message_is_tried_again_when_all_providers_failed(
+    sms_route, simulator, arrivals
+):
+    (message,) = messages(1)
+    simulator.set_fault("TwilioSMS", "unavailable", count=1)
+    simulator.set_fault("VonageSMS", "unavailable", count=1)
+
+    report = drain(idle=1.0)
+
+    assert report.retries == 1
+    assert arrivals() == [message.recipient]
+    message.refresh_from_db()
+    assert (message.attempt_count, message.retry_count) == (3, 1)
+
+
+def test_a_message_fails_after_its_last_round(sms_route, simulator, arrivals):
+    sms_route.max_retries = 1
+    sms_route.save()
+    messages(1)
+    simulator.set_fault("TwilioSMS", "unavailable")
+    simulator.set_fault("VonageSMS", "unavailable")
+
+    drain(idle=1.0)
+
+    assert statuses() == {MessageStatus.FAILED}
+    assert MessageDeliveryAttempt.objects.count() == 4
+    assert arrivals() == []
+
+
+def test_a_wrong_number_is_neither_retried_nor_sent_elsewhere(
+    sms_route, simulator, arrivals
+):
+    messages(1)
+    simulator.set_fault("TwilioSMS", "error", code="21211", status=400)
+
+    drain()
+
+    (attempt,) = MessageDeliveryAttempt.objects.all()
+    assert attempt.error_class == ErrorClass.RECIPIENT
+    assert statuses() == {MessageStatus.FAILED}
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_a_dropped_connection_is_never_followed_by_a_second_send(
+    sms_route, simulator, arrivals, is_taken
+):
+    (message,) = messages(1)
+    simulator.set_fault("TwilioSMS", "drop", accepted=is_taken, count=1)
+
+    drain(idle=0.3)
+
+    assert arrivals() == ([message.recipient] if is_taken else [])
+    message.refresh_from_db()
+    assert message.status == MessageStatus.SENDING
+    assert message.is_outcome_unknown
+    assert message.lease_expires_at > timezone.now() + timedelta(minutes=50)
+
+
+def test_a_slow_message_keeps_no_other_waiting(sms_route, simulator, arrivals):
+    messages(40)
+    simulator.set_fault("TwilioSMS", "slow", delay=1.0, count=1)
+    started = timezone.now()
+
+    drain(batch_size=5, window=10)
+
+    waited = [
+        attempt.attempted_at - started
+        for attempt in MessageDeliveryAttempt.objects.all()
+    ]
+    assert len(arrivals()) == 40
+    assert max(waited) < timedelta(seconds=1)
+
+
+def test_a_worker_takes_no_more_than_it_may(sms_route, arrivals):
+    messages(30)
+
+    report = drain(max_messages=12, batch_size=5)
+
+    assert report.claimed == 12
+    assert len(arrivals()) == 12
+
+
+def test_a_worker_that_is_told_to_stop_finishes_what_is_in_flight(
+    sms_route, simulator, arrivals
+):
+    messages(30)
+    simulator.set_fault("TwilioSMS", "slow", delay=0.3)
+    processor = Processor(
+        kind=WorkerKind.COMMAND, limits=Limits(batch_size=5, window=5)
+    )
+    threading.Timer(0.15, processor.stop).start()
+
+    report = processor.run()
+
+    assert 5 <= report.accepted < 30
+    assert len(arrivals()) == report.accepted == report.claimed
+    assert not CampaignMessage.objects.filter(status=MessageStatus.SENDING).exists()
+
+
+def test_a_worker_recovers_what_a_dead_one_left_behind(sms_route):
+    (message,) = messages(1)
+    CampaignMessage.objects.update(
+        status=MessageStatus.SENDING,
+        lease_owner=1,
+        lease_expires_at=timezone.now() - timedelta(seconds=1),
+        attempt_count=1,
+        provider="TwilioSMS",
+    )
+
+    report = drain(idle=0.2)
+
+    message.refresh_from_db()
+    assert report.recovered == 1
+    assert message.is_outcome_unknown
+
+
+def test_a_worker_shows_that_it_lives_and_takes_the_sign_down_when_it_leaves(
+    sms_route, simulator
+):
+    messages(1)
+    simulator.set_fault("TwilioSMS", "slow", delay=0.5)
+    seen = []
+    processor = Processor(kind=WorkerKind.COMMAND, idle_limit=timedelta(0))
+    processor._clock = lambda: (
+        seen.append(WorkerHeartbeat.objects.count()) or (timezone.now())
+    )
+
+    processor.run()
+
+    assert max(seen) == 1
+    assert not WorkerHeartbeat.objects.exists()
+
+
+def test_a_worker_stays_while_a_throttle_holds_due_messages_back(sms_route, arrivals):
+    sms_route.enable_fallback = False
+    sms_route.save()
+    ProviderThrottle.objects.create(provider="TwilioSMS", rate_per_second=20, burst=2)
+    messages(10)
+
+    report = drain()
+
+    assert report.accepted == len(arrivals()) == 10

@@ -1,0 +1,388 @@
+"""What a receipt changes on its message: a table of states, and any order at all."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import count, product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from messaging.factories import CampaignFactory, MessageFactory
+from messaging.models import Suppression
+from messaging.tests.scene import NOW, accepted, claim, failed, messages, write
+from messaging.vocabulary import SuppressionReason
+from routing.decide import AwaitVerdict, Retry
+from routing.models import DeliveryReceipt, MessageDeliveryAttempt
+from routing.providers.base import OutcomeUnknown, Receipt
+from routing.receipts import record_receipts
+from routing.vocabulary import AttemptOutcome, Channel, ErrorClass, MessageStatus
+
+pytestmark = pytest.mark.django_db
+QUEUED, SENDING, SENT, DELIVERED, FAILED, BOUNCED, CANCELLED, SUPPRESSED, EXPIRED = (
+    MessageStatus
+)
+LATEST, EARLIER, LATER = 2, 1, 3  # attempts; the message has made two
+event_numbers = count(1)
+
+# About the latest attempt: what each receipt makes of each status. What is not in here
+# stays as it is.
+MOVES = {
+    (QUEUED, DELIVERED): DELIVERED,  # the pending retry is called off
+    (QUEUED, BOUNCED): BOUNCED,
+    (SENDING, SENT): SENT,
+    (SENDING, DELIVERED): DELIVERED,
+    (SENDING, FAILED): FAILED,
+    (SENDING, BOUNCED): BOUNCED,
+    (SENT, DELIVERED): DELIVERED,
+    (SENT, FAILED): FAILED,
+    (SENT, BOUNCED): BOUNCED,
+    (FAILED, DELIVERED): DELIVERED,  # given up too early
+    (FAILED, BOUNCED): BOUNCED,
+    (BOUNCED, DELIVERED): DELIVERED,  # of an SMS in parts, some arrived
+    (CANCELLED, DELIVERED): DELIVERED,  # withdrawn, but an attempt had got through
+    (SUPPRESSED, DELIVERED): DELIVERED,
+    (EXPIRED, DELIVERED): DELIVERED,
+}
+EMAIL_MOVES = {
+    key: new for key, new in MOVES.items() if key != (BOUNCED, DELIVERED)
+} | {
+    (DELIVERED, BOUNCED): BOUNCED,  # it was taken, and came back
+}
+# About an earlier one: proof counts, bad news does not.
+MOVES_BY_EARLIER = {
+    (status, DELIVERED): DELIVERED for status in MessageStatus if status != DELIVERED
+}
+# Given up without anybody knowing: any word about it is better than that.
+UNSETTLED_MOVES = {SENT: SENT, DELIVERED: DELIVERED, FAILED: FAILED, BOUNCED: BOUNCED}
+VERDICTS = [SENT, DELIVERED, FAILED, BOUNCED, None]
+
+
+def labels(value):
+    if value is None:
+        return "no verdict"
+    return value.label if isinstance(value, MessageStatus) else None
+
+
+every_move = pytest.mark.parametrize(
+    ("status", "verdict"), list(product(MessageStatus, VERDICTS)), ids=labels
+)
+
+
+def message(status, *, channel=Channel.SMS, **fields):
+    """A message in this status, after two attempts."""
+    campaign = CampaignFactory(channel=channel)
+    if status == SENDING:
+        fields = {"lease_expires_at": NOW + timedelta(minutes=1)} | fields
+    return MessageFactory(campaign=campaign, status=status, attempt_count=2, **fields)
+
+
+def receipt(about, status, *, attempt=LATEST, **fields):
+    """A provider's word about an attempt, an event of its own unless told otherwise."""
+    values = {
+        "event_id": f"event-{next(event_numbers)}",
+        "reference": f"m{about.pk}a{attempt}",
+        "external_message_id": "SM1",
+        "status": status,
+        "provider_status": "as the provider puts it",
+    }
+    return Receipt(**(values | fields))
+
+
+def tell(*receipts, now=NOW):
+    """The receipts arrive."""
+    return record_receipts(
+        provider_name="TwilioSMS", receipts=receipts, raw="raw", now=now
+    )
+
+
+def status_after(about, *receipts):
+    tell(*receipts)
+    about.refresh_from_db()
+    return about.status
+
+
+@every_move
+def test_a_receipt_of_the_latest_attempt_moves_a_message_forward(status, verdict):
+    about = message(status)
+
+    new = status_after(about, receipt(about, verdict))
+
+    assert new == MOVES.get((status, verdict), status)
+
+
+@every_move
+def test_a_receipt_of_the_latest_attempt_moves_an_email_forward(status, verdict):
+    about = message(status, channel=Channel.EMAIL)
+
+    new = status_after(about, receipt(about, verdict))
+
+    assert new == EMAIL_MOVES.get((status, verdict), status)
+
+
+@every_move
+def test_of_an_earlier_attempt_only_a_delivery_is_news(status, verdict):
+    about = message(status)
+
+    new = status_after(about, receipt(about, verdict, attempt=EARLIER))
+
+    assert new == MOVES_BY_EARLIER.get((status, verdict), status)
+
+
+@every_move
+def test_an_attempt_that_was_never_made_is_no_news(status, verdict):
+    about = message(status)
+
+    assert status_after(about, receipt(about, verdict, attempt=LATER)) == status
+
+
+@pytest.mark.parametrize("verdict", VERDICTS, ids=labels)
+def test_a_message_given_up_without_a_verdict_takes_a_late_one(verdict):
+    about = message(FAILED, unknown_since=NOW, finished_at=NOW)
+
+    new = status_after(about, receipt(about, verdict))
+
+    assert new == UNSETTLED_MOVES.get(verdict, FAILED)
+    assert about.is_outcome_unknown == (verdict is None)
+    assert (about.finished_at is None) == (verdict == SENT)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    data=st.data(),
+    channel=st.sampled_from([Channel.SMS, Channel.EMAIL]),
+    start=st.sampled_from([QUEUED, SENDING, SENT, FAILED]),
+    is_unknown=st.booleans(),
+)
+def test_receipts_of_an_attempt_end_the_same_in_any_order_however_often_they_come(
+    data, channel, start, is_unknown
+):
+    verdicts = data.draw(st.lists(st.sampled_from(VERDICTS), min_size=1, max_size=5))
+    order = data.draw(st.permutations(range(len(verdicts))))
+    again = data.draw(st.lists(st.sampled_from(order)))
+    unknown_since = NOW if is_unknown else None
+    one, other = (
+        message(start, channel=channel, unknown_since=unknown_since) for _ in range(2)
+    )
+    told = [receipt(one, verdict) for verdict in verdicts]
+    retold = [receipt(other, verdict) for verdict in verdicts]
+
+    end = status_after(one, *told)
+
+    assert status_after(other, *(retold[i] for i in [*order, *again])) == end
+
+
+def test_a_receipt_that_comes_twice_is_stored_once_and_counts_once():
+    about = message(SENT)
+    same = receipt(about, DELIVERED)
+
+    assert tell(same, same) == 1
+    assert tell(same, now=NOW + timedelta(hours=1)) == 0
+
+    about.refresh_from_db()
+    assert about.finished_at == NOW
+    assert DeliveryReceipt.objects.count() == 1
+
+
+def test_a_delivery_ends_a_verdict_that_was_waited_for():
+    about = message(SENDING, unknown_since=NOW)
+
+    status_after(about, receipt(about, DELIVERED))
+
+    assert about.lease_expires_at is None
+    assert not about.is_outcome_unknown
+
+
+def test_the_time_of_an_event_is_the_providers_where_it_gives_one():
+    happened_at = datetime(2026, 11, 24, 8, 59, tzinfo=UTC)
+    sent, delivered = message(SENDING), message(SENT)
+
+    tell(receipt(sent, SENT, occurred_at=happened_at), receipt(delivered, DELIVERED))
+
+    sent.refresh_from_db()
+    delivered.refresh_from_db()
+    assert (sent.sent_at, sent.finished_at) == (happened_at, None)
+    assert delivered.finished_at == NOW
+
+
+def test_bad_news_says_why_and_good_news_takes_the_reason_back():
+    about = message(SENT)
+
+    tell(receipt(about, FAILED, error_code="30003", error_message="Handset is off"))
+    about.refresh_from_db()
+    assert about.status_reason == "TwilioSMS 30003: Handset is off"
+
+    tell(receipt(about, DELIVERED))
+    about.refresh_from_db()
+    assert about.status_reason == ""
+
+
+def test_a_receipt_may_come_before_the_attempt_is_recorded(route):
+    (about,) = messages(1)
+    (claimed,) = claim()
+
+    tell(receipt(about, DELIVERED, attempt=1))
+    write(accepted(claimed))
+
+    about.refresh_from_db()
+    assert about.status == DELIVERED
+    assert about.sent_at == NOW
+    assert about.lease_owner is None
+    attempt = MessageDeliveryAttempt.objects.get()
+    assert attempt.outcome == AttemptOutcome.ACCEPTED
+
+
+def test_an_early_receipt_outlives_an_answer_that_nobody_understood(route):
+    (about,) = messages(1)
+    (claimed,) = claim()
+
+    tell(receipt(about, DELIVERED, attempt=1))
+    write(failed(claimed, OutcomeUnknown(), AwaitVerdict(NOW + timedelta(hours=1))))
+
+    about.refresh_from_db()
+    assert about.status == DELIVERED
+    assert about.lease_expires_at is None
+
+
+def test_a_late_delivery_calls_off_the_retry_at_another_provider(route):
+    (about,) = messages(1)
+    (claimed,) = claim()
+    write(failed(claimed, OutcomeUnknown(), Retry(NOW, is_burnt=True)))
+
+    tell(receipt(about, DELIVERED, attempt=1))
+
+    assert claim(now=NOW + timedelta(hours=1)) == []
+    about.refresh_from_db()
+    assert about.status == DELIVERED
+
+
+def test_a_delivery_by_the_first_provider_stands_whatever_the_second_answers(route):
+    (about,) = messages(1)
+    (claimed,) = claim()
+    write(failed(claimed, OutcomeUnknown(), Retry(NOW, is_burnt=True)))
+    (again,) = claim()
+
+    tell(receipt(about, DELIVERED, attempt=1))
+    write(accepted(again))
+
+    about.refresh_from_db()
+    assert about.status == DELIVERED
+
+
+def test_a_receipt_without_reference_finds_its_attempt_by_the_providers_id(route):
+    (about,) = messages(1)
+    write(accepted(claim()[0], external_id="SM99"))
+
+    tell(receipt(about, DELIVERED, reference="", external_message_id="SM99"))
+
+    about.refresh_from_db()
+    assert about.status == DELIVERED
+    assert DeliveryReceipt.objects.get().attempt_number == 1
+
+
+def test_another_providers_id_is_not_taken_for_ours(route):
+    (about,) = messages(1)
+    write(accepted(claim()[0], external_id="SM99"))
+    stray = receipt(about, DELIVERED, reference="", external_message_id="SM99")
+
+    record_receipts(provider_name="VonageSMS", receipts=[stray], raw="", now=NOW)
+
+    about.refresh_from_db()
+    assert about.status == SENT
+    assert DeliveryReceipt.objects.get().message is None
+
+
+@pytest.mark.parametrize("reference", ["", "m999999a1", "somebody-elses"])
+def test_a_receipt_of_no_message_of_ours_is_kept_all_the_same(reference):
+    tell(receipt(message(SENT), DELIVERED, reference=reference))
+
+    stored = DeliveryReceipt.objects.get()
+    assert stored.message is None
+    assert stored.raw == "raw"
+
+
+@pytest.mark.parametrize("verdict", [FAILED, None], ids=labels)
+def test_an_opt_out_suppresses_the_address(verdict):
+    about = message(SENT)
+
+    tell(receipt(about, verdict, opted_out=True))
+
+    suppression = Suppression.objects.get()
+    assert suppression.address == about.recipient
+    assert suppression.reason == SuppressionReason.OPTED_OUT
+    assert suppression.source == "TwilioSMS"
+
+
+def test_an_address_that_is_suppressed_already_keeps_its_first_reason():
+    about = message(SENT)
+    Suppression.objects.create(
+        address=about.recipient, reason=SuppressionReason.MANUAL, source="Ada"
+    )
+
+    tell(receipt(about, None, opted_out=True))
+
+    assert Suppression.objects.get().source == "Ada"
+
+
+def test_an_opt_out_about_an_old_attempt_suppresses_too():
+    about = message(DELIVERED)
+
+    assert status_after(about, receipt(about, FAILED, opted_out=True, attempt=1)) == (
+        DELIVERED
+    )
+    assert Suppression.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"event_id": "e" * 201},
+        {"external_message_id": "x" * 201},
+        {"provider_status": "x" * 51},
+        {"error_code": "x" * 101},
+        {"error_message": "x" * 501},
+        {"error_message": "550 \0 \ud800"},
+        {"raw": "{\0"},
+        {"cost": Decimal(10**9), "currency": "EUR"},
+        {"cost": Decimal(1), "currency": "EURO"},
+    ],
+    ids=" and ".join,
+)
+def test_whatever_a_provider_writes_its_receipt_is_stored(fields):
+    about = message(SENT)
+
+    assert status_after(about, receipt(about, DELIVERED, **fields)) == DELIVERED
+    assert DeliveryReceipt.objects.count() == 1
+
+
+def test_two_events_with_long_names_stay_two():
+    about = message(SENT)
+    name = "e" * 300
+
+    told = tell(
+        receipt(about, SENT, event_id=f"{name}:sent"),
+        receipt(about, DELIVERED, event_id=f"{name}:delivered"),
+    )
+
+    assert told == 2
+
+
+@pytest.mark.parametrize(
+    ("channel", "error_class", "is_suppressed"),
+    [
+        (Channel.EMAIL, ErrorClass.RECIPIENT, True),
+        (Channel.EMAIL, ErrorClass.PROVIDER, False),  # the mood of a server
+        (Channel.SMS, ErrorClass.RECIPIENT, False),  # a phone may come back
+    ],
+)
+def test_a_mailbox_that_does_not_exist_is_suppressed(
+    channel, error_class, is_suppressed
+):
+    about = message(SENT, channel=channel)
+
+    tell(receipt(about, BOUNCED, error_class=error_class))
+
+    reasons = list(Suppression.objects.values_list("reason", flat=True))
+    assert reasons == ([SuppressionReason.HARD_BOUNCE] if is_suppressed else [])

@@ -1,0 +1,306 @@
+"""What came of the messages in flight, in bulk and fenced."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from messaging.models import CampaignMessage, Suppression
+from messaging.queue.record import Result
+from messaging.queue.recover import recover_expired_leases
+from messaging.tests.scene import (
+    LEASE,
+    MINUTE,
+    NOW,
+    accepted,
+    claim,
+    failed,
+    messages,
+    write,
+)
+from routing.costs import Money
+from routing.decide import (
+    AwaitVerdict,
+    Decision,
+    FallBack,
+    GiveUp,
+    Retry,
+    Sent,
+)
+from routing.dispatch import HandOver
+from routing.models import MessageDeliveryAttempt
+from routing.planner import RoutingTable
+from routing.providers.base import (
+    Acceptance,
+    OutcomeUnknown,
+    ProviderError,
+    RecipientError,
+)
+from routing.vocabulary import (
+    AttemptOutcome,
+    ErrorClass,
+    FallbackReason,
+    MessageStatus,
+)
+
+pytestmark = pytest.mark.django_db
+TO_VONAGE = FallBack(
+    Decision("VonageSMS", FallbackReason.PRIMARY_FAILED, {"chosen": "VonageSMS"})
+)
+
+
+@pytest.fixture
+def claimed(route):
+    """One claimed message."""
+    messages(1)
+    return claim()[0]
+
+
+def message():
+    return CampaignMessage.objects.get()
+
+
+def test_an_accepted_message_is_sent_and_its_attempt_says_how(claimed):
+    done = HandOver(
+        provider="TwilioSMS",
+        attempted_at=NOW,
+        response_time_ms=120,
+        acceptance=Acceptance("SM123"),
+        cost=Money(Decimal("0.0079"), "USD"),
+    )
+
+    write(Result(claimed, done, Sent()))
+
+    assert message().status == MessageStatus.SENT
+    assert message().sent_at == NOW
+    assert message().lease_owner is None
+    attempt = MessageDeliveryAttempt.objects.get()
+    assert attempt.message == message()
+    assert attempt.attempt_number == 1
+    assert attempt.provider == "TwilioSMS"
+    assert attempt.attempted_at == NOW
+    assert attempt.outcome == AttemptOutcome.ACCEPTED
+    assert attempt.external_message_id == "SM123"
+    assert (attempt.cost, attempt.currency) == (Decimal("0.0079"), "USD")
+    assert attempt.response_time_ms == 120
+    assert attempt.error_class is None
+    assert attempt.decision["chosen"] == "TwilioSMS"
+    assert attempt.is_late is False
+
+
+def test_a_retry_goes_back_to_the_queue_for_its_time_and_burns_a_round(claimed):
+    due_at = NOW + MINUTE
+
+    write(failed(claimed, ProviderError("busy", code="503"), Retry(due_at, True)))
+
+    assert message().status == MessageStatus.QUEUED
+    assert message().due_at == due_at
+    assert message().retry_count == 1
+    assert message().status_reason == "TwilioSMS 503: busy"
+    attempt = MessageDeliveryAttempt.objects.get()
+    assert attempt.outcome == AttemptOutcome.REJECTED
+    assert attempt.error_class == ErrorClass.PROVIDER
+    assert (attempt.error_code, attempt.error_message) == ("503", "busy")
+
+
+def test_a_throttled_message_burns_no_round(claimed):
+    write(failed(claimed, ProviderError(), Retry(NOW + MINUTE, False)))
+
+    assert message().retry_count == 0
+
+
+def test_a_fallback_stands_on_the_row_before_the_next_provider_is_called(claimed):
+    (next_up,) = write(failed(claimed, ProviderError(), TO_VONAGE), now=NOW + MINUTE)
+
+    assert message().status == MessageStatus.SENDING
+    assert message().provider == "VonageSMS"
+    assert message().attempt_count == 2
+    assert message().lease_expires_at == NOW + MINUTE + LEASE
+    assert next_up.attempt_number == 2
+    assert next_up.content.reference == f"m{message().pk}a2"
+    assert next_up.tried == ("TwilioSMS",)
+
+
+def test_the_fallback_attempt_keeps_its_reason(claimed):
+    (next_up,) = write(failed(claimed, ProviderError(), TO_VONAGE))
+
+    write(accepted(next_up))
+
+    attempt = MessageDeliveryAttempt.objects.get(attempt_number=2)
+    assert attempt.fallback_reason == FallbackReason.PRIMARY_FAILED
+    assert message().status == MessageStatus.SENT
+
+
+def test_an_unknown_outcome_waits_without_an_owner(claimed):
+    deadline = NOW + timedelta(hours=1)
+
+    write(failed(claimed, OutcomeUnknown(), AwaitVerdict(deadline)))
+
+    assert message().status == MessageStatus.SENDING
+    assert message().unknown_since == NOW
+    assert message().lease_expires_at == deadline
+    assert message().lease_owner is None
+    assert MessageDeliveryAttempt.objects.get().outcome == AttemptOutcome.UNKNOWN
+
+
+def test_a_message_that_was_given_up_says_why(claimed):
+    write(failed(claimed, RecipientError("no such number", code="21211"), GiveUp()))
+
+    assert message().status == MessageStatus.FAILED
+    assert message().status_reason == "TwilioSMS 21211: no such number"
+    assert message().finished_at == NOW
+
+
+def test_an_opted_out_recipient_is_suppressed(claimed):
+    write(failed(claimed, RecipientError(code="21610", opted_out=True), GiveUp()))
+
+    assert Suppression.objects.get().address == claimed.content.recipient
+
+
+def test_many_results_are_written_at_once(route):
+    messages(50)
+
+    write(*[accepted(each) for each in claim()])
+
+    assert CampaignMessage.objects.filter(status=MessageStatus.SENT).count() == 50
+    assert MessageDeliveryAttempt.objects.count() == 50
+
+
+def test_a_worker_that_lost_its_lease_changes_nothing_but_leaves_evidence(claimed):
+    lose_the_lease()
+    before = message()
+
+    fallbacks = write(failed(claimed, ProviderError("late"), TO_VONAGE))
+
+    assert fallbacks == []
+    assert message().status == before.status
+    assert message().provider == before.provider
+    on_time, late = MessageDeliveryAttempt.objects.order_by("is_late")
+    assert (on_time.error_code, on_time.is_late) == ("lost_worker", False)
+    assert (late.error_message, late.is_late) == ("late", True)
+
+
+def test_a_late_acceptance_settles_a_message_that_waits_for_a_verdict(claimed):
+    lose_the_lease()
+
+    write(accepted(claimed))
+
+    assert message().status == MessageStatus.SENT
+    assert message().unknown_since is None
+    assert MessageDeliveryAttempt.objects.filter(is_late=True).count() == 1
+
+
+def test_a_late_acceptance_does_not_touch_a_message_that_went_on(claimed):
+    lose_the_lease()
+    CampaignMessage.objects.update(
+        status=MessageStatus.QUEUED,
+        unknown_since=None,
+        lease_expires_at=None,
+        due_at=NOW - MINUTE,
+    )
+    (again,) = claim(owner=2)
+
+    write(accepted(claimed), owner=1)
+
+    assert message().status == MessageStatus.SENDING
+    assert message().lease_owner == 2
+    assert again.attempt_number == 2
+
+
+def test_recording_twice_changes_nothing_the_second_time(claimed):
+    result = accepted(claimed)
+    write(result)
+
+    write(result)
+
+    assert message().status == MessageStatus.SENT
+    assert MessageDeliveryAttempt.objects.count() == 1
+
+
+def test_a_receipt_that_was_faster_keeps_its_status(claimed):
+    CampaignMessage.objects.update(
+        status=MessageStatus.DELIVERED, lease_expires_at=None
+    )
+
+    write(accepted(claimed))
+
+    assert message().status == MessageStatus.DELIVERED
+    assert MessageDeliveryAttempt.objects.get().outcome == AttemptOutcome.ACCEPTED
+
+
+def test_a_delivered_message_does_not_fall_back_whatever_the_call_said(claimed):
+    CampaignMessage.objects.update(
+        status=MessageStatus.DELIVERED, lease_expires_at=None
+    )
+
+    assert write(failed(claimed, ProviderError(), TO_VONAGE)) == []
+    assert message().status == MessageStatus.DELIVERED
+
+
+def test_a_delivered_message_is_not_unknown_whatever_the_call_said(claimed):
+    CampaignMessage.objects.update(
+        status=MessageStatus.DELIVERED, lease_expires_at=None
+    )
+
+    write(failed(claimed, OutcomeUnknown(), AwaitVerdict(NOW + MINUTE)))
+
+    assert message().status == MessageStatus.DELIVERED
+    assert message().unknown_since is None
+
+
+def test_a_delivered_message_keeps_the_attempt_and_provider_that_delivered_it(claimed):
+    CampaignMessage.objects.update(
+        status=MessageStatus.DELIVERED, lease_expires_at=None
+    )
+
+    write(failed(claimed, ProviderError(), TO_VONAGE))
+
+    assert (message().attempt_count, message().provider) == (1, "TwilioSMS")
+
+
+def test_a_failure_receipt_that_was_faster_keeps_its_status(claimed):
+    CampaignMessage.objects.update(status=MessageStatus.FAILED, lease_expires_at=None)
+
+    write(accepted(claimed))
+
+    assert message().status == MessageStatus.FAILED
+
+
+def test_a_late_acceptance_corrects_a_failure_for_want_of_a_verdict(
+    claimed,
+):
+    lose_the_lease()
+    recover_expired_leases(
+        routes=RoutingTable(),
+        verdict_wait=timedelta(hours=1),
+        now=NOW + timedelta(hours=2),
+        rng=None,
+    )
+    assert message().status == MessageStatus.FAILED
+
+    write(accepted(claimed))
+
+    assert message().status == MessageStatus.SENT
+    assert message().finished_at is None
+    assert message().unknown_since is None
+
+
+@pytest.mark.parametrize("text", ["nul \0 inside", "“quotes” \\ and '; --", "x" * 2000])
+def test_whatever_a_provider_says_is_written_safely(claimed, text):
+    write(failed(claimed, ProviderError(text, code=text), GiveUp()))
+
+    attempt = MessageDeliveryAttempt.objects.get()
+    assert attempt.error_message == text.replace("\0", "")[:500]
+    assert message().status == MessageStatus.FAILED
+
+
+def lose_the_lease():
+    """The lease runs out, and recovery writes an Unknown attempt."""
+    recover_expired_leases(
+        routes=RoutingTable(),
+        verdict_wait=timedelta(hours=1),
+        now=NOW + LEASE,
+        rng=None,
+    )

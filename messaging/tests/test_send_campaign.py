@@ -1,0 +1,342 @@
+"""manage.py send_campaign, as people run it."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+
+from messaging.models import Campaign, CampaignMessage
+from routing.factories import RouteFactory
+from routing.vocabulary import Channel, MessageStatus
+
+MANAGE = str(settings.BASE_DIR / "manage.py")
+ANN, BOB = "+14155552671", "+14155552672"
+
+
+@pytest.fixture
+def csv_file(tmp_path):
+    """Makes recipients.csv from its lines."""
+
+    def make(*lines):
+        path = tmp_path / "recipients.csv"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+    return make
+
+
+@pytest.fixture
+def run(csv_file):
+    """Runs the command on two good recipients, unless told otherwise."""
+
+    def run(*extra, **options):
+        if "recipients" not in options:
+            options["recipients"] = csv_file(
+                "phone,email,name",
+                f"{ANN},ann@example.com,Ann",
+                f"{BOB},bob@example.com,Bob",
+            )
+        options = {"channel": "sms", "name": "Spring", "body": "Hello"} | options
+        arguments = [f"--{name}={value}" for name, value in options.items()]
+        out = StringIO()
+        call_command("send_campaign", *arguments, *extra, stdout=out)
+        return out.getvalue()
+
+    return run
+
+
+def refusal_of(run, *extra, **options):
+    """The one line that the command refuses with; the database must be untouched."""
+    with pytest.raises(CommandError) as refusal:
+        run(*extra, **options)
+    assert len(str(refusal.value).splitlines()) == 1
+    assert Campaign.objects.count() == CampaignMessage.objects.count() == 0
+    return str(refusal.value)
+
+
+def test_it_says_what_it_queued(route, run):
+    out = run()
+
+    campaign = Campaign.objects.get()
+    assert out == f"Campaign {campaign.pk}: 2 messages queued, 0 rows rejected.\n"
+    assert campaign.messages.count() == 2
+
+
+def test_it_makes_no_file_of_rejected_rows_when_there_are_none(route, run, tmp_path):
+    (tmp_path / "recipients.rejected.csv").write_text("of an earlier run")
+
+    run()
+
+    assert [each.name for each in tmp_path.iterdir()] == ["recipients.csv"]
+
+
+def test_it_writes_rejected_rows_to_a_file_with_line_and_reason(
+    route, run, csv_file, tmp_path
+):
+    file = csv_file("phone,note", f'{ANN},"a\nb"', '"x,y",', f"{ANN},again")
+
+    out = run(recipients=file)
+
+    rejected = tmp_path / "recipients.rejected.csv"
+    assert out.endswith(
+        f"1 messages queued, 2 rows rejected. The rejected rows are in {rejected}.\n"
+    )
+    with rejected.open(encoding="utf-8", newline="") as lines:
+        assert list(csv.reader(lines)) == [
+            ["line", "reason", "address"],
+            ["4", "'x,y' is not a valid phone number with its +country code", "x,y"],
+            ["5", "duplicate recipient", ANN],
+        ]
+
+
+def test_it_names_the_file_of_reasons_when_no_row_can_be_used(route, run, csv_file):
+    file = csv_file("phone", "hello")
+
+    says = refusal_of(run, recipients=file)
+
+    rejected = file.with_name("recipients.rejected.csv")
+    assert says.startswith(f"No row of {file} can be used")
+    assert str(rejected) in says
+    assert "'hello' is not a valid phone number" in rejected.read_text()
+
+
+def test_national_numbers_are_read_with_the_default_region(route, run, csv_file):
+    run("--default-region=DE", recipients=csv_file("phone", "0151 12345678"))
+
+    assert CampaignMessage.objects.get().recipient == "+4915112345678"
+
+
+@pytest.mark.parametrize("channel", ["sms", "SMS", "Sms"])
+def test_a_channel_may_be_written_in_any_case(route, run, channel):
+    run(channel=channel)
+
+    assert Campaign.objects.get().channel == Channel.SMS
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("2130-01-31T09:00+01:00", datetime(2130, 1, 31, 8, 0, tzinfo=UTC)),
+        ("2130-01-31T09:00Z", datetime(2130, 1, 31, 9, 0, tzinfo=UTC)),
+        ("2130-01-31 09:00", datetime(2130, 1, 31, 8, 0, tzinfo=UTC)),
+        ("2130-07-31T09:00:00", datetime(2130, 7, 31, 7, 0, tzinfo=UTC)),
+    ],
+)
+def test_a_schedule_without_an_offset_is_in_the_installations_time_zone(
+    route, run, settings, schedule, expected
+):
+    settings.TIME_ZONE = "Europe/Berlin"
+
+    run(schedule=schedule)
+
+    assert set(CampaignMessage.objects.values_list("due_at")) == {(expected,)}
+
+
+def test_it_says_when_a_scheduled_campaign_leaves(route, run, settings):
+    settings.TIME_ZONE = "Europe/Berlin"
+
+    out = run(schedule="2130-01-31T08:00Z")
+
+    assert "They leave from 2130-01-31 09:00 CET." in out
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "tomorrow",
+        "",
+        "2130-02-30T09:00",
+        "2130-01-31T25:00",
+        "09:00",
+        "2130-01-31T09:00 CET",
+        "9999-12-31T23:59-12:00",
+        "9999-12-31T23:59",
+        "0001-01-01T00:00+12:00",
+    ],
+)
+def test_a_schedule_that_is_no_time_is_refused(route, run, settings, schedule):
+    settings.TIME_ZONE = "America/New_York"
+
+    says = refusal_of(run, schedule=schedule)
+
+    assert says.startswith(f"--schedule {schedule!r} is not a time such as 2030-")
+
+
+def test_a_schedule_in_the_past_is_refused(route, run):
+    an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
+
+    says = refusal_of(run, schedule=an_hour_ago.isoformat())
+
+    assert says == f"The schedule {an_hour_ago.isoformat()} is in the past."
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"channel": "fax"}, "Unknown channel 'fax'. Channels are: sms, mms, email."),
+        ({"channel": "0"}, "Unknown channel '0'. Channels are: sms, mms, email."),
+        ({"subject": "News"}, "SMS has no subject. Leave it out."),
+        ({"channel": "email"}, "An e-mail needs a subject."),
+        ({"channel": "mms"}, "An MMS needs at least one media URL."),
+        ({"media": "https://example.com/a.png"}, "SMS carries no media. Use MMS."),
+        (
+            {"channel": "mms", "media": "http://example.com/a.png"},
+            "The media URL 'http://example.com/a.png' is not an https URL.",
+        ),
+        (
+            {"body": "Hi {{surname}}"},
+            "The text uses {{surname}}, but there is no such column. Columns: phone, "
+            "email, name.",
+        ),
+        ({"body": " "}, "The body is empty."),
+        ({"name": ""}, "A campaign needs a name of at most 200 characters."),
+        (
+            {"default-region": "Mars"},
+            "The default region 'MARS' is not a country code such as DE or US.",
+        ),
+        (
+            {"recipients": "/nowhere.csv"},
+            "/nowhere.csv cannot be read: No such file or directory.",
+        ),
+        ({"recipients": "."}, ". cannot be read: Is a directory."),
+        ({"recipients": ""}, ". cannot be read: Is a directory."),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_in_one_line(route, run, options, says):
+    assert refusal_of(run, **options) == says
+
+
+@pytest.mark.parametrize("option", ["name", "body", "subject", "media", "schedule"])
+def test_arguments_that_are_not_utf8_are_refused_in_one_line(route, run, option):
+    channel = {"subject": "email", "media": "mms"}.get(option, "sms")
+    as_argv_has_it = b"https://example.com/caf\xe9".decode("utf-8", "surrogateescape")
+
+    assert refusal_of(run, **{"channel": channel, option: as_argv_has_it})
+
+
+@pytest.mark.django_db
+def test_a_channel_without_a_route_is_refused_with_what_to_do(run):
+    says = refusal_of(run)
+
+    assert says == (
+        "There is no active route for SMS. Add one in the admin, or run "
+        "`manage.py loaddata default_routes`."
+    )
+
+
+@pytest.mark.django_db
+def test_a_provider_without_credentials_is_refused_with_what_it_lacks(run, settings):
+    settings.MESSAGE_PROVIDERS = {
+        "TwilioSMS": {
+            "BACKEND": "routing.providers.twilio.TwilioSMS",
+            "OPTIONS": {"ACCOUNT_SID": "AC1", "AUTH_TOKEN": "", "FROM": ""},
+        }
+    }
+    RouteFactory(fallback_provider="", enable_fallback=False)
+
+    says = refusal_of(run)
+
+    assert "TwilioSMS is not configured: it lacks AUTH_TOKEN, FROM" in says
+
+
+def test_a_file_for_rejected_rows_that_cannot_be_written_is_refused(
+    route, run, csv_file, tmp_path
+):
+    (tmp_path / "recipients.rejected.csv").mkdir()
+
+    says = refusal_of(run, recipients=csv_file("phone", ANN, "hello"))
+
+    assert "recipients.rejected.csv cannot be written" in says
+
+
+def test_an_e_mail_campaign_has_a_subject_for_each_recipient(run, route, settings):
+    settings.MESSAGE_PROVIDERS = {
+        "Mail": {"BACKEND": "routing.providers.memory.MemoryEmail"}
+    }
+    RouteFactory(
+        channel=Channel.EMAIL,
+        primary_provider="Mail",
+        fallback_provider="",
+        enable_fallback=False,
+    )
+
+    run(channel="email", subject="For {{name}}")
+
+    messages = CampaignMessage.objects.order_by("id")
+    assert [(each.recipient, each.subject) for each in messages] == [
+        ("ann@example.com", "For Ann"),
+        ("bob@example.com", "For Bob"),
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_watch_stays_until_every_message_has_left(route, run, capsys, settling):
+    run("--watch")
+
+    assert capsys.readouterr().out.splitlines() == [
+        "2 queued (no worker: start `manage.py process_queue --watch`)",
+        "2 delivered.",
+    ]
+
+
+@pytest.fixture
+def settling(settings):
+    """Messages are delivered as soon as somebody has looked at their progress."""
+
+    from django.db import connection
+
+    def deliver_after_a_look(execute, sql, params, many, context):
+        result = execute(sql, params, many, context)
+        if "COUNT" in sql and "GROUP BY" in sql:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "UPDATE messaging_campaignmessage SET status = %s",
+                    [MessageStatus.DELIVERED],
+                )
+        return result
+
+    with connection.execute_wrapper(deliver_after_a_look):
+        yield
+
+
+def manage(tmp_path, *arguments):
+    """Runs manage.py on a database of its own, with providers that need no account."""
+    environment = os.environ | {
+        "STATE_DIR": str(tmp_path),
+        "DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3",
+        "DATABASE_URL_FILE": "",
+        "PROVIDER_SIMULATOR_PORT": "9100",
+        "PYTHONWARNINGS": "",
+    }
+    return subprocess.run(
+        [sys.executable, MANAGE, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_process_ends_with_1_and_one_line_on_stderr(tmp_path, csv_file):
+    file = csv_file("phone", ANN)
+    options = ["--channel=sms", "--name=Spring", "--body=Hello", f"--recipients={file}"]
+    manage(tmp_path, "migrate", "--verbosity=0")
+
+    refused = manage(tmp_path, "send_campaign", *options)
+    manage(tmp_path, "loaddata", "default_routes")
+    sent = manage(tmp_path, "send_campaign", *options)
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert len(refused.stderr.splitlines()) == 1
+    assert "There is no active route for SMS" in refused.stderr
+    assert (sent.returncode, sent.stderr) == (0, "")
+    assert sent.stdout == "Campaign 1: 1 messages queued, 0 rows rejected.\n"

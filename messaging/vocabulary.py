@@ -1,0 +1,31 @@
+"""The words of campaigns, with their integers. The rest is in `routing.vocabulary`."""
+
+from __future__ import annotations
+
+from routing.vocabulary import Term
+
+
+class CampaignStatus(Term):
+    """Whether a campaign's messages may leave."""
+
+    DRAFT = 0  # being put together
+    RUNNING = 1  # its messages leave as they fall due
+    PAUSED = 2  # an operator holds them back
+    COMPLETED = 3  # none is left to send
+    CANCELLED = 4  # an operator withdrew what had not left
+
+
+class SuppressionReason(Term):
+    """Why an address gets nothing any more."""
+
+    OPTED_OUT = 0  # the recipient said stop
+    HARD_BOUNCE = 1  # the mailbox or number does not exist
+    COMPLAINT = 2  # the recipient reported us
+    MANUAL = 3  # an operator entered it
+
+
+class WorkerKind(Term):
+    """What runs the queue processor."""
+
+    CLUSTER = 0  # a task in the django-q2 cluster
+    COMMAND = 1  # manage.py process_queue

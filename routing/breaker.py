@@ -1,0 +1,319 @@
+"""The circuit breaker of a provider and channel: whether it may be used just now.
+
+Closed, all traffic passes and failures are counted. Open, none does until `open_until`.
+Then one probe at a time goes out, which makes it half-open; enough good ones close it,
+and traffic comes back in steps; a bad one opens it for longer.
+
+Pure: values in, values out. The caller reads a row under a lock (or changes it by a
+conditional update), asks here, and writes what it is told. What counts as a failure is
+that the provider did not do its work: not reached, a time-out, 5xx, an answer that
+cannot be read. A refusal of the message or of the recipient, and a 429, say nothing
+about its health: leave them out.
+
+The figures: Hystrix' volume minimum, Finagle's run of failures and growing open time,
+Envoy's "at least one stays".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any, NamedTuple
+
+from routing.vocabulary import Term
+
+
+class BreakerState(Term):
+    """Whether traffic passes."""
+
+    CLOSED = 0  # it does, or comes back in steps
+    OPEN = 1  # none does
+    HALF_OPEN = 2  # only one probe at a time does
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerLimits:
+    """When a breaker opens, for how long, and how it closes."""
+
+    bucket_length: timedelta = timedelta(seconds=10)
+    bucket_count: int = 6  # failures are remembered for a minute
+    min_volume: int = 20  # fewer calls than this say nothing by their failure rate
+    failure_rate: float = 0.5  # share of the calls at which it opens
+    failures_in_a_row: int = 5  # opens whatever the volume
+    open_base: timedelta = timedelta(seconds=5)  # of the first opening, before chance
+    open_limit: timedelta = timedelta(minutes=5)
+    max_opened_count: int = 6  # 5 s * 2**6 is past the limit: no use in counting on
+    healthy_spell: timedelta = timedelta(minutes=10)  # forgets one opening
+    probe_successes: int = 3  # one after the other, to close
+    # The share of the traffic from so long after closing on; the last one is all of it.
+    ramp: tuple[tuple[timedelta, float], ...] = (
+        (timedelta(0), 0.25),
+        (timedelta(seconds=30), 0.5),
+        (timedelta(seconds=60), 1.0),
+    )
+
+
+LIMITS = BreakerLimits()
+
+
+class Bucket(NamedTuple):
+    """The calls of one stretch of time, numbered since the epoch."""
+
+    number: int
+    successes: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What came back from a provider since the last look; no call is in two counts."""
+
+    successes: int = 0
+    failures: int = 0  # not reached, a time-out, 5xx, unreadable
+    account_failures: int = 0  # refused our credentials, funds or permissions
+
+    @property
+    def all_failures(self) -> int:
+        """Failures of either kind."""
+        return self.failures + self.account_failures
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """The state of one provider and channel, as its row keeps it."""
+
+    state: BreakerState = BreakerState.CLOSED
+    reason: str = ""  # of the last change, or why it stays closed in spite of failures
+    buckets: tuple[Bucket, ...] = ()  # while closed; the oldest first
+    failures_in_a_row: int = 0
+    opened_count: int = 0  # openings that are not forgotten yet; k in the formula
+    open_until: datetime | None = None
+    probe_until: datetime | None = None  # the lease of the probe that is out
+    probe_successes: int = 0  # while half-open
+    closed_at: datetime | None = None  # None when it never opened
+
+
+def observe(
+    breaker: Breaker,
+    outcomes: Outcomes,
+    *,
+    now: datetime,
+    rng: Random,
+    is_last_eligible: bool,
+    limits: BreakerLimits = LIMITS,
+) -> Breaker:
+    """Count what came back, and open on too many failures.
+
+    Only a closed breaker listens: what comes back later was handed over before, and
+    says nothing about now. Probes are reported to `end_probe`. Nor does the last
+    provider that may be used ever open, as a bad way out is better than none.
+    """
+    if breaker.state != BreakerState.CLOSED:
+        return breaker
+    counted = _count(breaker, outcomes, now, limits)
+    reason = _reason_to_open(counted, outcomes, limits)
+    if not reason:
+        return replace(counted, reason="")
+    if is_last_eligible:
+        reason = f"{reason}; stays closed, as no other provider may be used"
+        return replace(counted, reason=reason)
+    return _open(counted, reason, now, rng, limits)
+
+
+def admission(
+    breaker: Breaker, now: datetime, *, limits: BreakerLimits = LIMITS
+) -> float:
+    """The share of the traffic that may go to the provider now, 0.0 to 1.0.
+
+    Probes come on top. What a ramp turns away goes to another provider; where there is
+    none, the ramp has nothing to protect, and the caller lets it pass.
+    """
+    if breaker.state != BreakerState.CLOSED:
+        return 0.0
+    if breaker.closed_at is None:
+        return 1.0
+    elapsed = max(now - breaker.closed_at, timedelta(0))
+    return max(share for since, share in limits.ramp if since <= elapsed)
+
+
+def may_probe(breaker: Breaker, now: datetime) -> bool:
+    """Whether one message may try the provider although traffic may not.
+
+    A prober that died holds no one up for longer than its lease.
+    """
+    if breaker.state == BreakerState.OPEN:
+        return breaker.open_until is None or breaker.open_until <= now
+    if breaker.state == BreakerState.HALF_OPEN:
+        return breaker.probe_until is None or breaker.probe_until <= now
+    return False
+
+
+def begin_probe(breaker: Breaker, now: datetime, lease: timedelta) -> Breaker | None:
+    """Take the probe until `now + lease`; None when it is not to be had.
+
+    `lease` is longer than a call may last. Keep the new `probe_until`: it is the token
+    that `end_probe` wants.
+    """
+    if not may_probe(breaker, now):
+        return None
+    return replace(
+        breaker,
+        state=BreakerState.HALF_OPEN,
+        open_until=None,
+        probe_until=now + lease,
+    )
+
+
+def end_probe(
+    breaker: Breaker,
+    token: datetime,
+    *,
+    is_success: bool | None,
+    now: datetime,
+    rng: Random,
+    limits: BreakerLimits = LIMITS,
+) -> Breaker:
+    """Learn from a probe: close after enough good ones, or open for longer.
+
+    `is_success` is None when it tells nothing (the message or its recipient was
+    refused, or a 429): then the next message probes. A prober whose lease ran out, and
+    after whom another has begun, is not heard.
+    """
+    if breaker.state != BreakerState.HALF_OPEN or breaker.probe_until != token:
+        return breaker
+    if is_success is None:
+        return replace(breaker, probe_until=None)
+    if not is_success:
+        return _open(breaker, "the probe failed", now, rng, limits)
+    successes = breaker.probe_successes + 1
+    if successes < limits.probe_successes:
+        return replace(breaker, probe_until=None, probe_successes=successes)
+    return Breaker(
+        reason=f"{successes} probes succeeded",
+        opened_count=breaker.opened_count,
+        closed_at=now,
+    )
+
+
+def describe(breaker: Breaker, now: datetime, *, limits: BreakerLimits = LIMITS) -> str:
+    """The state in words, for a verdict, an explanation or a screen."""
+    words = breaker.state.label.lower()
+    if breaker.open_until is not None:
+        words += f" until {breaker.open_until:%H:%M:%S}"
+    share = admission(breaker, now, limits=limits)
+    if 0 < share < 1:
+        words += f", {share:.0%} of the traffic"
+    return f"{words}: {breaker.reason}" if breaker.reason else words
+
+
+def opened_count(
+    breaker: Breaker, now: datetime, *, limits: BreakerLimits = LIMITS
+) -> int:
+    """The openings not forgotten yet: one fewer per healthy spell since closing."""
+    if breaker.closed_at is None:
+        return breaker.opened_count
+    spells = max(0, (now - breaker.closed_at) // limits.healthy_spell)
+    return max(0, breaker.opened_count - spells)
+
+
+def to_row(breaker: Breaker) -> dict[str, Any]:
+    """The columns of its row; `state` is an integer, and `buckets` fits JSON."""
+    return {
+        "state": breaker.state.value,
+        "reason": breaker.reason,
+        "buckets": [list(bucket) for bucket in breaker.buckets],
+        "failures_in_a_row": breaker.failures_in_a_row,
+        "opened_count": breaker.opened_count,
+        "open_until": breaker.open_until,
+        "probe_until": breaker.probe_until,
+        "probe_successes": breaker.probe_successes,
+        "closed_at": breaker.closed_at,
+    }
+
+
+def from_row(row: Mapping[str, Any]) -> Breaker:
+    """The breaker of such a row, its datetimes aware; other keys are passed over."""
+    return Breaker(
+        state=BreakerState(row["state"]),
+        reason=row["reason"],
+        buckets=tuple(Bucket(*bucket) for bucket in row["buckets"]),
+        failures_in_a_row=row["failures_in_a_row"],
+        opened_count=row["opened_count"],
+        open_until=row["open_until"],
+        probe_until=row["probe_until"],
+        probe_successes=row["probe_successes"],
+        closed_at=row["closed_at"],
+    )
+
+
+def _count(
+    breaker: Breaker, outcomes: Outcomes, now: datetime, limits: BreakerLimits
+) -> Breaker:
+    """Add to the ring and to the run of failures.
+
+    Nobody knows the order within a batch, so one success in it ends the run; the
+    failure rate still sees the rest.
+    """
+    run = breaker.failures_in_a_row + outcomes.all_failures
+    return replace(
+        breaker,
+        buckets=_with(breaker.buckets, outcomes, now, limits),
+        failures_in_a_row=0 if outcomes.successes else run,
+    )
+
+
+def _with(
+    buckets: tuple[Bucket, ...],
+    outcomes: Outcomes,
+    now: datetime,
+    limits: BreakerLimits,
+) -> tuple[Bucket, ...]:
+    """The ring with the outcomes in the bucket of now, without what is too old.
+
+    What is as far in the future was counted by a clock that has been set right since.
+    """
+    number = int(now.timestamp() // limits.bucket_length.total_seconds())
+    recent = {
+        bucket.number: bucket
+        for bucket in buckets
+        if abs(number - bucket.number) < limits.bucket_count
+    }
+    _, successes, failures = recent.get(number, Bucket(number, 0, 0))
+    recent[number] = Bucket(
+        number, successes + outcomes.successes, failures + outcomes.all_failures
+    )
+    return tuple(sorted(recent.values()))
+
+
+def _reason_to_open(breaker: Breaker, news: Outcomes, limits: BreakerLimits) -> str:
+    """Why the breaker must open, "" when it need not; good news never opens it."""
+    if not news.all_failures:
+        return ""
+    if news.account_failures:
+        return "the provider refuses our account"
+    if breaker.failures_in_a_row >= limits.failures_in_a_row:
+        return f"{breaker.failures_in_a_row} failures in a row"
+    failures = sum(bucket.failures for bucket in breaker.buckets)
+    calls = failures + sum(bucket.successes for bucket in breaker.buckets)
+    if calls >= limits.min_volume and failures / calls >= limits.failure_rate:
+        return f"{failures} of {calls} calls failed"
+    return ""
+
+
+def _open(
+    breaker: Breaker, reason: str, now: datetime, rng: Random, limits: BreakerLimits
+) -> Breaker:
+    """Open for `U(1/2, 1) * min(limit, base * 2**k)`, k openings being remembered.
+
+    Chance keeps the breakers of many providers from probing in step.
+    """
+    remembered = opened_count(breaker, now, limits=limits)
+    longest = min(limits.open_limit, limits.open_base * 2**remembered)
+    return Breaker(
+        state=BreakerState.OPEN,
+        reason=reason,
+        opened_count=min(remembered + 1, limits.max_opened_count),
+        open_until=now + longest * rng.uniform(0.5, 1.0),
+    )

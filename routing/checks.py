@@ -1,0 +1,61 @@
+"""System checks: every provider of MESSAGE_PROVIDERS is built before it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from routing.costs import PriceError, contract_price
+from routing.providers.registry import registry
+
+
+@register()
+def check_providers(**_: Any) -> list[CheckMessage]:
+    """E001: no such class. E002: a price that is none."""
+    try:
+        for name in registry.names():
+            registry.problem_with(name)
+    except (ImportError, KeyError) as error:
+        return [
+            Error(
+                f"MESSAGE_PROVIDERS names a class that cannot be loaded: {error}.",
+                hint="BACKEND is the dotted path of a routing.providers class.",
+                id="routing.E001",
+            )
+        ]
+    return list(_unusable_prices())
+
+
+@register(deploy=True)
+def check_credentials(**_: Any) -> list[CheckMessage]:
+    """W001: a provider has no credentials. Commands that need it say so themselves."""
+    try:
+        idle = [name for name in registry.names() if registry.problem_with(name)]
+    except (ImportError, KeyError):
+        return []  # E001 says it
+    return list(_idle_providers(idle))
+
+
+def _unusable_prices() -> Iterator[CheckMessage]:
+    for name, definition in registry.definitions.items():
+        try:
+            contract_price(definition.get("OPTIONS", {}))
+        except PriceError as error:
+            yield Error(
+                f"{name} has a contract price that is none: {error}",
+                hint="UNIT_PRICE is a number such as 0.0079, CURRENCY a code such as "
+                "EUR.",
+                id="routing.E002",
+            )
+
+
+def _idle_providers(idle: list[str]) -> Iterator[CheckMessage]:
+    if idle:
+        yield Warning(
+            f"These providers cannot send, for want of credentials: {', '.join(idle)}.",
+            hint="docs/providers.md names the environment variables; without accounts, "
+            "set PROVIDER_SIMULATOR_PORT and run `manage.py simulate_providers`.",
+            id="routing.W001",
+        )

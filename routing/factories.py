@@ -1,0 +1,74 @@
+"""Rows for tests and benches, each valid by itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import factory
+
+from routing.models import (
+    ChannelRoutingConfig,
+    DeliveryReceipt,
+    MessageDeliveryAttempt,
+    Rate,
+)
+from routing.vocabulary import AttemptOutcome, Channel, MessageStatus
+
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class RouteFactory(factory.django.DjangoModelFactory):
+    """The default SMS route: Twilio first, Vonage to fall back to."""
+
+    class Meta:
+        model = ChannelRoutingConfig
+
+    channel = Channel.SMS
+    primary_provider = "TwilioSMS"
+    fallback_provider = "VonageSMS"
+    priority = factory.Sequence(lambda number: number + 1)
+
+
+class AttemptFactory(factory.django.DjangoModelFactory):
+    """A first attempt that Twilio accepted; give it its `message`."""
+
+    class Meta:
+        model = MessageDeliveryAttempt
+
+    attempt_number = 1
+    channel = Channel.SMS
+    provider = "TwilioSMS"
+    attempted_at = LONG_AGO
+    outcome = AttemptOutcome.ACCEPTED
+    external_message_id = factory.Sequence(lambda number: f"SM{number}")
+
+
+class ReceiptFactory(factory.django.DjangoModelFactory):
+    """Twilio's word that a first attempt was delivered; give it its `message`."""
+
+    class Meta:
+        model = DeliveryReceipt
+
+    provider = "TwilioSMS"
+    event_id = factory.Sequence(lambda number: f"SM{number}:delivered")
+    attempt_number = 1
+    status = MessageStatus.DELIVERED
+    provider_status = "delivered"
+    received_at = LONG_AGO
+    raw = "MessageStatus=delivered"
+
+
+class RateFactory(factory.django.DjangoModelFactory):
+    """What Twilio takes for a German SMS."""
+
+    class Meta:
+        model = Rate
+
+    provider = "TwilioSMS"
+    channel = Channel.SMS
+    dial_prefix = "49"
+    country = "DE"
+    price = Decimal("0.085")
+    currency = "USD"
+    valid_from = LONG_AGO.date()

@@ -1,0 +1,290 @@
+"""Breakers and throttles as all workers share them: rows, read and written in short.
+
+The rules are pure (`routing.breaker`, `routing.throttle`); here they meet their rows.
+Throttles are locked before breakers, and each in the order of the providers' names, so
+that workers never wait for each other in a circle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+
+from routing import throttle as gcra
+from routing.breaker import (
+    Breaker,
+    BreakerState,
+    Outcomes,
+    admission,
+    begin_probe,
+    describe,
+    end_probe,
+    may_probe,
+    observe,
+)
+from routing.budget import count_sends, remaining_now
+from routing.models import ProviderHealth, ProviderThrottle
+from routing.providers.base import OutcomeUnknown, ProviderError, SendFailure
+from routing.vocabulary import Channel, ErrorClass
+
+
+@dataclass(frozen=True, slots=True)
+class CallOutcome:
+    """One call of a provider, as its health sees it."""
+
+    provider: str
+    channel: Channel
+    failure: SendFailure | None
+    probe_token: datetime | None = None  # of the breaker's probe, if it was one
+    is_retry: bool = False  # of a message that an earlier round failed to send
+
+
+@dataclass(slots=True)
+class ChannelHealth:
+    """The providers of a channel as they are now; who is not in here is well."""
+
+    breakers: dict[str, Breaker] = field(default_factory=dict)
+    retries_left: dict[str, int] = field(default_factory=dict)  # of their budgets
+
+
+def read_health(channel: Channel, *, now: datetime) -> ChannelHealth:
+    """A look at the rows, without a lock."""
+    health = ChannelHealth()
+    for row in ProviderHealth.objects.filter(channel=channel):
+        health.breakers[row.provider] = row.breaker
+        health.retries_left[row.provider] = remaining_now(row.recent_sends, now)
+    return health
+
+
+def verdict_of(breaker: Breaker | None, *, now: datetime, draw: float) -> str:
+    """Why a provider's breaker turns this message away; "" when it lets it pass.
+
+    `draw`, uniform in [0, 1), shares the traffic out while it ramps back.
+    """
+    if breaker is None or draw < admission(breaker, now):
+        return ""
+    return f"breaker {describe(breaker, now)}"
+
+
+def take_probe(
+    provider: str, channel: Channel, *, now: datetime, lease: timedelta
+) -> datetime | None:
+    """Reserve the one probe of an open breaker; its token, or None.
+
+    Within the caller's transaction. Expects to lose: another worker may have taken it.
+    """
+    row = (
+        ProviderHealth.objects.select_for_update()
+        .filter(provider=provider, channel=channel)
+        .first()
+    )
+    probing = begin_probe(row.breaker, now, lease) if row else None
+    if row is None or probing is None:
+        return None
+    row.keep(probing)
+    return probing.probe_until
+
+
+def can_be_probed(breaker: Breaker | None, now: datetime) -> bool:
+    """Whether it is worth asking for the probe."""
+    return breaker is not None and may_probe(breaker, now)
+
+
+# For a provider on a channel: the providers its messages could go to instead, by route.
+Alternatives = Mapping[tuple[str, Channel], Sequence[set[str]]]
+
+
+def learn(
+    outcomes: Iterable[CallOutcome],
+    *,
+    alternatives: Alternatives,
+    now: datetime,
+    rng: Random,
+) -> None:
+    """Let breakers know how calls went; within the caller's transaction.
+
+    A breaker stays closed while some route would be left with nobody.
+    """
+    by_provider: dict[tuple[str, Channel], list[CallOutcome]] = {}
+    for outcome in outcomes:
+        key = (outcome.provider, outcome.channel)
+        by_provider.setdefault(key, []).append(outcome)
+    for key in sorted(by_provider):
+        _learn(key, by_provider[key], alternatives, now, rng)
+
+
+def _learn(
+    key: tuple[str, Channel],
+    outcomes: Sequence[CallOutcome],
+    alternatives: Alternatives,
+    now: datetime,
+    rng: Random,
+) -> None:
+    counted = count_outcomes(each for each in outcomes if each.probe_token is None)
+    probes = [each for each in outcomes if each.probe_token is not None]
+    row = _health_row(key, is_needed=bool(counted.all_failures))
+    if row is None:
+        return
+    breaker = row.breaker
+    if counted.successes or counted.all_failures:
+        is_last = _is_last(alternatives.get(key, ()), key[1])
+        breaker = observe(breaker, counted, now=now, rng=rng, is_last_eligible=is_last)
+    for probe in probes:
+        breaker = _end_probe(breaker, probe, now, rng)
+    retries = sum(each.is_retry for each in outcomes)
+    row.sends = count_sends(
+        row.recent_sends,
+        first_sends=len(outcomes) - retries,
+        retries=retries,
+        now=now,
+    )
+    row.keep(breaker)
+
+
+def _end_probe(
+    breaker: Breaker, probe: CallOutcome, now: datetime, rng: Random
+) -> Breaker:
+    if probe.probe_token is None:
+        return breaker
+    is_success = _judge_probe(probe.failure)
+    return end_probe(
+        breaker, probe.probe_token, is_success=is_success, now=now, rng=rng
+    )
+
+
+def count_outcomes(outcomes: Iterable[CallOutcome]) -> Outcomes:
+    """Calls by what they say of the provider.
+
+    A refused message or recipient, and a 429, say nothing.
+    """
+    successes = failures = account_failures = 0
+    for outcome in outcomes:
+        failure = outcome.failure
+        if failure is None:
+            successes += 1
+        elif failure.error_class == ErrorClass.ACCOUNT:
+            account_failures += 1
+        elif isinstance(failure, ProviderError | OutcomeUnknown):
+            failures += 1
+    return Outcomes(successes, failures, account_failures)
+
+
+def _judge_probe(failure: SendFailure | None) -> bool | None:
+    if failure is None:
+        return True
+    return False if isinstance(failure, ProviderError | OutcomeUnknown) else None
+
+
+def _health_row(key: tuple[str, Channel], *, is_needed: bool) -> ProviderHealth | None:
+    provider, channel = key
+    rows = ProviderHealth.objects.select_for_update().filter(
+        provider=provider, channel=channel
+    )
+    row = rows.first()
+    if row is None and is_needed:
+        ProviderHealth.objects.get_or_create(provider=provider, channel=channel)
+        row = rows.get()
+    return row
+
+
+def _is_last(alternatives: Sequence[set[str]], channel: Channel) -> bool:
+    """Whether some route has no other provider that may be used."""
+    ill = set(
+        ProviderHealth.objects.filter(channel=channel)
+        .exclude(state=BreakerState.CLOSED)
+        .values_list("provider", flat=True)
+    )
+    return not alternatives or any(others <= ill for others in alternatives)
+
+
+@dataclass(slots=True)
+class Capacity:
+    """What may be handed to throttled providers now; holds their rows' locks.
+
+    Made by `lock_capacity` within a transaction, asked and drawn on, and kept.
+    """
+
+    rows: dict[str, ProviderThrottle] = field(default_factory=dict)
+    in_flight: Mapping[str, int] = field(default_factory=dict)  # by all workers
+    throttles: dict[str, gcra.Throttle] = field(default_factory=dict)
+    taken: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def limits_concurrency(self) -> bool:
+        """Whether it matters how many calls are under way."""
+        return any(row.max_concurrency is not None for row in self.rows.values())
+
+    def verdict(self, provider: str, segments: int, now: datetime) -> str:
+        """Why no message may go to the provider now; "" when one may."""
+        row = self.rows.get(provider)
+        if row is None:
+            return ""
+        busy = self.in_flight.get(provider, 0) + self.taken.get(provider, 0)
+        if row.max_concurrency is not None and busy >= row.max_concurrency:
+            return f"its {row.max_concurrency} concurrent calls are under way"
+        if self.wait(provider, segments, now):
+            return f"its rate of {row.rate_per_second:g}/s is used up"
+        return ""
+
+    def wait(self, provider: str, segments: int, now: datetime) -> timedelta:
+        """How long until the message fits into the provider's rate."""
+        row = self.rows.get(provider)
+        if row is None:
+            return timedelta(0)
+        return gcra.wait_for(self._throttle(row), _units(row, segments), now)
+
+    def take(self, provider: str, segments: int, now: datetime) -> bool:
+        """Draw one message; False when it does not fit."""
+        row = self.rows.get(provider)
+        if row is None:
+            return True
+        if self.verdict(provider, segments, now):
+            return False
+        throttle = gcra.take(self._throttle(row), _units(row, segments), now)
+        if throttle is None:
+            return False
+        self.throttles[provider] = throttle
+        self.taken[provider] = self.taken.get(provider, 0) + 1
+        return True
+
+    def keep(self) -> None:
+        """Write what was drawn."""
+        for provider, throttle in self.throttles.items():
+            self.rows[provider].keep(throttle)
+
+    def slow_down(
+        self, provider: str, retry_after: timedelta | None, now: datetime
+    ) -> None:
+        """After a 429; a provider without a throttle gets one."""
+        if provider not in self.rows:
+            row, _ = ProviderThrottle.objects.get_or_create(provider=provider)
+            self.rows[provider] = row
+        slowed = gcra.slow_down(self._throttle(self.rows[provider]), retry_after, now)
+        self.throttles[provider] = slowed
+
+    def _throttle(self, row: ProviderThrottle) -> gcra.Throttle:
+        return self.throttles.get(row.provider, row.throttle)
+
+
+def lock_capacity(providers: Iterable[str]) -> Capacity:
+    """The throttles of some providers, locked until the transaction ends."""
+    rows = (
+        ProviderThrottle.objects.select_for_update()
+        .filter(provider__in=set(providers))
+        .order_by("provider")
+    )
+    return Capacity({row.provider: row for row in rows})
+
+
+def rooms_now(*, now: datetime) -> dict[str, float]:
+    """About how much each throttled provider may take now: a look, without a lock."""
+    return {
+        row.provider: gcra.available(row.throttle, now)
+        for row in ProviderThrottle.objects.all()
+    }
+
+
+def _units(row: ProviderThrottle, segments: int) -> float:
+    return float(segments) if row.counts_segments else 1.0

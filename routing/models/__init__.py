@@ -1,0 +1,20 @@
+"""How messages get there: the routes, and the record of what happened on them."""
+
+from routing.models.config import ChannelRoutingConfig, FurtherProvider, RouteTurn
+from routing.models.evidence import DeliveryReceipt, MessageDeliveryAttempt
+from routing.models.health import DeliveryQuality, ProviderHealth, ProviderThrottle
+from routing.models.rates import Rate, RateQuerySet, problem_with_deck
+
+__all__ = [
+    "ChannelRoutingConfig",
+    "DeliveryQuality",
+    "DeliveryReceipt",
+    "FurtherProvider",
+    "MessageDeliveryAttempt",
+    "ProviderHealth",
+    "ProviderThrottle",
+    "Rate",
+    "RateQuerySet",
+    "RouteTurn",
+    "problem_with_deck",
+]

@@ -1,0 +1,272 @@
+"""What a decision is made from, gathered: routes, prices, and who can send now."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from random import Random
+
+from django.db.models import F
+
+from routing.breaker import BreakerState
+from routing.costs import PriceError
+from routing.decide import Choices
+from routing.delivery_quality import QualityBook
+from routing.health import (
+    Alternatives,
+    Capacity,
+    ChannelHealth,
+    read_health,
+    rooms_now,
+    verdict_of,
+)
+from routing.models import ChannelRoutingConfig, RouteTurn
+from routing.providers.registry import ProviderNotConfigured, UnknownProvider, registry
+from routing.rate_decks import RateBook
+from routing.rates import estimate
+from routing.route import Destination, Route, choose_route
+from routing.strategies import Candidate, Context
+from routing.vocabulary import (
+    CampaignKind,
+    Channel,
+    FallbackReason,
+    RoutingStrategy,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A message as routing sees it: where it goes, and in how many segments."""
+
+    destination: Destination
+    segments: int
+    is_retry: bool = False  # after a round that failed
+
+
+class RoutingTable:
+    """The active routes, read again when older than `max_age`; one per worker."""
+
+    def __init__(self, *, max_age: timedelta = timedelta(seconds=1)) -> None:
+        self._max_age = max_age
+        self._routes: list[Route] = []
+        self._read_at: datetime | None = None
+
+    def route(self, destination: Destination, *, now: datetime) -> Route | None:
+        """The route of a message, None when no active one covers it."""
+        return choose_route(self.all(now=now), destination)
+
+    def all(self, *, now: datetime) -> Sequence[Route]:
+        """All active routes."""
+        if self._read_at is None or now - self._read_at >= self._max_age:
+            self._routes = active_routes()
+            self._read_at = now
+        return self._routes
+
+
+def active_routes() -> list[Route]:
+    """The routes that messages may take.
+
+    A route whose custom policy cannot be imported any more is passed over, and shown:
+    the others, and the workers, go on without it.
+    """
+    routes = []
+    for config in ChannelRoutingConfig.objects.active():
+        try:
+            routes.append(config.as_route())
+        except ImportError:
+            logger.exception("The route %s (%s) cannot be used.", config.pk, config)
+    return routes
+
+
+def provider_verdicts(route: Route) -> Mapping[str, str]:
+    """Why each provider of the route may not be used now; those that may are absent."""
+    problems = {name: registry.problem_with(name) for name in route.providers}
+    return {name: problem for name, problem in problems.items() if problem}
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """How the providers are at the moment: breakers, retry budgets, throttles."""
+
+    health: Mapping[Channel, ChannelHealth] = field(default_factory=dict)
+    capacity: Capacity = field(default_factory=Capacity)
+
+
+class Planner:
+    """Gathers choices for one worker; what it read is at most a second old."""
+
+    def __init__(self, *, rng: Random, routes: RoutingTable | None = None) -> None:
+        self.rng = rng
+        self._routes = routes or RoutingTable()
+        self._rates = RateBook()
+        self._qualities = QualityBook()
+
+    def route(self, destination: Destination, *, now: datetime) -> Route | None:
+        """The route of a message, None when no active one covers it."""
+        return self._routes.route(destination, now=now)
+
+    def rooms(self, *, now: datetime) -> dict[Channel, float]:
+        """About how many messages of each channel its providers may take now.
+
+        A channel without a route has all the room there is: its messages are looked at
+        all the same, and say why they wait.
+        """
+        throttled = rooms_now(now=now)
+        names: dict[Channel, set[str]] = {}
+        for route in self._routes.all(now=now):
+            names.setdefault(route.channel, set()).update(route.in_use)
+        return {
+            channel: sum(throttled.get(name, math.inf) for name in names[channel])
+            if channel in names
+            else math.inf
+            for channel in Channel
+        }
+
+    def alternatives(self, *, now: datetime) -> Alternatives:
+        """Where the messages of each provider could go instead, route by route."""
+        found: dict[tuple[str, Channel], list[set[str]]] = {}
+        for route in self._routes.all(now=now):
+            usable = {name for name in route.in_use if not registry.problem_with(name)}
+            for name in route.in_use:
+                others = found.setdefault((name, route.channel), [])
+                others.append(usable - {name})
+        return found
+
+    def choices(
+        self,
+        route: Route,
+        parcel: Parcel,
+        *,
+        now: datetime,
+        turn: int = 0,
+        surroundings: Surroundings,
+    ) -> Choices:
+        """The route's providers as they stand, for one message."""
+        draw = self.rng.random()
+        verdicts, reasons = _verdicts(route, parcel, surroundings, now, draw)
+        return Choices(
+            candidates=tuple(
+                self._candidate(name, verdicts.get(name, ""), route, parcel, now)
+                for name in route.providers
+            ),
+            reasons=reasons,
+            context=Context(
+                turn=turn,
+                draw=draw,
+                may_explore=parcel.destination.campaign_kind == CampaignKind.MARKETING,
+            ),
+        )
+
+    def _candidate(
+        self, name: str, verdict: str, route: Route, parcel: Parcel, now: datetime
+    ) -> Candidate:
+        country = parcel.destination.country
+        quality = self._qualities.score(name, route.channel, country, now=now)
+        return Candidate(
+            provider=name,
+            verdict=verdict,
+            weight=route.weights.get(name, 1),
+            price=self._price(name, route, parcel, now),
+            quality=quality.mean if quality else None,
+            evidence=quality.evidence if quality else 0.0,
+        )
+
+    def _price(
+        self, name: str, route: Route, parcel: Parcel, now: datetime
+    ) -> Decimal | None:
+        """Of the whole message, in the route's currency; None when nobody knows."""
+        destination = parcel.destination
+        table = self._rates.table(provider=name, channel=route.channel, now=now)
+        try:
+            price = estimate(
+                table.price(
+                    recipient=destination.recipient,
+                    country=destination.country,
+                    on=now.date(),
+                ),
+                channel=route.channel,
+                segments=parcel.segments,
+                options=_options(name),
+            )
+        except PriceError:
+            return None  # a check says so; it costs the price, not the message
+        if price is None or price.currency != route.currency:
+            return None
+        return price.amount
+
+
+def look_around(channels: Iterable[Channel], *, now: datetime) -> Surroundings:
+    """How the providers are now, without a lock and without throttles."""
+    return Surroundings(
+        {channel: read_health(channel, now=now) for channel in channels}
+    )
+
+
+def _verdicts(
+    route: Route,
+    parcel: Parcel,
+    surroundings: Surroundings,
+    now: datetime,
+    draw: float,
+) -> tuple[dict[str, str], dict[str, FallbackReason]]:
+    """What rules providers out, and which reason that is for a fallback.
+
+    A provider that ramps back turns messages away in favour of others; where there is
+    no other, it takes them.
+    """
+    verdicts = dict(provider_verdicts(route))
+    reasons = dict.fromkeys(verdicts, FallbackReason.PROVIDER_UNAVAILABLE)
+    health = surroundings.health.get(route.channel, ChannelHealth())
+    ramping = set()
+    for name in route.providers:
+        if name in verdicts:
+            continue
+        breaker = health.breakers.get(name)
+        if verdict := verdict_of(breaker, now=now, draw=draw):
+            verdicts[name] = verdict
+            reasons[name] = FallbackReason.PROVIDER_UNAVAILABLE
+            if breaker and breaker.state == BreakerState.CLOSED:
+                ramping.add(name)
+        elif parcel.is_retry and health.retries_left.get(name, 1) <= 0:
+            verdicts[name] = "its retry budget is used up"
+            reasons[name] = FallbackReason.PROVIDER_UNAVAILABLE
+        elif verdict := surroundings.capacity.verdict(name, parcel.segments, now):
+            verdicts[name] = verdict
+            reasons[name] = FallbackReason.RATE_LIMIT_EXCEEDED
+    if len(verdicts) == len(route.providers):
+        verdicts = {name: why for name, why in verdicts.items() if name not in ramping}
+    return verdicts, reasons
+
+
+def take_turns(route: Route, count: int) -> int:
+    """Reserve the next `count` turns of a RoundRobin route; returns the first one.
+
+    Within the caller's transaction: the row lock makes the turns of all workers one
+    sequence. Routes of other strategies have no turns.
+    """
+    if route.strategy != RoutingStrategy.ROUND_ROBIN:
+        return 0
+    turns = RouteTurn.objects.filter(route_id=route.config_id)
+    if not turns.update(count=F("count") + count):
+        RouteTurn.objects.get_or_create(route_id=route.config_id)
+        turns.update(count=F("count") + count)
+    return turns.get().count - count
+
+
+def next_turn(route: Route) -> int:
+    """The turn that the next message of a route would get."""
+    turn = RouteTurn.objects.filter(route_id=route.config_id).first()
+    return turn.count if turn else 0
+
+
+def _options(provider_name: str) -> Mapping[str, object]:
+    try:
+        return registry.get(provider_name).options
+    except (UnknownProvider, ProviderNotConfigured):
+        return {}

@@ -1,0 +1,211 @@
+"""The provider's edge: what goes over it, what comes back, and how it can fail.
+
+    SendFailure
+    ├── RecipientError    permanent: this recipient cannot be reached this way
+    ├── MessageError      permanent: this message is not acceptable
+    ├── UnmappedError     refused with a code that our tables lack
+    ├── ProviderError     certainly not sent; another provider may do better
+    │   └── AccountError  credentials, funds or permissions: a person must act
+    ├── Throttled         certainly not sent; slow down
+    └── OutcomeUnknown    may have been sent
+
+Few kinds, chosen by what the caller does next (see `routing.dispatch`). Which error of
+a provider is of which kind is a table in the provider's own file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from routing.vocabulary import Channel, ErrorClass, MessageStatus
+
+
+class SendFailure(Exception):
+    """The provider did not accept the message."""
+
+    error_class: ClassVar[ErrorClass]
+
+    def __init__(self, message: str = "", *, code: str = "") -> None:
+        super().__init__(message or self.__doc__ or "")
+        self.code = code  # the provider's own code, or "" when it gave none
+
+
+class RecipientError(SendFailure):
+    """This recipient cannot be reached this way."""
+
+    error_class = ErrorClass.RECIPIENT
+
+    def __init__(
+        self, message: str = "", *, code: str = "", opted_out: bool = False
+    ) -> None:
+        super().__init__(message, code=code)
+        self.opted_out = opted_out  # suppress the address from now on
+
+
+class MessageError(SendFailure):
+    """This message is not acceptable to the provider."""
+
+    error_class = ErrorClass.MESSAGE
+
+
+class UnmappedError(SendFailure):
+    """The provider refused with a code that is not in our table."""
+
+    error_class = ErrorClass.UNMAPPED
+
+
+class ProviderError(SendFailure):
+    """The provider certainly did not send the message."""
+
+    error_class = ErrorClass.PROVIDER
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: str = "",
+        unavailable: bool = False,
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(message, code=code)
+        self.unavailable = unavailable  # not reached, or out of service by its own word
+        self.retry_after = retry_after
+
+
+class AccountError(ProviderError):
+    """The provider refuses our account: credentials, funds or permissions."""
+
+    error_class = ErrorClass.ACCOUNT
+
+
+class Throttled(SendFailure):
+    """The provider asks us to slow down."""
+
+    error_class = ErrorClass.THROTTLED
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: str = "",
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
+
+
+class OutcomeUnknown(SendFailure):
+    """The message may have been sent; nobody can tell yet."""
+
+    error_class = ErrorClass.UNKNOWN
+
+
+class ForgedReceipt(Exception):
+    """The webhook call is not signed by the provider."""
+
+
+class MalformedReceipt(Exception):
+    """The webhook call is signed, but is not what the provider documents."""
+
+
+class ReceiptsNotSupported(Exception):
+    """This provider sends no receipts."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundMessage:
+    """One message, ready to be handed over.
+
+    `reference` is ours: it names message and attempt, and the provider gives it back in
+    its receipts. `recipient` is an E.164 number or an e-mail address.
+    """
+
+    reference: str
+    recipient: str
+    body: str
+    subject: str = ""
+    media_urls: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """The provider took the message: its id, and what it says the message costs."""
+
+    external_message_id: str
+    segments: int | None = None
+    cost: Decimal | None = None  # of the whole message, None when not known yet
+    currency: str = ""  # ISO 4217, "" when cost is None
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRequest:
+    """A webhook call as it came in. `url` is the public one, with its query string."""
+
+    url: str
+    headers: Mapping[str, str]  # looked up without regard to case
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a provider says later about one message, in our words.
+
+    `status` is SENT, DELIVERED, FAILED or BOUNCED; None when the provider gives no
+    verdict. `event_id` is unique per provider and event, so that a receipt that comes
+    twice counts once.
+    """
+
+    event_id: str
+    reference: str  # ours, "" when the provider did not give it back
+    external_message_id: str
+    status: MessageStatus | None
+    provider_status: str  # the provider's own word
+    occurred_at: datetime | None = None
+    error_code: str = ""
+    error_message: str = ""
+    error_class: ErrorClass | None = None
+    opted_out: bool = False
+    cost: Decimal | None = None
+    currency: str = ""
+    raw: str = ""  # this event as it came; "" when the call carries no other
+
+
+class Provider:
+    """One way out of the house. Subclasses live one to a file and are stateless.
+
+    Built once per process by `routing.providers.registry` from MESSAGE_PROVIDERS, and
+    called from many threads at once.
+    """
+
+    channel: ClassVar[Channel]
+    required_options: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+        self.name = name
+        self.options = options
+
+    def missing_options(self) -> list[str]:
+        """The required options that are absent or empty; called by the registry."""
+        return [key for key in self.required_options if not self.options.get(key)]
+
+    def send(self, message: OutboundMessage) -> Acceptance:
+        """Hand the message over, once; called by `routing.dispatch`, overridden by all.
+
+        Returns when the provider has accepted it and raises a SendFailure otherwise.
+        Never tries again by itself, and ends within the option TIMEOUT (seconds).
+        """
+        raise NotImplementedError
+
+    def read_receipts(self, request: WebhookRequest) -> list[Receipt]:
+        """Verify a webhook call and read it; called by `routing.webhooks`.
+
+        Raises ForgedReceipt or MalformedReceipt. Overridden where there are receipts.
+        """
+        raise ReceiptsNotSupported(self.name)
+
+    def close(self) -> None:
+        """Let go of connections; called when a worker leaves."""

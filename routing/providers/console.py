@@ -1,0 +1,53 @@
+"""Providers that print what they are given: for development without a network."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from uuid import uuid4
+
+from routing.providers.base import Acceptance, OutboundMessage, Provider
+from routing.vocabulary import Channel
+
+_RULE = "-" * 72
+_lock = threading.Lock()
+
+
+class _Console(Provider):
+    """Accepts everything and prints it to standard output."""
+
+    def send(self, message: OutboundMessage) -> Acceptance:
+        """Print the message in one piece, however many threads print."""
+        with _lock:
+            sys.stdout.write(self._text(message))
+            sys.stdout.flush()
+        return Acceptance(external_message_id=f"console-{uuid4()}")
+
+    def _text(self, message: OutboundMessage) -> str:
+        lines = [
+            f"{self.channel.label} {message.reference} to {message.recipient}",
+            *([f"Subject: {message.subject}"] if message.subject else []),
+            *(f"Media: {url}" for url in message.media_urls),
+            "",
+            message.body,
+            _RULE,
+        ]
+        return "\n".join(lines) + "\n"
+
+
+class ConsoleSMS(_Console):
+    """SMS, printed."""
+
+    channel = Channel.SMS
+
+
+class ConsoleMMS(_Console):
+    """MMS, printed."""
+
+    channel = Channel.MMS
+
+
+class ConsoleEmail(_Console):
+    """E-mail, printed."""
+
+    channel = Channel.EMAIL

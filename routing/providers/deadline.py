@@ -1,0 +1,168 @@
+"""The total deadline of one call, and how far the call came before it.
+
+A socket's own time-out starts anew with every byte that trickles in, so a provider that
+drips its answer could hold a thread for ever. One watchdog thread therefore shuts the
+socket of a call down when its time is up, whatever the call is waiting for. Only the
+look-up of a host name cannot be cut short; resolv.conf bounds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import os
+import socket
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+DEFAULT_SECONDS = 30.0
+
+
+class Call:
+    """One call of a provider: its time, its socket, and whether anything was said.
+
+    A context manager for the calling thread; the connection classes of `http` and
+    `smtp` find it with `current_call` and give it their socket.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.expires_at = time.monotonic() + seconds
+        self.is_written = False  # the message may have reached the provider
+        self.is_expired = False
+        self.is_over = False
+        self._socket: socket.socket | None = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        _current.call = self
+        _watchdog.watch(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        _current.call = None
+        self.let_go()
+        self.is_over = True
+
+    def remaining(self) -> float:
+        """The seconds that are left; TimeoutError when there are none."""
+        seconds = self.expires_at - time.monotonic()
+        if seconds <= 0:
+            raise TimeoutError("the deadline has passed")
+        return seconds
+
+    def connect(self, host: str, port: int) -> socket.socket:
+        """A socket to the first address of the host that answers in time.
+
+        Raises OSError. socket.create_connection would grant each address all the time.
+        """
+        failure = OSError(f"{host} has no address")
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        ):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.settimeout(self.remaining())
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.connect(address)
+                self.use(sock)
+            except OSError as error:
+                sock.close()
+                failure = error
+            else:
+                return sock
+        raise failure
+
+    def use(self, sock: socket.socket) -> None:
+        """From now on the call stands and falls with this socket."""
+        with self._lock:
+            if self.is_expired:
+                raise TimeoutError("the deadline has passed")
+            self._socket = sock
+
+    def let_go(self) -> None:
+        """The socket is another's from now on; called before it goes back to a pool."""
+        with self._lock:
+            self._socket = None
+
+    def expire(self) -> None:
+        """The time is up; called by the watchdog."""
+        with self._lock:
+            if self.is_over:
+                return
+            self.is_expired = True
+            if self._socket is not None:
+                with contextlib.suppress(OSError):
+                    # Not the method of SSLSocket: that one pulls the TLS state away
+                    # from under the thread that reads.
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+class _Current(threading.local):
+    call: Call | None = None
+
+
+class _Watchdog:
+    """A thread that sleeps until the next deadline of a call that is not over.
+
+    Calls that ended in time stay on the heap until they come to its top, so that a call
+    costs one push and no wake-up.
+    """
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Start afresh; called in the child after a fork, which inherits no threads."""
+        self._condition = threading.Condition()
+        self._heap: list[tuple[float, int, Call]] = []
+        self._sequence = itertools.count()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, call: Call) -> None:
+        """Let the call expire at its time."""
+        with self._condition:
+            heapq.heappush(self._heap, (call.expires_at, next(self._sequence), call))
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="provider-deadlines", daemon=True
+                )
+                self._thread.start()
+            elif self._heap[0][2] is call:
+                self._condition.notify()
+
+    def _run(self) -> None:
+        while True:
+            self._next_due().expire()
+
+    def _next_due(self) -> Call:
+        with self._condition:
+            while (wait := self._seconds_to_next()) != 0:
+                self._condition.wait(wait)
+            return heapq.heappop(self._heap)[2]
+
+    def _seconds_to_next(self) -> float | None:
+        while self._heap and self._heap[0][2].is_over:
+            heapq.heappop(self._heap)
+        if not self._heap:
+            return None
+        return max(0, self._heap[0][0] - time.monotonic())
+
+
+def current_call() -> Call:
+    """The call that this thread is in."""
+    if _current.call is None:
+        raise RuntimeError("A connection of a provider is used outside of a Call.")
+    return _current.call
+
+
+_current = _Current()
+_watchdog = _Watchdog()
+os.register_at_fork(after_in_child=_watchdog.renew)

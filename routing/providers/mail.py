@@ -1,0 +1,51 @@
+"""The e-mail that both of our ways to send one start from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from email.utils import parseaddr
+
+from django.core.exceptions import ValidationError
+from django.core.mail import EmailMessage
+from django.core.validators import validate_email
+
+from routing.providers.base import (
+    AccountError,
+    MessageError,
+    OutboundMessage,
+    RecipientError,
+)
+
+
+def compose(
+    message: OutboundMessage, *, sender: str, headers: Mapping[str, str] | None = None
+) -> EmailMessage:
+    """A plain text e-mail to one recipient.
+
+    Raises RecipientError for what is no address, and MessageError for what an e-mail
+    cannot carry. A line break in either could smuggle a header in. A sender that is no
+    address is an AccountError.
+    """
+    if not _is_address(parseaddr(sender)[1]):
+        raise AccountError("FROM is not an e-mail address.")
+    if message.media_urls:
+        raise MessageError("An e-mail carries no media URLs.")
+    if len((message.subject + ".").splitlines()) > 1:
+        raise MessageError("The subject has a line break.")
+    if not _is_address(message.recipient):
+        raise RecipientError("The recipient is not an e-mail address.")
+    return EmailMessage(
+        subject=message.subject,
+        body=message.body,
+        from_email=sender,
+        to=[message.recipient],
+        headers=dict(headers or {}),
+    )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        validate_email(text)
+    except ValidationError:
+        return False
+    return True

@@ -1,0 +1,85 @@
+"""Tables from a provider's codes to our kinds of failure, and how they are read.
+
+A table's values are made with the provider's text and `code`. What a table lacks is an
+UnmappedError: shown to operators, never retried for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import partial
+
+from routing.providers.base import (
+    AccountError,
+    OutcomeUnknown,
+    ProviderError,
+    RecipientError,
+    SendFailure,
+    Throttled,
+    UnmappedError,
+)
+from routing.vocabulary import ErrorClass
+
+Table = Mapping[str, Callable[..., SendFailure]]
+
+OPTED_OUT = partial(RecipientError, opted_out=True)
+UNAVAILABLE = partial(ProviderError, unavailable=True)
+
+# What an HTTP status says when the provider's own code says nothing. 408: the request
+# did not come in whole, hence was not worked on.
+STATUSES: Table = {
+    "303": OutcomeUnknown,  # "see the result there": something was done
+    "401": AccountError,
+    "402": AccountError,
+    "403": AccountError,
+    "408": UNAVAILABLE,
+    "429": Throttled,
+    "503": UNAVAILABLE,
+}
+
+
+def refused(table: Table, code: str, text: str = "") -> SendFailure:
+    """The failure that the table has for this code."""
+    return table.get(code, UnmappedError)(text, code=code)
+
+
+def refused_over_http(
+    status: int,
+    *,
+    table: Table,
+    code: str = "",
+    text: str = "",
+    retry_after: timedelta | None = None,
+) -> SendFailure:
+    """What an answer without acceptance means. `code` is the provider's own.
+
+    429 and 5xx count before the code: they come from gateways too, and a 500 or 502
+    leaves open whether the message had been taken. Of 4xx the code knows more.
+    """
+    label = code or f"http-{status}"
+    if code in table and 400 <= status < 500 and status != 429:
+        failure = refused(table, code, text)
+    else:
+        make = STATUSES.get(str(status)) or _of_status(status)
+        failure = make(text or f"The provider answered with HTTP {status}.", code=label)
+    if isinstance(failure, ProviderError | Throttled):
+        failure.retry_after = retry_after
+    return failure
+
+
+def _of_status(status: int) -> Callable[..., SendFailure]:
+    if 300 <= status < 400:
+        return ProviderError  # sent elsewhere, where we never go: nothing was done
+    return UnmappedError if 400 <= status < 500 else OutcomeUnknown
+
+
+def error_class_of(table: Table, code: str) -> ErrorClass | None:
+    """The kind of a code in a receipt; None for no code."""
+    return refused(table, code).error_class if code else None
+
+
+def is_opt_out(table: Table, code: str) -> bool:
+    """Whether the code says that the recipient wants no more messages."""
+    failure = refused(table, code)
+    return isinstance(failure, RecipientError) and failure.opted_out

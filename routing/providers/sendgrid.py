@@ -1,0 +1,267 @@
+"""SendGrid: e-mail, through django-anymail.
+
+https://www.twilio.com/docs/sendgrid/api-reference/mail-send/errors
+https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event
+
+Anymail knows SendGrid's payload and its events; our HTTP client carries them, so that
+deadline, bound and classification are those of every provider. Anymail names each
+message with a UUID that the events bring back; so do they our reference.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from typing import Any
+
+import requests
+from anymail.backends.sendgrid import EmailBackend
+from anymail.exceptions import (
+    AnymailError,
+    AnymailNotSupportedWarning,
+    AnymailWebhookValidationFailure,
+)
+from anymail.signals import AnymailTrackingEvent, EventType
+from anymail.webhooks.sendgrid import SendGridTrackingWebhookView
+from django.core.handlers.wsgi import WSGIRequest
+
+from routing.providers.base import (
+    Acceptance,
+    AccountError,
+    ForgedReceipt,
+    MalformedReceipt,
+    MessageError,
+    OutboundMessage,
+    OutcomeUnknown,
+    Receipt,
+    RecipientError,
+    WebhookRequest,
+)
+from routing.providers.http import RETRY_AFTER_LIMIT, Answer, HttpProvider
+from routing.providers.mail import compose
+from routing.providers.refusals import Table
+from routing.providers.signatures import DEFAULT_MAX_AGE_SECONDS, require_recent
+from routing.providers.wire import as_count, as_object, as_text, json_value
+from routing.vocabulary import Channel, ErrorClass, MessageStatus
+
+logger = logging.getLogger(__name__)
+
+# SendGrid has no codes of its own but names the field that it does not like.
+CODES: Table = {
+    "400": MessageError,
+    "401": AccountError,  # key, or credits used up
+    "403": AccountError,  # scope of the key, or sender identity not verified
+    "406": AccountError,  # our Accept header
+    "413": MessageError,  # more than 30 MB
+    "415": AccountError,  # our Content-Type
+    "personalizations.0.to.0.email": RecipientError,
+}
+
+# `processed` and `deferred` are no verdict; neither are opens and clicks, which
+# programs that scan mail cause as well.
+STATUSES = {
+    EventType.DELIVERED: MessageStatus.DELIVERED,
+    EventType.BOUNCED: MessageStatus.BOUNCED,
+    EventType.REJECTED: MessageStatus.FAILED,  # dropped by SendGrid
+    EventType.FAILED: MessageStatus.FAILED,
+    EventType.COMPLAINED: MessageStatus.DELIVERED,  # one must have a mail to report it
+}
+OPT_OUTS = {EventType.COMPLAINED, EventType.UNSUBSCRIBED}
+# `reason` of a dropped event: SendGrid keeps suppression lists of its own.
+OPT_OUT_REASONS = {"unsubscribed address", "spam reporting address"}
+RECIPIENT_REASONS = OPT_OUT_REASONS | {"bounced address", "invalid"}
+ACCEPTED = {"queued", "sent"}
+
+
+class SendGridEmail(HttpProvider):
+    """E-mail through SendGrid's v3 API."""
+
+    channel = Channel.EMAIL
+    required_options = ("API_KEY", "FROM", "BASE_URL")
+    codes = CODES
+
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+        super().__init__(name, options)
+        with warnings.catch_warnings():
+            # Anymail keeps SendGrid without an account to test it with. We have tests.
+            warnings.simplefilter("ignore", AnymailNotSupportedWarning)
+            self._backend = EmailBackend(
+                api_key=options.get("API_KEY", ""), api_url=options.get("BASE_URL", "")
+            )
+            self._webhook = _webhook(str(options.get("WEBHOOK_VERIFICATION_KEY") or ""))
+        self._backend.session = _session(self)
+
+    def send(self, message: OutboundMessage) -> Acceptance:
+        """Send the e-mail; SendGrid answers 202 with an empty body."""
+        email = compose(message, sender=self.options["FROM"])
+        email.metadata = {"reference": message.reference}  # type: ignore[attr-defined]
+        try:
+            self._backend.send_messages([email])
+        except requests.RequestException as error:
+            # Raised before the request; what comes after it is a SendFailure already.
+            # Without the cause: its text may hold the key.
+            name = type(error).__name__
+            raise AccountError(f"API_KEY or BASE_URL is unusable: {name}") from None
+        except (AnymailError, ValueError) as error:
+            raise MessageError(f"Not sendable: {type(error).__name__}") from None
+        status = email.anymail_status.recipients[message.recipient]  # type: ignore[attr-defined]
+        if status.status not in ACCEPTED:
+            raise OutcomeUnknown("SendGrid did not say that it accepted the e-mail.")
+        return Acceptance(external_message_id=status.message_id)
+
+    def exchange(self, request: requests.PreparedRequest) -> Answer:
+        """Carry a request of Anymail's; called through the session of its backend."""
+        body = request.body or b""
+        answer = self.http.post(
+            request.url or "",
+            body=body.encode() if isinstance(body, str) else body,
+            headers=request.headers,
+        )
+        if not answer.is_success:
+            raise self.refusal(answer)
+        return answer
+
+    def read_error(self, answer: Answer) -> tuple[str, str]:
+        """`{"errors": [{"message": …, "field": "from.email", "help": …}]}`"""
+        errors = answer.json().get("errors")
+        error = as_object(errors[0]) if isinstance(errors, list) and errors else {}
+        field, text = as_text(error.get("field")), as_text(error.get("message"))
+        code = field if field in self.codes else str(answer.status)
+        return code, f"{text} ({field})" if field else text
+
+    def retry_after(self, answer: Answer) -> timedelta | None:
+        """SendGrid names the second at which its limit starts anew."""
+        reset = as_count(answer.headers.get("X-RateLimit-Reset"))
+        if reset is None:
+            return super().retry_after(answer)
+        wait = timedelta(seconds=reset - self.clock().timestamp())
+        return min(wait, RETRY_AFTER_LIMIT) if wait > timedelta() else None
+
+    def read_receipts(self, request: WebhookRequest) -> list[Receipt]:
+        """A batch of events. What is no event in it is left out, and logged."""
+        view = self._verified_by(request)
+        events = json_value(request.body)
+        if not isinstance(events, list):
+            raise MalformedReceipt("A list of events was expected.")
+        return [receipt for event in events if (receipt := _receipt(view, event))]
+
+    def _verified_by(self, request: WebhookRequest) -> SendGridTrackingWebhookView:
+        if self._webhook is None:
+            raise ForgedReceipt(f"{self.name} has no WEBHOOK_VERIFICATION_KEY.")
+        try:
+            self._webhook.run_validators(_django_request(request))
+        except (AnymailWebhookValidationFailure, ValueError) as error:
+            raise ForgedReceipt("The signature does not match.") from error
+        max_age = float(self.options.get("RECEIPT_MAX_AGE", DEFAULT_MAX_AGE_SECONDS))
+        # SendGrid tries for 24 hours and signs each try anew, so old means a replay.
+        require_recent(
+            _signed_at(request), now=self.clock(), max_age=timedelta(seconds=max_age)
+        )
+        return self._webhook
+
+
+class _Carrier(requests.adapters.BaseAdapter):
+    """Hands the requests of a session to our client."""
+
+    def __init__(self, provider: SendGridEmail) -> None:
+        super().__init__()
+        self.provider = provider
+
+    def send(
+        self, request: requests.PreparedRequest, *_: Any, **__: Any
+    ) -> requests.Response:
+        answer = self.provider.exchange(request)
+        response = requests.Response()
+        response.status_code = answer.status
+        response.headers.update(answer.headers)
+        response._content = answer.body
+        response.request, response.url = request, request.url or ""
+        return response
+
+    def close(self) -> None:
+        """Nothing is held here."""
+
+
+def _session(provider: SendGridEmail) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False  # a .netrc would replace our Authorization header
+    session.adapters.clear()
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, _Carrier(provider))
+    return session
+
+
+def _webhook(key: str) -> SendGridTrackingWebhookView | None:
+    """Anymail's view, as verifier and reader; None without a key that can be read."""
+    if not key:
+        return None
+    try:
+        return SendGridTrackingWebhookView(tracking_webhook_verification_key=key)
+    except ValueError:
+        logger.error("WEBHOOK_VERIFICATION_KEY of SendGrid is not a public key.")  # noqa: TRY400
+        return None
+
+
+def _django_request(request: WebhookRequest) -> WSGIRequest:
+    environ: dict[str, Any] = {
+        "HTTP_" + name.upper().replace("-", "_"): value
+        for name, value in request.headers.items()
+    }
+    return WSGIRequest(
+        environ
+        | {
+            "REQUEST_METHOD": "POST",
+            "CONTENT_TYPE": "application/json",
+            "CONTENT_LENGTH": str(len(request.body)),
+            "wsgi.input": BytesIO(request.body),
+        }
+    )
+
+
+def _signed_at(request: WebhookRequest) -> datetime:
+    text = request.headers.get("X-Twilio-Email-Event-Webhook-Timestamp", "")
+    seconds = as_count(text)
+    if seconds is None or seconds > 1 << 33:  # the year 2242
+        raise ForgedReceipt("The time of the signature is no number.")
+    return datetime.fromtimestamp(seconds, tz=UTC)
+
+
+def _receipt(view: SendGridTrackingWebhookView, event: Any) -> Receipt | None:
+    try:
+        return _translated(view.esp_to_anymail_event(event))
+    except (AttributeError, KeyError, OverflowError, OSError, TypeError, ValueError):
+        logger.warning("SendGrid sent something that is no event.", exc_info=True)
+        return None
+
+
+def _translated(event: AnymailTrackingEvent) -> Receipt:
+    raw = event.esp_event
+    provider_status, reason = as_text(raw["event"]), as_text(raw.get("reason"))
+    external_id = as_text(event.message_id)
+    return Receipt(
+        event_id=as_text(event.event_id)
+        or f"{external_id}:{provider_status}:{as_text(raw.get('timestamp'))}",
+        reference=as_text(event.metadata.get("reference")),
+        external_message_id=external_id,
+        status=STATUSES.get(event.event_type),
+        provider_status=provider_status,
+        occurred_at=event.timestamp,
+        error_code=as_text(raw.get("status")),
+        error_message=reason or as_text(raw.get("response")),
+        error_class=_error_class(event, reason),
+        opted_out=event.event_type in OPT_OUTS or reason.lower() in OPT_OUT_REASONS,
+    )
+
+
+def _error_class(event: AnymailTrackingEvent, reason: str) -> ErrorClass | None:
+    """A "blocked" bounce is the mood of a server; the address may be a good one."""
+    if event.event_type == EventType.BOUNCED:
+        is_blocked = event.esp_event.get("type") == "blocked"
+        return ErrorClass.PROVIDER if is_blocked else ErrorClass.RECIPIENT
+    if event.event_type == EventType.REJECTED:
+        is_listed = reason.lower() in RECIPIENT_REASONS
+        return ErrorClass.RECIPIENT if is_listed else ErrorClass.PROVIDER
+    return None

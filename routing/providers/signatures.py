@@ -1,0 +1,24 @@
+"""What the verification of receipts has in common."""
+
+from __future__ import annotations
+
+import hmac
+from datetime import datetime, timedelta
+
+from routing.providers.base import ForgedReceipt
+
+# Signatures hold for five minutes either way, as most providers advise, unless the
+# option RECEIPT_MAX_AGE (seconds) says otherwise.
+DEFAULT_MAX_AGE_SECONDS = 300.0
+
+
+def require_equal(given: str, expected: str) -> None:
+    """Raise ForgedReceipt unless equal, in a time that tells nothing."""
+    if not hmac.compare_digest(given.encode(), expected.encode()):
+        raise ForgedReceipt("The signature does not match.")
+
+
+def require_recent(signed_at: datetime, *, now: datetime, max_age: timedelta) -> None:
+    """Raise ForgedReceipt for a signature of another time, which may be a replay."""
+    if abs(now - signed_at) > max_age:
+        raise ForgedReceipt(f"The signature is of {signed_at:%Y-%m-%d %H:%M:%S} UTC.")

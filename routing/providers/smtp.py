@@ -1,0 +1,361 @@
+"""E-mail over SMTP, through Django's backend on kept connections.
+
+RFC 5321 (reply codes: §4.2), RFC 3463 (enhanced codes), RFC 4954 (AUTH).
+
+SMTP sends no receipts; a bounce comes as an e-mail, which we do not read. What the
+server says before it asks for the body (354) is certain: nothing was sent. A connection
+lost after that leaves the outcome unknown, unless a reply of 4xx or 5xx came back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import smtplib
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parseaddr
+from typing import Any, BinaryIO, NamedTuple
+
+from django.core.mail import EmailMessage
+from django.core.mail.backends.smtp import EmailBackend
+from urllib3.util.wait import wait_for_read
+
+from routing.providers.base import (
+    Acceptance,
+    AccountError,
+    MessageError,
+    OutboundMessage,
+    OutcomeUnknown,
+    Provider,
+    ProviderError,
+    RecipientError,
+    SendFailure,
+    Throttled,
+)
+from routing.providers.deadline import DEFAULT_SECONDS, Call, current_call
+from routing.providers.mail import compose
+from routing.providers.refusals import UNAVAILABLE, Table, refused
+from routing.providers.wire import as_text
+from routing.vocabulary import Channel
+
+# What went before the reply, and the reply. 4xx that are not here are a ProviderError,
+# 5xx that are not here an UnmappedError.
+CODES: Table = {
+    "AUTH 530": AccountError,  # authentication required
+    "AUTH 534": AccountError,  # mechanism too weak
+    "AUTH 535": AccountError,  # credentials
+    "AUTH 538": AccountError,  # encryption required
+    "AUTH 550": AccountError,
+    "CONNECT 554": UNAVAILABLE,  # no SMTP service here, or not for us
+    "MAIL 530": AccountError,  # authentication, or STARTTLS, required
+    "MAIL 535": AccountError,
+    "MAIL 550": AccountError,  # FROM not allowed
+    "MAIL 552": MessageError,  # longer than the server's SIZE
+    "MAIL 553": AccountError,  # FROM not allowed
+    "MAIL 554": AccountError,
+    "RCPT 530": AccountError,
+    "RCPT 550": RecipientError,  # mailbox unknown, or not for us
+    "RCPT 551": RecipientError,  # not local
+    "RCPT 552": RecipientError,  # mailbox full
+    "RCPT 553": RecipientError,  # address not allowed
+    "RCPT 554": AccountError,  # relay access denied
+    "RCPT 556": RecipientError,  # domain takes no mail (RFC 7504)
+    "DATA 550": MessageError,  # content refused
+    "DATA 552": MessageError,  # too big
+    "DATA 554": MessageError,  # content refused
+}
+# Who sends too fast hears 4xx with the enhanced class 4.7, "policy" (RFC 3463), or,
+# from Amazon SES, "454 Throttling failure". The other 4xx (full disks, greylisting
+# without 4.7) count as failures: what is Throttled may be tried without end. 454 4.7.0
+# at AUTH is a "temporary authentication failure" (RFC 4954).
+_THROTTLING = re.compile(r"^4\.7\.|throttl|too many|rate limit", re.IGNORECASE)
+# The mailbox is at fault although the server let RCPT pass (RFC 3463: X.1 address, X.2
+# mailbox).
+_MAILBOX = re.compile(r"^5\.[12]\.")
+
+REPLY_LIMIT = 1 << 20  # bytes of one reply
+KEEP_SECONDS = 30.0  # an idle connection, before it is closed
+TRUST_SECONDS = 1.0  # an idle connection, before a NOOP asks whether it still lives
+MESSAGES_PER_CONNECTION = 100  # many servers end a session at about that many
+
+
+class SMTPEmail(Provider):
+    """E-mail through one SMTP server: HOST, PORT, USE_TLS (STARTTLS) or USE_SSL."""
+
+    channel = Channel.EMAIL
+    required_options = ("HOST", "PORT", "FROM")
+
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+        super().__init__(name, options)
+        self.timeout = float(options.get("TIMEOUT", DEFAULT_SECONDS))
+        self._idle: deque[_Session] = deque()
+        self._pid = os.getpid()
+
+    def send(self, message: OutboundMessage) -> Acceptance:
+        """Hand the message to the server.
+
+        1. Compose it; what cannot be composed is refused here.
+        2. Take a session, or open one. Nothing is sent before it stands.
+        3. Send. Keep the session, unless it broke.
+        """
+        message_id = f"<{message.reference}@{_domain(self.options['FROM'])}>"
+        headers = {"Message-ID": message_id, "X-Message-Reference": message.reference}
+        email = compose(message, sender=self.options["FROM"], headers=headers)
+        with Call(self.timeout) as call:
+            try:
+                self._deliver(call, email)
+            except (smtplib.SMTPException, OSError, ValueError) as error:
+                # Without the cause: smtplib quotes what it sent, addresses and all.
+                raise _failure(call, error) from None
+        return Acceptance(external_message_id=message_id)
+
+    def close(self) -> None:
+        """Say QUIT on every idle connection."""
+        while session := self._pop():
+            session.quit()
+
+    def _deliver(self, call: Call, email: EmailMessage) -> None:
+        session = self._take()
+        try:
+            session.send(email)
+        finally:
+            call.let_go()  # before another thread can take the session
+            if session.is_open:
+                self._idle.append(session)
+
+    def _take(self) -> _Session:
+        """The session that was used last and still lives, or else a new one."""
+        while session := self._pop():
+            if session.is_usable():
+                return session
+            session.quit()
+        return _Session.opened(self.options, self.timeout)
+
+    def _pop(self) -> _Session | None:
+        if self._pid != os.getpid():  # forked: those are the parent's
+            self._idle, self._pid = deque(), os.getpid()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+
+@dataclass(slots=True)
+class _Session:
+    """A connection that has said EHLO, STARTTLS and AUTH."""
+
+    backend: _Backend
+    used_at: float  # time.monotonic()
+    messages: int = 0
+
+    @classmethod
+    def opened(cls, options: Mapping[str, Any], timeout: float) -> _Session:
+        backend = _Backend(
+            host=options["HOST"],
+            port=int(options["PORT"]),
+            # "" and not None, for which Django would take EMAIL_HOST_USER and the like
+            username=options.get("USERNAME") or "",
+            password=options.get("PASSWORD") or "",
+            use_tls=bool(options.get("USE_TLS")),
+            use_ssl=bool(options.get("USE_SSL")),
+            timeout=timeout,
+        )
+        try:
+            backend.open()
+        except BaseException:
+            _hang_up(backend.half_open_connection)
+            raise
+        return cls(backend, time.monotonic())
+
+    @property
+    def connection(self) -> Any:
+        """The smtplib.SMTP, or None."""
+        return self.backend.connection
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection, as far as this side knows."""
+        return self.connection is not None and self.connection.sock is not None
+
+    def is_usable(self) -> bool:
+        """Whether the server still listens; asked by NOOP after a pause.
+
+        A server that says something unasked says good-bye.
+        """
+        idle = time.monotonic() - self.used_at
+        is_worn = idle > KEEP_SECONDS or self.messages >= MESSAGES_PER_CONNECTION
+        if is_worn or not self.is_open or wait_for_read(self.connection.sock, 0):
+            return False
+        call = current_call()
+        call.use(self.connection.sock)
+        self.connection.sock.settimeout(call.remaining())
+        return idle < TRUST_SECONDS or self._answers()
+
+    def send(self, email: EmailMessage) -> None:
+        """Send, and keep the connection after a clean refusal only."""
+        try:
+            self.backend.send_messages([email])
+        except BaseException as error:
+            reply = _reply(error)
+            if reply is None or not reply.is_refusal:
+                _hang_up(self.connection)
+            raise
+        finally:
+            self.messages += 1
+            self.used_at = time.monotonic()
+
+    def quit(self) -> None:
+        """Say QUIT and leave, without waiting for the answer."""
+        if self.is_open:
+            with contextlib.suppress(OSError):
+                self.connection.putcmd("QUIT")
+        _hang_up(self.connection)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError):
+            return bool(self.connection.noop()[0] == 250)
+        return False
+
+
+class _Backend(EmailBackend):
+    @property
+    def connection_class(self) -> type[smtplib.SMTP]:
+        """The class that `open` makes its connection of."""
+        return _WatchedTLSConnection if self.use_ssl else _WatchedConnection
+
+    @property
+    def half_open_connection(self) -> Any:
+        """What `open` leaves behind when TLS or the login fails, or None."""
+        return self._partial_connection  # type: ignore[attr-defined]  # not in stubs
+
+
+class _WatchedConnection(smtplib.SMTP):
+    """Tells the current call its socket, and the moment the server wants the body."""
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        return current_call().connect(host, port)
+
+    def starttls(self, *args: Any, **options: Any) -> tuple[int, bytes]:
+        reply = super().starttls(*args, **options)
+        if self.sock is not None:
+            current_call().use(self.sock)  # the one that TLS is wrapped around
+        return reply
+
+    def getreply(self) -> tuple[int, bytes]:
+        if self.file is None and self.sock is not None:
+            self.file = _BoundedLines(self.sock.makefile("rb"))
+        code, text = super().getreply()
+        if code == 354:
+            current_call().is_written = True
+        return code, text
+
+
+class _WatchedTLSConnection(_WatchedConnection, smtplib.SMTP_SSL):
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        plain = super()._get_socket(host, port, timeout)
+        wrapped = self.context.wrap_socket(plain, server_hostname=host)
+        current_call().use(wrapped)
+        return wrapped
+
+
+class _BoundedLines:
+    """A connection's replies, whole and of bounded length.
+
+    smtplib bounds a line, but not how many make a reply, and takes a line that was cut
+    for a whole one.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._bytes_left = REPLY_LIMIT
+
+    def readline(self, limit: int) -> bytes:
+        line = self._file.readline(limit)
+        self._bytes_left -= len(line)
+        if self._bytes_left < 0:
+            raise OSError(f"The reply is longer than {REPLY_LIMIT} bytes.")
+        if line and not line.endswith(b"\n"):
+            raise OSError("The reply was cut.")  # "250 2." may be half of anything
+        if line[3:4] != b"-":
+            self._bytes_left = REPLY_LIMIT
+        return line
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _hang_up(connection: smtplib.SMTP | None) -> None:
+    if connection is not None:
+        connection.close()
+
+
+class _Reply(NamedTuple):
+    """What the server said, and after which command of ours."""
+
+    stage: str
+    code: int
+    text: str
+
+    @property
+    def is_refusal(self) -> bool:
+        return 400 <= self.code < 600
+
+
+_STAGES: dict[type[BaseException], str] = {
+    smtplib.SMTPAuthenticationError: "AUTH",
+    smtplib.SMTPSenderRefused: "MAIL",
+    smtplib.SMTPDataError: "DATA",
+}
+
+
+def _reply(error: BaseException) -> _Reply | None:
+    """The server's words in the error; None when it said none."""
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        code, text = next(iter(error.recipients.values()))
+        return _Reply("RCPT", code, _decoded(text))
+    if isinstance(error, smtplib.SMTPResponseException):
+        stage = _STAGES.get(type(error), "CONNECT")
+        return _Reply(stage, error.smtp_code, _decoded(error.smtp_error))
+    return None
+
+
+def _decoded(text: bytes | str) -> str:
+    return as_text(text.decode(errors="replace") if isinstance(text, bytes) else text)
+
+
+def _failure(call: Call, error: Exception) -> SendFailure:
+    reply = _reply(error)
+    if reply is not None and reply.is_refusal:
+        return _refusal(reply)
+    reason = "no reply within the deadline" if call.is_expired else type(error).__name__
+    if call.is_written:
+        return OutcomeUnknown(f"The reply to the message was lost: {reason}")
+    if type(error) in {smtplib.SMTPNotSupportedError, smtplib.SMTPException}:
+        return AccountError(str(error))  # no STARTTLS, or no AUTH that we can do
+    if not isinstance(error, OSError):
+        return MessageError(f"The e-mail cannot be written down: {reason}")
+    return UNAVAILABLE(f"The server could not be reached: {reason}")
+
+
+def _refusal(reply: _Reply) -> SendFailure:
+    code = f"{reply.stage} {reply.code}"
+    if reply.code < 500:
+        return _temporary(reply)(reply.text, code=code)
+    if reply.stage == "DATA" and _MAILBOX.match(reply.text):
+        return RecipientError(reply.text, code=code)
+    return refused(CODES, code, reply.text)
+
+
+def _temporary(reply: _Reply) -> Callable[..., SendFailure]:
+    if reply.stage != "AUTH" and _THROTTLING.search(reply.text):
+        return Throttled
+    return UNAVAILABLE if reply.code == 421 else ProviderError
+
+
+def _domain(sender: str) -> str:
+    return parseaddr(sender)[1].rpartition("@")[2]

@@ -1,0 +1,272 @@
+"""Twilio Programmable Messaging: SMS and MMS.
+
+https://www.twilio.com/docs/messaging/api/message-resource
+https://www.twilio.com/docs/usage/webhooks/webhooks-security
+
+Twilio takes no idempotency key and gives no client reference back, so our reference
+travels in the query of the StatusCallback URL. It says itself that a repeated request
+may double a message.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterator
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from routing.providers.base import (
+    Acceptance,
+    AccountError,
+    ForgedReceipt,
+    MalformedReceipt,
+    MessageError,
+    OutboundMessage,
+    OutcomeUnknown,
+    ProviderError,
+    Receipt,
+    RecipientError,
+    SendFailure,
+    Throttled,
+    WebhookRequest,
+)
+from routing.providers.http import Answer, HttpProvider, basic_auth
+from routing.providers.refusals import (
+    OPTED_OUT,
+    UNAVAILABLE,
+    Table,
+    error_class_of,
+    is_opt_out,
+    refused,
+)
+from routing.providers.wire import as_amount, as_count, as_text, form_fields
+from routing.vocabulary import Channel, MessageStatus
+
+# https://www.twilio.com/docs/api/errors. 2xxxx refuse the request; 3xxxx come later, in
+# receipts. A sender that does not fit the destination is a ProviderError: another
+# provider may have one that does.
+CODES: Table = {
+    "10001": AccountError,  # account is not active
+    "11751": MessageError,  # media exceed the carrier's size limit
+    "14107": Throttled,  # too often between the same two numbers
+    "20003": AccountError,  # authentication or permission
+    "20005": AccountError,  # account not active
+    "20006": AccountError,  # access denied
+    "20008": AccountError,  # test credentials
+    "20010": AccountError,  # action disabled for account
+    "20429": Throttled,  # too many requests
+    "20503": UNAVAILABLE,
+    "21211": RecipientError,  # invalid To
+    "21212": AccountError,  # invalid From
+    "21214": RecipientError,  # To cannot be reached; newer than the list of May 2023
+    "21217": RecipientError,  # not a phone number
+    "21401": RecipientError,  # invalid phone number
+    "21408": ProviderError,  # region not enabled for us
+    "21421": RecipientError,  # invalid phone number
+    "21601": ProviderError,  # From cannot do SMS
+    "21602": MessageError,  # no body
+    "21603": AccountError,  # no From
+    "21604": RecipientError,  # no To
+    "21605": MessageError,  # body too long
+    "21606": ProviderError,  # From cannot reach this destination
+    "21607": AccountError,  # trial: From must be the sandbox number
+    "21608": AccountError,  # trial: To is not verified
+    "21609": AccountError,  # our StatusCallback is not a URL of the public internet
+    "21610": OPTED_OUT,  # STOP
+    "21611": ProviderError,  # From has ten hours of messages queued
+    "21612": RecipientError,  # To cannot be reached by this route
+    "21614": RecipientError,  # not a mobile number
+    "21617": MessageError,  # more than 1600 characters
+    "21619": MessageError,  # record cannot be created
+    "21620": MessageError,  # invalid media URL
+    "21623": MessageError,  # more than ten media
+    "21658": MessageError,  # a parameter is too long
+    "21703": ProviderError,  # Messaging Service has no number for this destination
+    "21704": AccountError,  # Messaging Service has no numbers
+    "21705": AccountError,  # Messaging Service is invalid
+    "21730": UNAVAILABLE,  # maintenance
+    "21910": ProviderError,  # From and To are of different channels
+    "30001": ProviderError,  # queue overflow
+    "30002": AccountError,  # account suspended
+    "30003": ProviderError,  # handset off or out of reach: may work later
+    "30004": RecipientError,  # blocked
+    "30005": RecipientError,  # unknown handset
+    "30006": RecipientError,  # landline, or carrier out of reach
+    "30007": MessageError,  # filtered
+    "30008": ProviderError,  # unknown error
+    "30010": AccountError,  # price above our MaxPrice
+    "30011": RecipientError,  # number cannot take MMS
+    "30017": ProviderError,  # carrier congested
+    "30018": ProviderError,  # carrier wants a registered sender
+    "30019": MessageError,  # too large for the carrier
+    "30022": Throttled,  # 10DLC rate
+    "30023": ProviderError,  # 10DLC daily cap
+    "30024": ProviderError,  # sender not provisioned at the carrier
+    "30027": ProviderError,  # T-Mobile daily cap
+    "30032": ProviderError,  # toll-free number not verified
+    "30033": AccountError,  # 10DLC campaign suspended
+    "30034": ProviderError,  # 10DLC number not registered
+    "30410": ProviderError,  # carrier timed out; Twilio does not try again
+    "30450": MessageError,  # blocked
+    "90010": AccountError,  # account is not active
+}
+
+# https://www.twilio.com/docs/messaging/guides/outbound-message-status-in-status-callbacks
+# The others (accepted, scheduled, queued, sending, partially_delivered) are no verdict.
+STATUSES = {
+    "sent": MessageStatus.SENT,  # the carrier has it
+    "delivered": MessageStatus.DELIVERED,
+    "read": MessageStatus.DELIVERED,
+    "failed": MessageStatus.FAILED,  # never left Twilio
+    "canceled": MessageStatus.FAILED,
+    "undelivered": MessageStatus.BOUNCED,  # the carrier or handset refused it
+}
+DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+class _Twilio(HttpProvider):
+    required_options = ("ACCOUNT_SID", "AUTH_TOKEN", "FROM", "BASE_URL")
+    codes = CODES
+
+    def send(self, message: OutboundMessage) -> Acceptance:
+        """Create a Message resource."""
+        self.check(message)
+        sid = str(self.options["ACCOUNT_SID"])
+        answer = self.http.post(
+            self.url(f"/2010-04-01/Accounts/{sid}/Messages.json"),
+            body=urlencode(self._fields(message)).encode(),
+            headers={
+                "Content-Type": "application/x-www-form-urlencoded",
+                **basic_auth(sid, str(self.options["AUTH_TOKEN"])),
+            },
+        )
+        if not answer.is_success:
+            raise self.refusal(answer)
+        return _acceptance(answer)
+
+    def check(self, message: OutboundMessage) -> None:
+        """Raise MessageError for what the channel cannot carry."""
+        raise NotImplementedError
+
+    def read_error(self, answer: Answer) -> tuple[str, str]:
+        """`{"code": 21211, "message": …}`"""
+        error = answer.json()
+        return as_text(error.get("code")), as_text(error.get("message"))
+
+    def read_receipts(self, request: WebhookRequest) -> list[Receipt]:
+        """One status callback. Its parameters may grow, so all of them are signed."""
+        fields = form_fields(request.body)
+        self._verify(request, fields)
+        return [_receipt(request.url, dict(fields))]
+
+    def _fields(self, message: OutboundMessage) -> list[tuple[str, str]]:
+        sender = str(self.options["FROM"])
+        is_service = sender.startswith("MG")
+        fields = [
+            ("To", message.recipient),
+            ("MessagingServiceSid" if is_service else "From", sender),
+        ]
+        if message.body:
+            fields.append(("Body", message.body))
+        fields += [("MediaUrl", url) for url in message.media_urls]
+        if receipt_url := self.options.get("RECEIPT_URL"):
+            fields.append(
+                ("StatusCallback", _with_reference(receipt_url, message.reference))
+            )
+        return fields
+
+    def _verify(self, request: WebhookRequest, fields: list[tuple[str, str]]) -> None:
+        given = request.headers.get("X-Twilio-Signature", "").encode()
+        signatures = [self._signature(url, fields) for url in _spellings(request.url)]
+        if not any(hmac.compare_digest(given, expected) for expected in signatures):
+            raise ForgedReceipt("The signature does not match.")
+
+    def _signature(self, url: str, fields: list[tuple[str, str]]) -> bytes:
+        signed = url + "".join(name + value for name, value in sorted(set(fields)))
+        key = str(self.options["AUTH_TOKEN"]).encode()
+        return base64.b64encode(hmac.digest(key, signed.encode(), hashlib.sha1))
+
+
+class TwilioSMS(_Twilio):
+    """SMS through Twilio."""
+
+    channel = Channel.SMS
+
+    def check(self, message: OutboundMessage) -> None:
+        """An SMS carries no media; with a MediaUrl, Twilio would make it an MMS."""
+        if message.media_urls:
+            raise MessageError("An SMS carries no media.")
+
+
+class TwilioMMS(_Twilio):
+    """MMS through Twilio."""
+
+    channel = Channel.MMS
+
+    def check(self, message: OutboundMessage) -> None:
+        """Without a MediaUrl, Twilio would send, and charge, an SMS."""
+        if not message.media_urls:
+            raise MessageError("An MMS needs a media URL.")
+
+
+def _acceptance(answer: Answer) -> Acceptance:
+    resource = answer.json()
+    sid = as_text(resource.get("sid"))
+    if not sid:
+        raise OutcomeUnknown("Twilio answered 2xx without a message SID.")
+    if failure := _born_dead(resource.get("status"), resource.get("error_code")):
+        raise failure
+    cost = as_amount(resource.get("price"))  # null at first, as a rule
+    return Acceptance(
+        external_message_id=sid,
+        # "0" until a Messaging Service has picked the sender
+        segments=as_count(resource.get("num_segments")) or None,
+        cost=cost,
+        currency="" if cost is None else as_text(resource.get("price_unit")).upper(),
+    )
+
+
+def _born_dead(status: object, code: object) -> SendFailure | None:
+    """A resource may be created as failed already."""
+    if status in {"failed", "canceled"}:
+        return refused(CODES, as_text(code), f"Twilio created the message as {status}.")
+    return None
+
+
+def _with_reference(url: str, reference: str) -> str:
+    separator = "&" if urlsplit(url).query else "?"
+    return f"{url}{separator}{urlencode({'reference': reference})}"
+
+
+def _spellings(url: str) -> Iterator[str]:
+    """The URL as it is, and with the default port put in or taken out.
+
+    Twilio's own library tries both, as proxies add and remove the port.
+    """
+    yield url
+    parts = urlsplit(url)
+    port = DEFAULT_PORTS.get(parts.scheme, "")
+    if parts.netloc.endswith(port):
+        yield parts._replace(netloc=parts.netloc.removesuffix(port)).geturl()
+    else:
+        yield parts._replace(netloc=parts.netloc + port).geturl()
+
+
+def _receipt(url: str, fields: dict[str, str]) -> Receipt:
+    sid = fields.get("MessageSid") or fields.get("SmsSid", "")
+    status = fields.get("MessageStatus") or fields.get("SmsStatus", "")
+    if not sid or not status:
+        raise MalformedReceipt("MessageSid or MessageStatus is missing.")
+    code = fields.get("ErrorCode", "").strip("0") and fields["ErrorCode"]
+    return Receipt(
+        event_id=f"{sid}:{status}",
+        reference=parse_qs(urlsplit(url).query).get("reference", [""])[0],
+        external_message_id=sid,
+        status=STATUSES.get(status),
+        provider_status=as_text(status),
+        error_code=as_text(code),
+        error_message=as_text(fields.get("ErrorMessage", "")),
+        error_class=error_class_of(CODES, as_text(code)),
+        opted_out=is_opt_out(CODES, as_text(code)),
+    )

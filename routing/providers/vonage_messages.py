@@ -1,0 +1,260 @@
+"""Vonage Messages API: MMS.
+
+https://developer.vonage.com/en/api/messages (the request, its answer, the status)
+https://developer.vonage.com/en/api-errors/messages (error codes)
+https://developer.vonage.com/en/messages/concepts/signed-webhooks (signatures)
+
+An MMS there is one media object with a caption. Basic authentication, not a JWT of our
+own: Vonage takes both, and no private key has to be kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import jwt
+
+from routing.providers.base import (
+    Acceptance,
+    AccountError,
+    ForgedReceipt,
+    MalformedReceipt,
+    MessageError,
+    OutboundMessage,
+    OutcomeUnknown,
+    ProviderError,
+    Receipt,
+    RecipientError,
+    Throttled,
+    WebhookRequest,
+)
+from routing.providers.http import Answer, HttpProvider, basic_auth
+from routing.providers.refusals import (
+    OPTED_OUT,
+    Table,
+    error_class_of,
+    is_opt_out,
+)
+from routing.providers.signatures import (
+    DEFAULT_MAX_AGE_SECONDS,
+    require_equal,
+    require_recent,
+)
+from routing.providers.wire import as_amount, as_object, as_text, json_object
+from routing.vocabulary import Channel, MessageStatus
+
+# `error.title` of a status, and the fragment of `type` in a refusal.
+RECEIPT_CODES: Table = {
+    "1000": Throttled,
+    "1010": MessageError,  # missing parameters
+    "1020": MessageError,  # invalid parameters
+    "1030": ProviderError,  # internal error
+    "1040": RecipientError,  # cannot be processed, for example an unknown prefix
+    "1050": RecipientError,  # number barred by Vonage
+    "1060": AccountError,  # account barred
+    "1070": AccountError,  # no funds
+    "1080": AccountError,  # account not enabled for REST
+    "1090": MessageError,  # too long
+    "1100": ProviderError,  # communication failed
+    "1110": AccountError,  # signature
+    "1120": ProviderError,  # sender not allowed there; another provider's may be
+    "1130": MessageError,  # ttl
+    "1140": AccountError,  # facility not allowed
+    "1150": MessageError,  # message class
+    "1160": AccountError,  # demo account: destination not whitelisted
+    "1170": RecipientError,  # invalid number
+    "1180": ProviderError,  # subscriber absent for now
+    "1190": RecipientError,  # subscriber gone
+    "1200": RecipientError,  # number portability
+    "1210": MessageError,  # taken for spam
+    "1220": ProviderError,  # handset busy
+    "1230": ProviderError,  # network
+    "1240": OPTED_OUT,  # STOP
+    "1241": Throttled,  # too many requests to this number
+    "1250": ProviderError,  # no route
+    "1260": RecipientError,  # destination cannot be reached
+    "1270": RecipientError,  # age restriction
+    "1280": RecipientError,  # blocked by the carrier
+    "1290": RecipientError,  # their prepaid account is empty
+    "1300": RecipientError,  # not a user of the network
+    "1310": RecipientError,  # their device cannot take it
+    "1330": ProviderError,  # unknown
+}
+
+# A refusal uses some of the numbers in another sense (specification of API 1.4.0), and
+# the words that all of Vonage's APIs share.
+CODES: Table = {
+    **RECEIPT_CODES,
+    "110": RecipientError,  # invalid recipient
+    "1110": MessageError,  # invalid channel parameters
+    "1140": MessageError,  # invalid message type
+    "1150": MessageError,  # invalid parameters
+    "account-suspended": AccountError,
+    "forbidden": AccountError,
+    "invalid-json": MessageError,
+    "invalid-params": MessageError,
+    "low-balance": AccountError,
+    "unauthorized": AccountError,
+    "unprovisioned": AccountError,
+}
+
+STATUSES = {
+    "submitted": MessageStatus.SENT,
+    "delivered": MessageStatus.DELIVERED,
+    "read": MessageStatus.DELIVERED,
+    "rejected": MessageStatus.FAILED,
+    "undeliverable": MessageStatus.BOUNCED,
+}
+
+# https://developer.vonage.com/en/api/messages: the suffixes each type supports.
+MEDIA_TYPES = {
+    **dict.fromkeys((".jpg", ".jpeg", ".png", ".gif"), "image"),
+    **dict.fromkeys((".mp3", ".m4a", ".wav", ".amr", ".ogg"), "audio"),
+    **dict.fromkeys((".mp4", ".3gp", ".3gpp", ".mov", ".webm"), "video"),
+    ".vcf": "vcard",
+}
+CAPTION_LIMIT = 2000
+
+
+class VonageMMS(HttpProvider):
+    """MMS through Vonage's Messages API."""
+
+    channel = Channel.MMS
+    required_options = ("API_KEY", "API_SECRET", "FROM", "BASE_URL")
+    codes = CODES
+
+    def send(self, message: OutboundMessage) -> Acceptance:
+        """Submit the message; Vonage answers 202 with its UUID."""
+        answer = self.http.post(
+            self.url("/v1/messages"),
+            body=json.dumps(self._document(message)).encode(),
+            headers={
+                "Content-Type": "application/json",
+                "Accept": "application/json",
+                **basic_auth(
+                    str(self.options["API_KEY"]), str(self.options["API_SECRET"])
+                ),
+            },
+        )
+        if not answer.is_success:
+            raise self.refusal(answer)
+        message_uuid = as_text(answer.json().get("message_uuid"))
+        if not message_uuid:
+            raise OutcomeUnknown("Vonage answered 2xx without a message UUID.")
+        return Acceptance(external_message_id=message_uuid)  # the price comes later
+
+    def read_error(self, answer: Answer) -> tuple[str, str]:
+        """RFC 7807: the code is the fragment of `type`."""
+        error = answer.json()
+        code = urlsplit(as_text(error.get("type"))).fragment
+        return code, as_text(error.get("detail")) or as_text(error.get("title"))
+
+    def read_receipts(self, request: WebhookRequest) -> list[Receipt]:
+        """One message status."""
+        self._verify(request)
+        return [_receipt(json_object(request.body))]
+
+    def _document(self, message: OutboundMessage) -> dict[str, Any]:
+        kind, media = _media(message)
+        document = {
+            "channel": "mms",
+            "message_type": kind,
+            "from": str(self.options["FROM"]).removeprefix("+"),
+            "to": message.recipient.removeprefix("+"),
+            kind: media,
+            "client_ref": message.reference,
+        }
+        if receipt_url := self.options.get("RECEIPT_URL"):
+            document |= {"webhook_url": receipt_url, "webhook_version": "v1"}
+        return document
+
+    def _verify(self, request: WebhookRequest) -> None:
+        claims = self._claims(request.headers.get("Authorization", ""))
+        digest = hashlib.sha256(request.body).hexdigest()
+        require_equal(as_text(claims["payload_hash"]).lower(), digest)
+        max_age = float(self.options.get("RECEIPT_MAX_AGE", DEFAULT_MAX_AGE_SECONDS))
+        require_recent(
+            _issued_at(claims), now=self.clock(), max_age=timedelta(seconds=max_age)
+        )
+
+    def _claims(self, authorization: str) -> dict[str, Any]:
+        secret = str(self.options.get("SIGNATURE_SECRET") or "")
+        if not secret:
+            raise ForgedReceipt(f"{self.name} has no SIGNATURE_SECRET to check with.")
+        try:
+            return jwt.decode(
+                authorization.removeprefix("Bearer "),
+                secret,
+                algorithms=["HS256"],
+                # Times are ours to check, by our clock.
+                options={
+                    "require": ["iat", "payload_hash"],
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                    "verify_exp": False,
+                },
+            )
+        except (jwt.PyJWTError, ValueError) as error:
+            raise ForgedReceipt(f"Not Vonage's JWT: {error}") from error
+
+
+def _media(message: OutboundMessage) -> tuple[str, dict[str, str]]:
+    """The type of the one media object, and the object."""
+    if len(message.media_urls) != 1:
+        raise MessageError("An MMS through Vonage carries exactly one media URL.")
+    url = message.media_urls[0]
+    kind = MEDIA_TYPES.get(PurePosixPath(urlsplit(url).path).suffix.lower(), "")
+    if not kind:
+        raise MessageError("Vonage cannot tell the media's type from the URL's suffix.")
+    if not message.body:
+        return kind, {"url": url}
+    if kind == "vcard":
+        raise MessageError("A vCard through Vonage carries no text.")
+    if len(message.body) > CAPTION_LIMIT:
+        raise MessageError(f"The text is longer than {CAPTION_LIMIT} characters.")
+    return kind, {"url": url, "caption": message.body}
+
+
+def _issued_at(claims: Mapping[str, Any]) -> datetime:
+    try:
+        return datetime.fromtimestamp(claims["iat"], tz=UTC)
+    except (TypeError, ValueError, OverflowError, OSError) as error:
+        raise ForgedReceipt("The claim iat is no time.") from error
+
+
+def _receipt(values: Mapping[str, Any]) -> Receipt:
+    message_uuid = as_text(values.get("message_uuid"))
+    status = as_text(values.get("status"))
+    if not message_uuid or not status:
+        raise MalformedReceipt("message_uuid or status is missing.")
+    error, usage = as_object(values.get("error")), as_object(values.get("usage"))
+    code, cost = as_text(error.get("title")), as_amount(usage.get("price"))
+    return Receipt(
+        event_id=f"{message_uuid}:{status}",
+        reference=as_text(values.get("client_ref")),
+        external_message_id=message_uuid,
+        status=STATUSES.get(status),
+        provider_status=status,
+        occurred_at=_moment(as_text(values.get("timestamp"))),
+        error_code=code,
+        error_message=as_text(error.get("detail")),
+        error_class=error_class_of(RECEIPT_CODES, code),
+        opted_out=is_opt_out(RECEIPT_CODES, code),
+        cost=cost,
+        currency="" if cost is None else as_text(usage.get("currency")),
+    )
+
+
+def _moment(text: str) -> datetime | None:
+    """An ISO 8601 time with its zone; older callbacks leave the zone out: UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

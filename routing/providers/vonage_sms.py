@@ -1,0 +1,267 @@
+"""Vonage SMS API: SMS.
+
+https://developer.vonage.com/en/api/sms (the request, its answer, the receipt)
+https://developer.vonage.com/en/api-errors/sms (status codes)
+https://developer.vonage.com/en/getting-started/concepts/signing-messages (signatures)
+
+The answer is HTTP 200 for errors too and has one entry per part of the message; so do
+the receipts. Vonage bills in euro.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from routing.providers.base import (
+    Acceptance,
+    AccountError,
+    ForgedReceipt,
+    MalformedReceipt,
+    MessageError,
+    OutboundMessage,
+    OutcomeUnknown,
+    ProviderError,
+    Receipt,
+    RecipientError,
+    SendFailure,
+    Throttled,
+    WebhookRequest,
+)
+from routing.providers.http import Answer, HttpProvider, basic_auth
+from routing.providers.refusals import (
+    OPTED_OUT,
+    Table,
+    error_class_of,
+    is_opt_out,
+    refused,
+)
+from routing.providers.signatures import (
+    DEFAULT_MAX_AGE_SECONDS,
+    require_equal,
+    require_recent,
+)
+from routing.providers.wire import (
+    as_amount,
+    as_count,
+    as_object,
+    as_text,
+    form_fields,
+    json_object,
+)
+from routing.segments import is_gsm7
+from routing.vocabulary import Channel, ErrorClass, MessageStatus
+
+# `status` of the answer.
+CODES: Table = {
+    "1": Throttled,
+    "2": MessageError,  # missing parameters
+    "3": MessageError,  # invalid parameters
+    "4": AccountError,  # credentials
+    "5": ProviderError,  # internal error
+    "6": RecipientError,  # cannot be processed, for example an unknown prefix
+    "7": RecipientError,  # number barred by Vonage
+    "8": AccountError,  # account barred
+    "9": AccountError,  # no funds
+    "10": Throttled,  # too many binds
+    "11": AccountError,  # account not enabled for HTTP
+    "12": MessageError,  # too long
+    "13": ProviderError,  # communication failed
+    "14": AccountError,  # signature
+    "15": ProviderError,  # sender not allowed there; another provider's may be
+    "22": MessageError,  # network code
+    "23": AccountError,  # our callback URL
+    "29": AccountError,  # demo account: destination not whitelisted
+    "32": AccountError,  # signature and secret together
+    "33": RecipientError,  # number deactivated
+}
+
+# `err-code` of the receipt.
+# https://api.support.vonage.com/hc/en-us/articles/204014733
+RECEIPT_CODES: Table = {
+    "1": ProviderError,  # unknown
+    "2": ProviderError,  # subscriber absent for now
+    "3": RecipientError,  # subscriber gone
+    "4": RecipientError,  # barred by the user at the operator
+    "5": RecipientError,  # number portability
+    "6": MessageError,  # taken for spam
+    "7": ProviderError,  # handset busy
+    "8": ProviderError,  # network
+    "9": OPTED_OUT,  # "the user has requested not to receive messages": STOP
+    "10": MessageError,  # illegal message
+    "11": ProviderError,  # no route
+    "12": RecipientError,  # destination cannot be reached
+    "13": RecipientError,  # age restriction
+    "14": RecipientError,  # blocked by the carrier
+    "15": RecipientError,  # their prepaid account is empty
+    "99": ProviderError,  # general error
+}
+
+# `accepted` is the carrier's word. `buffered` and `unknown` are no verdict.
+STATUSES = {
+    "accepted": MessageStatus.SENT,
+    "delivered": MessageStatus.DELIVERED,
+    "expired": MessageStatus.BOUNCED,  # not fetched within its validity, 72 hours
+    "rejected": MessageStatus.FAILED,
+    "failed": MessageStatus.FAILED,  # or BOUNCED, when it is the recipient's doing
+}
+CURRENCY = "EUR"
+SIGNATURE_METHODS = {"md5", "sha1", "sha256", "sha512"}  # all of them as HMAC
+
+
+class VonageSMS(HttpProvider):
+    """SMS through Vonage's SMS API."""
+
+    channel = Channel.SMS
+    required_options = ("API_KEY", "API_SECRET", "FROM", "BASE_URL")
+    codes = CODES
+
+    def send(self, message: OutboundMessage) -> Acceptance:
+        """Submit the message; it is accepted when every part of it is."""
+        if message.media_urls:
+            raise MessageError("An SMS carries no media.")
+        answer = self.http.post(
+            self.url("/sms/json"),
+            body=urlencode(self._fields(message)).encode(),
+            headers={
+                "Content-Type": "application/x-www-form-urlencoded",
+                **basic_auth(
+                    str(self.options["API_KEY"]), str(self.options["API_SECRET"])
+                ),
+            },
+        )
+        if not answer.is_success:
+            raise self.refusal(answer)
+        return _acceptance(answer)
+
+    def read_error(self, answer: Answer) -> tuple[str, str]:
+        """The first part that was refused."""
+        for part in _parts(answer):
+            if part.get("status") != "0":
+                return as_text(part.get("status")), as_text(part.get("error-text"))
+        return "", ""
+
+    def read_receipts(self, request: WebhookRequest) -> list[Receipt]:
+        """One delivery receipt, of one part."""
+        fields = _received_fields(request)
+        self._verify(fields)
+        return [self._receipt(fields)]
+
+    def _fields(self, message: OutboundMessage) -> dict[str, str]:
+        fields = {
+            "from": str(self.options["FROM"]).removeprefix("+"),
+            "to": message.recipient.removeprefix("+"),
+            "text": message.body,
+            "type": "text" if is_gsm7(message.body) else "unicode",
+            "client-ref": message.reference,
+        }
+        if receipt_url := self.options.get("RECEIPT_URL"):
+            fields["callback"] = receipt_url
+        return fields
+
+    def _verify(self, fields: Mapping[str, str]) -> None:
+        secret = str(self.options.get("SIGNATURE_SECRET") or "")
+        if not secret:
+            raise ForgedReceipt(f"{self.name} has no SIGNATURE_SECRET to check with.")
+        method = str(self.options.get("SIGNATURE_METHOD") or "sha256")
+        require_equal(fields.get("sig", "").lower(), _sign(fields, secret, method))
+        max_age = float(self.options.get("RECEIPT_MAX_AGE", DEFAULT_MAX_AGE_SECONDS))
+        require_recent(
+            _signed_at(fields), now=self.clock(), max_age=timedelta(seconds=max_age)
+        )
+
+    def _receipt(self, fields: Mapping[str, str]) -> Receipt:
+        message_id, status = fields.get("messageId", ""), fields.get("status", "")
+        if not message_id or not status:
+            raise MalformedReceipt("messageId or status is missing.")
+        code = as_text(fields.get("err-code")).removeprefix("0")
+        error_class = error_class_of(RECEIPT_CODES, code)
+        return Receipt(
+            event_id=f"{message_id}:{status}",
+            reference=as_text(fields.get("client-ref")),
+            external_message_id=message_id,
+            status=_verdict(status, error_class),
+            provider_status=as_text(status),
+            occurred_at=_signed_at(fields),
+            error_code=code,
+            error_class=error_class,
+            opted_out=is_opt_out(RECEIPT_CODES, code),
+            # No cost: `price` is of one part, and the answer named the whole.
+        )
+
+
+def _parts(answer: Answer) -> list[dict[str, Any]]:
+    parts = answer.json().get("messages")
+    return [as_object(part) for part in parts] if isinstance(parts, list) else []
+
+
+def _acceptance(answer: Answer) -> Acceptance:
+    parts = _parts(answer)
+    if failure := _refusal(parts):
+        raise failure
+    ids = [as_text(part.get("message-id")) for part in parts]
+    if not ids or not all(ids):
+        raise OutcomeUnknown("Vonage answered 2xx without a message id.")
+    cost = _sum(part.get("message-price") for part in parts)
+    return Acceptance(
+        external_message_id=ids[0],  # receipts of other parts match by client-ref
+        segments=as_count(answer.json().get("message-count")),
+        cost=cost,
+        currency="" if cost is None else CURRENCY,
+    )
+
+
+def _refusal(parts: list[dict[str, Any]]) -> SendFailure | None:
+    """Refused when every part is; with some on their way, nobody can say."""
+    failed = [part for part in parts if part.get("status") != "0"]
+    if not failed:
+        return None
+    code, text = as_text(failed[0].get("status")), as_text(failed[0].get("error-text"))
+    if code and len(failed) == len(parts):
+        return refused(CODES, code, text)
+    return OutcomeUnknown("Vonage accepted a part of the message only.", code=code)
+
+
+def _sum(prices: Any) -> Decimal | None:
+    """The price of all parts; None when that of one is missing."""
+    amounts = [as_amount(price) for price in prices]
+    return None if None in amounts else sum(filter(None, amounts), Decimal())
+
+
+def _received_fields(request: WebhookRequest) -> dict[str, str]:
+    """The account's settings choose among GET, POST form and POST JSON."""
+    if values := json_object(request.body):
+        return {key: str(value) for key, value in values.items()}
+    body = request.body or urlsplit(request.url).query.encode()
+    return dict(form_fields(body))
+
+
+def _sign(fields: Mapping[str, str], secret: str, method: str) -> str:
+    if method not in SIGNATURE_METHODS:
+        raise ForgedReceipt(f"SIGNATURE_METHOD is not of {sorted(SIGNATURE_METHODS)}.")
+    signed = "".join(
+        f"&{name}={value.replace('&', '_').replace('=', '_')}"
+        for name, value in sorted(fields.items())
+        if name != "sig"
+    )
+    return hmac.digest(secret.encode(), signed.encode(), method).hex()
+
+
+def _signed_at(fields: Mapping[str, str]) -> datetime:
+    seconds = as_count(fields.get("timestamp"))
+    if seconds is None:
+        raise MalformedReceipt("timestamp is missing or no number.")
+    try:
+        return datetime.fromtimestamp(seconds, tz=UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise MalformedReceipt("timestamp is out of range.") from error
+
+
+def _verdict(status: str, error_class: ErrorClass | None) -> MessageStatus | None:
+    if status == "failed" and error_class == ErrorClass.RECIPIENT:
+        return MessageStatus.BOUNCED
+    return STATUSES.get(status)

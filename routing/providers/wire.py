@@ -1,0 +1,62 @@
+"""Reading what comes over a wire, where anything may come: nothing here raises."""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from urllib.parse import parse_qsl
+
+TEXT_LIMIT = 200  # what the columns of ids hold
+_DIGITS = re.compile(r"[0-9]{1,12}")
+
+
+def json_value(body: bytes | str) -> Any:
+    """The JSON document; None when it is none (or is null)."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def json_object(body: bytes | str) -> dict[str, Any]:
+    """The JSON object; {} when it is none."""
+    value = json_value(body)
+    return value if isinstance(value, dict) else {}
+
+
+def form_fields(body: bytes) -> list[tuple[str, str]]:
+    """The fields of an urlencoded form in their order, blank ones too."""
+    return parse_qsl(body.decode(errors="replace"), keep_blank_values=True)
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """The value when it is a JSON object; {} when it is not."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_text(value: Any) -> str:
+    """A text or number as one line of bounded length; "" for anything else.
+
+    Without what no database stores: NUL, and halves of surrogate pairs.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    text = str(value).replace("\0", "").encode(errors="replace").decode()
+    return " ".join(text.split())[:TEXT_LIMIT]
+
+
+def as_count(value: Any) -> int | None:
+    """A whole number from 0 up, also when it came as text."""
+    text = as_text(value)
+    return int(text) if _DIGITS.fullmatch(text) else None
+
+
+def as_amount(value: Any) -> Decimal | None:
+    """An amount of money from 0 up. Twilio writes what it charges as a negative."""
+    try:
+        amount = abs(Decimal(as_text(value)))
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() else None

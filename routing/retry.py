@@ -1,0 +1,126 @@
+"""When to try a message again: policies that decide and return, and never sleep.
+
+A round is one try of a message at its route: the chosen provider and, where that fails
+and fallback is allowed, the others. Delays grow with the number of failed rounds, so
+that a fallback within a round does not lengthen them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random
+
+from routing.vocabulary import AttemptOutcome, ErrorClass, RetryStrategy
+
+
+@dataclass(frozen=True, slots=True)
+class PastAttempt:
+    """One attempt as a retry policy sees it."""
+
+    number: int
+    provider: str
+    outcome: AttemptOutcome
+    error_class: ErrorClass | None
+    error_code: str
+    attempted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RetryHistory:
+    """What a retry policy decides from.
+
+    `attempts` are all of the message, the latest last.
+    """
+
+    failed_rounds: int
+    attempts: tuple[PastAttempt, ...] = ()
+
+
+logger = logging.getLogger(__name__)
+LONGEST_DELAY = timedelta(days=30)
+
+# Returns the delay before the next round, or None to stop.
+RetryPolicy = Callable[[RetryHistory], timedelta | None]
+
+
+def policy_for(
+    strategy: RetryStrategy,
+    *,
+    initial: timedelta,
+    maximum: timedelta,
+    custom: RetryPolicy | None = None,
+) -> RetryPolicy:
+    """The policy of a strategy; `custom` is the one of the Custom strategy."""
+    if strategy == RetryStrategy.LINEAR:
+        return LinearRetry(initial, maximum)
+    if strategy == RetryStrategy.EXPONENTIAL:
+        return ExponentialRetry(initial, maximum)
+    if strategy == RetryStrategy.CUSTOM and custom is not None:
+        return GuardedRetry(custom, ExponentialRetry(initial, maximum))
+    return no_retry
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedRetry:
+    """A policy of somebody else's: where it fails, `fallback` decides.
+
+    Besides a delay and None it may say "stop". What else it answers or raises is
+    reported, and no worker dies of it.
+    """
+
+    policy: RetryPolicy
+    fallback: RetryPolicy
+
+    def __call__(self, history: RetryHistory) -> timedelta | None:
+        try:
+            delay: object = self.policy(history)
+        except Exception:
+            logger.exception("The retry policy %r failed.", self.policy)
+            return self.fallback(history)
+        if delay is None or delay == "stop":
+            return None
+        if isinstance(delay, timedelta):
+            return min(max(delay, timedelta(0)), LONGEST_DELAY)
+        logger.error("The retry policy %r returned %r.", self.policy, delay)
+        return self.fallback(history)
+
+
+def no_retry(history: RetryHistory) -> timedelta | None:
+    """Stop after the first round."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class LinearRetry:
+    """`initial * n` after failed round n, at most `maximum`."""
+
+    initial: timedelta
+    maximum: timedelta
+
+    def __call__(self, history: RetryHistory) -> timedelta | None:
+        return _at_most(self.maximum, self.initial, history.failed_rounds)
+
+
+@dataclass(frozen=True, slots=True)
+class ExponentialRetry:
+    """`initial * 2**n` after failed round n, at most `maximum`."""
+
+    initial: timedelta
+    maximum: timedelta
+
+    def __call__(self, history: RetryHistory) -> timedelta | None:
+        return _at_most(self.maximum, self.initial, 2 ** min(history.failed_rounds, 64))
+
+
+def with_jitter(delay: timedelta, *, share: float, rng: Random) -> timedelta:
+    """Add up to `share` of the delay, never take away, so that retries spread out."""
+    return delay + delay * (share * rng.random())
+
+
+def _at_most(maximum: timedelta, delay: timedelta, factor: int) -> timedelta:
+    """`delay * factor`, clamped before a timedelta could overflow."""
+    seconds = min(delay.total_seconds() * factor, maximum.total_seconds())
+    return timedelta(seconds=seconds)

@@ -1,0 +1,63 @@
+"""Steers a running simulator from a test, a demo or a bench. Needs no Django."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import urllib3
+
+_TIMEOUT_SECONDS = 10
+
+
+class SimulatorRefused(Exception):
+    """The simulator did not understand the request."""
+
+
+class SimulatorClient:
+    """The control port of the simulators at `base_port`."""
+
+    def __init__(self, base_port: int) -> None:
+        self.base_port = base_port
+        self._url = f"http://127.0.0.1:{base_port}"
+        self._pool = urllib3.PoolManager(
+            retries=False, timeout=urllib3.Timeout(_TIMEOUT_SECONDS)
+        )
+
+    def set_fault(self, provider: str, kind: str, **parameters: Any) -> None:
+        """Give a provider a bad day; see `faults.Fault` for kinds and parameters."""
+        self._call("PUT", f"/faults/{provider}", {"kind": kind, **parameters})
+
+    def clear_fault(self, provider: str) -> None:
+        """Make one provider well again."""
+        self._call("DELETE", f"/faults/{provider}")
+
+    def clear_faults(self) -> None:
+        """Make all providers well again."""
+        self._call("DELETE", "/faults")
+
+    def configure(self, **options: Any) -> None:
+        """Change some of `simulation.SimulationOptions` until the next reset."""
+        self._call("PATCH", "/options", options)
+
+    def state(self) -> dict[str, Any]:
+        """Counts per provider, faults in force, receipts and options."""
+        return self._call("GET", "/state")
+
+    def reset(self, *, truncate_handset_log: bool = False) -> None:
+        """Forget faults, messages, counts and changed options."""
+        self._call("POST", "/reset", {"truncate_handset_log": truncate_handset_log})
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._pool.clear()
+
+    def _call(
+        self, method: str, path: str, payload: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        body = None if payload is None else json.dumps(payload)
+        response = self._pool.request(method, self._url + path, body=body)
+        answer: dict[str, Any] = response.json()
+        if response.status != 200:
+            raise SimulatorRefused(answer.get("error", response.status))
+        return answer

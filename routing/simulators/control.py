@@ -1,0 +1,122 @@
+"""The control port: faults, options, state and reset, as JSON over HTTP.
+
+PUT    /faults/{provider}   {"kind": "slow", "delay": 2, "seconds": 30}
+DELETE /faults/{provider}, /faults
+PATCH  /options             {"public_url": "http://127.0.0.1:8000"}
+GET    /state
+POST   /reset               {"truncate_handset_log": true}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from routing.simulators.faults import BadFault, Fault
+from routing.simulators.simulation import Simulation
+
+# The wires that providers of these names go over, by listener.
+PROVIDERS_BY_LISTENER = {
+    "twilio": ("TwilioSMS", "TwilioMMS"),
+    "vonage": ("VonageSMS", "VonageMMS"),
+    "sendgrid": ("SendGridEmail",),
+    "smtp": ("SMTPEmail",),
+}
+PROVIDERS = [name for names in PROVIDERS_BY_LISTENER.values() for name in names]
+
+
+class Control:
+    """Translates requests into calls. `on_change` lets listeners follow the faults."""
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        *,
+        on_change: Callable[[], Awaitable[None]],
+        on_reset: Callable[[], None],
+    ) -> None:
+        self.simulation = simulation
+        self._on_change = on_change
+        self._on_reset = on_reset
+
+    def routes(self) -> list[web.RouteDef]:
+        """What the control port answers."""
+        return [
+            web.put("/faults/{provider}", self.put_fault),
+            web.delete("/faults/{provider}", self.clear_fault),
+            web.delete("/faults", self.clear_faults),
+            web.patch("/options", self.change_options),
+            web.get("/state", self.state),
+            web.post("/reset", self.reset),
+        ]
+
+    async def put_fault(self, request: web.Request) -> web.Response:
+        """Put a fault in force."""
+        provider = _provider(request)
+        try:
+            fault = Fault.read(await _object(request))
+        except BadFault as error:
+            raise _bad_request(str(error)) from error
+        self.simulation.faults.put(provider, fault)
+        await self._on_change()
+        return web.json_response(fault.describe())
+
+    async def clear_fault(self, request: web.Request) -> web.Response:
+        """Make one provider well again."""
+        self.simulation.faults.clear(_provider(request))
+        await self._on_change()
+        return web.json_response({})
+
+    async def clear_faults(self, request: web.Request) -> web.Response:
+        """Make all providers well again."""
+        self.simulation.faults.clear()
+        await self._on_change()
+        return web.json_response({})
+
+    async def change_options(self, request: web.Request) -> web.Response:
+        """Change the options named, and leave the others."""
+        try:
+            self.simulation.change_options(await _object(request))
+        except TypeError as error:
+            raise _bad_request(str(error)) from error
+        return await self.state(request)
+
+    async def state(self, request: web.Request) -> web.Response:
+        """What happened so far."""
+        return web.json_response(self.simulation.state())
+
+    async def reset(self, request: web.Request) -> web.Response:
+        """Back to the first day; the handset log only if it is asked for."""
+        wishes = await _object(request)
+        self.simulation.reset()
+        self._on_reset()
+        if wishes.get("truncate_handset_log"):
+            self.simulation.handset_log.truncate()
+        await self._on_change()
+        return web.json_response({})
+
+
+def _provider(request: web.Request) -> str:
+    provider = request.match_info["provider"]
+    if provider not in PROVIDERS:
+        raise _bad_request(f"No provider {provider!r} here: {', '.join(PROVIDERS)}.")
+    return provider
+
+
+async def _object(request: web.Request) -> dict[str, Any]:
+    try:
+        value = json.loads(await request.read() or b"{}")
+    except ValueError as error:
+        raise _bad_request("The body is not JSON.") from error
+    if not isinstance(value, dict):
+        raise _bad_request("A JSON object is wanted.")
+    return value
+
+
+def _bad_request(message: str) -> web.HTTPBadRequest:
+    return web.HTTPBadRequest(
+        text=json.dumps({"error": message}), content_type="application/json"
+    )

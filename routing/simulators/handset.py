@@ -1,0 +1,94 @@
+"""The handset log: what providers took, and what reached a recipient.
+
+JSON lines, appended with one write each, so that the line is there before the answer
+leaves and survives a kill. It is the evidence against which the engine's own records
+are held.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+HandsetEvent = Literal["accepted", "handset"]
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedMessage:
+    """A message that a simulated provider took."""
+
+    provider: str
+    external_message_id: str
+    reference: str  # the sender's own, "" when it gave none
+    recipient: str  # with its "+", also where the wire has none
+    body: str
+    subject: str = ""
+    media_urls: tuple[str, ...] = ()
+    segments: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class HandsetEntry:
+    """One line of the log: "accepted" by the provider, or on the "handset"."""
+
+    event: HandsetEvent
+    at: datetime
+    message: SimulatedMessage
+
+
+class HandsetLog:
+    """Appends to the log; without a path it forgets."""
+
+    def __init__(self, path: Path | None) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        self._file = None if path is None else os.open(path, flags, 0o644)
+
+    def write(self, event: HandsetEvent, message: SimulatedMessage) -> None:
+        """Append one line, at once: there is no buffer to lose."""
+        if self._file is None:
+            return
+        line = {
+            "event": event,
+            "at": datetime.now(UTC).isoformat(),
+            "provider": message.provider,
+            "external_message_id": message.external_message_id,
+            "reference": message.reference,
+            "recipient": message.recipient,
+            "subject": message.subject,
+            "body": message.body,
+            "media_urls": message.media_urls,
+            "segments": message.segments,
+        }
+        os.write(self._file, json.dumps(line).encode() + b"\n")
+
+    def truncate(self) -> None:
+        """Start from an empty log."""
+        if self._file is not None:
+            os.ftruncate(self._file, 0)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def read_handset_log(path: Path) -> Iterator[HandsetEntry]:
+    """The entries of a log, oldest first; a line still being written is left out."""
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            if line.endswith("\n"):
+                yield _read_entry(line)
+
+
+def _read_entry(line: str) -> HandsetEntry:
+    values = json.loads(line)
+    event, at = values.pop("event"), values.pop("at")
+    values["media_urls"] = tuple(values["media_urls"])
+    message = SimulatedMessage(**values)
+    return HandsetEntry(event, datetime.fromisoformat(at), message)

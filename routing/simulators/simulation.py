@@ -1,0 +1,147 @@
+"""What the wires share: options, faults, the road to the handset, receipts, counts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from math import inf
+from random import Random
+from typing import Any
+
+from routing.simulators.faults import FaultBoard
+from routing.simulators.handset import HandsetLog, SimulatedMessage
+from routing.simulators.receipts import ReceiptCall, ReceiptSender
+
+# What a wire does when its message arrived, or did not.
+OnArrival = Callable[[bool], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationOptions:
+    """How the simulated world behaves on a good day."""
+
+    public_url: str = "http://127.0.0.1:8000"  # where SendGrid posts its events
+    receipt_delay: float = 1.0  # seconds from acceptance to the handset
+    undelivered_share: float = 0.0
+    duplicate_receipt_share: float = 0.0
+    latency: float = 0.0  # seconds a provider takes to answer
+    receipts: bool = True
+    seed: int | None = None
+
+    def check(self) -> None:
+        """Raise TypeError for a value that would only fail later, inside a timer."""
+        for name in ("receipt_delay", "latency"):
+            if not _is_number(getattr(self, name)):
+                raise TypeError(f"{name} is a number of seconds, from 0 up.")
+        for name in ("undelivered_share", "duplicate_receipt_share"):
+            if not _is_number(getattr(self, name), limit=1):
+                raise TypeError(f"{name} is a number from 0 to 1.")
+
+
+def _is_number(value: object, *, limit: float = inf) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= limit
+
+
+class Simulation:
+    """The world behind the wires. Lives in one event loop."""
+
+    def __init__(self, options: SimulationOptions, handset_log: HandsetLog) -> None:
+        self.options = self._initial_options = options
+        self.handset_log = handset_log
+        self.random = Random(options.seed)  # noqa: S311 (chance, not secrecy)
+        self.faults = FaultBoard(random=self.random, clock=time.monotonic)
+        self.receipts = ReceiptSender(
+            random=self.random,
+            duplicate_share=lambda: self.options.duplicate_receipt_share,
+        )
+        self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._on_their_way: set[asyncio.TimerHandle] = set()
+
+    def count(self, provider: str, event: str) -> None:
+        """Count an event for /state."""
+        self._counts[provider][event] += 1
+
+    def accept(
+        self,
+        message: SimulatedMessage,
+        *,
+        on_arrival: OnArrival | None = None,
+        is_reachable: bool = True,
+    ) -> None:
+        """Take a message: log it, draw its fate, and let it arrive in its time.
+
+        Without `on_arrival`, or without receipts, it arrives at once.
+        """
+        self.count(message.provider, "accepted")
+        self.handset_log.write("accepted", message)
+        is_lost = self.random.random() < self.options.undelivered_share
+        is_delivered = is_reachable and not is_lost
+        if on_arrival is None or not self.options.receipts:
+            self._arrive(message, on_arrival, is_delivered)
+        else:
+            self._later(lambda: self._arrive(message, on_arrival, is_delivered))
+
+    def send_receipts(self, calls: Iterable[ReceiptCall]) -> None:
+        """Post the receipts of one message, unless receipts are switched off."""
+        if self.options.receipts:
+            self.receipts.send(calls)
+
+    def change_options(self, changes: dict[str, Any]) -> None:
+        """Change some options; TypeError names one that is unknown or of no use."""
+        options = replace(self.options, **changes)
+        options.check()
+        self.options = options
+        if "seed" in changes:
+            self.random.seed(self.options.seed)
+
+    def reset(self) -> None:
+        """Back to the day the process started; the handset log stays."""
+        self.options = self._initial_options
+        self.random.seed(self.options.seed)
+        self.faults.clear()
+        self.receipts.forget()
+        self._counts.clear()
+        for timer in self._on_their_way:
+            timer.cancel()
+        self._on_their_way.clear()
+
+    def state(self) -> dict[str, Any]:
+        """Counts, faults and options, as /state shows them."""
+        return {
+            "providers": {name: dict(counts) for name, counts in self._counts.items()},
+            "faults": self.faults.describe(),
+            "receipts": {
+                "pending": self.receipts.pending + len(self._on_their_way),
+                **self.receipts.counts,
+            },
+            "options": asdict(self.options),
+        }
+
+    async def close(self) -> None:
+        """Leave nothing behind in the event loop."""
+        self.reset()
+        await self.receipts.close()
+
+    def _later(self, arrive: Callable[[], None]) -> None:
+        def run() -> None:
+            self._on_their_way.discard(timer)
+            arrive()
+
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self.options.receipt_delay, run)
+        self._on_their_way.add(timer)
+
+    def _arrive(
+        self,
+        message: SimulatedMessage,
+        on_arrival: OnArrival | None,
+        is_delivered: bool,
+    ) -> None:
+        self.count(message.provider, "handset" if is_delivered else "undelivered")
+        if is_delivered:
+            self.handset_log.write("handset", message)
+        if on_arrival is not None:
+            on_arrival(is_delivered)

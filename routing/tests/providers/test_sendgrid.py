@@ -1,0 +1,301 @@
+"""SendGrid's errors, events and signatures."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from routing.providers.base import (
+    AccountError,
+    ForgedReceipt,
+    MalformedReceipt,
+    MessageError,
+    RecipientError,
+    Throttled,
+    UnmappedError,
+    WebhookRequest,
+)
+from routing.providers.sendgrid import CODES, SendGridEmail
+from routing.simulators import sendgrid as simulated
+from routing.simulators.credentials import sendgrid_public_key
+from routing.tests.providers.samples import build, message_for
+from routing.tests.providers.scripted_server import ScriptedServer, answer, say
+from routing.vocabulary import ErrorClass, MessageStatus
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+URL = "https://example.com/webhooks/SendGridEmail/"
+RECIPIENT_FIELD = "personalizations.0.to.0.email"
+
+
+def provider(**options) -> SendGridEmail:
+    reader = SendGridEmail(
+        "SendGridEmail",
+        {
+            "API_KEY": "SG.x",
+            "BASE_URL": "http://127.0.0.1:1/v3/",
+            "FROM": "a@example.com",
+            "WEBHOOK_VERIFICATION_KEY": sendgrid_public_key(),
+            **options,
+        },
+    )
+    reader.clock = lambda: NOW
+    return reader
+
+
+def event(name: str, **fields) -> dict:
+    return {
+        "event": name,
+        "email": "ada@example.com",
+        "timestamp": int(NOW.timestamp()),
+        "sg_event_id": "e1",
+        "anymail_id": "u1",
+        "reference": "m12a3",
+    } | fields
+
+
+def batch(*events, signed_at: datetime = NOW) -> WebhookRequest:
+    body = json.dumps(list(events)).encode()
+    return signed(body, str(int(signed_at.timestamp())))
+
+
+def signed(body: bytes, timestamp: str) -> WebhookRequest:
+    headers = {
+        "X-Twilio-Email-Event-Webhook-Signature": simulated.sign(timestamp, body),
+        "X-Twilio-Email-Event-Webhook-Timestamp": timestamp,
+    }
+    return WebhookRequest(URL, headers, body)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_an_error_is_what_the_table_says(simulator, code):
+    fault = f"400:{code}" if code == RECIPIENT_FIELD else code
+    simulator.set_fault("SendGridEmail", "error", code=fault, message="Because")
+    sender = build("SendGridEmail")
+    kind = type(CODES[code](""))
+
+    with pytest.raises(kind, match="Because") as caught:
+        sender.send(message_for(sender))
+
+    sender.close()
+    assert (type(caught.value), caught.value.code) == (kind, code)
+
+
+def test_another_field_is_the_messages_fault_and_is_named(simulator):
+    simulator.set_fault("SendGridEmail", "error", code="400:subject", message="Empty")
+    sender = build("SendGridEmail")
+
+    with pytest.raises(MessageError, match=r"Empty \(subject\)"):
+        sender.send(message_for(sender))
+    sender.close()
+
+
+def test_a_status_that_the_table_lacks_is_shown(simulator):
+    simulator.set_fault("SendGridEmail", "error", code="410")
+    sender = build("SendGridEmail")
+
+    with pytest.raises(UnmappedError) as caught:
+        sender.send(message_for(sender))
+
+    sender.close()
+    assert caught.value.code == "410"
+
+
+def test_the_rate_limit_says_when_it_starts_anew(simulator):
+    reset = int(NOW.timestamp()) + 20
+    reply = answer("429 Too Many Requests", b"{}", f"X-RateLimit-Reset: {reset}")
+    with ScriptedServer(say(reply)) as server:
+        sender = build("SendGridEmail", BASE_URL=server.url)
+        sender.clock = lambda: NOW
+        with pytest.raises(Throttled) as caught:
+            sender.send(message_for(sender))
+        sender.close()
+
+    assert caught.value.retry_after == timedelta(seconds=20)
+
+
+def test_the_request_is_what_sendgrid_documents(simulator):
+    with ScriptedServer(say(answer("202 Accepted"))) as server:
+        sender = build("SendGridEmail", BASE_URL=f"{server.url}/v3")
+        acceptance = sender.send(message_for(sender))
+        sender.close()
+
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    mail = json.loads(body)
+    assert head.startswith(b"POST /v3/mail/send HTTP/1.1\r\n")
+    assert b"\r\nAuthorization: Bearer SG.simulated\r\n" in head
+    assert b"\r\nAccept-Encoding: identity" in head
+    assert mail["from"] == {"email": "campaigns@example.com", "name": "Campaigns"}
+    assert mail["subject"] == "A word"
+    assert mail["content"] == [{"type": "text/plain", "value": "Hello, Ada"}]
+    [personalization] = mail["personalizations"]
+    assert personalization["to"] == [{"email": "ada@example.com"}]
+    arguments = mail.get("custom_args", {}) | personalization["custom_args"]
+    assert arguments == {
+        "reference": "m12a3",
+        "anymail_id": acceptance.external_message_id,
+    }
+
+
+def test_a_redirect_is_not_followed(simulator):
+    reply = answer("302 Found", b"", "Location: /v3/mail/send")
+    with ScriptedServer(say(reply)) as server:
+        sender = build("SendGridEmail", BASE_URL=server.url)
+        with pytest.raises(Exception, match="302"):
+            sender.send(message_for(sender))
+        sender.close()
+
+    assert len(server.requests) == 1
+
+
+def test_a_netrc_does_not_replace_the_key(simulator, monkeypatch, tmp_path):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login x password y\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    sender = build("SendGridEmail")
+
+    assert sender.send(message_for(sender))
+    sender.close()
+
+
+def test_a_key_that_is_no_header_is_an_account_error_and_is_not_quoted():
+    sender = provider(API_KEY="canary\n")
+
+    with pytest.raises(AccountError) as caught:
+        sender.send(message_for(sender))
+
+    assert "canary" not in repr(caught.value)
+
+
+@pytest.mark.parametrize("recipient", ["nobody", "a@b.c\n"])
+def test_what_is_no_address_is_refused(recipient):
+    with pytest.raises(RecipientError):
+        provider().send(message_for(provider(), recipient=recipient))
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "status", "error_class", "opted_out"),
+    [
+        ("processed", {}, None, None, False),
+        ("deferred", {"response": "451 later"}, None, None, False),
+        ("open", {}, None, None, False),
+        ("a-new-word", {}, None, None, False),
+        ("delivered", {}, MessageStatus.DELIVERED, None, False),
+        (
+            "bounce",
+            {"type": "bounce", "status": "5.1.1", "reason": "unknown"},
+            MessageStatus.BOUNCED,
+            ErrorClass.RECIPIENT,
+            False,
+        ),
+        (
+            "bounce",
+            {"type": "blocked"},
+            MessageStatus.BOUNCED,
+            ErrorClass.PROVIDER,
+            False,
+        ),
+        (
+            "dropped",
+            {"reason": "Bounced Address"},
+            MessageStatus.FAILED,
+            ErrorClass.RECIPIENT,
+            False,
+        ),
+        (
+            "dropped",
+            {"reason": "Unsubscribed Address"},
+            MessageStatus.FAILED,
+            ErrorClass.RECIPIENT,
+            True,
+        ),
+        (
+            "dropped",
+            {"reason": "Spam Content"},
+            MessageStatus.FAILED,
+            ErrorClass.PROVIDER,
+            False,
+        ),
+        ("spamreport", {}, MessageStatus.DELIVERED, None, True),
+        ("unsubscribe", {}, None, None, True),
+        ("group_unsubscribe", {}, None, None, True),
+    ],
+)
+def test_an_event_is_translated(name, fields, status, error_class, opted_out):
+    [receipt] = provider().read_receipts(batch(event(name, **fields)))
+
+    assert (receipt.status, receipt.provider_status) == (status, name)
+    assert (receipt.error_class, receipt.opted_out) == (error_class, opted_out)
+    assert (receipt.reference, receipt.external_message_id) == ("m12a3", "u1")
+    assert (receipt.event_id, receipt.occurred_at) == ("e1", NOW)
+
+
+def test_an_event_without_an_id_of_its_own_gets_one():
+    [receipt] = provider().read_receipts(batch(event("open", sg_event_id=None)))
+
+    assert receipt.event_id == f"u1:open:{int(NOW.timestamp())}"
+
+
+def test_what_is_no_event_spoils_no_batch(caplog):
+    events = [7, None, {}, {"event": "x", "timestamp": 1e300}, event("delivered")]
+
+    receipts = provider().read_receipts(batch(*events))
+
+    assert [receipt.provider_status for receipt in receipts] == ["delivered"]
+    assert caplog.text.count("no event") == 4
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[", b"\xff", b"[" * 100_000])
+def test_what_is_no_batch_is_malformed(body):
+    with pytest.raises(MalformedReceipt):
+        provider().read_receipts(signed(body, str(int(NOW.timestamp()))))
+
+
+GOOD = batch(event("delivered"))
+
+
+@pytest.mark.parametrize(
+    ("reader", "call"),
+    [
+        (provider(), WebhookRequest(URL, {}, GOOD.body)),
+        (provider(), WebhookRequest(URL, GOOD.headers, GOOD.body + b" ")),
+        (
+            provider(),
+            WebhookRequest(
+                URL,
+                {**GOOD.headers, "X-Twilio-Email-Event-Webhook-Timestamp": "1"},
+                GOOD.body,
+            ),
+        ),
+        (
+            provider(),
+            WebhookRequest(
+                URL,
+                {**GOOD.headers, "X-Twilio-Email-Event-Webhook-Signature": "é*"},
+                GOOD.body,
+            ),
+        ),
+        (provider(), batch(event("open"), signed_at=NOW - timedelta(minutes=6))),
+        (provider(), batch(event("open"), signed_at=NOW + timedelta(minutes=6))),
+        (provider(), signed(GOOD.body, "yesterday")),
+        (provider(), signed(GOOD.body, "99999999999")),
+        (provider(WEBHOOK_VERIFICATION_KEY=""), GOOD),
+        (provider(WEBHOOK_VERIFICATION_KEY="nonsense"), GOOD),
+    ],
+    ids=[
+        "unsigned",
+        "altered",
+        "other time",
+        "not base64",
+        "stale",
+        "future",
+        "no time",
+        "time out of range",
+        "no key",
+        "bad key",
+    ],
+)
+def test_a_forged_batch_is_refused(reader, call):
+    with pytest.raises(ForgedReceipt):
+        reader.read_receipts(call)

@@ -1,0 +1,371 @@
+"""SMTP replies, sessions and TLS, against the simulator and against aiosmtpd."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from email import message_from_bytes
+from email.policy import default
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+
+from routing.providers import smtp
+from routing.providers.base import (
+    AccountError,
+    MessageError,
+    OutcomeUnknown,
+    ProviderError,
+    RecipientError,
+    Throttled,
+    UnmappedError,
+)
+from routing.providers.smtp import CODES, SMTPEmail
+from routing.tests.providers.samples import build, message_for
+
+
+class Mailbox:
+    """Keeps the mails of a server, and how many connections brought them."""
+
+    def __init__(self) -> None:
+        self.mails: list = []
+        self.peers: set = set()
+        self.noops = 0
+
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802
+        self.peers.add(session.peer)
+        self.mails.append(message_from_bytes(envelope.content, policy=default))
+        return "250 OK"
+
+    async def handle_NOOP(self, server, session, envelope, _):  # noqa: N802
+        self.noops += 1
+        return "250 OK"
+
+
+@contextmanager
+def mail_server(**options):
+    mailbox = Mailbox()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    controller = Controller(mailbox, hostname="127.0.0.1", port=port, **options)
+    controller.start()
+    try:
+        yield mailbox, port
+    finally:
+        controller.stop()
+
+
+def sender_to(port: int, **options) -> SMTPEmail:
+    return SMTPEmail(
+        "SMTPEmail",
+        {
+            "HOST": "127.0.0.1",
+            "PORT": port,
+            "FROM": "Campaigns <campaigns@example.com>",
+            "TIMEOUT": 5,
+            **options,
+        },
+    )
+
+
+def send(sender: SMTPEmail, **fields):
+    return sender.send(message_for(sender, **fields))
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in CODES if row[:4] in {"MAIL", "RCPT", "DATA"}]
+)
+def test_a_reply_is_what_the_table_says(simulator, row):
+    stage, _, code = row.partition(" ")
+    simulator.set_fault("SMTPEmail", "error", stage=stage, code=code, message="Because")
+    sender = build("SMTPEmail")
+    kind = type(CODES[row](""))
+
+    with pytest.raises(kind, match="Because") as caught:
+        send(sender)
+
+    sender.close()
+    assert (type(caught.value), caught.value.code) == (kind, row)
+
+
+@pytest.mark.parametrize("row", [row for row in CODES if "AUTH" in row])
+def test_a_reply_to_the_login_is_what_the_table_says(simulator, row):
+    simulator.set_fault("SMTPEmail", "error", stage="AUTH", code=row[-3:], message="No")
+    sender = build("SMTPEmail", USERNAME="user", PASSWORD="secret")
+
+    with pytest.raises(AccountError) as caught:
+        send(sender)
+
+    assert caught.value.code == row
+
+
+@pytest.mark.parametrize(
+    ("stage", "reply", "kind"),
+    [
+        ("MAIL", "421 4.7.0 Too many connections", Throttled),
+        ("MAIL", "421 4.3.2 Shutting down", ProviderError),
+        ("MAIL", "452 4.3.1 Insufficient system storage", ProviderError),
+        ("MAIL", "454 Throttling failure: Maximum sending rate exceeded", Throttled),
+        ("RCPT", "450 4.2.0 Mailbox busy", ProviderError),
+        ("RCPT", "450 4.7.1 Policy: come back later", Throttled),
+        ("RCPT", "451 Local error", ProviderError),
+        ("RCPT", "555 What", UnmappedError),
+        ("DATA", "451 4.3.0 Try again", ProviderError),
+        ("DATA", "550 5.1.1 User unknown", RecipientError),
+        ("DATA", "550 5.7.1 Spam", MessageError),
+        ("DATA", "571 Never", UnmappedError),
+    ],
+)
+def test_a_reply_is_understood_with_its_enhanced_code(simulator, stage, reply, kind):
+    code, _, text = reply.partition(" ")
+    simulator.set_fault("SMTPEmail", "error", stage=stage, code=code, message=text)
+    sender = build("SMTPEmail")
+
+    with pytest.raises(kind) as caught:
+        send(sender)
+
+    sender.close()
+    assert type(caught.value) is kind
+    assert getattr(caught.value, "unavailable", False) == ("Shutting down" in reply)
+
+
+def test_a_temporary_failure_of_the_login_is_the_servers(simulator):
+    simulator.set_fault(
+        "SMTPEmail", "error", stage="AUTH", code="454", message="4.7.0 x"
+    )
+
+    with pytest.raises(ProviderError) as caught:
+        send(build("SMTPEmail", USERNAME="user", PASSWORD="secret"))
+
+    assert type(caught.value) is ProviderError
+
+
+@pytest.mark.parametrize("stage", ["MAIL", "RCPT"])
+@pytest.mark.parametrize("kind", ["hang", "drop", "garbage", "huge"])
+def test_what_goes_wrong_before_the_body_is_certain(simulator, stage, kind):
+    simulator.set_fault("SMTPEmail", kind, stage=stage, megabytes=8)
+    sender = build("SMTPEmail", TIMEOUT=0.4)
+
+    with pytest.raises(ProviderError) as caught:
+        send(sender)
+
+    assert caught.value.unavailable
+
+
+def test_an_unknown_mailbox_spoils_neither_the_session_nor_the_next_mail(simulator):
+    sender = build("SMTPEmail")
+    with pytest.raises(RecipientError):
+        send(sender, recipient="unknown@example.com")
+    session = sender._idle[0]
+
+    assert send(sender)
+
+    assert sender._idle[0] is session
+    sender.close()
+
+
+def test_the_mail_is_what_was_asked_for():
+    with mail_server() as (mailbox, port):
+        sender = sender_to(port)
+        acceptance = send(sender, subject="Grüße", body="First\n.\nLast ü")
+        sender.close()
+
+    [mail] = mailbox.mails
+    assert mail["From"] == "Campaigns <campaigns@example.com>"
+    assert (mail["To"], mail["Subject"]) == ("ada@example.com", "Grüße")
+    assert mail["Message-ID"] == acceptance.external_message_id == "<m12a3@example.com>"
+    assert mail["X-Message-Reference"] == "m12a3"
+    assert mail.get_content_type() == "text/plain"
+    assert mail.get_content().splitlines() == ["First", ".", "Last ü"]
+
+
+def test_a_connection_is_kept_for_the_next_mail():
+    with mail_server() as (mailbox, port):
+        sender = sender_to(port)
+        for _ in range(3):
+            send(sender)
+        sender.close()
+
+    assert (len(mailbox.mails), len(mailbox.peers), mailbox.noops) == (3, 1, 0)
+
+
+def test_an_idle_connection_is_asked_before_it_is_used(monkeypatch):
+    monkeypatch.setattr(smtp, "TRUST_SECONDS", 0.0)
+    with mail_server() as (mailbox, port):
+        sender = sender_to(port)
+        send(sender)
+        send(sender)
+        sender.close()
+
+    assert (len(mailbox.peers), mailbox.noops) == (1, 1)
+
+
+@pytest.mark.parametrize("limit", ["KEEP_SECONDS", "MESSAGES_PER_CONNECTION"])
+def test_a_worn_connection_is_replaced(monkeypatch, limit):
+    monkeypatch.setattr(smtp, limit, 0)
+    with mail_server() as (mailbox, port):
+        sender = sender_to(port)
+        send(sender)
+        send(sender)
+        sender.close()
+
+    assert (len(mailbox.mails), len(mailbox.peers)) == (2, 2)
+
+
+def test_a_server_that_restarted_is_connected_to_again(simulator):
+    sender = build("SMTPEmail")
+    send(sender)
+    simulator.set_fault("SMTPEmail", "refuse")
+    simulator.clear_faults()
+    time.sleep(0.1)
+
+    assert send(sender)
+    sender.close()
+
+
+def test_a_child_process_does_not_speak_on_its_parents_connections(monkeypatch):
+    with mail_server() as (mailbox, port):
+        sender = sender_to(port)
+        send(sender)
+        parents = list(sender._idle)
+        monkeypatch.setattr(smtp.os, "getpid", lambda: -1)
+        send(sender)
+        sender.close()
+        parents[0].quit()
+
+    assert len(mailbox.peers) == 2
+
+
+def test_starttls_and_a_login_come_before_the_mail(certificate, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))
+    logins = []
+
+    def authenticate(server, session, envelope, mechanism, data):
+        logins.append((data.login, data.password))
+        return AuthResult(success=True)
+
+    with mail_server(
+        tls_context=certificate.server_side(),
+        require_starttls=True,
+        auth_required=True,
+        authenticator=authenticate,
+    ) as (mailbox, port):
+        sender = sender_to(port, USE_TLS=True, USERNAME="user", PASSWORD="secret")
+        send(sender)
+        send(sender)
+        sender.close()
+
+    assert (len(mailbox.mails), logins) == (2, [(b"user", b"secret")])
+
+
+def test_tls_may_come_first_of_all(certificate, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))
+    with mail_server(ssl_context=certificate.server_side()) as (mailbox, port):
+        sender = sender_to(port, USE_SSL=True)
+        send(sender)
+        sender.close()
+
+    assert len(mailbox.mails) == 1
+
+
+def test_a_certificate_that_nobody_vouches_for_is_not_trusted(certificate):
+    with (
+        mail_server(tls_context=certificate.server_side()) as (mailbox, port),
+        pytest.raises(ProviderError, match="SSLCertVerificationError") as caught,
+    ):
+        send(sender_to(port, USE_TLS=True))
+
+    assert caught.value.unavailable
+    assert mailbox.mails == []
+
+
+def test_a_server_without_the_tls_that_we_want_is_an_account_error():
+    with (
+        mail_server() as (mailbox, port),
+        pytest.raises(AccountError, match="STARTTLS"),
+    ):
+        send(sender_to(port, USE_TLS=True))
+
+    assert mailbox.mails == []
+
+
+@pytest.mark.parametrize(
+    "subject", ["a\nBcc: x@example.com", "a\r\n", "\n", "a\rb", "a\u2028b", "a\x0bb"]
+)
+def test_a_subject_cannot_smuggle_a_header_in(subject):
+    with pytest.raises(MessageError):
+        send(sender_to(1), subject=subject)
+
+
+@pytest.mark.parametrize(
+    "recipient",
+    [
+        "",
+        "ada",
+        "ada@example.com\nBcc: x@example.com",
+        "ada@example.com\r\n",
+        "ada@example.com, eve@example.com",
+        "Ada <ada@example.com>",
+        '"a\r\nb"@example.com',
+    ],
+)
+def test_a_recipient_is_one_address_and_nothing_else(recipient):
+    with pytest.raises(RecipientError):
+        send(sender_to(1), recipient=recipient)
+
+
+@pytest.mark.parametrize("sender", ["campaigns", "Campaigns <campaigns@>"])
+def test_a_sender_that_is_no_address_is_an_account_error(sender):
+    with pytest.raises(AccountError, match="FROM"):
+        send(sender_to(1, FROM=sender))
+
+
+def test_a_body_that_is_no_text_is_refused():
+    with mail_server() as (mailbox, port), pytest.raises(MessageError):
+        send(sender_to(port), body="\ud800")
+
+    assert mailbox.mails == []
+
+
+@pytest.mark.parametrize(
+    ("greeting", "kind"),
+    [(b"554 No service for you\r\n", ProviderError), (b"421 Later\r\n", ProviderError)],
+)
+def test_a_greeting_is_read(greeting, kind):
+    with greeter(greeting) as port, pytest.raises(kind) as caught:
+        send(sender_to(port))
+
+    assert caught.value.unavailable
+
+
+def test_half_a_reply_is_none():
+    """smtplib alone takes "250" without its line end for an acceptance."""
+    script = [b"220 hi\r\n", b"250 hi\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"]
+
+    with greeter(*script, b"250") as port, pytest.raises(OutcomeUnknown):
+        send(sender_to(port))
+
+
+@contextmanager
+def greeter(*replies: bytes):
+    """A server that says its lines one by one, then hangs up."""
+
+    def serve() -> None:
+        sock, _ = listener.accept()
+        with sock:
+            for position, reply in enumerate(replies):
+                sock.sendall(reply)
+                if position < len(replies) - 1:
+                    sock.recv(65536)
+                elif reply.startswith(b"250"):
+                    return
+            sock.recv(65536)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join()

@@ -1,0 +1,136 @@
+"""Webhook calls as the providers sign them, and the ways to spoil one."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+
+from routing.simulators import sendgrid, twilio, vonage_messages, vonage_sms
+
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One POST, as django's test client takes it."""
+
+    path: str
+    body: bytes
+    content_type: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def post(self, client: Any) -> Any:
+        return client.post(
+            self.path, self.body, content_type=self.content_type, headers=self.headers
+        )
+
+    def unsigned(self) -> Call:
+        """The same without signature: Vonage's stands in the body of an SMS."""
+        body = self.body.partition(b"&sig=")[0]
+        return replace(self, headers={}, body=body)
+
+    def altered(self) -> Call:
+        """The same signature over other words."""
+        return replace(self, body=self.body.replace(b"delivered", b"rejected"))
+
+    def to(self, provider: str) -> Call:
+        return replace(self, path=f"/webhooks/{provider}/")
+
+
+# What a provider says, by default: delivered. `values` replace or, as None, remove.
+Signer = Callable[..., Call]
+
+
+def by_twilio(reference: str, external_id: str, **values: str | None) -> Call:
+    path = f"/webhooks/TwilioSMS/?reference={reference}"
+    fields = _changed(
+        {"MessageSid": external_id, "MessageStatus": "delivered", "To": "+1"}, values
+    )
+    signature = twilio.sign(f"{settings.PUBLIC_URL}{path}", fields)
+    headers = {"X-Twilio-Signature": signature}
+    return Call(path, urlencode(fields).encode(), FORM, headers)
+
+
+def by_vonage_sms(
+    reference: str,
+    external_id: str,
+    *,
+    age: timedelta = timedelta(0),
+    **values: str | None,
+) -> Call:
+    signed_at = int((datetime.now(UTC) - age).timestamp())
+    fields = {
+        "messageId": external_id,
+        "status": "delivered",
+        "client-ref": reference,
+        "timestamp": str(signed_at),
+    }
+    fields = _changed(fields, values)
+    body = urlencode({**fields, "sig": vonage_sms.sign(fields)}).encode()
+    return Call("/webhooks/VonageSMS/", body, FORM)
+
+
+def by_vonage_mms(
+    reference: str,
+    external_id: str,
+    *,
+    age: timedelta = timedelta(0),
+    **values: str | None,
+) -> Call:
+    document = {
+        "message_uuid": external_id,
+        "status": "delivered",
+        "client_ref": reference,
+    }
+    body = json.dumps(_changed(document, values)).encode()
+    token = vonage_messages.sign(body, datetime.now(UTC) - age)
+    headers = {"Authorization": f"Bearer {token}"}
+    return Call("/webhooks/VonageMMS/", body, JSON, headers)
+
+
+def by_sendgrid(
+    reference: str,
+    external_id: str,
+    *,
+    age: timedelta = timedelta(0),
+    **values: str | None,
+) -> Call:
+    event = {
+        "event": "delivered",
+        "email": "ada@example.com",
+        "timestamp": int(time.time()),
+        "sg_event_id": f"{external_id}-delivered",
+        "anymail_id": external_id,
+        "reference": reference,
+    }
+    return sendgrid_batch([_changed(event, values)], age=age)
+
+
+def sendgrid_batch(events: Any, *, age: timedelta = timedelta(0)) -> Call:
+    body = json.dumps(events).encode()
+    timestamp = str(int((datetime.now(UTC) - age).timestamp()))
+    headers = {
+        "X-Twilio-Email-Event-Webhook-Signature": sendgrid.sign(timestamp, body),
+        "X-Twilio-Email-Event-Webhook-Timestamp": timestamp,
+    }
+    return Call("/webhooks/SendGridEmail/", body, JSON, headers)
+
+
+SIGNERS: dict[str, Signer] = {
+    "TwilioSMS": by_twilio,
+    "VonageSMS": by_vonage_sms,
+    "VonageMMS": by_vonage_mms,
+    "SendGridEmail": by_sendgrid,
+}
+
+
+def _changed(fields: dict[str, Any], values: dict[str, str | None]) -> dict[str, Any]:
+    return {key: v for key, v in {**fields, **values}.items() if v is not None}

@@ -1,0 +1,353 @@
+"""The back office of routing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.core.exceptions import NON_FIELD_ERRORS
+from django.urls import reverse
+
+from messaging.factories import MessageFactory
+from routing.factories import RouteFactory
+from routing.models import (
+    ChannelRoutingConfig,
+    DeliveryReceipt,
+    MessageDeliveryAttempt,
+)
+from routing.strategies import STRATEGIES
+from routing.vocabulary import (
+    AttemptOutcome,
+    Channel,
+    ErrorClass,
+    RetryStrategy,
+)
+
+NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+MEMORY = "routing.providers.memory.Memory"
+ADD = "admin:routing_channelroutingconfig_add"
+EVIDENCE = ["messagedeliveryattempt", "deliveryreceipt"]
+FORM = {
+    "channel": 0,
+    "is_active": "on",
+    "priority": 1,
+    "routing_strategy": 0,
+    "primary_provider": "TwilioSMS",
+    "primary_weight": 1,
+    "fallback_provider": "VonageSMS",
+    "fallback_weight": 1,
+    "enable_fallback": "on",
+    "currency": "USD",
+    "further_providers-TOTAL_FORMS": 0,
+    "further_providers-INITIAL_FORMS": 0,
+    "max_retries": 3,
+    "retry_strategy": 2,
+    "initial_retry_delay_seconds": 60,
+    "max_retry_delay_seconds": 3600,
+    "custom_retry_policy": "",
+    "unknown_outcome_policy": 0,
+}
+
+
+def never(history):
+    """A retry policy for a form that names one."""
+
+
+@pytest.fixture(autouse=True)
+def providers(settings):
+    """Three providers, kept in memory."""
+    settings.MESSAGE_PROVIDERS = {
+        "TwilioSMS": {"BACKEND": f"{MEMORY}SMS"},
+        "VonageSMS": {"BACKEND": f"{MEMORY}SMS"},
+        "Mail": {"BACKEND": f"{MEMORY}Email"},
+    }
+
+
+@pytest.fixture
+def evidence(db):
+    """An attempt and a receipt, by the name of their model."""
+    message = MessageFactory()
+    attempt = MessageDeliveryAttempt.objects.create(
+        message=message,
+        attempt_number=1,
+        channel=Channel.SMS,
+        provider="TwilioSMS",
+        attempted_at=NOW,
+        outcome=AttemptOutcome.REJECTED,
+        error_class=ErrorClass.PROVIDER,
+        cost=Decimal("0.0079"),
+        currency="USD",
+        decision={"strategy": "Primary", "candidates": []},
+    )
+    receipt = DeliveryReceipt.objects.create(
+        provider="TwilioSMS",
+        event_id="1",
+        message=message,
+        provider_status="delivered",
+        received_at=NOW,
+        raw="<script>alert(1)</script>",
+    )
+    return {"messagedeliveryattempt": attempt, "deliveryreceipt": receipt}
+
+
+@pytest.fixture
+def viewer_client(client, django_user_model):
+    """Somebody who may look at everything and change nothing."""
+    viewer = django_user_model.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.set(
+        Permission.objects.filter(
+            codename__startswith="view_", content_type__app_label="routing"
+        )
+    )
+    client.force_login(viewer)
+    return client
+
+
+@pytest.fixture(params=["admin_client", "viewer_client"])
+def reader_client(request):
+    """An administrator, then somebody who may only look."""
+    return request.getfixturevalue(request.param)
+
+
+def page(model, name="changelist", *arguments):
+    return reverse(f"admin:routing_{model}_{name}", args=arguments)
+
+
+def choices_of(response, field):
+    form = response.context["adminform"].form
+    return [value for value, _ in form.fields[field].choices if value != ""]
+
+
+def errors_of(response):
+    """What the form says, by field; NON_FIELD_ERRORS for the form as a whole."""
+    assert response.status_code == 200, "it was saved"
+    return response.context["adminform"].form.errors
+
+
+def test_every_route_page_opens_for_readers(reader_client):
+    route = RouteFactory()
+
+    model = "channelroutingconfig"
+    for url in [
+        page(model),
+        page(model, "change", route.pk),
+        page(model, "history", route.pk),
+    ]:
+        assert reader_client.get(url).status_code == 200
+
+
+@pytest.mark.parametrize("model", EVIDENCE)
+def test_every_page_of_evidence_opens_for_readers(reader_client, evidence, model):
+    row = evidence[model]
+
+    assert reader_client.get(page(model)).status_code == 200
+    response = reader_client.get(page(model, "change", row.pk))
+
+    assert response.status_code == 200
+    assert "<script>alert(1)" not in response.text
+
+
+@pytest.mark.parametrize("model", EVIDENCE)
+@pytest.mark.parametrize(
+    "query", ["q=1", "q=SM-unknown", "provider=TwilioSMS", "provider=gone"]
+)
+def test_evidence_can_be_searched_and_filtered(admin_client, evidence, model, query):
+    assert admin_client.get(f"{page(model)}?{query}").status_code == 200
+
+
+@pytest.mark.parametrize("model", EVIDENCE)
+def test_the_provider_filter_finds_its_rows(admin_client, evidence, model):
+    ours = admin_client.get(f"{page(model)}?provider=TwilioSMS")
+    others = admin_client.get(f"{page(model)}?provider=VonageSMS")
+
+    assert ours.context["cl"].result_count == 1
+    assert others.context["cl"].result_count == 0
+
+
+@pytest.mark.parametrize("model", EVIDENCE)
+def test_not_even_an_administrator_changes_evidence(admin_client, evidence, model):
+    row = evidence[model]
+    shown = admin_client.get(page(model, "change", row.pk))
+
+    assert admin_client.get(page(model, "add")).status_code == 403
+    assert admin_client.post(page(model, "change", row.pk), {}).status_code == 403
+    assert admin_client.post(page(model, "delete", row.pk), {}).status_code == 403
+    assert not shown.context["show_save"]
+    assert not shown.context["show_delete_link"]
+
+
+@pytest.mark.parametrize("model", EVIDENCE)
+def test_evidence_cannot_be_deleted_by_an_action(admin_client, evidence, model):
+    form = {"action": "delete_selected", "_selected_action": [evidence[model].pk]}
+
+    admin_client.post(page(model), form)
+
+    evidence[model].refresh_from_db()
+
+
+def test_the_form_offers_each_provider_with_its_channel(admin_client):
+    response = admin_client.get(reverse(ADD))
+
+    assert choices_of(response, "primary_provider") == [
+        "TwilioSMS",
+        "VonageSMS",
+        "Mail",
+    ]
+    assert choices_of(response, "fallback_provider") == [
+        "TwilioSMS",
+        "VonageSMS",
+        "Mail",
+    ]
+    assert "VonageSMS (SMS)" in response.text
+    assert "Mail (Email)" in response.text
+
+
+def test_the_form_offers_only_strategies_that_there_are(admin_client):
+    response = admin_client.get(reverse(ADD))
+
+    assert choices_of(response, "routing_strategy") == list(STRATEGIES)
+
+
+def test_the_form_keeps_a_provider_that_is_gone_in_sight(admin_client):
+    route = RouteFactory(primary_provider="OldSMS")
+
+    response = admin_client.get(page("channelroutingconfig", "change", route.pk))
+
+    assert "OldSMS (not in MESSAGE_PROVIDERS)" in response.text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"fallback_provider": "", "enable_fallback": ""},
+        {
+            "channel": 2,
+            "primary_provider": "Mail",
+            "fallback_provider": "",
+            "enable_fallback": "",
+        },
+        {"routing_strategy": 1},
+        {"retry_strategy": 0},
+        {"retry_strategy": 3, "custom_retry_policy": f"{__name__}.never"},
+        {"initial_retry_delay_seconds": 0, "max_retry_delay_seconds": 0},
+    ],
+)
+def test_a_sound_route_is_saved_and_can_be_used(admin_client, changes):
+    response = admin_client.post(reverse(ADD), FORM | changes)
+
+    assert response.status_code == 302
+    route = ChannelRoutingConfig.objects.get().as_route()
+    assert route.providers[0] == (FORM | changes)["primary_provider"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "says"),
+    [
+        (
+            {"primary_provider": "Mail"},
+            "primary_provider",
+            "Mail does not carry SMS. Those that do: TwilioSMS, VonageSMS.",
+        ),
+        (
+            {"fallback_provider": "Mail"},
+            "fallback_provider",
+            "Mail does not carry SMS. Those that do: TwilioSMS, VonageSMS.",
+        ),
+        ({"primary_provider": ""}, "primary_provider", "This field is required."),
+        (
+            {"primary_provider": "Nobody"},
+            "primary_provider",
+            "Select a valid choice. Nobody is not one of the available choices.",
+        ),
+        (
+            {"routing_strategy": 99},
+            "routing_strategy",
+            "Select a valid choice. 99 is not one of the available choices.",
+        ),
+        (
+            {"fallback_provider": "TwilioSMS"},
+            NON_FIELD_ERRORS,
+            "The fallback provider is the primary one: choose another.",
+        ),
+        (
+            {"fallback_provider": ""},
+            NON_FIELD_ERRORS,
+            "Fallback is enabled: choose the provider to fall back to, or disable it.",
+        ),
+        (
+            {"max_retry_delay_seconds": 59},
+            NON_FIELD_ERRORS,
+            "The maximum retry delay is below the initial one.",
+        ),
+        (
+            {"retry_strategy": RetryStrategy.CUSTOM.value},
+            NON_FIELD_ERRORS,
+            "The Custom retry strategy, and only that, takes the dotted path of a "
+            "policy.",
+        ),
+        (
+            {"custom_retry_policy": f"{__name__}.never"},
+            NON_FIELD_ERRORS,
+            "The Custom retry strategy, and only that, takes the dotted path of a "
+            "policy.",
+        ),
+    ],
+)
+def test_a_route_that_cannot_work_is_refused_with_the_reason(
+    admin_client, changes, field, says
+):
+    response = admin_client.post(reverse(ADD), FORM | changes)
+
+    assert errors_of(response) == {field: [says]}
+    assert not ChannelRoutingConfig.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("nodots", "Cannot be imported: nodots doesn't look like a module path."),
+        ("no.such", "Cannot be imported: No module named 'no'."),
+        (".policy", "Cannot be imported: "),
+        ("..policy", "Cannot be imported: "),
+        (f"{__name__}.absent", "Cannot be imported: Module "),
+        (f"{__name__}.NOW", "It must be callable with the history."),
+    ],
+)
+def test_a_retry_policy_that_cannot_be_used_is_refused(admin_client, path, says):
+    custom = {"retry_strategy": 3, "custom_retry_policy": path}
+
+    response = admin_client.post(reverse(ADD), FORM | custom)
+
+    (message,) = errors_of(response)["custom_retry_policy"]
+    assert message.startswith(says)
+
+
+def test_two_active_routes_of_a_channel_need_different_priorities(admin_client):
+    RouteFactory(priority=1)
+
+    response = admin_client.post(reverse(ADD), FORM)
+
+    (message,) = errors_of(response)[NON_FIELD_ERRORS]
+    assert message.startswith("Another active route of this channel has")
+    assert "or deactivate the other route." in message
+
+
+@pytest.mark.parametrize("changes", [{"priority": 2}, {"is_active": ""}])
+def test_a_second_route_of_a_channel_may_wait_behind_the_first(admin_client, changes):
+    RouteFactory(priority=1)
+
+    response = admin_client.post(reverse(ADD), FORM | changes)
+
+    assert response.status_code == 302
+
+
+def test_a_viewer_cannot_change_routes(viewer_client):
+    route = RouteFactory()
+    model = "channelroutingconfig"
+
+    for url in [page(model, "add"), page(model, "change", route.pk)]:
+        assert viewer_client.post(url, FORM).status_code == 403
+    assert viewer_client.post(page(model, "delete", route.pk)).status_code == 403

@@ -1,0 +1,87 @@
+"""What a message costs: the provider's figure, else the contract price."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routing.costs import Money, PriceError, contract_price, cost_of
+from routing.providers.base import Acceptance
+from routing.vocabulary import Channel
+
+CONTRACT = {"UNIT_PRICE": "0.0079", "CURRENCY": "EUR"}
+
+
+def cost(acceptance=None, *, channel=Channel.SMS, segments=1, **options):
+    return cost_of(
+        acceptance or Acceptance("SM1"),
+        channel=channel,
+        segments=segments,
+        options=options,
+    )
+
+
+def said(amount, currency):
+    """An acceptance in which the provider names its price."""
+    return Acceptance("SM1", cost=Decimal(amount), currency=currency)
+
+
+def test_the_providers_own_figure_comes_before_the_contract():
+    assert cost(said("0.05", "USD"), segments=3, **CONTRACT) == Money(
+        Decimal("0.05"), "USD"
+    )
+
+
+def test_a_message_that_cost_nothing_has_a_cost_of_nothing():
+    assert cost(said(0, "USD"), **CONTRACT) == Money(Decimal(0), "USD")
+
+
+def test_without_figure_and_contract_the_cost_is_not_known():
+    assert cost() is None
+
+
+def test_an_sms_costs_its_price_per_segment():
+    assert cost(segments=3, **CONTRACT) == Money(Decimal("0.0237"), "EUR")
+
+
+def test_the_providers_count_of_segments_comes_before_ours():
+    acceptance = Acceptance("SM1", segments=2)
+
+    assert cost(acceptance, segments=3, **CONTRACT).amount == Decimal("0.0158")
+
+
+@pytest.mark.parametrize("channel", [Channel.MMS, Channel.EMAIL])
+def test_other_channels_cost_their_price_once(channel):
+    assert cost(channel=channel, segments=3, **CONTRACT).amount == Decimal("0.0079")
+
+
+def test_a_contract_without_currency_is_in_dollars():
+    assert cost(UNIT_PRICE="1").currency == "USD"
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency"),
+    [("0.05", ""), ("0.05", "EURO"), ("1e9", "USD"), ("-1", "USD")],
+)
+def test_a_figure_that_no_ledger_could_hold_counts_as_none(amount, currency):
+    assert cost(said(amount, currency)) is None
+    assert cost(said(amount, currency), **CONTRACT) == Money(Decimal("0.0079"), "EUR")
+
+
+@pytest.mark.parametrize("price", ["cheap", "NaN", "-0.1", "1000000", "0,01"])
+def test_a_contract_price_that_is_no_price_is_refused(price):
+    with pytest.raises(PriceError, match="UNIT_PRICE"):
+        contract_price({"UNIT_PRICE": price})
+
+
+@given(
+    amount=st.decimals(allow_nan=True, allow_infinity=True),
+    currency=st.text(max_size=4),
+)
+def test_whatever_a_provider_says_the_cost_fits_its_column(amount, currency):
+    money = cost(Acceptance("SM1", cost=amount, currency=currency))
+
+    assert money is None or (0 <= money.amount < 10**6 and len(money.currency) == 3)

@@ -1,0 +1,254 @@
+"""Which provider next, and what to do when it fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from random import Random
+
+import pytest
+
+from routing.decide import (
+    AwaitVerdict,
+    Choices,
+    Circumstances,
+    FallBack,
+    GiveUp,
+    Retry,
+    Round,
+    Sent,
+    after_lost_worker,
+    first_choice,
+    next_step,
+)
+from routing.providers.base import (
+    AccountError,
+    MessageError,
+    OutcomeUnknown,
+    ProviderError,
+    RecipientError,
+    Throttled,
+    UnmappedError,
+)
+from routing.retry import LinearRetry, no_retry
+from routing.route import Route
+from routing.strategies import Candidate
+from routing.thresholds import Thresholds
+from routing.vocabulary import (
+    Channel,
+    FallbackReason,
+    RoutingStrategy,
+    UnknownOutcomePolicy,
+)
+
+NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+ROUTE = Route(
+    config_id=1,
+    channel=Channel.SMS,
+    strategy=RoutingStrategy.PRIMARY,
+    providers=("A", "B"),
+    is_fallback_enabled=True,
+    max_retries=2,
+    retry_policy=LinearRetry(MINUTE, 10 * MINUTE),
+    unknown_outcome_policy=UnknownOutcomePolicy.WAIT,
+)
+ALONE = replace(ROUTE, is_fallback_enabled=False)
+
+
+def choices(*, prices=None, **verdicts):
+    """Providers A and B: what rules each out, and what each asks."""
+    return Choices(
+        candidates=tuple(
+            Candidate(name, verdicts.get(name, ""), price=(prices or {}).get(name))
+            for name in ROUTE.providers
+        ),
+        reasons=dict.fromkeys(verdicts, FallbackReason.PROVIDER_UNAVAILABLE),
+    )
+
+
+def step(failure, *, route=ROUTE, tried=("A",), failed_rounds=0, verdicts=None):
+    at = Circumstances(
+        now=NOW,
+        rng=Random(0),
+        choices=choices(**verdicts or {}),
+        jitter=0.0,
+        verdict_wait=timedelta(hours=1),
+    )
+    return next_step(route, failure, Round(tried, failed_rounds), at)
+
+
+@pytest.mark.parametrize(
+    "strategy", [RoutingStrategy.PRIMARY, RoutingStrategy.FALLBACK]
+)
+def test_a_round_starts_with_the_first_provider_when_it_may_be_used(strategy):
+    decision = first_choice(replace(ROUTE, strategy=strategy), choices())
+
+    assert decision.provider == "A"
+    assert decision.fallback_reason is None
+
+
+@pytest.mark.parametrize(
+    "strategy", [RoutingStrategy.PRIMARY, RoutingStrategy.FALLBACK]
+)
+def test_a_round_starts_with_the_next_provider_when_the_first_is_out_of_use(strategy):
+    decision = first_choice(
+        replace(ROUTE, strategy=strategy), choices(A="no credentials")
+    )
+
+    assert decision.provider == "B"
+    assert decision.fallback_reason == FallbackReason.PROVIDER_UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    "strategy", [RoutingStrategy.PRIMARY, RoutingStrategy.FALLBACK]
+)
+def test_a_route_without_fallback_uses_its_first_provider_or_none(strategy):
+    route = replace(ALONE, strategy=strategy)
+
+    assert first_choice(route, choices(A="no credentials")) is None
+
+
+def test_no_provider_is_chosen_when_none_may_be_used():
+    assert first_choice(ROUTE, choices(A="x", B="y")) is None
+
+
+def test_a_decision_records_every_candidate_and_its_verdict():
+    decision = first_choice(ROUTE, choices(A="no credentials"))
+
+    assert decision.record["chosen"] == "B"
+    assert decision.record["strategy"] == "Primary"
+    assert decision.record["fallback_reason"] == "Provider unavailable"
+    verdicts = {
+        each["provider"]: each["verdict"] for each in decision.record["candidates"]
+    }
+    assert verdicts == {"A": "no credentials", "B": "eligible"}
+
+
+def test_a_provider_that_is_too_dear_is_passed_over_and_says_why():
+    route = replace(ROUTE, thresholds=Thresholds(max_cost=Decimal("0.05")))
+
+    decision = first_choice(
+        route, choices(prices={"A": Decimal("0.06"), "B": Decimal("0.04")})
+    )
+
+    assert decision.provider == "B"
+    assert decision.fallback_reason == FallbackReason.COST_THRESHOLD
+    assert decision.record["candidates"][0]["price"] == "0.06"
+
+
+def test_nothing_is_sent_when_every_provider_is_too_dear():
+    route = replace(ROUTE, thresholds=Thresholds(max_cost=Decimal("0.01")))
+    dear = choices(prices={"A": Decimal("0.06"), "B": Decimal("0.04")})
+
+    assert first_choice(route, dear) is None
+
+
+def test_least_cost_choosing_the_second_provider_is_a_choice_and_no_fallback():
+    route = replace(ROUTE, strategy=RoutingStrategy.LEAST_COST)
+
+    decision = first_choice(
+        route, choices(prices={"A": Decimal("0.06"), "B": Decimal("0.04")})
+    )
+
+    assert (decision.provider, decision.fallback_reason) == ("B", None)
+
+
+def test_a_fallback_goes_where_the_strategy_would_go_of_what_is_left():
+    route = replace(
+        ROUTE, strategy=RoutingStrategy.LEAST_COST, providers=("A", "B", "C")
+    )
+    three = Choices(
+        tuple(
+            Candidate(name, price=Decimal(price))
+            for name, price in [("A", "0.01"), ("B", "0.09"), ("C", "0.05")]
+        )
+    )
+    at = Circumstances(NOW, Random(0), three, 0.0, timedelta(hours=1))
+
+    result = next_step(route, ProviderError(), Round(("A",), 0), at)
+
+    assert result.decision.provider == "C"
+
+
+def test_an_accepted_message_is_sent():
+    assert step(None) == Sent()
+
+
+@pytest.mark.parametrize("failure", [RecipientError(), MessageError(), UnmappedError()])
+def test_a_permanent_failure_is_neither_retried_nor_sent_elsewhere(failure):
+    assert step(failure) == GiveUp()
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (ProviderError(), FallbackReason.PRIMARY_FAILED),
+        (AccountError(), FallbackReason.PRIMARY_FAILED),
+        (ProviderError(unavailable=True), FallbackReason.PROVIDER_UNAVAILABLE),
+        (Throttled(), FallbackReason.RATE_LIMIT_EXCEEDED),
+    ],
+)
+def test_a_certain_failure_falls_back_at_once_and_says_why(failure, reason):
+    result = step(failure)
+
+    assert isinstance(result, FallBack)
+    assert result.decision.provider == "B"
+    assert result.decision.fallback_reason == reason
+
+
+def test_a_fallback_never_goes_to_a_provider_that_is_out_of_use():
+    result = step(ProviderError(), verdicts={"B": "no credentials"})
+
+    assert result == Retry(NOW + MINUTE, is_burnt=True)
+
+
+def test_a_round_in_which_all_providers_failed_is_tried_again_later():
+    result = step(ProviderError(), tried=("A", "B"), failed_rounds=1)
+
+    assert result == Retry(NOW + 2 * MINUTE, is_burnt=True)
+
+
+def test_a_providers_own_retry_after_wins_when_it_is_longer():
+    longer = ProviderError(retry_after=5 * MINUTE)
+    shorter = ProviderError(retry_after=timedelta(seconds=1))
+
+    assert step(longer, route=ALONE).due_at == NOW + 5 * MINUTE
+    assert step(shorter, route=ALONE).due_at == NOW + MINUTE
+
+
+def test_the_last_round_gives_up():
+    assert step(ProviderError(), route=ALONE, failed_rounds=2) == GiveUp()
+
+
+def test_a_policy_that_says_stop_gives_up():
+    route = replace(ALONE, retry_policy=no_retry)
+
+    assert step(ProviderError(), route=route) == GiveUp()
+
+
+def test_a_throttled_message_waits_as_told_and_burns_no_round():
+    failure = Throttled(retry_after=timedelta(seconds=30))
+
+    result = step(failure, route=ALONE, failed_rounds=2)
+
+    assert result == Retry(NOW + timedelta(seconds=30), is_burnt=False)
+
+
+def test_an_unknown_outcome_waits_for_a_verdict_and_never_falls_back():
+    assert step(OutcomeUnknown()) == AwaitVerdict(NOW + timedelta(hours=1))
+
+
+def test_an_unknown_outcome_is_sent_again_where_the_route_says_so():
+    route = replace(ROUTE, unknown_outcome_policy=UnknownOutcomePolicy.RESEND)
+
+    assert step(OutcomeUnknown(), route=route) == Retry(NOW + MINUTE, is_burnt=True)
+
+
+def test_a_lost_worker_leaves_an_unknown_outcome():
+    at = Circumstances(NOW, Random(0), choices(), 0.0, timedelta(hours=1))
+
+    result = after_lost_worker(ROUTE, Round(("A",), 0), at)
+
+    assert result == AwaitVerdict(NOW + timedelta(hours=1))

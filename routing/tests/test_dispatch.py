@@ -1,0 +1,216 @@
+"""From a message to a provider and back: what came of it, and never an exception."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from routing.costs import Money
+from routing.dispatch import hand_over
+from routing.factories import RouteFactory
+from routing.models import ChannelRoutingConfig
+from routing.planner import RoutingTable, active_routes, provider_verdicts
+from routing.providers.base import (
+    AccountError,
+    MessageError,
+    OutboundMessage,
+    OutcomeUnknown,
+    Provider,
+    ProviderError,
+    RecipientError,
+    SendFailure,
+    Throttled,
+    UnmappedError,
+)
+from routing.providers.registry import registry
+from routing.route import Destination
+from routing.vocabulary import AttemptOutcome, Channel, RetryStrategy
+
+NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+TO_ADA = Destination(Channel.SMS, "+14155550101")
+MMS_TO_ADA = Destination(Channel.MMS, "+14155550101")
+MESSAGE = OutboundMessage("m1a1", "+14155550101", "Hello")
+
+
+class Mute(Provider):
+    """Breaks the contract: its `send` answers nothing."""
+
+    channel = Channel.SMS
+
+    def send(self, message):
+        return None
+
+
+@pytest.fixture(autouse=True)
+def ours(settings):
+    """`Ours`, which keeps SMS in memory and charges a cent per segment."""
+    settings.MESSAGE_PROVIDERS = {
+        "Ours": {
+            "BACKEND": "routing.providers.memory.MemorySMS",
+            "OPTIONS": {"UNIT_PRICE": "0.01", "CURRENCY": "EUR"},
+        },
+        "Idle": {"BACKEND": "routing.providers.twilio.TwilioSMS"},
+    }
+    return registry.get("Ours")
+
+
+def send(provider="Ours", **fields):
+    return hand_over(
+        provider_name=provider,
+        message=replace(MESSAGE, **fields),
+        segments=2,
+        clock=lambda: NOW,
+    )
+
+
+def test_an_accepted_message_comes_back_with_id_time_and_cost(ours):
+    done = send()
+
+    assert ours.outbox == [MESSAGE]
+    assert (done.provider, done.attempted_at) == ("Ours", NOW)
+    assert done.acceptance.external_message_id == "memory-1"
+    assert done.failure is None
+    assert done.outcome == AttemptOutcome.ACCEPTED
+    assert done.cost == Money(Decimal("0.02"), "EUR")
+    assert 0 <= done.response_time_ms < 1000
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcome"),
+    [
+        (RecipientError(code="21211"), AttemptOutcome.REJECTED),
+        (MessageError(), AttemptOutcome.REJECTED),
+        (UnmappedError(code="new"), AttemptOutcome.REJECTED),
+        (ProviderError(unavailable=True), AttemptOutcome.REJECTED),
+        (AccountError(), AttemptOutcome.REJECTED),
+        (Throttled(), AttemptOutcome.REJECTED),
+        (OutcomeUnknown(), AttemptOutcome.UNKNOWN),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, SendFailure) else "",
+)
+def test_a_failure_comes_back_as_it_was_raised(ours, failure, outcome):
+    ours.fail_with(failure)
+
+    done = send()
+
+    assert done.failure is failure
+    assert done.outcome == outcome
+    assert done.acceptance is None
+    assert done.cost is None
+
+
+def test_a_fault_of_the_adapter_leaves_the_outcome_unknown(ours, caplog):
+    ours.fail_with(ZeroDivisionError("a fault of ours"))
+
+    done = send()
+
+    assert type(done.failure) is OutcomeUnknown
+    assert done.failure.code == "adapter"
+    assert "Ours failed on m1a1" in caplog.text
+    assert "a fault of ours" in caplog.text
+
+
+def test_an_adapter_that_answers_nothing_leaves_the_outcome_unknown(settings):
+    settings.MESSAGE_PROVIDERS = {"Mute": {"BACKEND": f"{__name__}.Mute"}}
+
+    assert send("Mute").outcome == AttemptOutcome.UNKNOWN
+
+
+def test_a_code_that_is_in_no_table_is_shown_to_operators(ours, caplog):
+    ours.fail_with(UnmappedError("brand new", code="777"))
+
+    send()
+
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "Ours refused m1a1 with code '777'" in record.message
+
+
+def test_an_everyday_refusal_is_not_logged(ours, caplog):
+    ours.fail_with(RecipientError(code="21211"))
+
+    send()
+
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("provider", "says"),
+    [("Idle", "Idle is not configured"), ("Nobody", "Unknown provider 'Nobody'")],
+)
+def test_a_provider_that_cannot_be_had_has_certainly_not_sent(provider, says):
+    done = send(provider)
+
+    assert type(done.failure) is AccountError
+    assert done.outcome == AttemptOutcome.REJECTED
+    assert says in str(done.failure)
+
+
+def test_a_wrong_price_costs_the_cost_and_not_the_acceptance(settings, caplog):
+    broken = settings.MESSAGE_PROVIDERS["Ours"] | {"OPTIONS": {"UNIT_PRICE": "cheap"}}
+    settings.MESSAGE_PROVIDERS = {"Ours": broken}
+
+    done = send()
+
+    assert done.outcome == AttemptOutcome.ACCEPTED
+    assert done.cost is None
+    assert "UNIT_PRICE 'cheap'" in caplog.text
+
+
+@pytest.mark.django_db
+def test_of_equally_specific_active_routes_the_highest_priority_serves():
+    RouteFactory(priority=1)
+    best = RouteFactory(priority=3)
+    RouteFactory(priority=9, is_active=False)
+    mms = RouteFactory(channel=Channel.MMS)
+    table = RoutingTable()
+
+    assert table.route(TO_ADA, now=NOW).config_id == best.pk
+    assert table.route(MMS_TO_ADA, now=NOW).config_id == mms.pk
+
+
+@pytest.mark.django_db
+def test_a_route_whose_policy_is_gone_is_passed_over_and_shown(caplog):
+    good = RouteFactory(priority=1)
+    RouteFactory(
+        priority=3,
+        retry_strategy=RetryStrategy.CUSTOM,
+        custom_retry_policy="routing.gone.policy",
+    )
+
+    assert [route.config_id for route in active_routes()] == [good.pk]
+    assert "routing.gone" in caplog.text
+
+
+@pytest.mark.django_db
+def test_a_table_reads_the_routes_again_when_they_are_old(django_assert_num_queries):
+    RouteFactory(max_retries=1)
+    table = RoutingTable(max_age=timedelta(seconds=1))
+    almost = NOW + timedelta(milliseconds=999)
+    assert table.route(TO_ADA, now=NOW).max_retries == 1
+    ChannelRoutingConfig.objects.update(max_retries=2)
+
+    with django_assert_num_queries(0):
+        assert table.route(TO_ADA, now=almost).max_retries == 1
+    assert table.route(TO_ADA, now=NOW + timedelta(seconds=1)).max_retries == 2
+
+
+@pytest.mark.django_db
+def test_a_channel_without_a_route_has_none():
+    RouteFactory(channel=Channel.MMS)
+
+    assert RoutingTable().route(TO_ADA, now=NOW) is None
+
+
+@pytest.mark.django_db
+def test_a_verdict_says_why_a_provider_may_not_be_used():
+    route = RouteFactory(primary_provider="Ours", fallback_provider="Idle").as_route()
+
+    verdicts = provider_verdicts(route)
+
+    assert list(verdicts) == ["Idle"]
+    assert "Idle is not configured: it lacks ACCOUNT_SID" in verdicts["Idle"]

@@ -1,0 +1,174 @@
+"""manage.py explain_route: which provider a message would go to, and why."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from routing.factories import RouteFactory
+from routing.models import FurtherProvider, Rate, RouteTurn
+from routing.vocabulary import CampaignKind, Channel, RoutingStrategy
+
+pytestmark = pytest.mark.django_db
+PROVIDERS = {
+    name: {"BACKEND": "routing.providers.memory.MemorySMS"} for name in ("A", "B", "C")
+}
+
+
+@pytest.fixture(autouse=True)
+def three_providers(settings):
+    settings.MESSAGE_PROVIDERS = PROVIDERS
+
+
+def route(**fields):
+    """A route by A, then B, then C."""
+    made = RouteFactory(primary_provider="A", fallback_provider="B", **fields)
+    FurtherProvider.objects.create(route=made, provider="C", position=3)
+    return made
+
+
+def price(provider, amount, currency="USD", **fields):
+    fields = {"dial_prefix": "49", "country": "DE"} | fields
+    Rate.objects.create(
+        provider=provider,
+        channel=Channel.SMS,
+        price=Decimal(amount),
+        currency=currency,
+        valid_from=date(2026, 1, 1),
+        **fields,
+    )
+
+
+def explained(capsys, *options, to="+4915112345678"):
+    call_command("explain_route", "--channel=sms", f"--to={to}", "--json", *options)
+    return json.loads(capsys.readouterr().out)
+
+
+def test_it_names_route_candidates_choice_and_reason(capsys):
+    made = route()
+
+    explanation = explained(capsys)
+
+    assert explanation["country"] == "DE"
+    assert explanation["route"]["id"] == made.pk
+    assert [each["provider"] for each in explanation["candidates"]] == ["A", "B", "C"]
+    assert explanation["chosen"] == "A"
+    assert explanation["why"] == "A is the choice of Primary."
+
+
+def test_it_takes_the_most_specific_route(capsys):
+    route()
+    german = RouteFactory(country="DE", primary_provider="B", fallback_provider="A")
+
+    assert explained(capsys)["route"]["id"] == german.pk
+    assert explained(capsys, to="+14155550100")["chosen"] == "A"
+
+
+def test_it_tells_kinds_of_campaigns_apart(capsys):
+    route()
+    RouteFactory(
+        campaign_kind=CampaignKind.TRANSACTIONAL,
+        primary_provider="B",
+        fallback_provider="A",
+    )
+
+    assert explained(capsys)["chosen"] == "A"
+    assert explained(capsys, "--kind=transactional")["chosen"] == "B"
+
+
+def test_least_cost_takes_the_cheapest_known_price_of_the_whole_text(capsys):
+    route(routing_strategy=RoutingStrategy.LEAST_COST)
+    price("A", "0.09")
+    price("C", "0.07")
+
+    explanation = explained(capsys, f"--body={'x' * 161}")
+
+    assert explanation["chosen"] == "C"
+    assert explanation["segments"] == 2
+    assert [each["price"] for each in explanation["candidates"]] == [
+        "0.18",
+        None,
+        "0.14",
+    ]
+
+
+def test_a_price_in_another_currency_is_unknown_and_never_wins(capsys):
+    route(routing_strategy=RoutingStrategy.LEAST_COST)
+    price("A", "0.09")
+    price("B", "0.01", currency="EUR")
+
+    assert explained(capsys)["chosen"] == "A"
+
+
+def test_a_provider_above_the_maximum_cost_is_passed_over_and_says_why(capsys):
+    route(maximum_cost=Decimal("0.05"))
+    price("A", "0.09")
+    price("B", "0.04")
+
+    explanation = explained(capsys)
+
+    assert explanation["chosen"] == "B"
+    assert explanation["fallback_reason"] == "Cost threshold"
+    assert "above the maximum" in explanation["candidates"][0]["verdict"]
+
+
+def test_a_provider_that_is_not_there_is_passed_over_and_says_why(capsys, settings):
+    route()
+    settings.MESSAGE_PROVIDERS = {name: PROVIDERS[name] for name in ("B", "C")}
+
+    explanation = explained(capsys)
+
+    assert explanation["chosen"] == "B"
+    assert explanation["fallback_reason"] == "Provider unavailable"
+
+
+def test_round_robin_explains_the_next_turn_and_takes_none(capsys):
+    route(routing_strategy=RoutingStrategy.ROUND_ROBIN)
+
+    first, second = explained(capsys), explained(capsys)
+
+    assert first["chosen"] == second["chosen"] == "A"
+    assert not RouteTurn.objects.exists()
+
+
+def test_a_message_that_no_route_covers_would_wait(capsys):
+    explanation = explained(capsys)
+
+    assert (explanation["route"], explanation["chosen"]) == (None, None)
+    assert explanation["why"] == "No active route of SMS covers it."
+
+
+def test_it_prints_a_table_for_people(capsys):
+    route()
+    price("A", "0.09")
+
+    call_command("explain_route", "--channel=sms", "--to=+4915112345678")
+
+    printed = capsys.readouterr().out
+    assert "To +4915112345678 (DE), segments: 1" in printed
+    assert "0.09 USD" in printed
+    assert "A is the choice of Primary." in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--channel=fax", "--to=+49"], "Unknown channel 'fax'. Known: sms, mms"),
+        (["--channel=sms", "--to=hello"], "'hello' is not a number such as"),
+        (["--channel=email", "--to=hello"], "'hello' is not an e-mail address."),
+        (
+            ["--channel=sms", "--to=+4915112345678", "--kind=spam"],
+            "Unknown kind 'spam'.",
+        ),
+    ],
+)
+def test_what_it_cannot_read_gets_one_clear_line(options, says):
+    with pytest.raises(CommandError) as error:
+        call_command("explain_route", *options)
+
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)

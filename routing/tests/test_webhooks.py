@@ -1,0 +1,341 @@
+"""Where providers post their receipts: verified, stored once, and matched."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.test import Client
+
+from marketing_platform.provider_settings import simulated_providers
+from messaging.factories import CampaignFactory, MessageFactory
+from messaging.models import Suppression
+from routing.dispatch import hand_over
+from routing.factories import AttemptFactory
+from routing.models import DeliveryReceipt
+from routing.providers.base import OutboundMessage
+from routing.providers.registry import registry
+from routing.tests.signed_calls import (
+    FORM,
+    JSON,
+    SIGNERS,
+    Call,
+    by_sendgrid,
+    by_twilio,
+    by_vonage_mms,
+    by_vonage_sms,
+    sendgrid_batch,
+)
+from routing.vocabulary import Channel, MessageStatus
+
+PUBLIC_URL = "https://messages.example.com"
+RECIPIENTS = {
+    Channel.SMS: "+14155550101",
+    Channel.MMS: "+14155550101",
+    Channel.EMAIL: "ada@example.com",
+}
+# What the simulators say of a message that arrives.
+SAID_OF_A_DELIVERY = {
+    "TwilioSMS": ["sent", "delivered"],
+    "VonageSMS": ["delivered"],
+    "VonageMMS": ["submitted", "delivered"],
+    "SendGridEmail": ["processed", "delivered"],
+}
+every_provider = pytest.mark.parametrize("provider", SIGNERS)
+
+
+@pytest.fixture
+def client(db, settings):
+    """Posts as a provider does: through the proxy, and without a CSRF token."""
+    settings.PUBLIC_URL = PUBLIC_URL
+    settings.SECURE_SSL_REDIRECT = False
+    settings.MESSAGE_PROVIDERS = simulated_providers(9100, public_url=PUBLIC_URL)
+    return Client(enforce_csrf_checks=True)
+
+
+def message_for(provider, **fields):
+    """A message that this provider has been given, as its first attempt."""
+    channel = registry.provider_class(provider).channel
+    values = {"recipient": RECIPIENTS[channel], "status": MessageStatus.SENT}
+    return MessageFactory(
+        campaign=CampaignFactory(channel=channel),
+        provider=provider,
+        attempt_count=1,
+        **(values | fields),
+    )
+
+
+def assert_refused(client, call, status):
+    """The call is refused with this HTTP status and leaves no trace."""
+    assert call.post(client).status_code == status
+    assert DeliveryReceipt.objects.count() == 0
+
+
+@every_provider
+def test_a_signed_receipt_is_stored_as_it_came_and_moves_its_message(client, provider):
+    message = message_for(provider)
+    call = SIGNERS[provider](f"m{message.pk}a1", "X1")
+
+    response = call.post(client)
+
+    assert (response.status_code, response.content) == (204, b"")
+    stored = DeliveryReceipt.objects.get()
+    assert (stored.provider, stored.message) == (provider, message)
+    assert stored.attempt_number == 1
+    assert stored.external_message_id == "X1"
+    assert stored.status == MessageStatus.DELIVERED
+    assert stored.provider_status == "delivered"
+    assert stored.raw == call.body.decode()
+    message.refresh_from_db()
+    assert message.status == MessageStatus.DELIVERED
+
+
+@every_provider
+def test_a_receipt_that_comes_twice_is_taken_twice_and_stored_once(client, provider):
+    call = SIGNERS[provider](f"m{message_for(provider).pk}a1", "X1")
+
+    statuses = [call.post(client).status_code for _ in range(2)]
+
+    assert statuses == [204, 204]
+    assert DeliveryReceipt.objects.count() == 1
+
+
+@every_provider
+def test_a_receipt_without_our_reference_is_matched_by_the_providers_id(
+    client, provider
+):
+    message = message_for(provider)
+    AttemptFactory(message=message, provider=provider, external_message_id="X1")
+
+    SIGNERS[provider]("", "X1").post(client)
+
+    assert DeliveryReceipt.objects.get().message == message
+
+
+@every_provider
+def test_a_receipt_of_another_installation_is_stored_without_a_message(
+    client, provider
+):
+    response = SIGNERS[provider]("m999999a1", "X1").post(client)
+
+    assert response.status_code == 204
+    assert DeliveryReceipt.objects.get().message is None
+
+
+@every_provider
+def test_an_unsigned_receipt_is_forged(client, provider):
+    assert_refused(client, SIGNERS[provider]("m1a1", "X1").unsigned(), 403)
+
+
+@every_provider
+def test_an_altered_receipt_is_forged(client, provider):
+    assert_refused(client, SIGNERS[provider]("m1a1", "X1").altered(), 403)
+
+
+@every_provider
+def test_a_receipt_signed_for_other_ears_is_forged(client, provider):
+    other = "TwilioMMS" if provider == "VonageMMS" else "VonageMMS"
+
+    assert_refused(client, SIGNERS[provider]("m1a1", "X1").to(other), 403)
+
+
+def test_a_reference_that_was_exchanged_is_forged(client):
+    call = by_twilio("m1a1", "SM1")
+    moved = Call(
+        call.path.replace("m1", "m2"), call.body, call.content_type, call.headers
+    )
+
+    assert_refused(client, moved, 403)
+
+
+@pytest.mark.parametrize("sign", [by_vonage_sms, by_vonage_mms, by_sendgrid])
+def test_a_receipt_of_an_hour_ago_is_a_replay(client, sign):
+    assert_refused(client, sign("m1a1", "X1", age=timedelta(hours=1)), 403)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: by_twilio("m1a1", "SM1", MessageSid=None),
+        lambda: by_twilio("m1a1", "SM1", MessageStatus=None),
+        lambda: by_vonage_sms("m1a1", "X1", messageId=None),
+        lambda: by_vonage_sms("m1a1", "X1", status=None),
+        lambda: by_vonage_mms("m1a1", "X1", message_uuid=None),
+        lambda: by_vonage_mms("m1a1", "X1", status=None),
+        lambda: sendgrid_batch({"event": "delivered"}),
+    ],
+)
+def test_a_signed_call_that_says_nothing_is_malformed(client, call):
+    assert_refused(client, call(), 400)
+
+
+@every_provider
+@pytest.mark.parametrize("body", [b"", b"\xff\0", b"[[[", b"a=b=c&&"], ids=repr)
+@pytest.mark.parametrize("content_type", [FORM, JSON])
+def test_noise_is_refused(client, provider, body, content_type):
+    call = Call(f"/webhooks/{provider}/", body, content_type)
+
+    assert 400 <= call.post(client).status_code < 404
+    assert DeliveryReceipt.objects.count() == 0
+
+
+@every_provider
+def test_a_body_without_end_is_too_large(client, provider, settings):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
+
+    call = Call(f"/webhooks/{provider}/", b"x" * 1001, FORM)
+
+    assert_refused(client, call, 413)
+
+
+@pytest.mark.parametrize(
+    "provider", ["Nobody", "SMTPEmail"], ids=["unknown", "without receipts"]
+)
+def test_a_provider_that_sends_no_receipts_has_no_webhook(client, provider):
+    assert_refused(client, by_twilio("m1a1", "SM1").to(provider), 404)
+
+
+def test_a_provider_without_credentials_has_no_webhook(client, settings):
+    settings.MESSAGE_PROVIDERS = {
+        "TwilioSMS": {"BACKEND": "routing.providers.twilio.TwilioSMS"}
+    }
+
+    assert_refused(client, by_twilio("m1a1", "SM1"), 404)
+
+
+@pytest.mark.parametrize("method", ["get", "head", "put", "patch", "delete"])
+def test_receipts_are_posted_and_nothing_else(client, method):
+    response = getattr(client, method)("/webhooks/TwilioSMS/")
+
+    assert response.status_code == 405
+    assert DeliveryReceipt.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: by_twilio("m1a1", "SM1").unsigned(), "no valid signature"),
+        (lambda: by_twilio("m1a1", "SM1", MessageSid=None), "is malformed"),
+    ],
+)
+def test_what_is_refused_is_shown_to_operators(client, caplog, call, says):
+    call().post(client)
+
+    assert says in caplog.text
+
+
+def test_a_batch_is_stored_event_by_event_and_its_noise_left_out(client):
+    messages = [message_for("SendGridEmail") for _ in range(3)]
+    now = int(datetime.now(UTC).timestamp())
+    events = [
+        {"event": "delivered", "timestamp": now, "reference": f"m{each.pk}a1"}
+        | {"sg_event_id": f"e{each.pk}", "reason": "\0" * 600}
+        for each in messages
+    ]
+
+    response = sendgrid_batch([events[0], 7, *events[1:], {}]).post(client)
+
+    assert response.status_code == 204
+    stored = DeliveryReceipt.objects.order_by("id")
+    assert [each.message for each in stored] == messages
+
+
+def test_an_opt_out_comes_through_the_webhook(client):
+    message = message_for("SendGridEmail")
+
+    by_sendgrid(f"m{message.pk}a1", "X1", event="unsubscribe").post(client)
+
+    assert Suppression.objects.get().address == message.recipient
+
+
+@pytest.fixture
+def receipts_arrive(simulator):
+    """Waits until this many receipts have been taken and none is on its way.
+
+    It asks the simulator and not the database, whose one connection the web server's
+    threads are using when it is SQLite in memory.
+    """
+
+    def wait(count):
+        end = time.monotonic() + 10
+        while True:
+            receipts = simulator.state()["receipts"]
+            if receipts.get("delivered", 0) >= count and not receipts["pending"]:
+                return
+            assert time.monotonic() < end, receipts
+            time.sleep(0.02)
+
+    return wait
+
+
+def send(provider, message, *, reference):
+    """Hand the message over to the simulated provider."""
+    is_mms = message.channel == Channel.MMS
+    done = hand_over(
+        provider_name=provider,
+        message=OutboundMessage(
+            reference=reference,
+            recipient=message.recipient,
+            body="Hello",
+            subject="News",
+            media_urls=["https://example.com/a.jpg"] if is_mms else [],
+        ),
+        segments=1,
+        clock=lambda: datetime.now(UTC),
+    )
+    assert done.failure is None
+    return done.acceptance.external_message_id
+
+
+@pytest.mark.django_db(transaction=True)
+@every_provider
+def test_over_the_wire_every_receipt_comes_twice_and_is_stored_once(
+    live_server, simulator, receipts_arrive, provider
+):
+    simulator.configure(duplicate_receipt_share=1)
+    said = SAID_OF_A_DELIVERY[provider]
+    message = message_for(provider)
+
+    external_id = send(provider, message, reference=f"m{message.pk}a1")
+    calls = 1 if provider == "SendGridEmail" else len(said)
+    receipts_arrive(2 * calls)
+
+    stored = DeliveryReceipt.objects.order_by("id")
+    assert [each.provider_status for each in stored] == said
+    assert {each.message_id for each in stored} == {message.pk}
+    assert {each.external_message_id for each in stored} == {external_id}
+    message.refresh_from_db()
+    assert message.status == MessageStatus.DELIVERED
+
+
+@pytest.mark.django_db(transaction=True)
+@every_provider
+def test_over_the_wire_a_receipt_finds_its_attempt_by_the_providers_id(
+    live_server, simulator, receipts_arrive, provider
+):
+    simulator.configure(receipt_delay=0.5)  # time enough to record the attempt
+    message = message_for(provider)
+
+    external_id = send(provider, message, reference="not-one-of-ours")
+    AttemptFactory(message=message, provider=provider, external_message_id=external_id)
+    receipts_arrive(1)
+
+    message.refresh_from_db()
+    assert message.status == MessageStatus.DELIVERED
+
+
+@pytest.mark.django_db(transaction=True)
+@every_provider
+def test_over_the_wire_an_undelivered_message_bounces_or_fails(
+    live_server, simulator, receipts_arrive, provider
+):
+    simulator.configure(undelivered_share=1)
+    message = message_for(provider)
+
+    send(provider, message, reference=f"m{message.pk}a1")
+    receipts_arrive(1)
+
+    message.refresh_from_db()
+    assert message.status in {MessageStatus.BOUNCED, MessageStatus.FAILED}
+    assert message.status_reason.startswith(provider)

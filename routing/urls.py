@@ -1,0 +1,9 @@
+"""The webhooks of the providers."""
+
+from django.urls import path
+
+from routing.webhooks import receive_receipts
+
+urlpatterns = [
+    path("<str:provider_name>/", receive_receipts, name="receipts"),
+]

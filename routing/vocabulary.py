@@ -1,0 +1,112 @@
+"""The words of the field, with the integers they have on the wire and in the database.
+
+Pure: no Django in here, so that strategies, retry policies and providers can speak the
+same words as the models. A value, once released, never changes its integer.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Term(IntEnum):
+    """A closed list of words; each has a `label` for people."""
+
+    @property
+    def label(self) -> str:
+        """What a person reads: the wire name with its words set apart."""
+        return LABELS.get(self.name, self.name.replace("_", " ").capitalize())
+
+    @classmethod
+    def choices(cls) -> list[tuple[int, str]]:
+        """The pairs that Django's `choices` wants."""
+        return [(member.value, member.label) for member in cls]
+
+
+LABELS = {"SMS": "SMS", "MMS": "MMS", "EMAIL": "Email", "ROUND_ROBIN": "Round robin"}
+
+
+class Channel(Term):
+    """How a message travels."""
+
+    SMS = 0
+    MMS = 1
+    EMAIL = 2
+
+
+class RoutingStrategy(Term):
+    """How a route picks among its providers."""
+
+    PRIMARY = 0
+    FALLBACK = 1
+    ROUND_ROBIN = 2
+    LEAST_COST = 3
+    HIGHEST_RELIABILITY = 4
+
+
+class RetryStrategy(Term):
+    """How the delay grows from one failed round to the next."""
+
+    NONE = 0
+    LINEAR = 1
+    EXPONENTIAL = 2
+    CUSTOM = 3
+
+
+class MessageStatus(Term):
+    """Where a message is on its way to the recipient."""
+
+    QUEUED = 0  # waiting, also for its scheduled time or for its next retry
+    SENDING = 1  # claimed by a worker, or its outcome is not known yet
+    SENT = 2  # a provider accepted it
+    DELIVERED = 3  # the provider confirmed delivery
+    FAILED = 4  # gave up
+    BOUNCED = 5  # accepted, then rejected by the recipient's side
+    CANCELLED = 6  # an operator or the API withdrew it
+    SUPPRESSED = 7  # the recipient must not be contacted
+    EXPIRED = 8  # not worth sending any more
+
+
+class FallbackReason(Term):
+    """Why an attempt went to another provider than the route's first choice."""
+
+    PRIMARY_FAILED = 0  # it answered, and refused for a reason of its own
+    PROVIDER_UNAVAILABLE = 1  # it could not be reached, or said it is out of service
+    RATE_LIMIT_EXCEEDED = 2  # it, or our throttle for it, said to slow down
+    COST_THRESHOLD = 3  # its price is above the route's maximum
+    QUALITY_THRESHOLD = 4  # its delivery rate is below the route's minimum
+
+
+class AttemptOutcome(Term):
+    """What is known of one hand-over to a provider."""
+
+    PENDING = 0
+    ACCEPTED = 1
+    REJECTED = 2  # certain: not sent
+    UNKNOWN = 3  # may have been sent
+
+
+class ErrorClass(Term):
+    """The kinds of failure at the provider's edge, told apart by what comes next."""
+
+    RECIPIENT = 0  # permanent: no retry, no fallback
+    MESSAGE = 1  # permanent: no retry, no fallback
+    PROVIDER = 2  # certainly not sent: fall back, else retry later
+    ACCOUNT = 3  # as PROVIDER, but for credentials or funds: a person must act
+    THROTTLED = 4  # certainly not sent, and the attempt is not burnt
+    UNKNOWN = 5  # may have been sent: never a blind fallback
+    UNMAPPED = 6  # refused with a code that our tables lack: shown, not retried
+
+
+class CampaignKind(Term):
+    """What a campaign is for; routes may be scoped to one."""
+
+    MARKETING = 0  # may wait, must never double
+    TRANSACTIONAL = 1  # codes, alerts, receipts: somebody is waiting for it
+
+
+class UnknownOutcomePolicy(Term):
+    """What a route does when nobody can say whether a message was sent."""
+
+    WAIT = 0  # for a receipt until a deadline, then fail: never sends twice
+    RESEND = 1  # send again, recorded as such: for codes and alerts
