@@ -40,6 +40,11 @@ class CallOutcome:
     probe_token: datetime | None = None  # of the breaker's probe, if it was one
     is_retry: bool = False  # of a message that an earlier round failed to send
 
+    @property
+    def is_fault(self) -> bool:
+        """Whether it speaks against the provider."""
+        return isinstance(self.failure, ProviderError | OutcomeUnknown)
+
 
 @dataclass(slots=True)
 class ChannelHealth:
@@ -133,11 +138,10 @@ def _learn(
         breaker = observe(breaker, counted, now=now, rng=rng, is_last_eligible=is_last)
     for probe in probes:
         breaker = _end_probe(breaker, probe, now, rng)
-    retries = sum(each.is_retry for each in outcomes)
     row.sends = count_sends(
         row.recent_sends,
-        first_sends=len(outcomes) - retries,
-        retries=retries,
+        first_sends=sum(not each.is_retry for each in outcomes),
+        failed_retries=sum(each.is_retry and each.is_fault for each in outcomes),
         now=now,
     )
     row.keep(breaker)
@@ -148,7 +152,7 @@ def _end_probe(
 ) -> Breaker:
     if probe.probe_token is None:
         return breaker
-    is_success = _judge_probe(probe.failure)
+    is_success = _judge_probe(probe)
     return end_probe(
         breaker, probe.probe_token, is_success=is_success, now=now, rng=rng
     )
@@ -166,15 +170,15 @@ def count_outcomes(outcomes: Iterable[CallOutcome]) -> Outcomes:
             successes += 1
         elif failure.error_class == ErrorClass.ACCOUNT:
             account_failures += 1
-        elif isinstance(failure, ProviderError | OutcomeUnknown):
+        elif outcome.is_fault:
             failures += 1
     return Outcomes(successes, failures, account_failures)
 
 
-def _judge_probe(failure: SendFailure | None) -> bool | None:
-    if failure is None:
+def _judge_probe(probe: CallOutcome) -> bool | None:
+    if probe.failure is None:
         return True
-    return False if isinstance(failure, ProviderError | OutcomeUnknown) else None
+    return False if probe.is_fault else None
 
 
 def _health_row(key: tuple[str, Channel], *, is_needed: bool) -> ProviderHealth | None:

@@ -36,7 +36,7 @@ from routing.vocabulary import Channel, MessageStatus
 
 LOOK_EVERY = 0.3  # seconds
 # A worker that shows no sign of life for so long, with work waiting, is started anew.
-STALLED_AFTER = timedelta(seconds=8)
+STALLED_AFTER = timedelta(seconds=15)
 RECEIPTS_WITHIN = timedelta(seconds=30)
 OUTAGE_AT = 0.2  # share of the messages that have left by then
 OUTAGE_SECONDS = 5

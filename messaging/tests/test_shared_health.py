@@ -276,20 +276,37 @@ def test_a_fallback_that_finds_no_room_waits_and_is_not_burnt(route):
     assert MessageDeliveryAttempt.objects.count() == 2
 
 
-def test_retries_are_few_beside_first_sends(route):
+def without_fallback(route):
     route.enable_fallback = False
     route.fallback_provider = ""
     route.save()
     ProviderHealth.objects.create(provider="TwilioSMS", channel=Channel.SMS)
+
+
+def test_retries_that_fail_are_few_beside_first_sends(route):
+    without_fallback(route)
     messages(100, retry_count=1)
-    write(*[accepted(each) for each in claim()])
+    write(*[failed(each, ProviderError(), LATER) for each in claim()])
 
     claimed = claim()
 
-    assert len(claimed) == 10  # a reserve of one per second, and no first sends
-    waiting = CampaignMessage.objects.queued()
-    assert waiting.filter(status_reason__contains="retry budget").count() == 40
+    assert claimed == []  # a reserve of one per second, and no first sends
+    waiting = CampaignMessage.objects.queued().filter(
+        status_reason__contains="retry budget"
+    )
+    assert waiting.count() == 90
     assert set(waiting.values_list("retry_count", flat=True)) == {1}
+
+
+def test_retries_that_are_accepted_make_way_for_the_rest(route):
+    without_fallback(route)
+    messages(30, retry_count=1)
+    write(*[accepted(each) for each in claim(limit=10)])
+
+    claimed = claim()
+
+    assert len(claimed) == 10
+    assert breaker().recent_sends[-1].failed_retries == 0
 
 
 def test_first_sends_earn_retries(route):
@@ -299,9 +316,9 @@ def test_first_sends_earn_retries(route):
 
     sends = ProviderHealth.objects.get().recent_sends
 
-    assert [(each.first_sends, each.retries) for each in sends] == [(50, 0)]
-    assert remaining_now(sends, NOW) == 70
-    assert remaining_now(sends, NOW + 2 * MINUTE) == 60
+    assert [(each.first_sends, each.failed_retries) for each in sends] == [(50, 0)]
+    assert remaining_now(sends, NOW) == 20
+    assert remaining_now(sends, NOW + 2 * MINUTE) == 10
 
 
 def test_a_throttled_provider_is_not_probed(route):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import select
 import socket
 import subprocess
@@ -108,7 +109,8 @@ class SimulatorProcess:
 
 def free_base_port() -> int:
     """A base port whose whole range is free now; it may be lost before it is used."""
-    for base_port in _BASE_PORTS:
+    # From anywhere on, so that two who look at once hardly meet.
+    for base_port in random.sample(_BASE_PORTS, len(_BASE_PORTS)):
         if all(_is_free(base_port + offset) for offset in PORT_OFFSETS.values()):
             return base_port
     raise SimulatorNotStarted("No range of ports is free from 20000 to 30000.")
