@@ -1,15 +1,13 @@
-"""What is said, to whom, and when: campaigns, their messages, who must not get any."""
+"""What is said, to whom, and when: campaigns and their messages."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
 
-from messaging.addresses import AddressError, parse_address
-from messaging.vocabulary import CampaignStatus, SuppressionReason, WorkerKind
+from messaging.vocabulary import CampaignStatus
 from routing.route import Destination
 from routing.vocabulary import CampaignKind, Channel, MessageStatus
 
@@ -195,58 +193,3 @@ class CampaignMessage(models.Model):
     def is_outcome_unknown(self) -> bool:
         """Whether nobody knows if a provider has sent it."""
         return self.unknown_since is not None
-
-
-class Suppression(models.Model):
-    """An address that gets nothing any more, on any channel that it is used on."""
-
-    address = models.CharField(max_length=254, unique=True)
-    reason = models.PositiveSmallIntegerField(choices=SuppressionReason.choices())
-    source = models.CharField(
-        max_length=200, blank=True, default="", help_text="Who said so."
-    )
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        ordering = ["-id"]
-
-    def __str__(self) -> str:
-        return f"{self.get_reason_display()} ({self.pk})"
-
-    def clean(self) -> None:
-        """Bring the address into the form that messages have, or it would not match."""
-        if not self.address:
-            return
-        channel = Channel.EMAIL if "@" in self.address else Channel.SMS
-        try:
-            self.address = parse_address(channel, self.address).text
-        except AddressError as error:
-            raise ValidationError({"address": f"{error}."}) from None
-
-
-class WorkerHeartbeatQuerySet(models.QuerySet["WorkerHeartbeat"]):
-    def alive(self, now: datetime) -> WorkerHeartbeatQuerySet:
-        """Those that have given a sign of life within the last seconds."""
-        return self.filter(beat_at__gt=now - WorkerHeartbeat.STALE_AFTER)
-
-
-class WorkerHeartbeat(models.Model):
-    """A process that drains the queue, and its last sign of life."""
-
-    STALE_AFTER = timedelta(seconds=5)
-
-    owner = models.BigIntegerField(primary_key=True)
-    kind = models.PositiveSmallIntegerField(choices=WorkerKind.choices())
-    host = models.CharField(max_length=255)
-    pid = models.PositiveIntegerField()
-    started_at = models.DateTimeField()
-    beat_at = models.DateTimeField()
-    in_flight = models.PositiveIntegerField(default=0)
-
-    objects = WorkerHeartbeatQuerySet.as_manager()
-
-    class Meta:
-        ordering = ["-beat_at"]
-
-    def __str__(self) -> str:
-        return f"{self.get_kind_display()} {self.pid} on {self.host}"

@@ -1,0 +1,37 @@
+"""The processes that drain the queue."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db import models
+
+from messaging.vocabulary import WorkerKind
+
+
+class WorkerHeartbeatQuerySet(models.QuerySet["WorkerHeartbeat"]):
+    def alive(self, now: datetime) -> WorkerHeartbeatQuerySet:
+        """Those that have given a sign of life within the last seconds."""
+        return self.filter(beat_at__gt=now - WorkerHeartbeat.STALE_AFTER)
+
+
+class WorkerHeartbeat(models.Model):
+    """A process that drains the queue, and its last sign of life."""
+
+    STALE_AFTER = timedelta(seconds=5)
+
+    owner = models.BigIntegerField(primary_key=True)
+    kind = models.PositiveSmallIntegerField(choices=WorkerKind.choices())
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    beat_at = models.DateTimeField()
+    in_flight = models.PositiveIntegerField(default=0)
+
+    objects = WorkerHeartbeatQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-beat_at"]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.pid} on {self.host}"
