@@ -8,8 +8,8 @@ from typing import Any
 from django.db.models import Q
 from django.dispatch import receiver
 
-from messaging.models import CampaignMessage, Suppression
-from messaging.vocabulary import SuppressionReason
+from messaging.models import Campaign, CampaignMessage, Suppression
+from messaging.vocabulary import CampaignStatus, SuppressionReason
 from routing.models import DeliveryReceipt
 from routing.signals import receipt_recorded
 from routing.vocabulary import Channel, ErrorClass, MessageStatus
@@ -20,14 +20,23 @@ _UNSETTLED = Q(status=MessageStatus.FAILED, unknown_since__isnull=False)
 
 @receiver(receipt_recorded)
 def apply_receipt(
-    *, receipt: DeliveryReceipt, opted_out: bool, now: datetime, **_: object
+    *,
+    receipt: DeliveryReceipt,
+    opted_out: bool,
+    resumes_at: datetime | None,
+    now: datetime,
+    **_: object,
 ) -> None:
     """Move the message forward, if the receipt is news to it.
 
     A conditional update that may find nothing to do: receipts come early, late, twice
     and out of order.
     """
-    if receipt.status is not None and receipt.message_id is not None:
+    if receipt.message_id is None:
+        return
+    if resumes_at is not None:
+        _send_again(receipt.message_id, receipt, resumes_at)
+    elif receipt.status is not None:
         # Columns of the row alone: with a join, PostgreSQL would not look at them again
         # after it has waited for another writer of the row.
         CampaignMessage.objects.filter(
@@ -37,6 +46,28 @@ def apply_receipt(
         _suppress(receipt, SuppressionReason.OPTED_OUT)
     elif _is_hard_bounce(receipt):
         _suppress(receipt, SuppressionReason.HARD_BOUNCE)
+
+
+def _send_again(message_id: int, receipt: DeliveryReceipt, due_at: datetime) -> None:
+    """Queue the message for when its carrier takes messages again: it was not sent.
+
+    A campaign that has ended meanwhile goes on.
+    """
+    is_requeued = CampaignMessage.objects.filter(
+        _open_to(MessageStatus.FAILED, receipt), pk=message_id
+    ).update(
+        status=MessageStatus.QUEUED,
+        status_reason=_reason(receipt),
+        due_at=due_at,
+        lease_expires_at=None,
+        unknown_since=None,
+        sent_at=None,
+        finished_at=None,
+    )
+    if is_requeued:
+        Campaign.objects.filter(
+            messages=message_id, status=CampaignStatus.COMPLETED
+        ).update(status=CampaignStatus.RUNNING, completed_at=None)
 
 
 def _open_to(status: MessageStatus, receipt: DeliveryReceipt) -> Q:

@@ -33,19 +33,21 @@ def cost_of(
     *,
     channel: Channel,
     segments: int,
-    options: Mapping[str, Any],
+    estimate: Money | None,
 ) -> Money | None:
-    """The provider's own figure or, without one, the contract price; None if unknown.
+    """The provider's own figure or, without one, our estimate; None if unknown.
 
-    The contract price is per segment of an SMS, per message of the other channels.
+    The estimate was made for our count of an SMS's segments; where the provider counts
+    others, it is corrected by that.
     """
     if said := as_money(acceptance.cost, acceptance.currency):
         return said
-    price = contract_price(options)
-    if price is None:
+    if estimate is None:
         return None
-    units = (acceptance.segments or segments) if channel == Channel.SMS else 1
-    return as_money(price.amount * units, price.currency)
+    amount = estimate.amount
+    if channel == Channel.SMS and acceptance.segments:
+        amount = amount * acceptance.segments / segments
+    return as_money(amount, estimate.currency)
 
 
 def contract_price(options: Mapping[str, Any]) -> Money | None:

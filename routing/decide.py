@@ -12,13 +12,15 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
+from routing.costs import Money
 from routing.providers.base import (
+    CarrierCapReached,
     OutcomeUnknown,
     ProviderError,
     SendFailure,
     Throttled,
 )
-from routing.retry import PastAttempt, RetryHistory, with_jitter
+from routing.retry import PastAttempt, RetryHistory, next_midnight, with_jitter
 from routing.route import Route
 from routing.strategies import NO_CONTEXT, STRATEGIES, Candidate, Context
 from routing.strategies.fallback import fallback
@@ -36,6 +38,7 @@ class Decision:
     provider: str
     fallback_reason: FallbackReason | None
     record: dict[str, Any] = field(compare=False)
+    estimate: Money | None = None  # what the message will cost; None: nobody knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +90,13 @@ class Choices:
     """The providers of a route as they stand at the moment of a decision.
 
     `candidates` come in the route's order; `reasons` says, of those that are ruled out,
-    what a fallback to another is for.
+    what a fallback to another is for. `estimates` are what the message would cost, in
+    each provider's own currency.
     """
 
     candidates: tuple[Candidate, ...]
     reasons: Mapping[str, FallbackReason] = field(default_factory=dict)
+    estimates: Mapping[str, Money] = field(default_factory=dict)
     context: Context = NO_CONTEXT
 
     def without(self, verdicts: Mapping[str, str]) -> Choices:
@@ -161,7 +166,7 @@ def next_step(
     1. accepted: sent
     2. may have been sent: never a blind fallback; the route's policy decides
     3. certainly not sent, and another provider may do better: fall back now
-    4. throttled: the same round again, later
+    4. throttled, or the carrier takes no more today: the same round again, later
     5. certainly not sent: the next round, if the policy grants one
     6. anything else is permanent
     """
@@ -169,13 +174,19 @@ def next_step(
         return Sent()
     if isinstance(failure, OutcomeUnknown):
         return _after_unknown(route, round_, at)
-    if not isinstance(failure, ProviderError | Throttled):
-        return GiveUp()
     if decision := _fall_back(route, failure, round_, at.choices):
         return FallBack(decision)
-    if isinstance(failure, Throttled):
-        return Retry(at.now + (failure.retry_after or THROTTLE_PAUSE), is_burnt=False)
-    return _next_round(route, round_, at, not_before=failure.retry_after)
+    if isinstance(failure, Throttled | CarrierCapReached):
+        return Retry(_resumes_at(failure, at.now), is_burnt=False)
+    if isinstance(failure, ProviderError):
+        return _next_round(route, round_, at, not_before=failure.retry_after)
+    return GiveUp()
+
+
+def _resumes_at(failure: Throttled | CarrierCapReached, now: datetime) -> datetime:
+    if isinstance(failure, CarrierCapReached):
+        return next_midnight(now, failure.zone)
+    return now + (failure.retry_after or THROTTLE_PAUSE)
 
 
 def after_lost_worker(route: Route, round_: Round, at: Circumstances) -> Step:
@@ -207,11 +218,10 @@ def _next_round(
 
 
 def _fall_back(
-    route: Route,
-    failure: ProviderError | Throttled,
-    round_: Round,
-    choices: Choices,
+    route: Route, failure: SendFailure, round_: Round, choices: Choices
 ) -> Decision | None:
+    if not isinstance(failure, ProviderError | Throttled):
+        return None  # another provider would fare no better
     if not route.is_fallback_enabled:
         return None
     tried = dict.fromkeys(round_.tried, "tried in this round")
@@ -257,7 +267,8 @@ def _decision(
         "fallback_reason": None if reason is None else reason.label,
         "candidates": [describe(each, route) for each in choices.candidates],
     }
-    return Decision(chosen.provider, reason, record)
+    estimate = choices.estimates.get(chosen.provider)
+    return Decision(chosen.provider, reason, record, estimate)
 
 
 def describe(candidate: Candidate, route: Route) -> dict[str, Any]:

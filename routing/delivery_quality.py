@@ -2,7 +2,7 @@
 
 The estimate is pure (`routing.quality`); here it meets its rows. Only receipts count,
 as an acceptance alone says nothing of the handset, and faults of the message or of its
-recipient are nobody's quality.
+recipient are nobody's quality, nor are carriers' caps.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from routing.vocabulary import Channel, ErrorClass, MessageStatus
 
 HALF_LIFE = timedelta(minutes=30)
 _VERDICTS = (MessageStatus.DELIVERED, MessageStatus.FAILED, MessageStatus.BOUNCED)
-_NOT_THE_PROVIDERS = (ErrorClass.RECIPIENT, ErrorClass.MESSAGE)
+_NOT_THE_PROVIDERS = (
+    ErrorClass.RECIPIENT,
+    ErrorClass.MESSAGE,
+    ErrorClass.THROTTLED,  # in a receipt: a carrier's cap
+)
 
 
 def note_receipt(

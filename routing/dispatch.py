@@ -12,13 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from routing.costs import Money, PriceError, cost_of
+from routing.costs import Money, cost_of
 from routing.providers.base import (
     Acceptance,
     AccountError,
     OutboundMessage,
     OutcomeUnknown,
-    Provider,
     SendFailure,
     UnmappedError,
 )
@@ -58,10 +57,12 @@ def hand_over(
     provider_name: str,
     message: OutboundMessage,
     segments: int,
+    estimate: Money | None,
     clock: Callable[[], datetime],
 ) -> HandOver:
     """Call the provider once and return what came of it; it never raises.
 
+    `estimate` is what the message costs unless the provider says otherwise.
     Runs in a thread of the window, where no database connection is held.
     """
     attempted_at, started = clock(), time.monotonic()
@@ -69,7 +70,9 @@ def hand_over(
     try:
         provider = registry.get(provider_name)
         acceptance = provider.send(message)
-        cost = _cost(provider, acceptance, segments)
+        cost = cost_of(
+            acceptance, channel=provider.channel, segments=segments, estimate=estimate
+        )
     except SendFailure as error:
         failure = error
         _report(provider_name, message, failure)
@@ -87,20 +90,6 @@ def hand_over(
         failure=failure,
         cost=cost,
     )
-
-
-def _cost(provider: Provider, acceptance: Acceptance, segments: int) -> Money | None:
-    """A wrong price in the settings costs us the cost, not the acceptance."""
-    try:
-        return cost_of(
-            acceptance,
-            channel=provider.channel,
-            segments=segments,
-            options=provider.options,
-        )
-    except PriceError:
-        logger.exception("The cost of a message by %s is unknown.", provider.name)
-        return None
 
 
 def _report(provider_name: str, message: OutboundMessage, failure: SendFailure) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
@@ -13,7 +13,7 @@ from random import Random
 from django.db.models import F
 
 from routing.breaker import BreakerState
-from routing.costs import PriceError
+from routing.costs import Money, PriceError
 from routing.decide import Choices
 from routing.delivery_quality import QualityBook
 from routing.health import (
@@ -150,12 +150,18 @@ class Planner:
         """The route's providers as they stand, for one message."""
         draw = self.rng.random()
         verdicts, reasons = _verdicts(route, parcel, surroundings, now, draw)
+        estimates = self._estimates(route, parcel, now)
         return Choices(
             candidates=tuple(
-                self._candidate(name, verdicts.get(name, ""), route, parcel, now)
+                replace(
+                    self._candidate(name, route, parcel, now),
+                    verdict=verdicts.get(name, ""),
+                    price=_in_currency(estimates.get(name), route.currency),
+                )
                 for name in route.providers
             ),
             reasons=reasons,
+            estimates=estimates,
             context=Context(
                 turn=turn,
                 draw=draw,
@@ -164,41 +170,50 @@ class Planner:
         )
 
     def _candidate(
-        self, name: str, verdict: str, route: Route, parcel: Parcel, now: datetime
+        self, name: str, route: Route, parcel: Parcel, now: datetime
     ) -> Candidate:
         country = parcel.destination.country
         quality = self._qualities.score(name, route.channel, country, now=now)
         return Candidate(
             provider=name,
-            verdict=verdict,
             weight=route.weights.get(name, 1),
-            price=self._price(name, route, parcel, now),
             quality=quality.mean if quality else None,
             evidence=quality.evidence if quality else 0.0,
         )
 
+    def _estimates(
+        self, route: Route, parcel: Parcel, now: datetime
+    ) -> dict[str, Money]:
+        """What the whole message would cost, by provider; without a price, none."""
+        prices = {
+            name: self._price(name, route.channel, parcel, now)
+            for name in route.providers
+        }
+        return {name: price for name, price in prices.items() if price}
+
     def _price(
-        self, name: str, route: Route, parcel: Parcel, now: datetime
-    ) -> Decimal | None:
-        """Of the whole message, in the route's currency; None when nobody knows."""
+        self, name: str, channel: Channel, parcel: Parcel, now: datetime
+    ) -> Money | None:
         destination = parcel.destination
-        table = self._rates.table(provider=name, channel=route.channel, now=now)
+        table = self._rates.table(provider=name, channel=channel, now=now)
         try:
-            price = estimate(
+            return estimate(
                 table.price(
                     recipient=destination.recipient,
                     country=destination.country,
                     on=now.date(),
                 ),
-                channel=route.channel,
+                channel=channel,
                 segments=parcel.segments,
                 options=_options(name),
             )
         except PriceError:
             return None  # a check says so; it costs the price, not the message
-        if price is None or price.currency != route.currency:
-            return None
-        return price.amount
+
+
+def _in_currency(price: Money | None, currency: str) -> Decimal | None:
+    """The amount, if it can be compared on a route of this currency."""
+    return price.amount if price and price.currency == currency else None
 
 
 def look_around(channels: Iterable[Channel], *, now: datetime) -> Surroundings:

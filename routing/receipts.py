@@ -9,11 +9,12 @@ from typing import Any
 
 from django.db import transaction
 
-from routing.costs import as_money
+from routing.costs import Money, as_money
 from routing.delivery_quality import note_receipt
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.providers.base import Receipt
 from routing.reference import AttemptReference
+from routing.retry import next_midnight
 from routing.signals import receipt_recorded
 from routing.vocabulary import Channel
 
@@ -26,8 +27,8 @@ def record_receipts(
     For each, in a transaction of its own:
     1. find the attempt: by our reference, else by the provider's id
     2. store the receipt, unless this very event is already there
-    3. when the message is known: count it for or against the provider's quality, and
-       send `receipt_recorded`
+    3. when the message is known: put the cost that it tells onto the attempt, count it
+       for or against the provider's quality, and send `receipt_recorded`
     """
     return sum(
         _record(provider_name, receipt, raw=raw, now=now) for receipt in receipts
@@ -49,6 +50,7 @@ def _record(provider_name: str, receipt: Receipt, *, raw: str, now: datetime) ->
             },
         )
         if is_new and reference:
+            _correct_cost(row, reference)
             message = row.message
             if message is not None:
                 note_receipt(
@@ -58,9 +60,44 @@ def _record(provider_name: str, receipt: Receipt, *, raw: str, now: datetime) ->
                     now=now,
                 )
             receipt_recorded.send(
-                DeliveryReceipt, receipt=row, opted_out=receipt.opted_out, now=now
+                DeliveryReceipt,
+                receipt=row,
+                opted_out=receipt.opted_out,
+                resumes_at=(
+                    next_midnight(now, receipt.cap_zone) if receipt.cap_zone else None
+                ),
+                now=now,
             )
     return is_new
+
+
+def _correct_cost(receipt: DeliveryReceipt, about: AttemptReference) -> None:
+    """What the provider charges takes the place of what was estimated.
+
+    An attempt that is not on record yet gets it when it is: `costs_told`.
+    """
+    if receipt.cost is not None:
+        MessageDeliveryAttempt.objects.filter(
+            message=about.message_id,
+            attempt_number=about.attempt_number,
+            provider=receipt.provider,
+        ).update(cost=receipt.cost, currency=receipt.currency)
+
+
+def costs_told(message_ids: Iterable[int]) -> dict[tuple[int, int, str], Money]:
+    """What receipts say that attempts cost, by message, attempt number and provider."""
+    receipts = DeliveryReceipt.objects.filter(
+        message__in=message_ids, cost__isnull=False
+    ).order_by("received_at", "id")
+    return {
+        (receipt.message_id, receipt.attempt_number, receipt.provider): Money(
+            receipt.cost, receipt.currency
+        )
+        for receipt in receipts
+        if receipt.message_id is not None
+        and receipt.attempt_number is not None
+        and receipt.cost is not None
+    }
 
 
 def _columns(receipt: Receipt) -> dict[str, Any]:
@@ -118,5 +155,7 @@ def _find(provider_name: str, receipt: Receipt) -> AttemptReference | None:
 
 
 def _message_exists(message_id: int) -> bool:
+    """Whether it does; locks it, so that its worker records before or after us."""
     message = DeliveryReceipt.message.field.related_model
-    return message._default_manager.filter(pk=message_id).exists()
+    rows = message._default_manager.select_for_update().filter(pk=message_id)
+    return bool(rows.values_list("pk"))

@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from random import Random
+from zoneinfo import ZoneInfo
 
 from routing.vocabulary import AttemptOutcome, ErrorClass, RetryStrategy
 
@@ -113,6 +114,13 @@ class ExponentialRetry:
 
     def __call__(self, history: RetryHistory) -> timedelta | None:
         return _at_most(self.maximum, self.initial, 2 ** min(history.failed_rounds, 64))
+
+
+def next_midnight(now: datetime, zone: str) -> datetime:
+    """When the next day begins in a time zone (IANA name)."""
+    here = now.astimezone(ZoneInfo(zone))
+    tomorrow = datetime.combine(here.date() + timedelta(days=1), time(), here.tzinfo)
+    return tomorrow.astimezone(now.tzinfo)
 
 
 def with_jitter(delay: timedelta, *, share: float, rng: Random) -> timedelta:

@@ -13,11 +13,13 @@ from messaging.models import Suppression
 from messaging.queue import statements
 from messaging.queue.placement import SHORTEST_PAUSE, Claimed
 from messaging.vocabulary import SuppressionReason
+from routing.costs import Money
 from routing.decide import AwaitVerdict, FallBack, GiveUp, Retry, Sent, Step
 from routing.dispatch import HandOver
 from routing.health import CallOutcome, Capacity, learn, lock_capacity
 from routing.planner import Planner
 from routing.providers.base import RecipientError, Throttled
+from routing.receipts import costs_told
 from routing.vocabulary import MessageStatus
 
 
@@ -28,6 +30,12 @@ class Result:
     claimed: Claimed
     hand_over: HandOver
     step: Step
+
+    @property
+    def attempt_key(self) -> tuple[int, int, str]:
+        """Message, attempt number and provider: what a receipt is about."""
+        claimed = self.claimed
+        return claimed.message_id, claimed.attempt_number, self.hand_over.provider
 
 
 def record(
@@ -45,7 +53,8 @@ def record(
        those of theirs: one that finds no room waits for a later round
     2. settle the messages, as far as this worker still holds their lease; a fallback's
        next provider and a fresh lease stand on the row before the provider is called
-    3. append the attempts, all of them: a late one is evidence too
+    3. append the attempts, all of them: a late one is evidence too; a receipt may have
+       told already what one costs
     4. suppress the addresses that providers said have opted out
     5. let the providers' breakers know
     """
@@ -56,7 +65,7 @@ def record(
         held = statements.settle(
             [_settlement(each, owner, lease, now) for each in results], owner=owner
         )
-        statements.insert_attempts([attempt_row(each) for each in results])
+        statements.insert_attempts(_attempt_rows(results))
         _suppress_opted_out(results)
         learn(
             [_call_outcome(each) for each in results],
@@ -174,7 +183,15 @@ def _reason(result: Result) -> str:
     return f"{result.hand_over.provider}{code}: {failure}"[:500]
 
 
-def attempt_row(result: Result) -> dict[str, Any]:
+def _attempt_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
+    told = costs_told([each.claimed.message_id for each in results])
+    return [
+        _attempt_row(each, told.get(each.attempt_key, each.hand_over.cost))
+        for each in results
+    ]
+
+
+def _attempt_row(result: Result, cost: Money | None) -> dict[str, Any]:
     """The attempt as `statements.insert_attempts` takes it."""
     claimed, done = result.claimed, result.hand_over
     return {
@@ -187,8 +204,8 @@ def attempt_row(result: Result) -> dict[str, Any]:
         "external_message_id": (
             done.acceptance.external_message_id if done.acceptance else ""
         ),
-        "cost": done.cost and done.cost.amount,
-        "currency": done.cost.currency if done.cost else "",
+        "cost": cost and cost.amount,
+        "currency": cost.currency if cost else "",
         "response_time_ms": done.response_time_ms,
         "fallback_reason": claimed.decision.fallback_reason,
         "decision": claimed.decision.record,

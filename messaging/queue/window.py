@@ -55,6 +55,7 @@ class Window:
             provider_name=claimed.decision.provider,
             message=claimed.content,
             segments=claimed.parcel.segments,
+            estimate=claimed.decision.estimate,
             clock=self._clock,
         )
         self._done.put((claimed, result))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from django.utils import timezone
@@ -13,7 +14,7 @@ from messaging.models import Campaign, CampaignMessage, WorkerHeartbeat
 from messaging.queue.processor import Limits, Processor
 from messaging.tests.scene import messages
 from messaging.vocabulary import CampaignStatus, WorkerKind
-from routing.factories import RouteFactory
+from routing.factories import RateFactory, RouteFactory
 from routing.models import MessageDeliveryAttempt, ProviderThrottle
 from routing.simulators.handset import read_handset_log
 from routing.vocabulary import (
@@ -57,6 +58,16 @@ def drain(*, idle=0.0, **limits):
 
 def statuses():
     return set(CampaignMessage.objects.values_list("status", flat=True))
+
+
+def test_the_cost_of_an_attempt_is_by_the_providers_rate_deck(sms_route):
+    RateFactory(dial_prefix="1415", country="US", price=Decimal("0.0501"))
+    messages(1, recipient="+14155552671", body="a" * 200, segments=2)
+
+    drain()
+
+    attempt = MessageDeliveryAttempt.objects.get()
+    assert (attempt.cost, attempt.currency) == (Decimal("0.1002"), "USD")
 
 
 def test_every_due_message_reaches_its_handset_once(sms_route, arrivals):

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from messaging.factories import CampaignFactory, MessageFactory
-from messaging.models import Suppression
+from messaging.models import Campaign, Suppression
 from messaging.tests.scene import NOW, accepted, claim, failed, messages, write
-from messaging.vocabulary import SuppressionReason
+from messaging.vocabulary import CampaignStatus, SuppressionReason
 from routing.decide import AwaitVerdict, Retry
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.providers.base import OutcomeUnknown, Receipt
@@ -269,6 +269,84 @@ def test_a_delivery_by_the_first_provider_stands_whatever_the_second_answers(rou
 
     about.refresh_from_db()
     assert about.status == DELIVERED
+
+
+def cost_on_record():
+    attempt = MessageDeliveryAttempt.objects.get()
+    return (attempt.cost, attempt.currency)
+
+
+def test_the_cost_that_a_receipt_tells_takes_the_place_of_the_estimate(route):
+    (about,) = messages(1)
+    write(accepted(claim()[0]))
+
+    tell(receipt(about, DELIVERED, attempt=1, cost=Decimal("0.0333"), currency="EUR"))
+
+    assert cost_on_record() == (Decimal("0.0333"), "EUR")
+
+
+def test_the_cost_that_an_early_receipt_tells_waits_for_its_attempt(route):
+    (about,) = messages(1)
+    (claimed,) = claim()
+
+    tell(receipt(about, SENT, attempt=1, cost=Decimal("0.0333"), currency="EUR"))
+    write(accepted(claimed))
+
+    assert cost_on_record() == (Decimal("0.0333"), "EUR")
+
+
+def test_a_receipt_without_a_cost_leaves_the_attempts_as_it_is(route):
+    (about,) = messages(1)
+    write(accepted(claim()[0]))
+    MessageDeliveryAttempt.objects.update(cost=Decimal("0.01"), currency="USD")
+
+    tell(receipt(about, DELIVERED, attempt=1))
+
+    assert cost_on_record() == (Decimal("0.01"), "USD")
+
+
+CAPPED = {
+    "error_code": "30027",
+    "error_class": ErrorClass.THROTTLED,
+    "cap_zone": "America/Los_Angeles",
+}
+NEXT_DAY_THERE = datetime(2025, 6, 3, 7, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("status", [SENT, SENDING], ids=labels)
+def test_a_carriers_daily_cap_puts_the_message_off_until_tomorrow(status):
+    about = message(status)
+
+    assert status_after(about, receipt(about, BOUNCED, **CAPPED)) == QUEUED
+    assert about.due_at == NEXT_DAY_THERE
+    assert about.status_reason.startswith("TwilioSMS 30027")
+    assert about.retry_count == 0
+
+
+def test_a_campaign_that_was_complete_goes_on_after_a_carriers_cap():
+    about = message(SENT)
+    Campaign.objects.update(status=CampaignStatus.COMPLETED, completed_at=NOW)
+
+    tell(receipt(about, BOUNCED, **CAPPED))
+
+    campaign = Campaign.objects.get()
+    assert (campaign.status, campaign.completed_at) == (CampaignStatus.RUNNING, None)
+
+
+def test_a_cancelled_campaign_stays_so_after_a_carriers_cap():
+    about = message(SENT)
+    Campaign.objects.update(status=CampaignStatus.CANCELLED, completed_at=NOW)
+
+    tell(receipt(about, BOUNCED, **CAPPED))
+
+    assert Campaign.objects.get().status == CampaignStatus.CANCELLED
+
+
+@pytest.mark.parametrize("status", [DELIVERED, FAILED, CANCELLED], ids=labels)
+def test_a_message_that_has_ended_is_not_sent_again_for_a_carriers_cap(status):
+    about = message(status)
+
+    assert status_after(about, receipt(about, BOUNCED, **CAPPED)) == status
 
 
 def test_a_receipt_without_reference_finds_its_attempt_by_the_providers_id(route):

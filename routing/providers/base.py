@@ -7,6 +7,7 @@
     ├── ProviderError     certainly not sent; another provider may do better
     │   └── AccountError  credentials, funds or permissions: a person must act
     ├── Throttled         certainly not sent; slow down
+    ├── CarrierCapReached certainly not sent; the carrier takes no more today
     └── OutcomeUnknown    may have been sent
 
 Few kinds, chosen by what the caller does next (see `routing.dispatch`). Which error of
@@ -98,6 +99,20 @@ class Throttled(SendFailure):
         self.retry_after = retry_after
 
 
+class CarrierCapReached(SendFailure):
+    """The recipient's carrier takes no more of our messages today.
+
+    By whichever provider they come: the cap is on the sender, and is lifted at midnight
+    in the carrier's time zone.
+    """
+
+    error_class = ErrorClass.THROTTLED
+
+    def __init__(self, message: str = "", *, zone: str, code: str = "") -> None:
+        super().__init__(message or "The carrier's daily cap is reached.", code=code)
+        self.zone = zone  # IANA name, such as "America/Los_Angeles"
+
+
 class OutcomeUnknown(SendFailure):
     """The message may have been sent; nobody can tell yet."""
 
@@ -169,6 +184,7 @@ class Receipt:
     error_message: str = ""
     error_class: ErrorClass | None = None
     opted_out: bool = False
+    cap_zone: str = ""  # of a carrier's daily cap: see CarrierCapReached
     cost: Decimal | None = None
     currency: str = ""
     raw: str = ""  # this event as it came; "" when the call carries no other

@@ -12,6 +12,7 @@ from functools import partial
 
 from routing.providers.base import (
     AccountError,
+    CarrierCapReached,
     OutcomeUnknown,
     ProviderError,
     RecipientError,
@@ -77,6 +78,12 @@ def _of_status(status: int) -> Callable[..., SendFailure]:
 def error_class_of(table: Table, code: str) -> ErrorClass | None:
     """The kind of a code in a receipt; None for no code."""
     return refused(table, code).error_class if code else None
+
+
+def cap_zone_of(table: Table, code: str) -> str:
+    """Where midnight lifts the carrier's cap that the code tells of; "" for others."""
+    failure = refused(table, code)
+    return failure.zone if isinstance(failure, CarrierCapReached) else ""
 
 
 def is_opt_out(table: Table, code: str) -> bool:

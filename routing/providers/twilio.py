@@ -14,11 +14,13 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterator
+from functools import partial
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from routing.providers.base import (
     Acceptance,
     AccountError,
+    CarrierCapReached,
     ForgedReceipt,
     MalformedReceipt,
     MessageError,
@@ -36,12 +38,16 @@ from routing.providers.refusals import (
     OPTED_OUT,
     UNAVAILABLE,
     Table,
+    cap_zone_of,
     error_class_of,
     is_opt_out,
     refused,
 )
 from routing.providers.wire import as_amount, as_count, as_text, form_fields
 from routing.vocabulary import Channel, MessageStatus
+
+# Counted by the day of the US Pacific coast, per brand and carrier.
+DAILY_CAP = partial(CarrierCapReached, zone="America/Los_Angeles")
 
 # https://www.twilio.com/docs/api/errors. 2xxxx refuse the request; 3xxxx come later, in
 # receipts. A sender that does not fit the destination is a ProviderError: another
@@ -101,9 +107,9 @@ CODES: Table = {
     "30018": ProviderError,  # carrier wants a registered sender
     "30019": MessageError,  # too large for the carrier
     "30022": Throttled,  # 10DLC rate
-    "30023": ProviderError,  # 10DLC daily cap
+    "30023": DAILY_CAP,  # of the 10DLC brand
     "30024": ProviderError,  # sender not provisioned at the carrier
-    "30027": ProviderError,  # T-Mobile daily cap
+    "30027": DAILY_CAP,  # of the brand at T-Mobile
     "30032": ProviderError,  # toll-free number not verified
     "30033": AccountError,  # 10DLC campaign suspended
     "30034": ProviderError,  # 10DLC number not registered
@@ -269,4 +275,5 @@ def _receipt(url: str, fields: dict[str, str]) -> Receipt:
         error_message=as_text(fields.get("ErrorMessage", "")),
         error_class=error_class_of(CODES, as_text(code)),
         opted_out=is_opt_out(CODES, as_text(code)),
+        cap_zone=cap_zone_of(CODES, as_text(code)),
     )

@@ -1,4 +1,4 @@
-"""What a message costs: the provider's figure, else the contract price."""
+"""What a message costs: the provider's figure, else our estimate."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from routing.costs import Money, PriceError, contract_price, cost_of
 from routing.providers.base import Acceptance
 from routing.vocabulary import Channel
 
-CONTRACT = {"UNIT_PRICE": "0.0079", "CURRENCY": "EUR"}
+ESTIMATE = Money(Decimal("0.0237"), "EUR")  # for three segments
 
 
-def cost(acceptance=None, *, channel=Channel.SMS, segments=1, **options):
+def cost(acceptance=None, *, channel=Channel.SMS, segments=3, estimate=ESTIMATE):
     return cost_of(
         acceptance or Acceptance("SM1"),
         channel=channel,
         segments=segments,
-        options=options,
+        estimate=estimate,
     )
 
 
@@ -29,37 +29,33 @@ def said(amount, currency):
     return Acceptance("SM1", cost=Decimal(amount), currency=currency)
 
 
-def test_the_providers_own_figure_comes_before_the_contract():
-    assert cost(said("0.05", "USD"), segments=3, **CONTRACT) == Money(
-        Decimal("0.05"), "USD"
-    )
+def test_the_providers_own_figure_comes_before_the_estimate():
+    assert cost(said("0.05", "USD")) == Money(Decimal("0.05"), "USD")
 
 
 def test_a_message_that_cost_nothing_has_a_cost_of_nothing():
-    assert cost(said(0, "USD"), **CONTRACT) == Money(Decimal(0), "USD")
+    assert cost(said(0, "USD")) == Money(Decimal(0), "USD")
 
 
-def test_without_figure_and_contract_the_cost_is_not_known():
-    assert cost() is None
+def test_without_figure_the_cost_is_as_estimated():
+    assert cost() == ESTIMATE
 
 
-def test_an_sms_costs_its_price_per_segment():
-    assert cost(segments=3, **CONTRACT) == Money(Decimal("0.0237"), "EUR")
+def test_without_figure_and_estimate_the_cost_is_not_known():
+    assert cost(estimate=None) is None
 
 
 def test_the_providers_count_of_segments_comes_before_ours():
-    acceptance = Acceptance("SM1", segments=2)
-
-    assert cost(acceptance, segments=3, **CONTRACT).amount == Decimal("0.0158")
+    assert cost(Acceptance("SM1", segments=2)).amount == Decimal("0.0158")
 
 
 @pytest.mark.parametrize("channel", [Channel.MMS, Channel.EMAIL])
-def test_other_channels_cost_their_price_once(channel):
-    assert cost(channel=channel, segments=3, **CONTRACT).amount == Decimal("0.0079")
+def test_other_channels_have_no_segments(channel):
+    assert cost(Acceptance("SM1", segments=2), channel=channel) == ESTIMATE
 
 
 def test_a_contract_without_currency_is_in_dollars():
-    assert cost(UNIT_PRICE="1").currency == "USD"
+    assert contract_price({"UNIT_PRICE": "1"}) == Money(Decimal(1), "USD")
 
 
 @pytest.mark.parametrize(
@@ -67,8 +63,8 @@ def test_a_contract_without_currency_is_in_dollars():
     [("0.05", ""), ("0.05", "EURO"), ("1e9", "USD"), ("-1", "USD")],
 )
 def test_a_figure_that_no_ledger_could_hold_counts_as_none(amount, currency):
-    assert cost(said(amount, currency)) is None
-    assert cost(said(amount, currency), **CONTRACT) == Money(Decimal("0.0079"), "EUR")
+    assert cost(said(amount, currency), estimate=None) is None
+    assert cost(said(amount, currency)) == ESTIMATE
 
 
 @pytest.mark.parametrize("price", ["cheap", "NaN", "-0.1", "1000000", "0,01"])

@@ -24,6 +24,7 @@ from routing.decide import (
 )
 from routing.providers.base import (
     AccountError,
+    CarrierCapReached,
     MessageError,
     OutcomeUnknown,
     ProviderError,
@@ -234,6 +235,13 @@ def test_a_throttled_message_waits_as_told_and_burns_no_round():
     result = step(failure, route=ALONE, failed_rounds=2)
 
     assert result == Retry(NOW + timedelta(seconds=30), is_burnt=False)
+
+
+def test_a_carriers_daily_cap_is_waited_out_whoever_else_could_send():
+    failure = CarrierCapReached(zone="America/Los_Angeles")
+
+    # 9:00 UTC is 1:00 in Los Angeles; its next day begins at 8:00 UTC.
+    assert step(failure) == Retry(NOW + timedelta(hours=23), is_burnt=False)
 
 
 def test_an_unknown_outcome_waits_for_a_verdict_and_never_falls_back():

@@ -282,6 +282,7 @@ def send(provider, message, *, reference):
             media_urls=["https://example.com/a.jpg"] if is_mms else [],
         ),
         segments=1,
+        estimate=None,
         clock=lambda: datetime.now(UTC),
     )
     assert done.failure is None

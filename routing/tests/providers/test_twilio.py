@@ -218,6 +218,16 @@ def test_the_code_of_a_callback_is_classified(code, error_class, opted_out):
     )
 
     assert (receipt.error_class, receipt.opted_out) == (error_class, opted_out)
+    assert receipt.cap_zone == ""
+
+
+def test_a_carriers_daily_cap_is_lifted_at_midnight_in_california():
+    [receipt] = provider().read_receipts(
+        callback(MessageStatus="undelivered", ErrorCode="30027")
+    )
+
+    assert receipt.error_class == ErrorClass.THROTTLED
+    assert receipt.cap_zone == "America/Los_Angeles"
 
 
 def test_twilios_own_example_of_a_signature_is_right():
