@@ -7,14 +7,27 @@ recipient are nobody's quality, nor are carriers' caps.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from django.db.models import Q
+
 from routing.models import DeliveryQuality, DeliveryReceipt
-from routing.quality import Evidence, Score, add, decay, prior_from, score
+from routing.quality import (
+    Evidence,
+    Score,
+    add,
+    decay,
+    overdue_now,
+    prior_from,
+    score,
+)
 from routing.vocabulary import Channel, ErrorClass, MessageStatus
 
 HALF_LIFE = timedelta(minutes=30)
+SILENCE_LOOKED_BACK = 2 * HALF_LIFE  # what is older weighs little
+COUNT_SILENCE_EVERY = timedelta(seconds=15)
 _VERDICTS = (MessageStatus.DELIVERED, MessageStatus.FAILED, MessageStatus.BOUNCED)
 _NOT_THE_PROVIDERS = (
     ErrorClass.RECIPIENT,
@@ -62,6 +75,40 @@ def _count(
     )
 
 
+# Messages without a verdict: provider, channel, country, the minute they were accepted
+# in, and how many.
+Silence = Iterable[tuple[str, Channel, str, datetime, int]]
+
+
+def is_silence_to_be_counted(*, now: datetime) -> bool:
+    """Whether it is this worker's turn; expects to lose it to another.
+
+    A provider without a receipt so far has no row: its silence says nothing.
+    """
+    is_due = Q(overdue_counted_at=None) | Q(
+        overdue_counted_at__lte=now - COUNT_SILENCE_EVERY
+    )
+    return bool(DeliveryQuality.objects.filter(is_due).update(overdue_counted_at=now))
+
+
+def note_silence(silence: Silence) -> None:
+    """Keep what has no verdict yet beside the verdicts.
+
+    It counts where verdicts have come from before, so that a country whose carriers
+    never confirm a delivery is not taken for one that is down.
+    """
+    counts: dict[tuple[str, int, str], Counter[int]] = {}
+    for provider, channel, country, minute, count in silence:
+        for where in {"", country}:
+            counter = counts.setdefault((provider, channel, where), Counter())
+            counter[int(minute.timestamp())] += count
+    for row in DeliveryQuality.objects.all():
+        counter = counts.get((row.provider, row.channel, row.country), Counter())
+        overdue = sorted([minute, count] for minute, count in counter.items())
+        if overdue != row.overdue:
+            DeliveryQuality.objects.filter(pk=row.pk).update(overdue=overdue)
+
+
 class QualityBook:
     """The delivery rates of all providers, at most `max_age` old; one per worker."""
 
@@ -69,6 +116,7 @@ class QualityBook:
         self._max_age = max_age
         self._read_at: datetime | None = None
         self._evidence: dict[tuple[Channel, str, str], Evidence] = {}
+        self._silence: dict[tuple[Channel, str, str], list[tuple[datetime, int]]] = {}
 
     def score(
         self, provider: str, channel: Channel, country: str, *, now: datetime
@@ -82,7 +130,10 @@ class QualityBook:
         own = self._evidence.get((channel, provider, ""))
         if own is None:
             return None
-        local = self._evidence.get((channel, provider, country), own)
+        here = (channel, provider, country)
+        if here not in self._evidence:
+            here = (channel, provider, "")
+        local = self._evidence[here]
         whole_channel = _sum(
             evidence
             for (of, _, where), evidence in self._evidence.items()
@@ -90,14 +141,18 @@ class QualityBook:
         )
         ancestors = [whole_channel, own] if local is not own else [whole_channel]
         prior = prior_from(decay(each, now, HALF_LIFE) for each in ancestors)
-        return score(decay(local, now, HALF_LIFE), prior_mean=prior)
+        return score(
+            decay(local, now, HALF_LIFE),
+            prior_mean=prior,
+            overdue=overdue_now(self._silence[here], now, HALF_LIFE),
+        )
 
     def _refresh(self, now: datetime) -> None:
         if self._read_at is None or now - self._read_at >= self._max_age:
-            self._evidence = {
-                (Channel(row.channel), row.provider, row.country): row.evidence
-                for row in DeliveryQuality.objects.all()
-            }
+            self._evidence, self._silence = {}, {}
+            for row in DeliveryQuality.objects.all():
+                key = (Channel(row.channel), row.provider, row.country)
+                self._evidence[key], self._silence[key] = row.evidence, row.silence
             self._read_at = now
 
 

@@ -51,7 +51,7 @@ class Overdue:
     """Messages that were accepted `age` ago, and of which no receipt has come."""
 
     age: timedelta
-    count: int
+    count: float  # weighed down like evidence, when it is old
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,14 @@ def receipt_delay(age: timedelta) -> float:
     return 0.5 * (
         1 + math.erf(math.log(age / MEDIAN_DELAY) / DELAY_SIGMA / math.sqrt(2))
     )
+
+
+def overdue_now(
+    silence: Iterable[tuple[datetime, int]], now: datetime, half_life: timedelta
+) -> list[Overdue]:
+    """Messages without a verdict, by when they were accepted, as they weigh now."""
+    ages = [(max(now - at, timedelta(0)), count) for at, count in silence]
+    return [Overdue(age, count * math.exp2(-(age / half_life))) for age, count in ages]
 
 
 def score(

@@ -91,6 +91,14 @@ class CampaignMessageQuerySet(models.QuerySet["CampaignMessage"]):
         """Those that something will still be done about."""
         return self.filter(status__in=[MessageStatus.QUEUED, MessageStatus.SENDING])
 
+    def without_verdict(
+        self, *, since: datetime, until: datetime
+    ) -> CampaignMessageQuerySet:
+        """Those accepted within a time, of which no receipt has told the end."""
+        return self.filter(
+            status=MessageStatus.SENT, sent_at__gt=since, sent_at__lte=until
+        )
+
     def lease_expired(self, now: datetime) -> CampaignMessageQuerySet:
         """Those whose worker died, or whose verdict has not come in time."""
         return self.filter(status=MessageStatus.SENDING, lease_expires_at__lte=now)
@@ -168,6 +176,11 @@ class CampaignMessage(models.Model):
                 fields=["lease_expires_at"],
                 condition=Q(status=MessageStatus.SENDING),
                 name="message_leased",
+            ),
+            models.Index(
+                fields=["sent_at"],
+                condition=Q(status=MessageStatus.SENT),
+                name="message_without_verdict",
             ),
         ]
 

@@ -28,6 +28,7 @@ from messaging.queue.recover import (
     recover_attempts,
     recover_expired_leases,
 )
+from messaging.queue.silence import count_silence
 from messaging.queue.timer import Timer
 from messaging.queue.wakeup import Waiter
 from messaging.queue.window import Window
@@ -204,6 +205,7 @@ class Processor:
         until = self._clock() - self._limits.lease
         recover_attempts(since=self._receipts_seen_until, until=until)
         self._receipts_seen_until = until
+        count_silence(now=self._clock())
         close_campaigns(now=self._clock())
 
     def _claim(self) -> None:

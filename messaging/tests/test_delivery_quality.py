@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from messaging.factories import MessageFactory
+from messaging.models import CampaignMessage
+from messaging.queue.silence import count_silence
 from messaging.tests.scene import NOW, claim, messages
 from routing.delivery_quality import QualityBook
 from routing.models import DeliveryQuality
@@ -164,3 +166,81 @@ def test_evidence_from_the_future_of_another_clock_is_taken_as_it_is():
     )
 
     assert score.mean > 0.9
+
+
+def sent_ago(count, minutes, *, provider="TwilioSMS", **fields):
+    """Messages that were accepted so many minutes ago, and silent since."""
+    messages(
+        count,
+        provider=provider,
+        status=MessageStatus.SENT,
+        sent_at=NOW - timedelta(minutes=minutes),
+        **fields,
+    )
+
+
+def score_of(provider="TwilioSMS", *, country="", now=NOW):
+    found = QualityBook().score(provider, Channel.SMS, country, now=now)
+    return found and round(found.mean, 2)
+
+
+def test_overdue_receipts_count_as_the_failures_that_they_probably_are():
+    evidence("TwilioSMS", delivered=388, failed=12)
+    before = score_of()
+    sent_ago(100, 5)
+
+    count_silence(now=NOW)
+
+    assert (before, score_of()) == (0.97, 0.81)
+
+
+def test_a_receipt_that_comes_in_the_end_clears_its_provider():
+    evidence("TwilioSMS", delivered=388, failed=12)
+    sent_ago(100, 5)
+    count_silence(now=NOW)
+
+    CampaignMessage.objects.update(status=MessageStatus.DELIVERED)
+    count_silence(now=NOW + timedelta(seconds=15))
+
+    assert score_of() == 0.97
+
+
+@pytest.mark.parametrize("minutes", [0, 61])
+def test_what_is_just_sent_or_long_gone_is_not_overdue(minutes):
+    evidence("TwilioSMS", delivered=388, failed=12)
+    sent_ago(100, minutes)
+
+    count_silence(now=NOW)
+
+    assert DeliveryQuality.objects.get().overdue == []
+
+
+def test_silence_counts_for_its_country_and_for_the_provider():
+    evidence("TwilioSMS", delivered=388, failed=12)
+    evidence("TwilioSMS", delivered=388, failed=12, country="DE")
+    evidence("TwilioSMS", delivered=388, failed=12, country="FR")
+    sent_ago(100, 5, country="DE")
+
+    count_silence(now=NOW)
+
+    assert score_of(country="DE") == score_of() == 0.81
+    assert score_of(country="FR") == 0.97
+
+
+def test_a_provider_that_never_sent_a_receipt_is_not_judged_by_silence():
+    sent_ago(100, 5)
+
+    count_silence(now=NOW)
+
+    assert score_of() is None
+
+
+def test_of_all_workers_one_counts_silence_at_a_time():
+    evidence("TwilioSMS", delivered=1, failed=0)
+    sent_ago(1, 5)
+
+    count_silence(now=NOW)
+    DeliveryQuality.objects.update(overdue=[])
+    count_silence(now=NOW + timedelta(seconds=14))
+
+    assert DeliveryQuality.objects.get().overdue == []

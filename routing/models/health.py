@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from django.core.validators import (
-    MinValueValidator,
-)
+from datetime import UTC, datetime
+
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 
@@ -12,9 +12,7 @@ from routing.breaker import Breaker, BreakerState, from_row, to_row
 from routing.budget import Sends
 from routing.quality import Evidence
 from routing.throttle import Throttle
-from routing.vocabulary import (
-    Channel,
-)
+from routing.vocabulary import Channel
 
 
 class ProviderHealth(models.Model):
@@ -37,7 +35,9 @@ class ProviderHealth(models.Model):
     probe_successes = models.PositiveSmallIntegerField(default=0)
     closed_at = models.DateTimeField(null=True, blank=True)
     sends = models.JSONField(
-        default=list, blank=True, help_text="First sends and retries, per ten seconds."
+        default=list,
+        blank=True,
+        help_text="First sends and failed retries, per two seconds.",
     )
 
     class Meta:
@@ -137,6 +137,12 @@ class DeliveryQuality(models.Model):
     successes = models.FloatField(default=0.0)
     failures = models.FloatField(default=0.0)
     updated_at = models.DateTimeField()
+    overdue = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Messages without a verdict, by the minute that they were accepted.",
+    )
+    overdue_counted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         verbose_name_plural = "delivery quality"
@@ -155,6 +161,14 @@ class DeliveryQuality(models.Model):
     def evidence(self) -> Evidence:
         """The row as the plain value that scores are made from."""
         return Evidence(self.successes, self.failures, self.updated_at)
+
+    @property
+    def silence(self) -> list[tuple[datetime, int]]:
+        """Messages without a verdict, by the minute that they were accepted."""
+        return [
+            (datetime.fromtimestamp(minute, UTC), count)
+            for minute, count in self.overdue
+        ]
 
     def keep(self, evidence: Evidence) -> None:
         """Save the evidence; the caller holds the row's lock."""
