@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.urls import path
+from django.utils import timezone
 
+from routing.explain import UnusableAddress, explain, parcel_to
 from routing.models import (
     ChannelRoutingConfig,
     DeliveryQuality,
@@ -19,7 +25,9 @@ from routing.models import (
     ProviderThrottle,
     Rate,
 )
+from routing.planner import Planner
 from routing.providers.registry import registry
+from routing.vocabulary import CampaignKind, Channel
 
 
 class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -132,9 +140,40 @@ class FurtherProviderInline(admin.TabularInline):  # type: ignore[type-arg]
     extra = 0
 
 
+class ExplainForm(forms.Form):
+    """The message whose way is asked for."""
+
+    channel = forms.TypedChoiceField(
+        choices=Channel.choices(), coerce=lambda value: Channel(int(value))
+    )
+    to = forms.CharField(
+        max_length=254, help_text="A number such as +491511234567, or an address."
+    )
+    kind = forms.TypedChoiceField(
+        choices=CampaignKind.choices(),
+        coerce=lambda value: CampaignKind(int(value)),
+        label="Kind of campaign",
+    )
+    body = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 4, "cols": 60}),
+        help_text="Its length decides the price.",
+    )
+
+    def clean(self) -> dict[str, Any]:
+        """The fields, and the parcel that they make."""
+        if self.errors:
+            return self.cleaned_data
+        try:
+            return {"parcel": parcel_to(**self.cleaned_data)}
+        except UnusableAddress as error:
+            raise forms.ValidationError({"to": str(error)}) from None
+
+
 @admin.register(ChannelRoutingConfig)
 class RouteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = RouteForm
+    change_list_template = "admin/routing/channelroutingconfig/change_list.html"
     inlines = [FurtherProviderInline]
     list_display = [
         "channel",
@@ -186,6 +225,34 @@ class RouteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         ),
         ("When nobody can say", {"fields": ["unknown_outcome_policy"]}),
     ]
+
+    def get_urls(self) -> list[Any]:
+        """Those of every model, and the screen that explains a route."""
+        view = self.admin_site.admin_view(self.explain)
+        return [path("explain/", view, name="routing_explain"), *super().get_urls()]
+
+    def explain(self, request: HttpRequest) -> TemplateResponse:
+        """Which provider a message would go to now, and why. Writes nothing."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        form = ExplainForm(request.GET or None)
+        explanation = None
+        if form.is_valid():
+            explanation = explain(
+                form.cleaned_data["parcel"],
+                planner=Planner(rng=Random()),  # noqa: S311 - no secret
+                now=timezone.now(),
+            )
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Explain a route",
+            "opts": self.opts,
+            "form": form,
+            "explanation": explanation,
+        }
+        return TemplateResponse(
+            request, "admin/routing/channelroutingconfig/explain.html", context
+        )
 
 
 @admin.register(ProviderHealth)

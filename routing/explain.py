@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from routing.decide import describe, first_choice, screened_choices
-from routing.planner import Parcel, Planner, look_around, next_turn
-from routing.route import Route
-from routing.vocabulary import FallbackReason
+import phonenumbers
+
+from routing.decide import Choices, describe, first_choice, screened_choices
+from routing.health import describe_breaker, read_capacity
+from routing.planner import Parcel, Planner, Surroundings, look_around, next_turn
+from routing.route import Destination, Route
+from routing.segments import count_segments
+from routing.vocabulary import CampaignKind, Channel, FallbackReason
+
+
+class UnusableAddress(ValueError):
+    """The recipient cannot be one of this channel."""
+
+
+def parcel_to(*, channel: Channel, to: str, body: str, kind: CampaignKind) -> Parcel:
+    """A message as routing sees it; raises UnusableAddress.
+
+    `to` is a number in E.164 or an e-mail address; of the body only the length matters.
+    """
+    to = to.strip()
+    country = _check_email(to) if channel == Channel.EMAIL else _country(to)
+    segments = count_segments(body) if channel == Channel.SMS else 1
+    return Parcel(Destination(channel, to, country, kind), segments)
+
+
+def _country(number: str) -> str:
+    try:
+        parsed = phonenumbers.parse(number)
+    except phonenumbers.NumberParseException:
+        raise UnusableAddress(
+            f"{number!r} is not a number such as +491511234567."
+        ) from None
+    return phonenumbers.region_code_for_number(parsed) or ""
+
+
+def _check_email(address: str) -> str:
+    if "@" not in address:
+        raise UnusableAddress(f"{address!r} is not an e-mail address.")
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +73,9 @@ def explain(parcel: Parcel, *, planner: Planner, now: datetime) -> Explanation:
         return _explanation(
             parcel, why=f"No active route of {destination.channel.label} covers it."
         )
-    surroundings = look_around([route.channel], now=now)
+    surroundings = replace(
+        look_around([route.channel], now=now), capacity=read_capacity(route.providers)
+    )
     choices = planner.choices(
         route, parcel, now=now, turn=next_turn(route), surroundings=surroundings
     )
@@ -47,14 +84,25 @@ def explain(parcel: Parcel, *, planner: Planner, now: datetime) -> Explanation:
     return _explanation(
         parcel,
         route=_as_dict(route),
-        candidates=[
-            describe(each, route)
-            for each in screened_choices(route, choices).candidates
-        ],
+        candidates=_candidates(route, choices, surroundings, now),
         chosen=decision.provider if decision else None,
         fallback_reason=None if reason is None else reason.label,
         why=_why(route, decision.provider if decision else None, reason),
     )
+
+
+def _candidates(
+    route: Route, choices: Choices, surroundings: Surroundings, now: datetime
+) -> list[dict[str, Any]]:
+    breakers = surroundings.health[route.channel].breakers
+    return [
+        describe(each, route)
+        | {
+            "breaker": describe_breaker(breakers.get(each.provider), now),
+            "throttle": surroundings.capacity.describe(each.provider, now),
+        }
+        for each in screened_choices(route, choices).candidates
+    ]
 
 
 def _explanation(parcel: Parcel, **found: Any) -> Explanation:

@@ -7,6 +7,7 @@ that workers never wait for each other in a circle.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -90,6 +91,11 @@ def take_probe(
         return None
     row.keep(probing)
     return probing.probe_until
+
+
+def describe_breaker(breaker: Breaker | None, now: datetime) -> str:
+    """The breaker's state in words; one that has no row is closed."""
+    return "closed" if breaker is None else describe(breaker, now)
 
 
 def can_be_probed(breaker: Breaker | None, now: datetime) -> bool:
@@ -239,6 +245,16 @@ class Capacity:
             return timedelta(0)
         return gcra.wait_for(self._throttle(row), _units(row, segments), now)
 
+    def describe(self, provider: str, now: datetime) -> str:
+        """The throttle's state in words."""
+        row = self.rows.get(provider)
+        if row is None:
+            return "none"
+        units = "segments" if row.counts_segments else "messages"
+        rate = row.rate_per_second * gcra.factor(self._throttle(row), now)
+        room = math.floor(gcra.available(self._throttle(row), now))
+        return f"{rate:g} {units}/s, room for {room} now"
+
     def take(self, provider: str, segments: int, now: datetime) -> bool:
         """Draw one message; False when it does not fit."""
         row = self.rows.get(provider)
@@ -270,6 +286,12 @@ class Capacity:
 
     def _throttle(self, row: ProviderThrottle) -> gcra.Throttle:
         return self.throttles.get(row.provider, row.throttle)
+
+
+def read_capacity(providers: Iterable[str]) -> Capacity:
+    """The throttles of some providers, to look at: without locks."""
+    rows = ProviderThrottle.objects.filter(provider__in=set(providers))
+    return Capacity({row.provider: row for row in rows})
 
 
 def lock_capacity(providers: Iterable[str]) -> Capacity:

@@ -351,3 +351,43 @@ def test_a_viewer_cannot_change_routes(viewer_client):
     for url in [page(model, "add"), page(model, "change", route.pk)]:
         assert viewer_client.post(url, FORM).status_code == 403
     assert viewer_client.post(page(model, "delete", route.pk)).status_code == 403
+
+
+EXPLAIN = {"channel": 0, "to": "+4915112345678", "kind": 0, "body": "Hello"}
+
+
+def explain(client, **fields):
+    return client.get(reverse("admin:routing_explain"), EXPLAIN | fields)
+
+
+def test_a_reader_sees_which_way_a_message_would_take(reader_client):
+    RouteFactory()
+
+    page = explain(reader_client).content.decode()
+
+    assert "TwilioSMS is the choice of Primary." in page
+    assert "<th>VonageSMS</th>" in page
+    assert "closed" in page
+
+
+def test_the_routes_page_leads_to_the_explanation(reader_client):
+    routes = reader_client.get(page("channelroutingconfig"))
+
+    assert reverse("admin:routing_explain") in routes.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [({"to": "12"}, "is not a number"), ({"channel": 2, "to": "x"}, "not an e-mail")],
+)
+def test_an_address_that_cannot_be_explained_says_why(admin_client, fields, says):
+    answer = explain(admin_client, **fields)
+
+    assert answer.status_code == 200
+    assert says in answer.content.decode()
+
+
+def test_who_may_not_see_routes_gets_no_explanation(client, django_user_model):
+    client.force_login(django_user_model.objects.create_user("guest", is_staff=True))
+
+    assert explain(client).status_code == 403

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
+from routing.breaker import BreakerState
 from routing.factories import RouteFactory
-from routing.models import FurtherProvider, Rate, RouteTurn
+from routing.models import (
+    FurtherProvider,
+    ProviderHealth,
+    ProviderThrottle,
+    Rate,
+    RouteTurn,
+)
 from routing.vocabulary import CampaignKind, Channel, RoutingStrategy
 
 pytestmark = pytest.mark.django_db
@@ -172,3 +180,38 @@ def test_what_it_cannot_read_gets_one_clear_line(options, says):
 
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_it_shows_breakers_and_throttles(capsys):
+    route()
+    ProviderHealth.objects.create(
+        provider="A",
+        channel=Channel.SMS,
+        state=BreakerState.OPEN,
+        open_until=timezone.now() + timedelta(minutes=1),
+        reason="5 failures in a row",
+    )
+    ProviderThrottle.objects.create(provider="B", rate_per_second=20, burst=5)
+
+    explanation = explained(capsys)
+
+    breakers = [each["breaker"] for each in explanation["candidates"]]
+    assert breakers[0].startswith("open until")
+    assert breakers[1:] == ["closed", "closed"]
+    throttles = [each["throttle"] for each in explanation["candidates"]]
+    assert throttles == ["none", "20 messages/s, room for 5 now", "none"]
+    assert explanation["chosen"] == "B"
+
+
+def test_it_passes_over_a_provider_whose_rate_is_used_up(capsys):
+    route(routing_strategy=RoutingStrategy.FALLBACK)
+    ProviderThrottle.objects.create(
+        provider="A", rate_per_second=1, tat=timezone.now() + timedelta(hours=1)
+    )
+
+    explanation = explained(capsys)
+
+    assert (explanation["chosen"], explanation["fallback_reason"]) == (
+        "B",
+        "Rate limit exceeded",
+    )

@@ -7,17 +7,24 @@ from argparse import ArgumentParser
 from random import Random
 from typing import Any
 
-import phonenumbers
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 from rich.console import Console
 from rich.table import Table
 
-from routing.explain import Explanation, explain
+from routing.explain import Explanation, UnusableAddress, explain, parcel_to
 from routing.planner import Parcel, Planner
-from routing.route import Destination
-from routing.segments import count_segments
 from routing.vocabulary import CampaignKind, Channel
+
+COLUMNS = (
+    "Provider",
+    "Verdict",
+    "Weight",
+    "Price",
+    "Delivery rate",
+    "Breaker",
+    "Throttle",
+)
 
 
 class Command(BaseCommand):
@@ -47,15 +54,15 @@ class Command(BaseCommand):
 
 
 def _parcel(options: dict[str, Any]) -> Parcel:
-    channel = _member(Channel, options["channel"], "channel")
-    to = options["to"].strip()
-    country = _country(to) if channel != Channel.EMAIL else _check_email(to)
-    return Parcel(
-        Destination(
-            channel, to, country, _member(CampaignKind, options["kind"], "kind")
-        ),
-        segments=count_segments(options["body"]) if channel == Channel.SMS else 1,
-    )
+    try:
+        return parcel_to(
+            channel=_member(Channel, options["channel"], "channel"),
+            to=options["to"],
+            body=options["body"],
+            kind=_member(CampaignKind, options["kind"], "kind"),
+        )
+    except UnusableAddress as error:
+        raise CommandError(str(error)) from None
 
 
 def _member(terms: Any, name: str, what: str) -> Any:
@@ -64,22 +71,6 @@ def _member(terms: Any, name: str, what: str) -> Any:
     except KeyError:
         known = ", ".join(term.name.lower() for term in terms)
         raise CommandError(f"Unknown {what} {name!r}. Known: {known}.") from None
-
-
-def _country(number: str) -> str:
-    try:
-        parsed = phonenumbers.parse(number)
-    except phonenumbers.NumberParseException:
-        raise CommandError(f"{number!r} is not a number such as +491511234567.") from (
-            None
-        )
-    return phonenumbers.region_code_for_number(parsed) or ""
-
-
-def _check_email(address: str) -> str:
-    if "@" not in address:
-        raise CommandError(f"{address!r} is not an e-mail address.")
-    return ""
 
 
 def _show(explanation: Explanation, console: Console) -> None:
@@ -102,12 +93,18 @@ def _show(explanation: Explanation, console: Console) -> None:
 
 def _candidates(explanation: Explanation) -> Table:
     table = Table()
-    for column in ("Provider", "Verdict", "Weight", "Price", "Delivery rate"):
+    for column in COLUMNS:
         table.add_column(column, overflow="fold")
     for each in explanation.candidates:
         price = f"{each['price']} {each['currency']}" if each["price"] else "unknown"
         score = f"{each['score']:.1%}" if each["score"] is not None else "unknown"
         table.add_row(
-            each["provider"], each["verdict"], str(each["weight"]), price, score
+            each["provider"],
+            each["verdict"],
+            str(each["weight"]),
+            price,
+            score,
+            each["breaker"],
+            each["throttle"],
         )
     return table
