@@ -165,6 +165,8 @@ WHITENOISE_USE_FINDERS = True  # a fresh clone shows its pages without collectst
 
 # How messages leave. See routing/providers and docs/providers.md.
 MESSAGE_PROVIDERS = message_providers(env, public_url=PUBLIC_URL)
+# None: real accounts. Otherwise where `manage.py simulate_providers` listens.
+PROVIDER_SIMULATOR_PORT = env.int("PROVIDER_SIMULATOR_PORT", default=None)
 
 # How the queue is drained. See messaging/queue.
 QUEUE_BATCH_SIZE = env.int("QUEUE_BATCH_SIZE", default=50)  # per claim, at most

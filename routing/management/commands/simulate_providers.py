@@ -27,9 +27,10 @@ class Command(BaseCommand):
         parser.add_argument(
             "--port",
             type=int,
-            default=DEFAULT_PORT,
+            default=settings.PROVIDER_SIMULATOR_PORT or DEFAULT_PORT,
             metavar="BASE",
-            help="control port; the vendors listen on the next four (%(default)s)",
+            help="control port; the vendors listen on the next four "
+            "(PROVIDER_SIMULATOR_PORT, else 9900)",
         )
         parser.add_argument(
             "--handset-log",

@@ -41,6 +41,22 @@ def test_a_signal_ends_it_with_exit_code_0_and_no_database_is_needed(number):
     assert (child.returncode, errors) == (0, "")
 
 
+def test_it_listens_where_the_application_looks_for_it():
+    base_port = free_base_port()
+    child = subprocess.Popen(
+        [sys.executable, MANAGE, "simulate_providers"],
+        env={**os.environ, "PROVIDER_SIMULATOR_PORT": str(base_port)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    first_line = child.stdout.readline()
+    child.terminate()
+    child.communicate(timeout=10)
+
+    assert first_line.startswith(f"ready control=127.0.0.1:{base_port} ")
+
+
 def test_it_ends_cleanly_while_requests_hang(capfd):
     with SimulatorProcess(SimulationOptions(seed=1)) as process:
         process.client.set_fault("TwilioSMS", "hang")
