@@ -258,7 +258,8 @@ def resume_campaigns(campaigns: QuerySet[Campaign]) -> int:
 def cancel_campaigns(campaigns: QuerySet[Campaign], *, now: datetime) -> int:
     """Withdraw what has not left, for good; returns how many campaigns that was.
 
-    What a worker has already claimed goes out: its provider may have it.
+    A call that is under way ends as it may: the provider may have the message. No other
+    provider is called after it.
     """
     with transaction.atomic():
         open_campaigns = campaigns.filter(

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Count
 
-from messaging.models import Campaign, CampaignMessage, Suppression
+from messaging.models import Campaign, CampaignMessage
 from messaging.queue import statements
+from messaging.queue.gate import refusals_of
 from messaging.queue.placement import Claimed, Placement
 from routing.health import lock_capacity
 from routing.models import MessageDeliveryAttempt
@@ -154,36 +155,15 @@ def _lock_due_of(
 
 def _gate(messages: Sequence[CampaignMessage], now: datetime) -> list[CampaignMessage]:
     """Let through what may still be sent; the rest is finished, with its reason."""
-    suppressed = _suppressed_addresses(messages)
-    stopped = [m for m in messages if m.recipient in suppressed]
-    expired = [
-        m for m in messages if m.recipient not in suppressed and m.is_expired(now)
-    ]
-    _finish(stopped, MessageStatus.SUPPRESSED, "The address is suppressed.", now)
-    _finish(expired, MessageStatus.EXPIRED, "It expired while it waited.", now)
-    held_back = {message.pk for message in (*stopped, *expired)}
-    return [message for message in messages if message.pk not in held_back]
-
-
-def _suppressed_addresses(messages: Iterable[CampaignMessage]) -> set[str]:
-    addresses = [message.recipient for message in messages]
-    return set(
-        Suppression.objects.filter(address__in=addresses).values_list(
-            "address", flat=True
+    refusals = refusals_of(messages, now=now)
+    for refusal in dict.fromkeys(refusals.values()):
+        ids = [pk for pk, each in refusals.items() if each == refusal]
+        CampaignMessage.objects.filter(pk__in=ids).update(
+            status=refusal.status,
+            status_reason=refusal.reason,
+            finished_at=refusal.finished_at(now),
         )
-    )
-
-
-def _finish(
-    messages: Sequence[CampaignMessage],
-    status: MessageStatus,
-    reason: str,
-    now: datetime,
-) -> None:
-    if messages:
-        CampaignMessage.objects.filter(pk__in=[m.pk for m in messages]).update(
-            status=status, status_reason=reason, finished_at=now
-        )
+    return [message for message in messages if message.pk not in refusals]
 
 
 def _surroundings(routes: Sequence[Route], now: datetime) -> Surroundings:

@@ -9,8 +9,9 @@ from typing import Any
 
 from django.db import transaction
 
-from messaging.models import Suppression
+from messaging.models import CampaignMessage, Suppression
 from messaging.queue import statements
+from messaging.queue.gate import Refusal, refusals_of
 from messaging.queue.placement import SHORTEST_PAUSE, Claimed
 from messaging.vocabulary import SuppressionReason
 from routing.costs import Money
@@ -29,7 +30,7 @@ class Result:
 
     claimed: Claimed
     hand_over: HandOver
-    step: Step
+    step: Step | Refusal  # a Refusal takes the place of a fallback
 
     @property
     def attempt_key(self) -> tuple[int, int, str]:
@@ -49,19 +50,21 @@ def record(
     """Write results and return the fallbacks that may be handed over now.
 
     One short transaction:
-    1. slow the throttles of providers that asked for it, and draw the fallbacks from
+    1. call off the fallbacks that must not leave any more: since the claim somebody
+       said STOP, the campaign was cancelled or paused, or the message expired
+    2. slow the throttles of providers that asked for it, and draw the fallbacks from
        those of theirs: one that finds no room waits for a later round
-    2. settle the messages, as far as this worker still holds their lease; a fallback's
+    3. settle the messages, as far as this worker still holds their lease; a fallback's
        next provider and a fresh lease stand on the row before the provider is called
-    3. append the attempts, all of them: a late one is evidence too; a receipt may have
+    4. append the attempts, all of them: a late one is evidence too; a receipt may have
        told already what one costs
-    4. suppress the addresses that providers said have opted out
-    5. let the providers' breakers know
+    5. suppress the addresses that providers said have opted out
+    6. let the providers' breakers know
     """
     # In one order for all workers, so that two never wait for each other.
     results = sorted(results, key=lambda each: each.claimed.message_id)
     with transaction.atomic():
-        results = _draw_on_throttles(results, now)
+        results = _draw_on_throttles(_past_the_gate(results, now), now)
         held = statements.settle(
             [_settlement(each, owner, lease, now) for each in results], owner=owner
         )
@@ -78,6 +81,21 @@ def record(
         for each in results
         if isinstance(each.step, FallBack)
         and held.get(each.claimed.message_id) == MessageStatus.SENDING
+    ]
+
+
+def _past_the_gate(results: Sequence[Result], now: datetime) -> list[Result]:
+    """Two queries, and none without fallbacks."""
+    ids = [r.claimed.message_id for r in results if isinstance(r.step, FallBack)]
+    if not ids:
+        return list(results)
+    messages = CampaignMessage.objects.select_related("campaign").filter(pk__in=ids)
+    refusals = refusals_of(list(messages), now=now)
+    return [
+        replace(each, step=refusals[each.claimed.message_id])
+        if each.claimed.message_id in refusals
+        else each
+        for each in results
     ]
 
 
@@ -149,7 +167,11 @@ def _settlement(
 
 
 def _changes(
-    step: Step, claimed: Claimed, owner: int, lease_end: datetime, now: datetime
+    step: Step | Refusal,
+    claimed: Claimed,
+    owner: int,
+    lease_end: datetime,
+    now: datetime,
 ) -> dict[str, Any]:
     """What a step changes on its message, beside giving the lease back."""
     match step:
@@ -171,11 +193,15 @@ def _changes(
                 "lease_expires_at": deadline,
                 "unknown_since": now,
             }
+        case Refusal(status=status):
+            return {"next_status": status, "finished_at": step.finished_at(now)}
         case GiveUp():
             return {"next_status": MessageStatus.FAILED, "finished_at": now}
 
 
 def _reason(result: Result) -> str:
+    if isinstance(result.step, Refusal):
+        return result.step.reason
     failure = result.hand_over.failure
     if failure is None:
         return ""

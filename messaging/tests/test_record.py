@@ -6,8 +6,10 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
-from messaging.models import CampaignMessage, Suppression
+from messaging.models import Campaign, CampaignMessage, Suppression
 from messaging.queue.record import Result
 from messaging.queue.recover import recover_expired_leases
 from messaging.tests.scene import (
@@ -20,6 +22,7 @@ from messaging.tests.scene import (
     messages,
     write,
 )
+from messaging.vocabulary import CampaignStatus, SuppressionReason
 from routing.costs import Money
 from routing.decide import (
     AwaitVerdict,
@@ -304,3 +307,60 @@ def lose_the_lease():
         now=NOW + LEASE,
         rng=None,
     )
+
+
+def suppressed(claimed):
+    Suppression.objects.create(
+        address=claimed.content.recipient, reason=SuppressionReason.OPTED_OUT
+    )
+
+
+def cancelled(claimed):
+    Campaign.objects.update(status=CampaignStatus.CANCELLED)
+
+
+def paused(claimed):
+    Campaign.objects.update(status=CampaignStatus.PAUSED)
+
+
+def expired(claimed):
+    Campaign.objects.update(expires_at=NOW)
+
+
+@pytest.mark.parametrize(
+    ("happens", "status", "reason"),
+    [
+        (suppressed, MessageStatus.SUPPRESSED, "The address is suppressed."),
+        (cancelled, MessageStatus.CANCELLED, "The campaign was cancelled."),
+        (expired, MessageStatus.EXPIRED, "It expired while it waited."),
+        (paused, MessageStatus.QUEUED, "The campaign is paused."),
+    ],
+)
+def test_no_fallback_leaves_once_it_must_not(claimed, happens, status, reason):
+    happens(claimed)
+
+    fallbacks = write(failed(claimed, ProviderError(unavailable=True), TO_VONAGE))
+
+    assert fallbacks == []
+    assert (message().status, message().status_reason) == (status, reason)
+    assert message().finished_at == (None if happens is paused else NOW)
+    assert message().lease_owner is None
+    assert MessageDeliveryAttempt.objects.count() == 1
+
+
+def test_a_fallback_that_was_held_back_goes_on_when_its_campaign_does(claimed):
+    paused(claimed)
+    write(failed(claimed, ProviderError(unavailable=True), TO_VONAGE))
+
+    assert claim() == []
+    Campaign.objects.update(status=CampaignStatus.RUNNING)
+    [again] = claim()
+
+    assert (again.attempt_number, again.retry_count) == (2, 0)
+
+
+def test_the_gate_costs_nothing_where_nothing_falls_back(claimed):
+    with CaptureQueriesContext(connection) as queries:
+        write(accepted(claimed))
+
+    assert "messaging_suppression" not in str(queries.captured_queries)

@@ -1,0 +1,60 @@
+"""The gate: which messages must not leave any more, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from messaging.models import CampaignMessage, Suppression
+from messaging.vocabulary import CampaignStatus
+from routing.vocabulary import MessageStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What becomes of a message that the gate holds back, and what people read."""
+
+    status: MessageStatus
+    reason: str
+
+    def finished_at(self, now: datetime) -> datetime | None:
+        """When its message ended; None when it only waits."""
+        return None if self.status == MessageStatus.QUEUED else now
+
+
+_SUPPRESSED = Refusal(MessageStatus.SUPPRESSED, "The address is suppressed.")
+_CANCELLED = Refusal(MessageStatus.CANCELLED, "The campaign was cancelled.")
+_PAUSED = Refusal(MessageStatus.QUEUED, "The campaign is paused.")
+_EXPIRED = Refusal(MessageStatus.EXPIRED, "It expired while it waited.")
+
+
+def refusals_of(
+    messages: Collection[CampaignMessage], *, now: datetime
+) -> dict[int, Refusal]:
+    """Those that must not leave, by id. The messages come with their campaigns.
+
+    One query, for the suppressions.
+    """
+    suppressed = set(
+        Suppression.objects.filter(
+            address__in=[message.recipient for message in messages]
+        ).values_list("address", flat=True)
+    )
+    verdicts = {
+        message.pk: _refusal(message, message.recipient in suppressed, now)
+        for message in messages
+    }
+    return {pk: verdict for pk, verdict in verdicts.items() if verdict}
+
+
+def _refusal(
+    message: CampaignMessage, is_suppressed: bool, now: datetime
+) -> Refusal | None:
+    if is_suppressed:
+        return _SUPPRESSED
+    if message.campaign.status == CampaignStatus.CANCELLED:
+        return _CANCELLED
+    if message.is_expired(now):
+        return _EXPIRED
+    return _PAUSED if message.campaign.status == CampaignStatus.PAUSED else None
