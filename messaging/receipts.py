@@ -111,10 +111,12 @@ def _news(receipt: DeliveryReceipt, now: datetime) -> dict[str, Any]:
 
 
 def _reason(receipt: DeliveryReceipt) -> str:
+    """The provider's words for what went wrong, or else our kind of error."""
     if not receipt.error_code and not receipt.error_message:
         return ""
-    text = f"{receipt.provider} {receipt.error_code}: {receipt.error_message}"
-    return text[:500]
+    kind = "" if receipt.error_class is None else receipt.get_error_class_display()
+    text = receipt.error_message or f"{kind} error".strip().lower()
+    return f"{receipt.provider} {receipt.error_code}: {text}"[:500]
 
 
 def _is_hard_bounce(receipt: DeliveryReceipt) -> bool:

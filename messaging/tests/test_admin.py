@@ -134,8 +134,11 @@ def test_every_list_and_every_row_opens_for_readers(reader_client, rows, model):
         assert reader_client.get(url).status_code == 200
 
 
-def test_the_front_page_opens_for_readers(reader_client):
-    assert reader_client.get(reverse("admin:index")).status_code == 200
+def test_the_front_page_opens_for_readers_under_the_products_name(reader_client):
+    response = reader_client.get(reverse("admin:index"))
+
+    assert response.status_code == 200
+    assert b"Marketing platform" in response.content
 
 
 @pytest.mark.parametrize(

@@ -219,6 +219,15 @@ def test_bad_news_says_why_and_good_news_takes_the_reason_back():
     assert about.status_reason == ""
 
 
+def test_bad_news_without_words_says_what_kind_of_error_it_is():
+    about = message(SENT)
+
+    tell(receipt(about, FAILED, error_code="30005", error_class=ErrorClass.RECIPIENT))
+
+    about.refresh_from_db()
+    assert about.status_reason == "TwilioSMS 30005: recipient error"
+
+
 def test_a_receipt_may_come_before_the_attempt_is_recorded(route):
     (about,) = messages(1)
     (claimed,) = claim()
