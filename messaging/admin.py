@@ -168,5 +168,13 @@ class SuppressionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 @admin.register(WorkerHeartbeat)
 class WorkerAdmin(ReadOnlyAdmin):
-    list_display = ["kind", "host", "pid", "started_at", "beat_at", "in_flight"]
+    list_display = [
+        "kind",
+        "host",
+        "pid",
+        "started_at",
+        "beat_at",
+        "in_flight",
+        "clock_skew",
+    ]
     list_filter = ["kind"]

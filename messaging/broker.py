@@ -12,7 +12,7 @@ import signal
 import socket
 import time
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from multiprocessing import Value, parent_process
 from typing import Any
 
@@ -24,6 +24,7 @@ from django_q.signing import SignedPackage
 
 from messaging.models import WorkerHeartbeat
 from messaging.queries import is_work_waiting
+from messaging.queue.clock import database_now
 from messaging.queue.timer import Timer
 from messaging.vocabulary import WorkerKind
 
@@ -90,16 +91,16 @@ def is_cluster_leaving() -> bool:
 def _needs_drain() -> bool:
     if not connection.in_atomic_block:
         close_old_connections()
-    now = timezone.now()
     try:
-        return is_work_waiting(now) and not _is_drained_already()
+        now = database_now()
+        return is_work_waiting(now) and not _is_drained_already(now)
     except (DatabaseError, InterfaceError):
         return False  # looked at again in a moment; the pusher must not die of it
 
 
-def _is_drained_already() -> bool:
+def _is_drained_already(now: datetime) -> bool:
     """One drain per cluster; on SQLite one in all, where a second only waits."""
-    alive = WorkerHeartbeat.objects.alive(timezone.now())
+    alive = WorkerHeartbeat.objects.alive(now)
     if connection.vendor == "postgresql":
         alive = alive.filter(kind=WorkerKind.CLUSTER, host=socket.gethostname())
     return alive.exists()

@@ -19,6 +19,7 @@ from rich.progress import (
 
 from messaging.models import WorkerHeartbeat
 from messaging.queries import CampaignProgress, progress_of
+from messaging.queue.clock import database_now
 from messaging.recipients import RecipientFile
 
 LOOK_EVERY = 0.5  # seconds
@@ -105,7 +106,7 @@ def describe(progress: CampaignProgress) -> str:
 
 def _hint(progress: CampaignProgress) -> str:
     """Why nothing may be moving."""
-    now = timezone.now()
+    now = database_now()
     if progress.next_due_at and progress.next_due_at > now:
         return f" (next at {timezone.localtime(progress.next_due_at):%d %b %H:%M:%S})"
     if not WorkerHeartbeat.objects.alive(now).exists() and progress.left:

@@ -27,6 +27,10 @@ class WorkerHeartbeat(models.Model):
     started_at = models.DateTimeField()
     beat_at = models.DateTimeField()
     in_flight = models.PositiveIntegerField(default=0)
+    clock_skew = models.DurationField(
+        default=timedelta(0),
+        help_text="How far its host's clock is ahead of the database's.",
+    )
 
     objects = WorkerHeartbeatQuerySet.as_manager()
 

@@ -27,19 +27,24 @@ class Heartbeat:
         self._started_at = clock()
         self._timer = Timer(BEAT_EVERY, is_over=True)
 
-    def beat(self, *, in_flight: int) -> None:
+    def beat(self, *, in_flight: int, clock_skew: timedelta) -> None:
         """Write the row, at most once a second."""
         if not self._timer.comes_round():
             return
+        news = {
+            "beat_at": self._clock(),
+            "in_flight": in_flight,
+            "clock_skew": clock_skew,
+        }
         WorkerHeartbeat.objects.update_or_create(
             owner=self._owner,
-            defaults={"beat_at": self._clock(), "in_flight": in_flight},
+            defaults=news,
             create_defaults={
+                **news,
                 "kind": self._kind,
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
                 "started_at": self._started_at,
-                "beat_at": self._clock(),
             },
         )
 

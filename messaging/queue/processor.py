@@ -17,9 +17,9 @@ from random import Random
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
-from django.utils import timezone
 
 from messaging.queue.claim import Claimer
+from messaging.queue.clock import DatabaseClock
 from messaging.queue.heartbeat import Heartbeat
 from messaging.queue.placement import Claimed
 from messaging.queue.record import Result, record
@@ -110,13 +110,17 @@ class Processor:
         limits: Limits | None = None,
         idle_limit: timedelta | None = None,
         budget: timedelta | None = None,
-        clock: Callable[[], datetime] = timezone.now,
+        clock: Callable[[], datetime] | None = None,
         rng: Random | None = None,
     ) -> None:
-        """Without `idle_limit` it stays for ever; after `budget` it claims no more."""
+        """Without `idle_limit` it stays for ever; after `budget` it claims no more.
+
+        Time is the database's, unless `clock` is given.
+        """
         self.report = Report()
         self._limits = limits or Limits()
-        self._clock = clock
+        self._database_clock = DatabaseClock()
+        self._clock = clock or self._database_clock
         self._rng = rng or Random()  # noqa: S311 - jitter, not a secret
         self._owner = secrets.randbits(62)
         self._routes = RoutingTable()
@@ -124,8 +128,8 @@ class Processor:
         self._claimer = Claimer(
             owner=self._owner, lease=self._limits.lease, planner=self._planner
         )
-        self._heartbeat = Heartbeat(owner=self._owner, kind=kind, clock=clock)
-        self._window = Window(size=self._limits.window, clock=clock)
+        self._heartbeat = Heartbeat(owner=self._owner, kind=kind, clock=self._clock)
+        self._window = Window(size=self._limits.window, clock=self._clock)
         self._waiter = Waiter()
         self._unrecorded: list[tuple[Claimed, HandOver]] = []
         self._is_stopping = False
@@ -136,7 +140,7 @@ class Processor:
         self._record_timer = Timer(RECORD_EVERY)
         self._around_timer = Timer(LOOK_EVERY, is_over=True)
         self._around = Surroundings()
-        self._receipts_seen_until = clock() - RECEIPTS_LOOKED_BACK
+        self._receipts_seen_until = self._clock() - RECEIPTS_LOOKED_BACK
         self._sweep_timer = Timer(SWEEP_EVERY, is_over=True)
         self._idle_timer = None if idle_limit is None else Timer(idle_limit)
         self._budget_timer = None if budget is None else Timer(budget)
@@ -166,7 +170,10 @@ class Processor:
         """One pass. What came back is written before the sweep: after a long outage of
         the database this worker's own leases may have run out.
         """
-        self._heartbeat.beat(in_flight=self._window.in_flight)
+        self._database_clock.sync()
+        self._heartbeat.beat(
+            in_flight=self._window.in_flight, clock_skew=self._database_clock.skew
+        )
         self._collect()
         self._record()
         self._sweep()
