@@ -168,6 +168,10 @@ MESSAGE_PROVIDERS = message_providers(env, public_url=PUBLIC_URL)
 # None: real accounts. Otherwise where `manage.py simulate_providers` listens.
 PROVIDER_SIMULATOR_PORT = env.int("PROVIDER_SIMULATOR_PORT", default=None)
 
+# What a handset hears that texts HELP, where the provider takes our answer (Twilio) and
+# does not answer by itself. "" answers nothing.
+INBOUND_HELP_TEXT = env.str("INBOUND_HELP_TEXT", default="")
+
 # How the queue is drained. See messaging/queue.
 QUEUE_BATCH_SIZE = env.int("QUEUE_BATCH_SIZE", default=50)  # per claim, at most
 QUEUE_WINDOW = env.int("QUEUE_WINDOW", default=50)  # in flight, per process

@@ -17,6 +17,7 @@ from messaging.models import Campaign, CampaignMessage, Suppression, WorkerHeart
 from messaging.progress import describe
 from messaging.queries import progress_of, timeline_of
 from routing.admin import ProviderFilter, ReadOnlyAdmin
+from routing.models import InboundMessage
 
 
 @admin.register(Campaign)
@@ -164,6 +165,16 @@ class SuppressionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = ["reason", "source"]
     search_fields = ["=address"]
     readonly_fields = ["created_at"]
+
+
+@admin.register(InboundMessage)
+class InboundMessageAdmin(ReadOnlyAdmin):
+    """What handsets wrote to us, and which keyword it was taken for."""
+
+    list_display = ["received_at", "sender", "recipient", "text", "keyword", "provider"]
+    list_filter = ["keyword", ProviderFilter]
+    search_fields = ["=sender"]
+    show_full_result_count = False
 
 
 @admin.register(WorkerHeartbeat)

@@ -6,5 +6,5 @@ class MessagingConfig(AppConfig):
     verbose_name = "Messaging"
 
     def ready(self) -> None:
-        # Receipts travel up by signal: connect the receiver.
-        import messaging.receipts  # noqa: F401
+        # Receipts and inbound messages travel up by signal: connect the receivers.
+        from messaging import inbound, receipts  # noqa: F401

@@ -7,3 +7,7 @@ from django.dispatch import Signal
 # (datetime from which its carrier takes messages again, None: at all times), `now`
 # (datetime).
 receipt_recorded = Signal()
+
+# Sent within the transaction that stores a message of a handset, once for each.
+# Arguments: `inbound` (InboundMessage).
+inbound_recorded = Signal()

@@ -105,6 +105,14 @@ class CampaignKind(Term):
     TRANSACTIONAL = 1  # codes, alerts, receipts: somebody is waiting for it
 
 
+class Keyword(Term):
+    """What a recipient asks for by texting one word to us."""
+
+    STOP = 0  # no more messages
+    START = 1  # messages again, after a STOP
+    HELP = 2  # who are you?
+
+
 class UnknownOutcomePolicy(Term):
     """What a route does when nobody can say whether a message was sent."""
 

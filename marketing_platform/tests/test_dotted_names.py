@@ -126,6 +126,7 @@ def test_a_provider_of_the_settings_is_a_provider_of_the_channel_it_is_named_for
 def test_the_urls_are_there():
     assert get_resolver(settings.ROOT_URLCONF).url_patterns
     assert reverse("receipts", args=["TwilioSMS"]) == "/webhooks/TwilioSMS/"
+    assert reverse("inbound", args=["TwilioSMS"]) == "/webhooks/TwilioSMS/inbound/"
     assert reverse(settings.LOGIN_REDIRECT_URL) == "/admin/"
 
 

@@ -3,6 +3,7 @@
 from routing.models.config import ChannelRoutingConfig, FurtherProvider, RouteTurn
 from routing.models.evidence import DeliveryReceipt, MessageDeliveryAttempt
 from routing.models.health import DeliveryQuality, ProviderHealth, ProviderThrottle
+from routing.models.inbound import InboundMessage
 from routing.models.rates import Rate, RateQuerySet, problem_with_deck
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "DeliveryQuality",
     "DeliveryReceipt",
     "FurtherProvider",
+    "InboundMessage",
     "MessageDeliveryAttempt",
     "ProviderHealth",
     "ProviderThrottle",

@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from routing.vocabulary import Channel, ErrorClass, MessageStatus
+from routing.vocabulary import Channel, ErrorClass, Keyword, MessageStatus
 
 
 class SendFailure(Exception):
@@ -131,6 +131,10 @@ class ReceiptsNotSupported(Exception):
     """This provider sends no receipts."""
 
 
+class InboundNotSupported(Exception):
+    """This provider passes on no messages from handsets."""
+
+
 @dataclass(frozen=True, slots=True)
 class OutboundMessage:
     """One message, ready to be handed over.
@@ -190,6 +194,21 @@ class Receipt:
     raw: str = ""  # this event as it came; "" when the call carries no other
 
 
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """What a handset wrote to us. Numbers are E.164, as far as the provider knows them.
+
+    `event_id` is unique per provider. `keyword` is the provider's own reading of the
+    text, which counts before ours; it has then also answered the handset by itself.
+    """
+
+    event_id: str
+    sender: str
+    recipient: str
+    text: str
+    keyword: Keyword | None = None
+
+
 class Provider:
     """One way out of the house. Subclasses live one to a file and are stateless.
 
@@ -222,6 +241,21 @@ class Provider:
         Raises ForgedReceipt or MalformedReceipt. Overridden where there are receipts.
         """
         raise ReceiptsNotSupported(self.name)
+
+    def read_inbound(self, request: WebhookRequest) -> Inbound:
+        """Verify a webhook call and read what a handset wrote; called by
+        `routing.webhooks`.
+
+        Raises ForgedReceipt or MalformedReceipt. Overridden where handsets can answer.
+        """
+        raise InboundNotSupported(self.name)
+
+    def inbound_answer(self, reply: str) -> str:
+        """The XML that makes the provider text `reply` back, as the answer to its call.
+
+        Called by `routing.webhooks`; "" where a provider takes no replies that way.
+        """
+        return ""
 
     def close(self) -> None:
         """Let go of connections; called when a worker leaves."""

@@ -16,12 +16,14 @@ import hmac
 from collections.abc import Iterator
 from functools import partial
 from urllib.parse import parse_qs, urlencode, urlsplit
+from xml.sax.saxutils import escape
 
 from routing.providers.base import (
     Acceptance,
     AccountError,
     CarrierCapReached,
     ForgedReceipt,
+    Inbound,
     MalformedReceipt,
     MessageError,
     OutboundMessage,
@@ -43,8 +45,14 @@ from routing.providers.refusals import (
     is_opt_out,
     refused,
 )
-from routing.providers.wire import as_amount, as_count, as_text, form_fields
-from routing.vocabulary import Channel, MessageStatus
+from routing.providers.wire import (
+    as_amount,
+    as_body,
+    as_count,
+    as_text,
+    form_fields,
+)
+from routing.vocabulary import Channel, Keyword, MessageStatus
 
 # Counted by the day of the US Pacific coast, per brand and carrier.
 DAILY_CAP = partial(CarrierCapReached, zone="America/Los_Angeles")
@@ -128,6 +136,8 @@ STATUSES = {
     "canceled": MessageStatus.FAILED,
     "undelivered": MessageStatus.BOUNCED,  # the carrier or handset refused it
 }
+# What a Messaging Service with Advanced Opt-Out makes of a text, in any language.
+OPT_OUT_TYPES = {"STOP": Keyword.STOP, "START": Keyword.START, "HELP": Keyword.HELP}
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -165,6 +175,16 @@ class _Twilio(HttpProvider):
         fields = form_fields(request.body)
         self._verify(request, fields)
         return [_receipt(request.url, dict(fields))]
+
+    def read_inbound(self, request: WebhookRequest) -> Inbound:
+        """A message to one of our numbers."""
+        fields = form_fields(request.body)
+        self._verify(request, fields)
+        return _inbound(dict(fields))
+
+    def inbound_answer(self, reply: str) -> str:
+        """TwiML: https://www.twilio.com/docs/messaging/twiml"""
+        return f"<Response><Message>{escape(reply)}</Message></Response>"
 
     def _fields(self, message: OutboundMessage) -> list[tuple[str, str]]:
         sender = str(self.options["FROM"])
@@ -257,6 +277,20 @@ def _spellings(url: str) -> Iterator[str]:
         yield parts._replace(netloc=parts.netloc.removesuffix(port)).geturl()
     else:
         yield parts._replace(netloc=parts.netloc + port).geturl()
+
+
+def _inbound(fields: dict[str, str]) -> Inbound:
+    """A status callback that was pointed here by mistake has no Body."""
+    sid, sender = as_text(fields.get("MessageSid")), as_text(fields.get("From"))
+    if not sid or not sender or "Body" not in fields:
+        raise MalformedReceipt("MessageSid, From or Body is missing.")
+    return Inbound(
+        event_id=sid,
+        sender=sender,
+        recipient=as_text(fields.get("To")),
+        text=as_body(fields["Body"]),
+        keyword=OPT_OUT_TYPES.get(fields.get("OptOutType", "")),
+    )
 
 
 def _receipt(url: str, fields: dict[str, str]) -> Receipt:

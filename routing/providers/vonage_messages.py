@@ -24,6 +24,7 @@ from routing.providers.base import (
     Acceptance,
     AccountError,
     ForgedReceipt,
+    Inbound,
     MalformedReceipt,
     MessageError,
     OutboundMessage,
@@ -46,7 +47,14 @@ from routing.providers.signatures import (
     require_equal,
     require_recent,
 )
-from routing.providers.wire import as_amount, as_object, as_text, json_object
+from routing.providers.wire import (
+    as_amount,
+    as_body,
+    as_number,
+    as_object,
+    as_text,
+    json_object,
+)
 from routing.vocabulary import Channel, MessageStatus
 
 # `error.title` of a status, and the fragment of `type` in a refusal.
@@ -160,6 +168,14 @@ class VonageMMS(HttpProvider):
         self._verify(request)
         return [_receipt(json_object(request.body))]
 
+    def read_inbound(self, request: WebhookRequest) -> Inbound:
+        """A message to one of our numbers, by MMS or by SMS.
+
+        https://developer.vonage.com/en/messages/concepts/inbound-messages
+        """
+        self._verify(request)
+        return _inbound(json_object(request.body))
+
     def _document(self, message: OutboundMessage) -> dict[str, Any]:
         kind, media = _media(message)
         document = {
@@ -219,6 +235,24 @@ def _media(message: OutboundMessage) -> tuple[str, dict[str, str]]:
     if len(message.body) > CAPTION_LIMIT:
         raise MessageError(f"The text is longer than {CAPTION_LIMIT} characters.")
     return kind, {"url": url, "caption": message.body}
+
+
+def _inbound(values: Mapping[str, Any]) -> Inbound:
+    """A status that was pointed here by mistake has no message_type."""
+    message_uuid, sender = (
+        as_text(values.get("message_uuid")),
+        as_number(values.get("from")),
+    )
+    kind = as_text(values.get("message_type"))
+    if not message_uuid or not sender or not kind:
+        raise MalformedReceipt("message_uuid, from or message_type is missing.")
+    return Inbound(
+        event_id=message_uuid,
+        sender=sender,
+        recipient=as_number(values.get("to")),
+        text=as_body(values.get("text"))
+        or as_body(as_object(values.get(kind)).get("caption")),
+    )
 
 
 def _issued_at(claims: Mapping[str, Any]) -> datetime:

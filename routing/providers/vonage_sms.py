@@ -21,6 +21,7 @@ from routing.providers.base import (
     Acceptance,
     AccountError,
     ForgedReceipt,
+    Inbound,
     MalformedReceipt,
     MessageError,
     OutboundMessage,
@@ -47,7 +48,9 @@ from routing.providers.signatures import (
 )
 from routing.providers.wire import (
     as_amount,
+    as_body,
     as_count,
+    as_number,
     as_object,
     as_text,
     form_fields,
@@ -151,6 +154,15 @@ class VonageSMS(HttpProvider):
         self._verify(fields)
         return [self._receipt(fields)]
 
+    def read_inbound(self, request: WebhookRequest) -> Inbound:
+        """A message to one of our numbers, or a part of a long one.
+
+        https://developer.vonage.com/en/messaging/sms/guides/inbound-sms
+        """
+        fields = _received_fields(request)
+        self._verify(fields)
+        return _inbound(fields)
+
     def _fields(self, message: OutboundMessage) -> dict[str, str]:
         fields = {
             "from": str(self.options["FROM"]).removeprefix("+"),
@@ -192,6 +204,22 @@ class VonageSMS(HttpProvider):
             opted_out=is_opt_out(RECEIPT_CODES, code),
             # No cost: `price` is of one part, and the answer named the whole.
         )
+
+
+def _inbound(fields: Mapping[str, str]) -> Inbound:
+    """A receipt that was pointed here by mistake has a status."""
+    message_id, sender = (
+        as_text(fields.get("messageId")),
+        as_number(fields.get("msisdn")),
+    )
+    if not message_id or not sender or "status" in fields:
+        raise MalformedReceipt("Not an inbound message: messageId and msisdn name one.")
+    return Inbound(
+        event_id=message_id,
+        sender=sender,
+        recipient=as_number(fields.get("to")),
+        text=as_body(fields.get("text")),  # none where the type is binary
+    )
 
 
 def _parts(answer: Answer) -> list[dict[str, Any]]:

@@ -47,6 +47,19 @@ def as_text(value: Any) -> str:
     return " ".join(text.split())[:TEXT_LIMIT]
 
 
+def as_body(value: Any) -> str:
+    """A text with its lines as they are; "" for anything else."""
+    if not isinstance(value, str):
+        return ""
+    return value.replace("\0", "").encode(errors="replace").decode()
+
+
+def as_number(value: Any) -> str:
+    """A phone number with its plus, where it is one; other senders as they are."""
+    text = as_text(value)
+    return f"+{text}" if text.isascii() and text.isdigit() and len(text) > 6 else text
+
+
 def as_count(value: Any) -> int | None:
     """A whole number from 0 up, also when it came as text."""
     text = as_text(value)

@@ -44,6 +44,15 @@ class SimulatorClient:
         """Counts per provider, faults in force, receipts and options."""
         return self._call("GET", "/state")
 
+    def text_us(self, provider: str, sender: str, text: str) -> tuple[int, str]:
+        """Let a handset text us by a provider; returns the status and body we answered.
+
+        Who listens is at the option `public_url`; status 0: nobody.
+        """
+        message = {"provider": provider, "sender": sender, "text": text}
+        answer = self._call("POST", "/inbound", message)
+        return answer["status"], answer["body"]
+
     def reset(self, *, truncate_handset_log: bool = False) -> None:
         """Forget faults, messages, counts and changed options."""
         self._call("POST", "/reset", {"truncate_handset_log": truncate_handset_log})

@@ -4,6 +4,7 @@ PUT    /faults/{provider}   {"kind": "slow", "delay": 2, "seconds": 30}
 DELETE /faults/{provider}, /faults
 PATCH  /options             {"public_url": "http://127.0.0.1:8000"}
 GET    /state
+POST   /inbound             {"provider": "TwilioSMS", "sender": "+1…", "text": "STOP"}
 POST   /reset               {"truncate_handset_log": true}
 """
 
@@ -11,11 +12,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
 
 from routing.simulators.faults import BadFault, Fault
+from routing.simulators.inbound import INBOUND_PROVIDERS, inbound_call
 from routing.simulators.simulation import Simulation
 
 # The wires that providers of these names go over, by listener.
@@ -50,6 +53,7 @@ class Control:
             web.delete("/faults", self.clear_faults),
             web.patch("/options", self.change_options),
             web.get("/state", self.state),
+            web.post("/inbound", self.text_in),
             web.post("/reset", self.reset),
         ]
 
@@ -87,6 +91,25 @@ class Control:
     async def state(self, request: web.Request) -> web.Response:
         """What happened so far."""
         return web.json_response(self.simulation.state())
+
+    async def text_in(self, request: web.Request) -> web.Response:
+        """Let a handset text us, and tell how the receiver answered."""
+        wishes = await _object(request)
+        try:
+            call = inbound_call(
+                public_url=self.simulation.options.public_url,
+                now=datetime.now(UTC),
+                **wishes,
+            )
+        except KeyError as error:
+            known = ", ".join(INBOUND_PROVIDERS)
+            raise _bad_request(
+                f"No handset writes to {error}, only to {known}."
+            ) from error
+        except TypeError as error:
+            raise _bad_request(str(error)) from error
+        status, body = await self.simulation.receipts.ask(call) or (0, "")
+        return web.json_response({"status": status, "body": body})
 
     async def reset(self, request: web.Request) -> web.Response:
         """Back to the first day; the handset log only if it is asked for."""

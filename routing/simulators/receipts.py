@@ -71,7 +71,8 @@ class ReceiptSender:
         """Try until the receiver takes it or refuses it; then give up quietly."""
         for delay in (*RETRY_DELAYS, None):
             async with self._gate:
-                status = await self._try(call)
+                answer = await self.ask(call)
+            status = answer[0] if answer else None
             if status is not None and status < 500:
                 self.counts["delivered" if status < 400 else "refused"] += 1
                 return
@@ -80,14 +81,14 @@ class ReceiptSender:
                 await asyncio.sleep(delay)
         self.counts["given_up"] += 1
 
-    async def _try(self, call: ReceiptCall) -> int | None:
-        """The receiver's HTTP status; None when there was no answer."""
+    async def ask(self, call: ReceiptCall) -> tuple[int, str] | None:
+        """Post one call now; the receiver's status and text, None without an answer."""
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
         try:
             async with self._session.post(
                 call.url, data=call.body, headers=call.headers, allow_redirects=False
             ) as response:
-                return response.status
+                return response.status, await response.text(errors="replace")
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return None  # ValueError: the sender gave a callback that is no URL

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
 
 from routing.simulators import sendgrid, twilio, vonage_messages, vonage_sms
+from routing.simulators.receipts import ReceiptCall
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
@@ -122,6 +123,13 @@ def sendgrid_batch(events: Any, *, age: timedelta = timedelta(0)) -> Call:
         "X-Twilio-Email-Event-Webhook-Timestamp": timestamp,
     }
     return Call("/webhooks/SendGridEmail/", body, JSON, headers)
+
+
+def from_simulator(call: ReceiptCall) -> Call:
+    """A call of a simulator's, to be posted by the test itself."""
+    headers = dict(call.headers)
+    content_type = headers.pop("Content-Type")
+    return Call(urlsplit(call.url).path, call.body, content_type, headers)
 
 
 SIGNERS: dict[str, Signer] = {

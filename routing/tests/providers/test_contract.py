@@ -16,6 +16,7 @@ import pytest
 from routing.providers.base import (
     AccountError,
     ForgedReceipt,
+    InboundNotSupported,
     MessageError,
     OutcomeUnknown,
     ProviderError,
@@ -104,6 +105,12 @@ def test_it_refuses_a_receipt_that_is_not_signed(simulator, name):
 def test_smtp_has_no_receipts(simulator):
     with pytest.raises(ReceiptsNotSupported):
         build("SMTPEmail").read_receipts(WebhookRequest("", {}, b""))
+
+
+@pytest.mark.parametrize("name", ["SMTPEmail", "SendGridEmail"])
+def test_by_email_no_handset_writes(simulator, name):
+    with pytest.raises(InboundNotSupported):
+        build(name).read_inbound(WebhookRequest("", {}, b""))
 
 
 @all_providers

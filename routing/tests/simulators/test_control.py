@@ -52,6 +52,7 @@ def test_the_state_shows_the_faults_in_force(simulator):
         lambda client: client.set_fault("TwilioSMS", "explode"),
         lambda client: client.configure(colour="red"),
         lambda client: client.configure(latency="long"),
+        lambda client: client.text_us("SMTPEmail", "+14155550101", "STOP"),
     ],
 )
 def test_a_mistake_is_refused_with_a_reason(simulator, mistake):
@@ -79,3 +80,7 @@ def test_receipts_come_to_the_live_server_of_a_test_that_has_one(
 
     assert simulator.state()["options"]["public_url"] == live_server.url
     assert twilio["RECEIPT_URL"] == f"{live_server.url}/webhooks/TwilioSMS/"
+
+
+def test_a_handset_that_nobody_listens_to_hears_so(simulator):
+    assert simulator.text_us("TwilioSMS", "+14155550101", "STOP") == (0, "")

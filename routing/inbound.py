@@ -1,0 +1,39 @@
+"""Inbound: what handsets write to us, stored once and passed up."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+
+from routing.keywords import keyword_of
+from routing.models import InboundMessage
+from routing.providers.base import Inbound
+from routing.signals import inbound_recorded
+
+
+def record_inbound(
+    *, provider_name: str, inbound: Inbound, raw: str, now: datetime
+) -> InboundMessage:
+    """Store the message and tell who listens, unless this very one is there already.
+
+    What is replayed, or sent again by its provider, changes nothing: an old START does
+    not undo a newer STOP.
+    """
+    keyword = inbound.keyword
+    with transaction.atomic():
+        row, is_new = InboundMessage.objects.get_or_create(
+            provider=provider_name,
+            event_id=inbound.event_id,
+            defaults={
+                "sender": inbound.sender,
+                "recipient": inbound.recipient,
+                "text": inbound.text,
+                "keyword": keyword_of(inbound.text) if keyword is None else keyword,
+                "received_at": now,
+                "raw": raw.replace("\0", ""),
+            },
+        )
+        if is_new:
+            inbound_recorded.send(InboundMessage, inbound=row)
+    return row
