@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin, messages
@@ -12,12 +13,43 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from messaging.campaigns import cancel_campaigns, pause_campaigns, resume_campaigns
-from messaging.models import Campaign, CampaignMessage, Suppression, WorkerHeartbeat
+from messaging.campaigns import (
+    cancel_campaigns,
+    pause_campaigns,
+    resume_campaigns,
+)
+from messaging.models import (
+    Campaign,
+    CampaignMessage,
+    CampaignQuerySet,
+    Suppression,
+    WorkerHeartbeat,
+)
 from messaging.progress import describe
 from messaging.queries import progress_of, timeline_of
 from routing.admin import ProviderFilter, ReadOnlyAdmin
 from routing.models import InboundMessage
+
+
+class LaneFilter(admin.SimpleListFilter):
+    """Campaigns, unless one asks for the lanes of single messages."""
+
+    title, parameter_name = "what", "standing"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+    ) -> list[tuple[str, str]]:
+        """The choice beside the default."""
+        return [("1", "Lanes of single messages")]
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """The default is not "All" here."""
+        first, *others = super().choices(changelist)
+        return iter([{**first, "display": "Campaigns"}, *others])
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Either kind."""
+        return queryset.filter(is_standing=bool(self.value()))
 
 
 @admin.register(Campaign)
@@ -33,7 +65,7 @@ class CampaignAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "scheduled_at",
         "completed_at",
     ]
-    list_filter = ["channel", "status"]
+    list_filter = [LaneFilter, "channel", "status"]
     search_fields = ["name"]
     date_hierarchy = "created_at"
     actions = ["pause", "resume", "cancel"]
@@ -88,20 +120,21 @@ class CampaignAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.action(
         permissions=["change"], description="Pause: hold back what has not left"
     )
-    def pause(self, request: HttpRequest, queryset: QuerySet[Campaign]) -> None:
+    def pause(self, request: HttpRequest, queryset: CampaignQuerySet) -> None:
         self._tell(request, pause_campaigns(queryset), "paused")
 
     @admin.action(permissions=["change"], description="Resume: let them go on")
-    def resume(self, request: HttpRequest, queryset: QuerySet[Campaign]) -> None:
+    def resume(self, request: HttpRequest, queryset: CampaignQuerySet) -> None:
         self._tell(request, resume_campaigns(queryset), "resumed")
 
     @admin.action(
         permissions=["change"],
         description="Cancel: withdraw what has not left, for good",
     )
-    def cancel(self, request: HttpRequest, queryset: QuerySet[Campaign]) -> None:
-        count = cancel_campaigns(queryset, now=timezone.now())
-        self._tell(request, count, "cancelled")
+    def cancel(self, request: HttpRequest, queryset: CampaignQuerySet) -> None:
+        done = cancel_campaigns(queryset, now=timezone.now())
+        came_to = f"({done.messages} withdrawn, {done.in_flight} in flight)"
+        self._tell(request, done.campaigns, f"cancelled {came_to}")
 
     def _tell(self, request: HttpRequest, count: int, done: str) -> None:
         level = messages.SUCCESS if count else messages.WARNING

@@ -1,42 +1,61 @@
-"""Campaigns: checked, filled with recipients and launched, or not at all."""
+"""The life of a campaign: put together, launched, paused, resumed, cancelled."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
-from typing import TypeVar
 
 from django.db import transaction
-from django.db.models import QuerySet
 
+from messaging.audience import LoadReport, OnProgress, OnRejected, add_recipients
 from messaging.content import (
     ContentError,
     check_body,
     check_fields,
     check_media,
     check_subject,
-    fields_of,
+    check_times,
     is_unicode,
-    render,
 )
-from messaging.models import Campaign, CampaignMessage
+from messaging.models import (
+    Campaign,
+    CampaignMessage,
+    CampaignMessageQuerySet,
+    CampaignQuerySet,
+)
 from messaging.queue.wakeup import notify_workers
 from messaging.recipients import Recipient, RecipientFile, Rejection
 from messaging.vocabulary import CampaignStatus
 from routing.planner import active_routes
 from routing.providers.registry import registry
-from routing.segments import count_segments
 from routing.vocabulary import CampaignKind, Channel, MessageStatus
 
-CHUNK = 1000  # rows that are looked up and inserted at once
-
-T = TypeVar("T")
+CANCEL_CHUNK = 5000  # messages that are withdrawn at once
 
 
 class CampaignError(ValueError):
     """The campaign cannot go out as it is; the text says what to change."""
+
+
+# What may be done with a campaign, by its status.
+_POSSIBLE = {
+    CampaignStatus.DRAFT: "add recipients, launch or cancel it",
+    CampaignStatus.RUNNING: "pause or cancel it",
+    CampaignStatus.PAUSED: "resume or cancel it",
+}
+
+
+class WrongState(CampaignError):
+    """The campaign's status does not allow it; the text says what it does allow."""
+
+    def __init__(self, campaign: Campaign) -> None:
+        status = CampaignStatus(campaign.status)
+        possible = _POSSIBLE.get(status)
+        super().__init__(
+            f"The campaign is {status.label.lower()}: "
+            + (f"you can {possible}." if possible else "it is over, for good.")
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,25 +68,9 @@ class CampaignText:
     subject: str = ""
     media_urls: Sequence[str] = ()
     kind: CampaignKind = CampaignKind.MARKETING
+    priority: int = 5
     scheduled_at: datetime | None = None
-
-    @property
-    def is_personal(self) -> bool:
-        """Whether each recipient gets a text of their own."""
-        return bool(fields_of(self.body) or fields_of(self.subject))
-
-
-@dataclass(slots=True)
-class LoadReport:
-    """What became of the rows of a file."""
-
-    accepted: int = 0
-    rejected: int = 0  # with duplicates
-
-
-# Called with each row that is not used, and after each chunk.
-OnRejected = Callable[[Rejection], None]
-OnProgress = Callable[[], None]
+    expires_at: datetime | None = None
 
 
 def send_campaign(
@@ -83,18 +86,10 @@ def send_campaign(
     All in one transaction: when anything is wrong, CampaignError or RecipientFileError
     leaves the database as it was.
     """
-    check_text(text, columns=recipients.columns, now=now)
-    check_route(text.channel, text.kind)
     with transaction.atomic():
-        campaign = Campaign.objects.create(
-            name=text.name,
-            channel=text.channel,
-            kind=text.kind,
-            subject=text.subject,
-            body=text.body,
-            media_urls=list(text.media_urls),
-            scheduled_at=text.scheduled_at,
-        )
+        campaign = create_campaign(text, now=now)
+        check_columns(text, recipients.columns)
+        check_route(text.channel, text.kind)
         report = add_recipients(
             campaign,
             recipients,
@@ -110,20 +105,40 @@ def send_campaign(
     return campaign, report
 
 
-def check_text(text: CampaignText, *, columns: Sequence[str], now: datetime) -> None:
+def create_campaign(text: CampaignText, *, now: datetime) -> Campaign:
+    """A draft: nothing of it leaves before it is launched."""
+    check_text(text, now=now)
+    return Campaign.objects.create(
+        name=text.name,
+        channel=text.channel,
+        kind=text.kind,
+        priority=text.priority,
+        subject=text.subject,
+        body=text.body,
+        media_urls=list(text.media_urls),
+        scheduled_at=text.scheduled_at,
+        expires_at=text.expires_at,
+    )
+
+
+def check_text(text: CampaignText, *, now: datetime) -> None:
     """Refuse a text that could not be sent, before any recipient is read."""
     if not text.name.strip() or len(text.name) > 200:
         raise CampaignError("A campaign needs a name of at most 200 characters.")
     if "\0" in text.name or not is_unicode(text.name):
         raise CampaignError("The name has characters that are not UTF-8 text.")
-    if text.scheduled_at is not None and text.scheduled_at <= now:
-        raise CampaignError(
-            f"The schedule {text.scheduled_at.isoformat()} is in the past."
-        )
     try:
+        check_times(text.scheduled_at, text.expires_at, now=now)
         check_body(text.channel, text.body)
         check_subject(text.channel, text.subject)
         check_media(text.channel, text.media_urls)
+    except ContentError as error:
+        raise CampaignError(str(error)) from error
+
+
+def check_columns(text: CampaignText, columns: Sequence[str]) -> None:
+    """Refuse a text that uses what the recipients' columns do not have."""
+    try:
         check_fields(text.body, columns)
         check_fields(text.subject, columns)
     except ContentError as error:
@@ -147,135 +162,100 @@ def check_route(channel: Channel, kind: CampaignKind) -> None:
             raise CampaignError(problem)
 
 
-def add_recipients(
+def add_to_draft(
     campaign: Campaign,
     rows: Iterable[Recipient | Rejection],
     *,
-    due_at: datetime,
+    now: datetime,
     on_rejected: OnRejected,
-    on_progress: OnProgress = lambda: None,
 ) -> LoadReport:
-    """Queue one message per recipient; memory is bounded by the chunk."""
-    report = LoadReport()
+    """Queue messages of a campaign that is still being put together.
 
-    def reject(rejection: Rejection) -> None:
-        report.rejected += 1
-        on_rejected(rejection)
-
-    for chunk in _chunks(rows):
-        messages = _messages(campaign, chunk, due_at=due_at, reject=reject)
-        CampaignMessage.objects.bulk_create(messages)
-        report.accepted += len(messages)
-        on_progress()
-    return report
+    Its row is locked meanwhile: nobody launches it, or adds the same ones, beside.
+    """
+    with transaction.atomic():
+        draft = Campaign.objects.select_for_update(no_key=True).get(pk=campaign.pk)
+        if draft.status != CampaignStatus.DRAFT:
+            raise WrongState(draft)
+        due_at = max(draft.scheduled_at or now, now)
+        return add_recipients(draft, rows, due_at=due_at, on_rejected=on_rejected)
 
 
 def launch_campaign(campaign: Campaign, *, now: datetime) -> None:
-    """Let the campaign's messages leave as they fall due."""
-    campaign.status, campaign.launched_at = CampaignStatus.RUNNING, now
-    campaign.save(update_fields=["status", "launched_at"])
+    """Let a draft's messages leave as they fall due."""
+    check_route(Channel(campaign.channel), CampaignKind(campaign.kind))
+    if campaign.status == CampaignStatus.DRAFT and not campaign.messages.exists():
+        raise CampaignError("The campaign has no recipients. Add some, then launch it.")
+    if campaign.expires_at is not None and campaign.expires_at <= now:
+        at = campaign.expires_at.isoformat()
+        raise CampaignError(f"The campaign expired at {at}; nothing would be sent.")
+    launched = (
+        Campaign.objects.drafts()
+        .filter(pk=campaign.pk)
+        .update(status=CampaignStatus.RUNNING, launched_at=now)
+    )
+    campaign.refresh_from_db()
+    if not launched:
+        raise WrongState(campaign)
     notify_workers()
 
 
-def _chunks(rows: Iterable[T]) -> Iterator[list[T]]:
-    iterator = iter(rows)
-    while chunk := list(islice(iterator, CHUNK)):
-        yield chunk
-
-
-def _messages(
-    campaign: Campaign,
-    chunk: Sequence[Recipient | Rejection],
-    *,
-    due_at: datetime,
-    reject: OnRejected,
-) -> list[CampaignMessage]:
-    """The chunk's messages; what is not used is rejected, in the file's order."""
-    taken = _already_queued(campaign, chunk)
-    messages = []
-    for row in chunk:
-        if isinstance(row, Rejection):
-            reject(row)
-            continue
-        if row.address.text in taken:
-            reject(Rejection(row.line, "duplicate recipient", row.address.text))
-            continue
-        try:
-            messages.append(_message(campaign, row, due_at))
-        except ContentError as error:
-            reject(Rejection(row.line, str(error), row.address.text))
-        else:
-            taken.add(row.address.text)
-    return messages
-
-
-def _already_queued(
-    campaign: Campaign, chunk: Sequence[Recipient | Rejection]
-) -> set[str]:
-    addresses = [row.address.text for row in chunk if isinstance(row, Recipient)]
-    return set(
-        CampaignMessage.objects.filter(
-            campaign=campaign, recipient__in=addresses
-        ).values_list("recipient", flat=True)
-    )
-
-
-def _message(campaign: Campaign, row: Recipient, due_at: datetime) -> CampaignMessage:
-    channel = Channel(campaign.channel)
-    body = render(campaign.body, row.values)
-    subject = render(campaign.subject, row.values)
-    check_body(channel, body)
-    check_subject(channel, subject)
-    return CampaignMessage(
-        campaign=campaign,
-        channel=channel,
-        recipient=row.address.text,
-        country=row.address.country,
-        # A text that all share stands on the campaign once.
-        body=body if body != campaign.body else "",
-        subject=subject if subject != campaign.subject else "",
-        segments=count_segments(body) if channel == Channel.SMS else 1,
-        due_at=due_at,
-    )
-
-
-def pause_campaigns(campaigns: QuerySet[Campaign]) -> int:
+def pause_campaigns(campaigns: CampaignQuerySet) -> int:
     """Hold back what has not left; returns how many campaigns were running."""
-    return campaigns.filter(status=CampaignStatus.RUNNING).update(
-        status=CampaignStatus.PAUSED
-    )
+    return campaigns.running().update(status=CampaignStatus.PAUSED)
 
 
-def resume_campaigns(campaigns: QuerySet[Campaign]) -> int:
+def resume_campaigns(campaigns: CampaignQuerySet) -> int:
     """Let paused campaigns go on; returns how many were paused."""
-    resumed = campaigns.filter(status=CampaignStatus.PAUSED).update(
-        status=CampaignStatus.RUNNING
-    )
+    resumed = campaigns.paused().update(status=CampaignStatus.RUNNING)
     notify_workers()
     return resumed
 
 
-def cancel_campaigns(campaigns: QuerySet[Campaign], *, now: datetime) -> int:
-    """Withdraw what has not left, for good; returns how many campaigns that was.
+@dataclass(slots=True)
+class Withdrawal:
+    """What a cancellation came to."""
+
+    campaigns: int = 0
+    messages: int = 0  # were queued, and will not leave
+    in_flight: int = 0  # a provider has them, or may have
+
+
+def cancel_campaigns(campaigns: CampaignQuerySet, *, now: datetime) -> Withdrawal:
+    """Withdraw what has not left, for good.
+
+    1. close the lanes, which is quick: no claim that begins later takes from them
+    2. withdraw the queued messages; those that a claim has in hand are waited for
+    3. count what has left their queue and has not come back
 
     A call that is under way ends as it may: the provider may have the message. No other
-    provider is called after it.
+    provider is called after it. A caller that dies after step 1 leaves the rest to the
+    workers' sweep.
     """
-    with transaction.atomic():
-        open_campaigns = campaigns.filter(
-            status__in=[
-                CampaignStatus.DRAFT,
-                CampaignStatus.RUNNING,
-                CampaignStatus.PAUSED,
-            ]
+    ids = list(campaigns.open_to_cancel().values_list("pk", flat=True))
+    cancelled = Campaign.objects.open_to_cancel().filter(pk__in=ids)
+    done = Withdrawal(
+        campaigns=cancelled.update(status=CampaignStatus.CANCELLED, completed_at=now)
+    )
+    messages = CampaignMessage.objects.filter(
+        campaign__in=ids, campaign__status=CampaignStatus.CANCELLED
+    )
+    done.messages = _withdraw(messages, now)
+    done.in_flight = messages.sending().count()
+    return done
+
+
+def _withdraw(messages: CampaignMessageQuerySet, now: datetime) -> int:
+    """In chunks: a million in one statement would outlast a web request."""
+    withdrawn = 0
+    while ids := list(messages.queued().values_list("pk", flat=True)[:CANCEL_CHUNK]):
+        withdrawn += (
+            CampaignMessage.objects.queued()
+            .filter(pk__in=ids)
+            .update(
+                status=MessageStatus.CANCELLED,
+                status_reason="The campaign was cancelled.",
+                finished_at=now,
+            )
         )
-        ids = list(open_campaigns.values_list("pk", flat=True))
-        cancelled = Campaign.objects.filter(pk__in=ids).update(
-            status=CampaignStatus.CANCELLED, completed_at=now
-        )
-        CampaignMessage.objects.queued().filter(campaign__in=ids).update(
-            status=MessageStatus.CANCELLED,
-            status_reason="The campaign was cancelled.",
-            finished_at=now,
-        )
-    return cancelled
+    return withdrawn

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from unicodedata import category
 
 from routing.vocabulary import Channel
@@ -77,6 +78,23 @@ def check_subject(channel: Channel, subject: str) -> None:
     # Some of what ends a line in an e-mail header is no control character: U+2028.
     if not {"Cc", "Cs", "Zl", "Zp"}.isdisjoint(map(category, subject)):
         raise ContentError("The subject must be one line, without control characters.")
+
+
+def check_times(
+    scheduled_at: datetime | None, expires_at: datetime | None, *, now: datetime
+) -> None:
+    """Refuse a schedule in the past, and an expiry that leaves no time to send."""
+    if scheduled_at is not None and scheduled_at <= now:
+        raise ContentError(
+            f"The schedule {scheduled_at.isoformat()} is in the past. "
+            "Leave it out to send at once."
+        )
+    starts_at = scheduled_at or now
+    if expires_at is not None and expires_at <= starts_at:
+        raise ContentError(
+            f"The expiry {expires_at.isoformat()} is not after the time to send, "
+            f"{starts_at.isoformat()}."
+        )
 
 
 def check_media(channel: Channel, media_urls: Collection[str]) -> None:

@@ -13,9 +13,31 @@ from routing.vocabulary import CampaignKind, Channel, MessageStatus
 
 
 class CampaignQuerySet(models.QuerySet["Campaign"]):
+    def visible(self) -> CampaignQuerySet:
+        """Those that somebody made, without the lanes of single messages."""
+        return self.filter(is_standing=False)
+
+    def drafts(self) -> CampaignQuerySet:
+        """Those that are still being put together."""
+        return self.filter(status=CampaignStatus.DRAFT)
+
     def running(self) -> CampaignQuerySet:
         """Those whose messages may leave."""
         return self.filter(status=CampaignStatus.RUNNING)
+
+    def paused(self) -> CampaignQuerySet:
+        """Those whose messages are held back."""
+        return self.filter(status=CampaignStatus.PAUSED)
+
+    def open_to_cancel(self) -> CampaignQuerySet:
+        """Those that are not over. A standing one never is: others share it."""
+        return self.visible().filter(
+            status__in=[
+                CampaignStatus.DRAFT,
+                CampaignStatus.RUNNING,
+                CampaignStatus.PAUSED,
+            ]
+        )
 
     def with_due_messages(self, now: datetime) -> CampaignQuerySet:
         """Running ones with work to do now, the most urgent first.
@@ -26,18 +48,19 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
         return self.running().filter(Exists(due)).order_by("-priority", "id")
 
     def finished(self) -> CampaignQuerySet:
-        """Running ones that have no message left to send."""
+        """Running ones that have no message left to send, but for standing ones."""
         unfinished = CampaignMessage.objects.unfinished().filter(
             campaign=OuterRef("pk")
         )
-        return self.running().filter(~Exists(unfinished))
+        return self.running().visible().filter(~Exists(unfinished))
 
 
 class Campaign(models.Model):
     """A text, an audience, a channel and a time.
 
     It is also the lane that its messages queue in: to pause, cancel or hurry them all
-    is a change of this one row.
+    is a change of this one row. Messages that were posted singly queue in standing
+    campaigns, one for each channel and kind, which never end.
     """
 
     name = models.CharField(max_length=200)
@@ -54,6 +77,9 @@ class Campaign(models.Model):
     priority = models.PositiveSmallIntegerField(
         default=5, help_text="Campaigns with a higher number go first."
     )
+    is_standing = models.BooleanField(
+        default=False, help_text="The lane of single messages of its channel and kind."
+    )
     scheduled_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(
         null=True, blank=True, help_text="Messages still waiting then are not sent."
@@ -66,6 +92,13 @@ class Campaign(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["channel", "kind"],
+                condition=Q(is_standing=True),
+                name="one_lane_for_single_messages",
+            ),
+        ]
         indexes = [
             models.Index(
                 fields=["-priority", "id"],
@@ -82,6 +115,10 @@ class CampaignMessageQuerySet(models.QuerySet["CampaignMessage"]):
     def queued(self) -> CampaignMessageQuerySet:
         """Those that wait, for a worker or for their time."""
         return self.filter(status=MessageStatus.QUEUED)
+
+    def sending(self) -> CampaignMessageQuerySet:
+        """Those that a provider has, or may have."""
+        return self.filter(status=MessageStatus.SENDING)
 
     def due(self, now: datetime) -> CampaignMessageQuerySet:
         """Queued ones whose time has come, whatever their campaign's state."""
@@ -101,7 +138,7 @@ class CampaignMessageQuerySet(models.QuerySet["CampaignMessage"]):
 
     def lease_expired(self, now: datetime) -> CampaignMessageQuerySet:
         """Those whose worker died, or whose verdict has not come in time."""
-        return self.filter(status=MessageStatus.SENDING, lease_expires_at__lte=now)
+        return self.sending().filter(lease_expires_at__lte=now)
 
 
 class CampaignMessage(models.Model):
@@ -121,11 +158,19 @@ class CampaignMessage(models.Model):
     recipient = models.CharField(
         max_length=254, help_text="E.164 number or e-mail address."
     )
+    occurrence = models.BigIntegerField(
+        default=0,
+        help_text="0: the campaign's one message to its recipient. "
+        "Single messages have a random number each.",
+    )
     country = models.CharField(max_length=2, blank=True, default="")
     subject = models.CharField(
         max_length=500, blank=True, default="", help_text="Blank: the campaign's."
     )
     body = models.TextField(blank=True, default="", help_text="Blank: the campaign's.")
+    media_urls = models.JSONField(
+        null=True, blank=True, help_text="Null: the campaign's."
+    )
     segments = models.PositiveSmallIntegerField(default=1)
     status = models.PositiveSmallIntegerField(
         choices=MessageStatus.choices(), default=MessageStatus.QUEUED
@@ -156,7 +201,8 @@ class CampaignMessage(models.Model):
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(
-                fields=["campaign", "recipient"], name="one_message_per_recipient"
+                fields=["campaign", "recipient", "occurrence"],
+                name="one_message_per_occurrence",
             ),
             models.CheckConstraint(
                 condition=Q(
@@ -182,6 +228,8 @@ class CampaignMessage(models.Model):
                 condition=Q(status=MessageStatus.SENT),
                 name="message_without_verdict",
             ),
+            # Operators and integrators look for what one recipient got.
+            models.Index(fields=["recipient"], name="message_recipient"),
         ]
 
     def __str__(self) -> str:
@@ -191,6 +239,13 @@ class CampaignMessage(models.Model):
         """Whether its own time, or its campaign's, is over."""
         expires_at = self.expires_at or self.campaign.expires_at
         return expires_at is not None and expires_at <= now
+
+    @property
+    def media(self) -> list[str]:
+        """The media that it carries; needs its campaign."""
+        if self.media_urls is None:
+            return list(self.campaign.media_urls)
+        return list(self.media_urls)
 
     @property
     def destination(self) -> Destination:

@@ -186,6 +186,6 @@ def _claimed(
             recipient=message.recipient,
             subject=message.subject or campaign.subject,
             body=message.body or campaign.body,
-            media_urls=tuple(campaign.media_urls),
+            media_urls=tuple(message.media),
         ),
     )

@@ -98,9 +98,7 @@ def close_campaigns(*, now: datetime) -> None:
     A message that was in flight when its campaign was cancelled, and that then failed,
     would wait for a retry that never comes: it is cancelled too.
     """
-    Campaign.objects.finished().update(
-        status=CampaignStatus.COMPLETED, completed_at=now
-    )
+    _complete_finished(now)
     just_cancelled = Campaign.objects.filter(
         status=CampaignStatus.CANCELLED, completed_at__gt=now - SEEN_THROUGH
     )
@@ -109,6 +107,19 @@ def close_campaigns(*, now: datetime) -> None:
         status_reason="The campaign was cancelled.",
         finished_at=now,
     )
+
+
+def _complete_finished(now: datetime) -> None:
+    """Looked at twice: until the lock is held, a message may be queued again."""
+    seen = list(Campaign.objects.finished().values_list("pk", flat=True))
+    if not seen:
+        return
+    with transaction.atomic():
+        locked = Campaign.objects.select_for_update(skip_locked=True, no_key=True)
+        ids = list(locked.filter(pk__in=seen).values_list("pk", flat=True))
+        Campaign.objects.finished().filter(pk__in=ids).update(
+            status=CampaignStatus.COMPLETED, completed_at=now
+        )
 
 
 def _unknown_attempt(message: CampaignMessage, now: datetime) -> MessageDeliveryAttempt:

@@ -256,7 +256,12 @@ def test_a_message_that_does_not_exist_leads_back(admin_client, key):
     [
         ("pause", CampaignStatus.RUNNING, CampaignStatus.PAUSED, "paused"),
         ("resume", CampaignStatus.PAUSED, CampaignStatus.RUNNING, "resumed"),
-        ("cancel", CampaignStatus.PAUSED, CampaignStatus.CANCELLED, "cancelled"),
+        (
+            "cancel",
+            CampaignStatus.PAUSED,
+            CampaignStatus.CANCELLED,
+            "cancelled (0 withdrawn, 0 in flight)",
+        ),
     ],
 )
 def test_an_action_does_what_it_says(admin_client, action, before, after, says):
@@ -266,6 +271,28 @@ def test_an_action_does_what_it_says(admin_client, action, before, after, says):
     for campaign in campaigns:
         campaign.refresh_from_db()
         assert campaign.status == after
+
+
+def test_a_cancellation_tells_what_it_came_to(admin_client):
+    campaign = MessageFactory().campaign
+    MessageFactory(
+        campaign=campaign, status=MessageStatus.SENDING, lease_expires_at=NOW
+    )
+
+    assert act(admin_client, "cancel", campaign) == [
+        "1 campaign was cancelled (1 withdrawn, 1 in flight)."
+    ]
+
+
+def test_the_lanes_of_single_messages_are_shown_when_asked_for(admin_client):
+    CampaignFactory(name="Autumn sale")
+    CampaignFactory(name="Single SMS messages", is_standing=True)
+
+    usual = admin_client.get(page("campaign")).content.decode()
+    lanes = admin_client.get(page("campaign"), {"standing": "1"}).content.decode()
+
+    assert ("Autumn sale" in usual, "Single SMS" in usual) == (True, False)
+    assert ("Autumn sale" in lanes, "Single SMS" in lanes) == (False, True)
 
 
 def test_an_action_says_when_there_was_nothing_to_do(admin_client):

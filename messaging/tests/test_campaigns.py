@@ -10,18 +10,10 @@ import smsutil
 
 from marketing_platform.testing.shared import shared_file
 from messaging.addresses import Address
-from messaging.campaigns import (
-    CHUNK,
-    CampaignError,
-    CampaignText,
-    add_recipients,
-    cancel_campaigns,
-    pause_campaigns,
-    resume_campaigns,
-    send_campaign,
-)
+from messaging.audience import CHUNK, add_recipients
+from messaging.campaigns import CampaignError, CampaignText, send_campaign
 from messaging.content import BODY_LIMITS
-from messaging.factories import CampaignFactory, MessageFactory
+from messaging.factories import CampaignFactory
 from messaging.models import Campaign, CampaignMessage
 from messaging.recipients import Recipient, RecipientFile, RecipientFileError
 from messaging.vocabulary import CampaignStatus
@@ -359,78 +351,3 @@ def test_whatever_goes_wrong_leaves_nothing_behind(tmp_path):
 
 def _disk_full(_):
     raise OSError("disk full")
-
-
-def campaigns_in_every_status():
-    return {status: CampaignFactory(status=status) for status in CampaignStatus}
-
-
-def statuses(campaigns):
-    for campaign in campaigns.values():
-        campaign.refresh_from_db()
-    return {
-        before: CampaignStatus(campaign.status)
-        for before, campaign in campaigns.items()
-        if campaign.status != before
-    }
-
-
-def test_pause_holds_back_running_campaigns_only():
-    campaigns = campaigns_in_every_status()
-
-    assert pause_campaigns(Campaign.objects.all()) == 1
-    assert statuses(campaigns) == {CampaignStatus.RUNNING: CampaignStatus.PAUSED}
-
-
-def test_resume_lets_paused_campaigns_go_on_and_no_others():
-    campaigns = campaigns_in_every_status()
-
-    assert resume_campaigns(Campaign.objects.all()) == 1
-    assert statuses(campaigns) == {CampaignStatus.PAUSED: CampaignStatus.RUNNING}
-
-
-def test_cancel_ends_what_is_not_over():
-    campaigns = campaigns_in_every_status()
-
-    assert cancel_campaigns(Campaign.objects.all(), now=NOW) == 3
-    cancelled = CampaignStatus.CANCELLED
-    assert statuses(campaigns) == {
-        CampaignStatus.DRAFT: cancelled,
-        CampaignStatus.RUNNING: cancelled,
-        CampaignStatus.PAUSED: cancelled,
-    }
-
-
-def test_cancel_withdraws_what_has_not_left_and_says_so():
-    campaign = CampaignFactory()
-    queued = MessageFactory(campaign=campaign)
-
-    cancel_campaigns(Campaign.objects.all(), now=NOW)
-
-    queued.refresh_from_db()
-    assert queued.status == MessageStatus.CANCELLED
-    assert queued.status_reason == "The campaign was cancelled."
-    assert queued.finished_at == NOW
-
-
-@pytest.mark.parametrize(
-    "status", [MessageStatus.SENDING, MessageStatus.SENT, MessageStatus.DELIVERED]
-)
-def test_cancel_leaves_what_has_left_as_it_is(status):
-    lease = NOW if status == MessageStatus.SENDING else None
-    message = MessageFactory(status=status, lease_expires_at=lease)
-
-    cancel_campaigns(Campaign.objects.all(), now=NOW)
-
-    message.refresh_from_db()
-    assert message.status == status
-
-
-def test_cancel_touches_only_the_chosen_campaigns():
-    chosen, other = MessageFactory(), MessageFactory()
-
-    cancel_campaigns(Campaign.objects.filter(pk=chosen.campaign_id), now=NOW)
-
-    other.refresh_from_db()
-    assert other.status == MessageStatus.QUEUED
-    assert other.campaign.status == CampaignStatus.RUNNING

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from messaging.factories import CampaignFactory
 from messaging.models import Campaign, CampaignMessage
 from messaging.queue.recover import (
     NO_VERDICT,
@@ -113,6 +114,15 @@ def test_a_message_waits_for_its_verdict_also_when_its_route_is_gone(route):
     recover(NOW + LEASE)
 
     assert message().is_outcome_unknown
+
+
+def test_the_lane_of_single_messages_is_never_completed(route):
+    lane = CampaignFactory(is_standing=True)
+
+    close_campaigns(now=NOW)
+
+    lane.refresh_from_db()
+    assert lane.status == CampaignStatus.RUNNING
 
 
 def test_a_campaign_with_nothing_left_to_send_is_completed(route):

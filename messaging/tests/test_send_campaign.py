@@ -175,7 +175,8 @@ def test_a_schedule_in_the_past_is_refused(route, run):
 
     says = refusal_of(run, schedule=an_hour_ago.isoformat())
 
-    assert says == f"The schedule {an_hour_ago.isoformat()} is in the past."
+    past = f"The schedule {an_hour_ago.isoformat()} is in the past."
+    assert says == f"{past} Leave it out to send at once."
 
 
 @pytest.mark.parametrize(

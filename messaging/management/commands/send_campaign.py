@@ -15,12 +15,8 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from rich.console import Console
 
-from messaging.campaigns import (
-    CampaignError,
-    CampaignText,
-    LoadReport,
-    send_campaign,
-)
+from messaging.audience import LoadReport
+from messaging.campaigns import CampaignError, CampaignText, send_campaign
 from messaging.models import Campaign
 from messaging.progress import loading_bar, watch_campaigns
 from messaging.recipients import RecipientFile, RecipientFileError, Rejection

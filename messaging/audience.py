@@ -1,0 +1,117 @@
+"""A campaign's audience: one message per recipient, or a reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import TypeVar
+
+from messaging.content import ContentError, check_body, check_subject, render
+from messaging.models import Campaign, CampaignMessage
+from messaging.recipients import Recipient, Rejection
+from routing.segments import count_segments
+from routing.vocabulary import Channel
+
+CHUNK = 1000  # rows that are looked up and inserted at once
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class LoadReport:
+    """What became of the rows of a file."""
+
+    accepted: int = 0
+    rejected: int = 0  # with duplicates
+
+
+# Called with each row that is not used, and after each chunk.
+OnRejected = Callable[[Rejection], None]
+OnProgress = Callable[[], None]
+
+
+def add_recipients(
+    campaign: Campaign,
+    rows: Iterable[Recipient | Rejection],
+    *,
+    due_at: datetime,
+    on_rejected: OnRejected,
+    on_progress: OnProgress = lambda: None,
+) -> LoadReport:
+    """Queue one message per recipient; memory is bounded by the chunk."""
+    report = LoadReport()
+
+    def reject(rejection: Rejection) -> None:
+        report.rejected += 1
+        on_rejected(rejection)
+
+    for chunk in _chunks(rows):
+        messages = _messages(campaign, chunk, due_at=due_at, reject=reject)
+        CampaignMessage.objects.bulk_create(messages)
+        report.accepted += len(messages)
+        on_progress()
+    return report
+
+
+def _chunks(rows: Iterable[T]) -> Iterator[list[T]]:
+    iterator = iter(rows)
+    while chunk := list(islice(iterator, CHUNK)):
+        yield chunk
+
+
+def _messages(
+    campaign: Campaign,
+    chunk: Sequence[Recipient | Rejection],
+    *,
+    due_at: datetime,
+    reject: OnRejected,
+) -> list[CampaignMessage]:
+    """The chunk's messages; what is not used is rejected, in the file's order."""
+    taken = _already_queued(campaign, chunk)
+    messages = []
+    for row in chunk:
+        if isinstance(row, Rejection):
+            reject(row)
+            continue
+        if row.address.text in taken:
+            reject(Rejection(row.line, "duplicate recipient", row.address.text))
+            continue
+        try:
+            messages.append(_message(campaign, row, due_at))
+        except ContentError as error:
+            reject(Rejection(row.line, str(error), row.address.text))
+        else:
+            taken.add(row.address.text)
+    return messages
+
+
+def _already_queued(
+    campaign: Campaign, chunk: Sequence[Recipient | Rejection]
+) -> set[str]:
+    addresses = [row.address.text for row in chunk if isinstance(row, Recipient)]
+    return set(
+        CampaignMessage.objects.filter(
+            campaign=campaign, recipient__in=addresses
+        ).values_list("recipient", flat=True)
+    )
+
+
+def _message(campaign: Campaign, row: Recipient, due_at: datetime) -> CampaignMessage:
+    channel = Channel(campaign.channel)
+    body = render(campaign.body, row.values)
+    subject = render(campaign.subject, row.values)
+    check_body(channel, body)
+    check_subject(channel, subject)
+    return CampaignMessage(
+        campaign=campaign,
+        channel=channel,
+        recipient=row.address.text,
+        country=row.address.country,
+        # A text that all share stands on the campaign once.
+        body=body if body != campaign.body else "",
+        subject=subject if subject != campaign.subject else "",
+        segments=count_segments(body) if channel == Channel.SMS else 1,
+        due_at=due_at,
+    )
