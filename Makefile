@@ -104,6 +104,7 @@ check: $(DEVELOPMENT) ## run the linters, the type checker and Django's own chec
 	$(BIN)/deptry .
 	$(LIKE_PRODUCTION) $(BIN)/python manage.py makemigrations --check --dry-run
 	$(LIKE_PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
+	$(LIKE_PRODUCTION) $(BIN)/python manage.py spectacular --validate --fail-on-warn --file /dev/null
 
 format: $(DEVELOPMENT) ## let ruff mend and format the code
 	$(BIN)/ruff check --fix

@@ -1,13 +1,16 @@
-"""Fixtures for all apps: the simulated providers."""
+"""Fixtures for all apps: the simulated providers, and callers of the API."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from pytest_django import Settings
+from rest_framework.test import APIClient
 
 from marketing_platform.provider_settings import simulated_providers
+from marketing_platform.tokens.services import issue_token
+from marketing_platform.tokens.vocabulary import TokenScope
 from routing.simulators.client import SimulatorClient
 from routing.simulators.process import SimulatorProcess
 from routing.simulators.simulation import SimulationOptions
@@ -50,3 +53,25 @@ def simulator(
     )
     yield client
     client.reset()
+
+
+@pytest.fixture
+def token(db, django_user_model) -> Callable[..., str]:
+    """Issues tokens: `token("admin")` is the text of one with that scope."""
+
+    def issue(scope: str, **fields) -> str:
+        user, _ = django_user_model.objects.get_or_create(username=f"{scope} program")
+        fields = {"expires_at": None} | fields
+        return issue_token(user=user, scope=TokenScope[scope.upper()], **fields)[1]
+
+    return issue
+
+
+@pytest.fixture
+def api(token) -> Callable[[str], APIClient]:
+    """Callers of the API: `api("admin")` is a client with a token of that scope."""
+
+    def client(scope: str) -> APIClient:
+        return APIClient(headers={"Authorization": f"Bearer {token(scope)}"})
+
+    return client

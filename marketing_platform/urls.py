@@ -1,8 +1,12 @@
 """Every door of the web server."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+handler404 = "routing.api.problems.not_found"
+handler500 = "routing.api.problems.server_error"
 
 admin.site.site_header = admin.site.site_title = "Marketing platform"
 admin.site.index_title = "Back office"
@@ -11,4 +15,9 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("webhooks/", include("routing.urls")),
+    # The description of the API is public; what it describes needs a token.
+    re_path(r"^api/schema/?$", SpectacularAPIView.as_view(), name="schema"),
+    re_path(r"^api/docs/?$", SpectacularSwaggerView.as_view(), name="docs"),
+    path("api/", include("routing.api.urls")),
+    path("api/", include("messaging.api.urls")),
 ]

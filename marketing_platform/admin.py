@@ -1,0 +1,42 @@
+"""The back office of the API's tokens: looked at and revoked, never read."""
+
+from __future__ import annotations
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from marketing_platform.models import ApiToken
+from marketing_platform.tokens.services import revoke_tokens
+
+FIELDS = (
+    "prefix",
+    "name",
+    "user",
+    "scope",
+    "created_at",
+    "expires_at",
+    "revoked_at",
+    "last_used_at",
+)
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    fields = list_display = FIELDS
+    list_filter = ["scope"]
+    search_fields = ["prefix", "name", "user__username"]
+    list_select_related = ["user"]
+    readonly_fields = [name for name in FIELDS if name != "name"]
+    actions = ["revoke"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """No: `manage.py issue_token` shows the text to whom it is for."""
+        return False
+
+    @admin.action(description="Revoke the selected tokens", permissions=["change"])
+    def revoke(self, request: HttpRequest, tokens: QuerySet[ApiToken]) -> None:
+        """At once, and for good."""
+        count = revoke_tokens(tokens, now=timezone.now())
+        messages.success(request, f"{count} revoked.")

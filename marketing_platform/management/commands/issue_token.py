@@ -1,0 +1,76 @@
+"""manage.py issue_token: a key to the API, shown once."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from marketing_platform.tokens.services import issue_token
+from marketing_platform.tokens.vocabulary import (
+    TokenScope,
+    UnreadableExpiry,
+    read_expiry,
+)
+
+SCOPES = [scope.name.lower() for scope in TokenScope]
+
+
+class Command(BaseCommand):
+    help = (
+        "Issue an API token in the name of a user. Its text goes to standard output, "
+        "once: nobody can read it again. It is revoked in the back office."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("username")
+        parser.add_argument(
+            "--scope",
+            choices=SCOPES,
+            default="read",
+            help="each includes those before it (default %(default)s)",
+        )
+        parser.add_argument(
+            "--expires",
+            default="365d",
+            metavar="WHEN",
+            help="90d, a date or date-time, or never (default %(default)s)",
+        )
+        parser.add_argument("--name", default="", help="what will use it")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        token, text = issue_token(
+            user=_active_user(options["username"]),
+            scope=TokenScope[options["scope"].upper()],
+            expires_at=_expiry(options["expires"], now=timezone.now()),
+            name=options["name"][:100],
+        )
+        until = f"{token.expires_at:%Y-%m-%d %H:%M} UTC" if token.expires_at else "ever"
+        self.stderr.write(f"Scope {options['scope']}, works until {until}. Keep it:")
+        self.stdout.write(text)
+
+
+def _active_user(username: str) -> User:
+    user = User.objects.filter(username=username).first()
+    if user is None:
+        raise CommandError(
+            f"There is no user {username!r}: make one with createsuperuser, or in the "
+            "back office."
+        )
+    if not user.is_active:
+        raise CommandError(f"{username} is not active, so no token would work.")
+    return user
+
+
+def _expiry(text: str, *, now: datetime) -> datetime | None:
+    try:
+        expires_at = read_expiry(text, now=now)
+    except UnreadableExpiry as error:
+        raise CommandError(str(error)) from None
+    if expires_at is not None and expires_at <= now:
+        raise CommandError(f"{text} is over already.")
+    return expires_at

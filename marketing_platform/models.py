@@ -1,0 +1,5 @@
+"""The tables of the wiring, where Django looks for them."""
+
+from marketing_platform.tokens.models import ApiToken
+
+__all__ = ["ApiToken"]

@@ -1,0 +1,46 @@
+"""What the bearer may do: each view says which scope it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from marketing_platform.tokens.models import ApiToken
+from marketing_platform.tokens.vocabulary import TokenScope
+
+if TYPE_CHECKING:
+    # rest_framework.views imports this module, by the settings.
+    from rest_framework.views import APIView
+
+
+class HasScope(BasePermission):
+    """Holds the token against the view's `required_scope`: read, send or admin.
+
+    A view set whose actions differ has a mapping, action -> scope. What declares none
+    is closed to everybody.
+    """
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        token = request.auth
+        if not isinstance(token, ApiToken):
+            return False
+        if request.method not in view.allowed_methods:
+            return True  # the view answers 405
+        scope = _scope_of(view)
+        if scope is not None and not token.allows(scope):
+            raise PermissionDenied(
+                f"This needs a token of scope {scope.name.lower()}; yours has "
+                f"{TokenScope(token.scope).name.lower()}."
+            )
+        return scope is not None
+
+
+def _scope_of(view: APIView) -> TokenScope | None:
+    declared = getattr(view, "required_scope", None)
+    if isinstance(declared, Mapping):
+        declared = declared.get(getattr(view, "action", None))
+    return TokenScope[declared.upper()] if declared else None

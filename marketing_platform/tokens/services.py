@@ -1,0 +1,57 @@
+"""The life of a token: issued, used at a limited rate, revoked."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from marketing_platform.tokens.models import ApiToken, digest_of
+from marketing_platform.tokens.vocabulary import TokenScope
+from routing import throttle as gcra
+
+# Scanners of leaked secrets find tokens by it.
+MARK = "mp_live_"
+_SHOWN = len(MARK) + 6  # 37 characters stay secret: 222 bits
+
+
+def issue_token(
+    *, user: User, scope: TokenScope, expires_at: datetime | None, name: str = ""
+) -> tuple[ApiToken, str]:
+    """A new token and its text, which nobody can read again."""
+    text = MARK + secrets.token_urlsafe(32)
+    token = ApiToken.objects.create(
+        user=user,
+        name=name,
+        prefix=text[:_SHOWN],
+        digest=digest_of(text),
+        scope=scope,
+        expires_at=expires_at,
+    )
+    return token, text
+
+
+def revoke_tokens(tokens: Iterable[ApiToken], *, now: datetime) -> int:
+    """End tokens for good; says how many were still in use."""
+    ids = [token.pk for token in tokens]
+    return ApiToken.objects.filter(pk__in=ids, revoked_at=None).update(revoked_at=now)
+
+
+def take_turn(token: ApiToken, *, now: datetime) -> timedelta:
+    """Count one request of the token; how long it must wait, 0 when it may go.
+
+    All web processes share the row, so the limit holds for them together. Requests of
+    one token queue for its lock, for the length of one UPDATE.
+    """
+    with transaction.atomic():
+        row = ApiToken.objects.select_for_update(no_key=True).get(pk=token.pk)
+        limit = gcra.Throttle(settings.API_RATE_PER_SECOND, settings.API_BURST, row.tat)
+        after = gcra.take(limit, 1, now)
+        if after is None:
+            return gcra.wait_for(limit, 1, now)
+        ApiToken.objects.filter(pk=token.pk).update(tat=after.tat)
+    return timedelta(0)

@@ -1,0 +1,46 @@
+"""What an API token may do, and how long it may do it."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from routing.vocabulary import Term
+
+_DAYS = re.compile(r"([1-9][0-9]{0,4})d")
+
+
+class TokenScope(Term):
+    """What a token may do; a higher scope includes the lower ones."""
+
+    READ = 0  # look at messages, campaigns and attempts
+    SEND = 1  # send, cancel and launch
+    ADMIN = 2  # change routes, read statistics
+
+
+class UnreadableExpiry(ValueError):
+    """An expiry is a number of days such as 90d, a date or date-time, or never."""
+
+
+def read_expiry(text: str, *, now: datetime) -> datetime | None:
+    """When a token ends that is issued now; None when it never does.
+
+    Raises UnreadableExpiry. A date is its midnight in the installation's time zone.
+    """
+    if text == "never":
+        return None
+    if days := _DAYS.fullmatch(text):
+        return now + timedelta(days=int(days[1]))
+    try:
+        moment = parse_datetime(text)
+    except ValueError:  # well formed, and no such day
+        moment = None
+    if moment is None:
+        raise UnreadableExpiry(
+            f"{text!r} is not an expiry: give days such as 90d, a date such as "
+            "2027-01-31, or never."
+        )
+    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)

@@ -1,0 +1,1 @@
+"""The REST API of messaging; its conventions are those of `routing.api`."""

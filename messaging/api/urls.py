@@ -1,0 +1,7 @@
+"""Messages and campaigns, below /api/."""
+
+from routing.api.router import Router
+
+router = Router()
+
+urlpatterns = router.urls

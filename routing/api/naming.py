@@ -1,0 +1,26 @@
+"""The names on the wire: camelCase of ours, and nothing that a client made up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def camel_case(name: str) -> str:
+    """`max_retries` as `maxRetries`."""
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def unknown_names(given: Iterable[object], known: Iterable[str]) -> dict[str, str]:
+    """A problem for each name that is not known, listing those that are."""
+    allowed = sorted(known)
+    return {
+        printable(name): f"Unknown. Allowed: {', '.join(allowed) or 'none'}."
+        for name in given
+        if name not in allowed
+    }
+
+
+def printable(text: object) -> str:
+    """What a client sent, short and fit for UTF-8: JSON may hold lone surrogates."""
+    return str(text)[:100].encode("utf-8", "replace").decode()

@@ -1,0 +1,13 @@
+"""Paths that work with and without a trailing slash."""
+
+from __future__ import annotations
+
+from rest_framework.routers import SimpleRouter
+
+
+class Router(SimpleRouter):
+    """As DRF's, for view sets. Links and the OpenAPI document have no slash."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trailing_slash = "/?"

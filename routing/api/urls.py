@@ -1,0 +1,7 @@
+"""Routes, attempts and statistics, below /api/."""
+
+from routing.api.router import Router
+
+router = Router()
+
+urlpatterns = router.urls
