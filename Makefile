@@ -9,6 +9,8 @@ UV := $(shell command -v uv 2>/dev/null)# `make UV= ...` does without
 ONESHOT ?=# 1: the demo ends by itself
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
+FAULTS ?=# -k "...": some faults only
+FAULTS_KILLS ?=20# random kills on each database; 500 is the long form
 RUN_ARGS ?=
 
 BIN := .venv/bin
@@ -17,7 +19,7 @@ DEVELOPMENT := .venv/.development-installed
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo run test test-sqlite test-postgres check format lock clean
+.PHONY: help install demo run test test-sqlite test-postgres test-faults check format lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | \
@@ -89,6 +91,12 @@ test-sqlite: $(DEVELOPMENT) ## run the tests on SQLite (PYTEST_ARGS: for pytest)
 test-postgres: $(DEVELOPMENT) ## run them on PostgreSQL (TEST_DATABASE_URL: on yours)
 	@printf '\n=== tests on PostgreSQL ===\n'
 	$(BIN)/python -m marketing_platform.testing.embedded_postgres $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Real processes on SQLite files and on a PostgreSQL of their own; see docs/reliability.md.
+test-faults: $(DEVELOPMENT) ## kill, cut and starve it on both databases (FAULTS="-k ...")
+	@printf '\n=== faults, on SQLite and on PostgreSQL ===\n'
+	FAULTS_KILLS=$(FAULTS_KILLS) DATABASE_URL=sqlite://:memory: DATABASE_URL_FILE= \
+	  $(BIN)/python -m pytest -m faults $(FAULTS)
 
 # Django's own checks see an installation behind TLS, with accounts that cost nothing.
 LIKE_PRODUCTION := DEBUG=0 PUBLIC_URL=https://messages.example.com \

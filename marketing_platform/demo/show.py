@@ -18,7 +18,7 @@ from rich.console import Console
 
 from marketing_platform.demo.audience import write_emails, write_phones
 from marketing_platform.demo.check import check
-from marketing_platform.demo.processes import Child
+from marketing_platform.demo.processes import Child, web_command
 from marketing_platform.demo.stage import Stage
 from marketing_platform.demo.summary import Summary, summarise
 from messaging.campaigns import CampaignText, send_campaign
@@ -109,7 +109,7 @@ def cast_on_stage(stage: Stage) -> Iterator[Cast]:
                 options, directory=stage.directory, base_port=stage.simulator_port
             )
         )
-        web = _child(stage, "web", _gunicorn(stage))
+        web = _child(stage, "web", web_command(stage.public_url))
         worker = _child(stage, "worker", [sys.executable, _manage_py(), "qcluster"])
         for child in (web, worker):
             stack.callback(child.stop)
@@ -190,19 +190,6 @@ def _wait_for_receipts(campaign_ids: Sequence[int], cast: Cast) -> None:
 
 def _child(stage: Stage, name: str, command: Sequence[str]) -> Child:
     return Child(name, command, log=stage.directory / f"{name}.log")
-
-
-def _gunicorn(stage: Stage) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "marketing_platform.wsgi",
-        f"--bind={stage.public_url.removeprefix('http://')}",
-        f"--chdir={settings.BASE_DIR}",
-        "--threads=8",
-        "--no-control-socket",
-    ]
 
 
 def _manage_py() -> str:

@@ -34,7 +34,7 @@ class Stage:
         directory = Path(tempfile.mkdtemp(prefix="demo-", dir=settings.STATE_DIR))
         return cls(
             directory,
-            f"http://127.0.0.1:{_free_port()}",
+            f"http://127.0.0.1:{free_port()}",
             free_base_port(),
             database_url or f"sqlite:///{directory / 'demo.sqlite3'}",
         )
@@ -70,7 +70,8 @@ class Stage:
         }
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port that is free now; it may be lost before it is used."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

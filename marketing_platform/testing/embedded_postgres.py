@@ -71,12 +71,8 @@ def embedded_postgres(*, bin_dirs: Iterable[Path] | None = None) -> Iterator[str
         return
     found = choose_installation(candidate_bin_dirs() if bin_dirs is None else bin_dirs)
     _say(f"PostgreSQL {found.version} from {found.bin_dir}")
-    # Not under TMPDIR: the path of a socket ends at 107 bytes.
-    with (
-        TemporaryDirectory(prefix="postgres-", dir="/tmp") as name,
-        _running(found.bin_dir, Path(name)) as url,
-    ):
-        yield url
+    with _running(found) as server:
+        yield server.url
 
 
 def candidate_bin_dirs() -> list[Path]:
@@ -141,35 +137,79 @@ def _major(bin_dir: Path) -> int | None:
     return int(name) if name.isdecimal() else None
 
 
-@contextmanager
-def _running(bin_dir: Path, directory: Path) -> Iterator[str]:
-    """A server of `bin_dir` with its data and its socket in `directory`."""
-    account = _server_account()
-    if account:
-        os.chown(directory, account["user"], account["group"])
-        bin_dir = _within_reach(bin_dir, directory, account)
-    process_options = account | {"cwd": directory, "env": _server_environment()}
-    _create_cluster(bin_dir, directory, process_options)
-    log = directory / "server.log"
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            [
-                *(bin_dir / "postgres", "-D", directory / "data"),
-                *("-k", directory, "-p", str(PORT), *SERVER_OPTIONS),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for the command; the server stops last
-            **process_options,
-        )
-    try:
-        _wait_until_ready(server, bin_dir, directory, log)
+class Server:
+    """A server with its data and its socket in one directory; it can be restarted.
+
+    `options` are given to the server beside our own, such as an address to listen on.
+    """
+
+    def __init__(
+        self, found: Installation, directory: Path, *, options: Sequence[str] = ()
+    ) -> None:
+        """Create the data; the server is not started yet."""
+        self.directory = directory
         # The host stands in the query: as `user@%2Ftmp%2F...` environ would take the
         # escapes literally. The port is said, lest PGPORT means another one.
-        yield f"postgresql://{SUPERUSER}@:{PORT}/postgres?host={directory}"
-    finally:
-        _stop(server)
+        self.url = f"postgresql://{SUPERUSER}@:{PORT}/postgres?host={directory}"
+        account = _server_account()
+        self._bin_dir = found.bin_dir
+        if account:
+            os.chown(directory, account["user"], account["group"])
+            self._bin_dir = _within_reach(found.bin_dir, directory, account)
+        self._options = options
+        self._process_options = account | {
+            "cwd": directory,
+            "env": _server_environment(),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        _create_cluster(self._bin_dir, directory, self._process_options)
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        log = self.directory / "server.log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [
+                    *(self._bin_dir / "postgres", "-D", self.directory / "data"),
+                    *("-k", self.directory, "-p", str(PORT)),
+                    *(*SERVER_OPTIONS, *self._options),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for the command; this stops last
+                **self._process_options,
+            )
+        _wait_until_ready(self._process, self._bin_dir, self.directory, log)
+
+    def stop(self, *, is_crash: bool = False) -> None:
+        """Stop it and roll back what is open; a crash recovers at the next start."""
+        if self._process is None:
+            return
+        for number, patience in STOP_SIGNALS[is_crash:]:
+            self._process.send_signal(number)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(patience)
+                return
+
+
+@contextmanager
+def running_server(*, options: Sequence[str] = ()) -> Iterator[Server]:
+    """A server of our own in a temporary directory, for as long as the block lasts."""
+    with _running(choose_installation(candidate_bin_dirs()), options) as server:
+        yield server
+
+
+@contextmanager
+def _running(found: Installation, options: Sequence[str] = ()) -> Iterator[Server]:
+    # Not under TMPDIR: the path of a socket ends at 107 bytes.
+    with TemporaryDirectory(prefix="postgres-", dir="/tmp") as name:
+        server = Server(found, Path(name), options=options)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
 
 
 def _server_account() -> dict[str, Any]:
@@ -245,14 +285,6 @@ def _wait_until_ready(
         f"The server of {bin_dir} did not start; its log:\n"
         + log.read_text(errors="replace")
     )
-
-
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    for number, patience in STOP_SIGNALS:
-        server.send_signal(number)
-        with suppress(subprocess.TimeoutExpired):
-            server.wait(patience)
-            return
 
 
 def _without_secrets(url: str) -> str:

@@ -1,0 +1,135 @@
+"""A whole installation that faults are put to: database, providers, web and workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+
+import urllib3
+
+from marketing_platform.demo.audience import write_emails
+from marketing_platform.demo.processes import Child, web_command
+from marketing_platform.demo.stage import free_port
+from marketing_platform.testing.faults.databases import Database
+from marketing_platform.testing.installation import MANAGE, Installation, wait_until
+from routing.simulators.process import SimulatorProcess
+
+LEASE_SECONDS = 2
+SWEEP_SECONDS = 1
+VERDICT_SECONDS = 3
+# Short times, so that a test sees the end of what takes minutes in production. The
+# deadline of a call is below the lease, as it has to be.
+TIMES = {
+    "PROVIDER_TIMEOUT_SECONDS": "1",
+    "QUEUE_LEASE_SECONDS": str(LEASE_SECONDS),
+    "QUEUE_VERDICT_SECONDS": str(VERDICT_SECONDS),
+}
+SABOTAGE = [sys.executable, "-m", "marketing_platform.testing.faults.sabotage"]
+WATCH = ("process_queue", "--watch", "--window=20", "--batch-size=10")
+
+
+class House:
+    """One installation with `messages` text messages and 200 e-mails in its queue.
+
+    `begin` brings it back to that state; tests take turns in one house, because
+    migrating and seeding cost seconds.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        database: Database,
+        simulators: SimulatorProcess,
+        messages: int,
+    ) -> None:
+        self.database = database
+        self.simulators = simulators
+        self.directory = directory
+        self.public_url = f"http://127.0.0.1:{free_port()}"
+        self.installation = Installation(
+            directory,
+            database_url=database.url,
+            simulator_port=simulators.base_port,
+            PUBLIC_URL=self.public_url,
+            DATABASE_URL_FILE="",
+            REDIS_URL="",
+            **TIMES,
+        )
+        self._fill(messages)
+        database.execute(
+            "UPDATE routing_channelroutingconfig SET initial_retry_delay_seconds = 1, "
+            "max_retry_delay_seconds = 2"
+        )
+        database.keep()
+        self.workers: list[Child] = []
+        self.web = self._child("web", web_command(self.public_url))
+
+    @contextmanager
+    def open(self) -> Iterator[House]:
+        """With its web server, which takes receipts."""
+        self.web.start()
+        try:
+            wait_until(self._answers)
+            yield self
+        finally:
+            self.web.stop()
+
+    def begin(self) -> None:
+        """Back to a full queue, nobody at work, and providers in good health."""
+        self.database.restore()
+        client = self.simulators.client
+        client.reset(truncate_handset_log=True)
+        client.configure(public_url=self.public_url)
+
+    def end(self) -> None:
+        """No worker is left behind; the database does not matter any more."""
+        for worker in self.workers:
+            worker.signal(signal.SIGKILL)
+            worker.stop()
+        self.workers.clear()
+
+    def start_worker(
+        self, *command: str, crash: str = "", recipient: str = "", clock: float = 0.0
+    ) -> Child:
+        """Start a worker that a fault strikes from within, if one is given."""
+        start = [sys.executable, MANAGE]
+        if crash or clock:
+            faults = (f"--crash={crash}", f"--recipient={recipient}")
+            start = [*SABOTAGE, *faults, f"--clock={clock}", "--"]
+        worker = self._child("worker", [*start, *(command or WATCH)])
+        self.workers.append(worker)
+        worker.start()
+        return worker
+
+    def _child(self, name: str, command: list[str]) -> Child:
+        environment = {**os.environ, **self.installation.environment}
+        log = self.directory / f"{name}.log"
+        return Child(name, command, log=log, environment=environment)
+
+    def _fill(self, messages: int) -> None:
+        phones = self.directory / "phones.csv"
+        rows = "".join(
+            f"+1415{number:07}\n" for number in range(2000000, 2000000 + messages)
+        )
+        phones.write_text(f"phone\n{rows}")
+        emails = self.directory / "emails.csv"
+        write_emails(emails, count=200, rng=Random(1))
+        for channel, path in (("sms", phones), ("email", emails)):
+            subject = ["--subject=Hi"] if channel == "email" else []
+            self.installation.run(
+                *("send_campaign", f"--channel={channel}", f"--name={channel}"),
+                *("--body=Hi", f"--recipients={path}", *subject),
+            )
+
+    def _answers(self) -> bool:
+        try:
+            urllib3.request("GET", f"{self.public_url}/admin/login/", retries=False)
+        except urllib3.exceptions.HTTPError:
+            return False
+        return True

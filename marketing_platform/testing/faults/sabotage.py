@@ -1,0 +1,118 @@
+"""Runs a management command that a fault strikes from within.
+
+    python -m marketing_platform.testing.faults.sabotage --crash after_accept:3 -- \
+        process_queue --watch
+
+The third time that a provider has answered, the process kills itself as `kill -9` does.
+The engine has no such points: they are put around functions of it from here.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+import threading
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pkgutil import resolve_name
+from typing import Any, NamedTuple
+
+import django
+from django.core.management import execute_from_command_line
+from django.utils import timezone
+
+
+class Point(NamedTuple):
+    """A function of the engine, and whether it has done its work when we strike."""
+
+    function: str
+    is_after: bool
+
+
+POINTS = {
+    # The claim is written, and its transaction open.
+    "before_claim_commit": Point("messaging.queue.statements:mark_claimed", True),
+    "after_claim_commit": Point("messaging.queue.claim:Claimer.claim", True),
+    "before_send": Point("messaging.queue.window:hand_over", False),
+    "after_accept": Point("messaging.queue.window:hand_over", True),
+    # Messages are settled and attempts appended, in an open transaction.
+    "before_record_commit": Point("messaging.queue.statements:insert_attempts", True),
+    "after_record_commit": Point("messaging.queue.processor:record", True),
+}
+
+
+class Crash:
+    """Ends the process at the given passing of a point, counted from 1.
+
+    With `recipient`, only hand-overs to that one count.
+    """
+
+    def __init__(self, *, at: int, recipient: str = "") -> None:
+        self._left = at
+        self._recipient = recipient
+        self._lock = threading.Lock()
+
+    def pass_by(self, arguments: dict[str, Any]) -> None:
+        """Count one passing, and end the process if it is the one."""
+        message = arguments.get("message")
+        if self._recipient and getattr(message, "recipient", "") != self._recipient:
+            return
+        with self._lock:
+            self._left -= 1
+            if self._left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def set_trap(point: Point, crash: Crash) -> None:
+    """Put the crash before or after the function, for all who call it from now on."""
+    path, _, name = point.function.rpartition(
+        "." if "." in point.function.partition(":")[2] else ":"
+    )
+    owner = resolve_name(path)
+    function = getattr(owner, name)
+
+    @functools.wraps(function)
+    def trapped(*args: Any, **kwargs: Any) -> Any:
+        if not point.is_after:
+            crash.pass_by(kwargs)
+        result = function(*args, **kwargs)
+        if point.is_after:
+            crash.pass_by(kwargs)
+        return result
+
+    setattr(owner, name, trapped)
+
+
+def set_clock(offset: timedelta, now: Callable[[], datetime] = timezone.now) -> None:
+    """Let this process believe that it is earlier or later than it is."""
+    timezone.now = lambda: now() + offset
+
+
+def main(arguments: list[str]) -> None:
+    """Prepare the faults that are asked for, then run the command."""
+    options = _read(arguments)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketing_platform.settings")
+    if options.clock:
+        set_clock(timedelta(seconds=options.clock))
+    django.setup()
+    if options.crash:
+        name, _, number = options.crash.partition(":")
+        crash = Crash(at=int(number or 1), recipient=options.recipient)
+        set_trap(POINTS[name], crash)
+    execute_from_command_line(["manage.py", *options.command])
+
+
+def _read(arguments: list[str]) -> Namespace:
+    parser = ArgumentParser(prog="sabotage")
+    parser.add_argument("--crash", default="", metavar="POINT[:NTH]")
+    parser.add_argument("--recipient", default="", help="only hand-overs to this one")
+    parser.add_argument("--clock", type=float, default=0.0, metavar="SECONDS")
+    parser.add_argument("command", nargs="+")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,87 @@
+"""Fixtures of the fault tests: a house on each database, and scenes in it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from django.conf import settings
+
+from marketing_platform.testing.embedded_postgres import running_server
+from marketing_platform.testing.faults.databases import PostgresDatabase, SQLiteFile
+from marketing_platform.testing.faults.evidence import Evidence, keep
+from marketing_platform.testing.faults.house import House
+from marketing_platform.testing.faults.scene import Scene
+
+MESSAGES = 2000
+SHOWN = ("messages", "lost", "doubled", "unknown", "recovered", "flagged")
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def database_kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """A server of our own, which may be stopped and started."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def house(database_kind, request, tmp_path_factory, simulator_process):
+    """An installation on each database in turn."""
+    directory = tmp_path_factory.mktemp(database_kind)
+    if database_kind == "sqlite":
+        database = SQLiteFile(directory / "faults.sqlite3")
+    else:
+        server = request.getfixturevalue("postgres_server")
+        database = PostgresDatabase(server.url, f"faults_{os.getpid()}")
+    built = House(
+        directory, database=database, simulators=simulator_process, messages=MESSAGES
+    )
+    with built.open():
+        yield built
+
+
+@pytest.fixture
+def make_scene(house):
+    """Makes the scene of the test; its workers end with it."""
+    yield lambda **wishes: Scene(house, **wishes)
+    house.end()
+
+
+@pytest.fixture
+def put_on_record(request, database_kind):
+    """Keeps what was measured, for docs/reliability.md."""
+
+    def put(verdict, recovery=None, **figures):
+        of_verdict = {
+            name: getattr(verdict, name)
+            for name in (
+                "messages",
+                "lost",
+                "doubled",
+                "unknown",
+                "recovered",
+                "flagged",
+            )
+        }
+        times = {"seconds": recovery.until_accounted} if recovery else {}
+        about = request.node.get_closest_marker("faults").kwargs
+        evidence = Evidence(
+            name=_selector(request.node),
+            database=database_kind,
+            figures=of_verdict | figures | times,
+            **about,
+        )
+        keep(evidence, settings.STATE_DIR / "faults.jsonl")
+
+    return put
+
+
+def _selector(node):
+    """What -k wants for the test, on all databases."""
+    values = [str(v) for k, v in node.callspec.params.items() if k != "database_kind"]
+    return " and ".join([node.originalname, *values])

@@ -1,0 +1,137 @@
+"""Workers that are killed, told to leave, or stopped for longer than their lease."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from marketing_platform.testing.faults.house import LEASE_SECONDS, SWEEP_SECONDS
+
+# A loaded machine is slow to start processes and to sweep; it loses nothing by that.
+SLACK = 20
+KILLS = 3
+
+
+def row(number, point, done, holds):
+    mark = pytest.mark.faults(row=number, done=f"kill -9 {done}", holds=holds)
+    return pytest.param(point, marks=mark, id=point)
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        row(
+            *("1", "before_claim_commit", "before the claim commits"),
+            "its rows are queued as before; none is unknown",
+        ),
+        row(
+            *("2", "after_claim_commit", "after the claim, before any call"),
+            "what was in flight is marked as unknown",
+        ),
+        row(
+            *("3", "after_accept", "when a provider has just taken a message"),
+            "its receipt settles what could not be recorded",
+        ),
+        row(
+            *("4", "before_record_commit", "before the results are committed"),
+            "as 3",
+        ),
+        row(
+            *("4b", "after_record_commit", "after the results are committed"),
+            "what is recorded stays",
+        ),
+    ],
+)
+def test_killed_from_within(make_scene, put_on_record, point):
+    scene = make_scene(count=90)
+
+    doomed = [scene.start(crash=f"{point}:{1 + n // 2}")[0] for n in range(KILLS)]
+    for worker in doomed:
+        scene.wait_for_death(worker)
+    scene.start()
+    recovery = scene.recover()
+
+    verdict = scene.verdict()
+    put_on_record(verdict, recovery, kills=KILLS)
+    assert verdict.is_clean
+    assert verdict.recovered + verdict.flagged == verdict.unknown
+    assert verdict.accepted + verdict.flagged >= 90
+    assert verdict.unknown == 0 or point != "before_claim_commit"
+    assert recovery.until_accounted < LEASE_SECONDS + SWEEP_SECONDS + SLACK
+
+
+@pytest.mark.faults(
+    row="3b",
+    done="kill -9 while a provider that has taken the messages is slow to answer, "
+    "on a route that resends",
+    holds="nothing is lost; only what was in flight is doubled, as the route chose",
+)
+def test_killed_in_mid_call_on_a_route_that_resends(make_scene, put_on_record):
+    scene = make_scene(count=40)
+    scene.route(unknown_outcome_policy=1)
+    scene.simulator.configure(receipts=False)
+    scene.simulator.set_fault("TwilioSMS", "slow", delay=30, count=10)
+
+    (worker,) = scene.start()
+    scene.wait_for_accepted(10)
+    worker.signal(signal.SIGKILL)
+    scene.start()
+    recovery = scene.recover()
+
+    verdict = scene.verdict()
+    put_on_record(verdict, recovery, kills=1)
+    assert (verdict.lost, verdict.silent, verdict.unrecorded) == (0, 0, 0)
+    assert verdict.doubled <= 10
+    assert verdict.recovered == verdict.unknown > 0
+
+
+@pytest.mark.faults(
+    row="6",
+    done="SIGTERM in the middle of a batch, as a deployment does",
+    holds="what is in flight is finished and recorded; nothing is unknown",
+)
+def test_told_to_leave_in_a_batch(make_scene, put_on_record):
+    scene = make_scene(count=100)
+    scene.simulator.configure(latency=0.2)
+
+    (worker,) = scene.start()
+    scene.wait_for_accepted(1)
+    started = time.monotonic()
+    worker.stop()
+    left_after = round(time.monotonic() - started, 1)
+    still_sending = scene.messages("status = 1")
+    scene.start()
+    recovery = scene.recover()
+
+    verdict = scene.verdict()
+    put_on_record(verdict, recovery, leaves_after=left_after)
+    assert verdict.is_clean
+    assert still_sending == 0
+    assert (verdict.accepted, verdict.unknown) == (100, 0)
+
+
+@pytest.mark.faults(
+    row="7",
+    done="SIGSTOP for two leases with calls in flight, then SIGCONT",
+    holds="the late results are kept as late, and overwrite nothing",
+)
+def test_stopped_for_longer_than_the_lease(make_scene, put_on_record):
+    scene = make_scene(count=60)
+    scene.simulator.configure(latency=0.3, receipts=False)
+
+    (frozen,) = scene.start()
+    scene.wait_for_accepted(10)
+    frozen.signal(signal.SIGSTOP)
+    scene.start()
+    recovery = scene.recover()
+    time.sleep(max(0.0, 2 * LEASE_SECONDS - recovery.until_settled))
+    frozen.signal(signal.SIGCONT)
+    frozen.stop()
+    verdict = scene.verdict()
+    late = scene.attempts("is_late")
+    put_on_record(verdict, recovery, late_results=late)
+    assert verdict.is_clean
+    assert verdict.unknown > 0
+    assert late > 0
