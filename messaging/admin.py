@@ -142,8 +142,8 @@ class CampaignAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self.message_user(request, f"{campaigns} {done}.", level)
 
 
-class UnknownOutcomeFilter(admin.SimpleListFilter):
-    """Messages of which nobody knows, or knew to the end, whether they were sent."""
+class OutcomeFilter(admin.SimpleListFilter):
+    """Messages that a person may want to look into; their status does not tell them."""
 
     title, parameter_name = "outcome", "outcome"
 
@@ -151,11 +151,19 @@ class UnknownOutcomeFilter(admin.SimpleListFilter):
         self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
     ) -> list[tuple[str, str]]:
         """Only these: all others are told apart by their status."""
-        return [("unknown", "Unknown")]
+        return [
+            ("unknown", "Unknown: nobody can say whether they were sent"),
+            ("quarantined", "Quarantined: they made workers fail"),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Those, or all."""
-        return queryset.exclude(unknown_since=None) if self.value() else queryset
+        match self.value():
+            case "unknown":
+                return queryset.exclude(unknown_since=None)
+            case "quarantined":
+                return queryset.quarantined()  # type: ignore[attr-defined,no-any-return]
+        return queryset
 
 
 @admin.register(CampaignMessage)
@@ -173,7 +181,7 @@ class MessageAdmin(ReadOnlyAdmin):
         "attempt_count",
         "due_at",
     ]
-    list_filter = ["status", UnknownOutcomeFilter, "channel", ProviderFilter]
+    list_filter = ["status", OutcomeFilter, "channel", ProviderFilter]
     search_fields = ["=id", "=recipient"]
     list_select_related = ["campaign"]
     show_full_result_count = False

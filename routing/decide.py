@@ -15,6 +15,7 @@ from typing import Any
 from routing.costs import Money
 from routing.providers.base import (
     CarrierCapReached,
+    NotCalled,
     OutcomeUnknown,
     ProviderError,
     SendFailure,
@@ -166,7 +167,8 @@ def next_step(
     1. accepted: sent
     2. may have been sent: never a blind fallback; the route's policy decides
     3. certainly not sent, and another provider may do better: fall back now
-    4. throttled, or the carrier takes no more today: the same round again, later
+    4. throttled, the carrier takes no more today, or it was too late to call: the same
+       round again, later
     5. certainly not sent: the next round, if the policy grants one
     6. anything else is permanent
     """
@@ -176,17 +178,30 @@ def next_step(
         return _after_unknown(route, round_, at)
     if decision := _fall_back(route, failure, round_, at.choices):
         return FallBack(decision)
-    if isinstance(failure, Throttled | CarrierCapReached):
+    if isinstance(failure, Throttled | CarrierCapReached | NotCalled):
         return Retry(_resumes_at(failure, at.now), is_burnt=False)
     if isinstance(failure, ProviderError):
         return _next_round(route, round_, at, not_before=failure.retry_after)
     return GiveUp()
 
 
-def _resumes_at(failure: Throttled | CarrierCapReached, now: datetime) -> datetime:
+def _resumes_at(
+    failure: Throttled | CarrierCapReached | NotCalled, now: datetime
+) -> datetime:
+    if isinstance(failure, NotCalled):
+        return now
     if isinstance(failure, CarrierCapReached):
         return next_midnight(now, failure.zone)
     return now + (failure.retry_after or THROTTLE_PAUSE)
+
+
+def cautious_step(failure: SendFailure | None, at: Circumstances) -> Step:
+    """What is safe where `next_step` itself fails: never another send."""
+    if failure is None:
+        return Sent()
+    if isinstance(failure, OutcomeUnknown):
+        return AwaitVerdict(at.now + at.verdict_wait)
+    return GiveUp()
 
 
 def after_lost_worker(route: Route, round_: Round, at: Circumstances) -> Step:

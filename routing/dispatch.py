@@ -10,12 +10,13 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from routing.costs import Money, cost_of
 from routing.providers.base import (
     Acceptance,
     AccountError,
+    NotCalled,
     OutboundMessage,
     OutcomeUnknown,
     SendFailure,
@@ -58,17 +59,22 @@ def hand_over(
     message: OutboundMessage,
     segments: int,
     estimate: Money | None,
+    not_after: datetime,
     clock: Callable[[], datetime],
 ) -> HandOver:
     """Call the provider once and return what came of it; it never raises.
 
-    `estimate` is what the message costs unless the provider says otherwise.
+    `estimate` is what the message costs unless the provider says otherwise. From
+    `not_after` on it does not call: others take the message for lost by then, and
+    ask the provider whether it has it.
     Runs in a thread of the window, where no database connection is held.
     """
     attempted_at, started = clock(), time.monotonic()
     acceptance, failure, cost = None, None, None
     try:
         provider = registry.get(provider_name)
+        if attempted_at >= not_after:
+            raise NotCalled  # noqa: TRY301 - told like any other failure
         acceptance = provider.send(message)
         cost = cost_of(
             acceptance, channel=provider.channel, segments=segments, estimate=estimate
@@ -78,7 +84,7 @@ def hand_over(
         _report(provider_name, message, failure)
     except (UnknownProvider, ProviderNotConfigured) as error:
         failure = AccountError(str(error))
-    except Exception:
+    except BaseException:  # also what says to leave: here it would end a thread only
         # A fault of ours, after which the message may have been sent.
         logger.exception("%s failed on %s", provider_name, message.reference)
         failure = OutcomeUnknown("The adapter failed; see the log.", code="adapter")
@@ -89,6 +95,20 @@ def hand_over(
         acceptance=acceptance if failure is None else None,
         failure=failure,
         cost=cost,
+    )
+
+
+def given_up(
+    *, provider_name: str, attempted_at: datetime, after: timedelta
+) -> HandOver:
+    """What is known of a call whose adapter does not come back: nothing."""
+    seconds = after.total_seconds()
+    logger.error("%s did not come back within %s s.", provider_name, seconds)
+    return HandOver(
+        provider=provider_name,
+        attempted_at=attempted_at,
+        response_time_ms=round(seconds * 1000),
+        failure=OutcomeUnknown("The adapter hangs; see the log.", code="adapter"),
     )
 
 

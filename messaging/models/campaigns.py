@@ -136,6 +136,10 @@ class CampaignMessageQuerySet(models.QuerySet["CampaignMessage"]):
             status=MessageStatus.SENT, sent_at__gt=since, sent_at__lte=until
         )
 
+    def quarantined(self) -> CampaignMessageQuerySet:
+        """Those that were taken out of the queue because they made workers fail."""
+        return self.filter(status=MessageStatus.FAILED, quarantined_at__isnull=False)
+
     def lease_expired(self, now: datetime) -> CampaignMessageQuerySet:
         """Those whose worker died, or whose verdict has not come in time."""
         return self.sending().filter(lease_expires_at__lte=now)
@@ -190,6 +194,11 @@ class CampaignMessage(models.Model):
         blank=True,
         help_text="Since when nobody knows whether a provider has sent it.",
     )
+    quarantined_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="When it was taken out of the queue, for it made workers fail.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     sent_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -230,6 +239,11 @@ class CampaignMessage(models.Model):
             ),
             # Operators and integrators look for what one recipient got.
             models.Index(fields=["recipient"], name="message_recipient"),
+            models.Index(
+                fields=["quarantined_at"],
+                condition=Q(quarantined_at__isnull=False),
+                name="message_quarantined",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -13,6 +13,7 @@ from messaging.models import Campaign, CampaignMessage
 from messaging.queue import statements
 from messaging.queue.gate import refusals_of
 from messaging.queue.placement import Claimed, Placement
+from messaging.queue.quarantine import quarantined_if_it_fails
 from routing.health import lock_capacity
 from routing.models import MessageDeliveryAttempt
 from routing.planner import Planner, Surroundings, look_around, take_turns
@@ -49,7 +50,8 @@ class Claimer:
         One short transaction:
         1. lock due messages of the running campaigns, a fair share of each
         2. stop those that must not leave (the gate), and say why
-        3. choose a provider for each; without one it waits, and says why
+        3. choose a provider for each; without one it waits, and says why; one that
+           cannot even be placed is quarantined
         4. write owner, lease, attempt number and provider onto the row
 
         Another worker's locked rows are skipped, so a claim may come back short.
@@ -116,7 +118,8 @@ class Claimer:
         for route, batch in by_route:
             first_turn = take_turns(route, len(batch)) if route else 0
             for turn, message in enumerate(batch, start=first_turn):
-                placement.place(message, route, turn)
+                with quarantined_if_it_fails(message, now=now):
+                    placement.place(message, route, turn)
         return _with_history(placement.keep())
 
     def _by_route(
@@ -125,9 +128,10 @@ class Claimer:
         """The messages of each route, in the order of their ids."""
         batches: dict[int | None, tuple[Route | None, list[CampaignMessage]]] = {}
         for message in messages:
-            route = self._planner.route(message.destination, now=now)
-            key = route.config_id if route else None
-            batches.setdefault(key, (route, []))[1].append(message)
+            with quarantined_if_it_fails(message, now=now):
+                route = self._planner.route(message.destination, now=now)
+                key = route.config_id if route else None
+                batches.setdefault(key, (route, []))[1].append(message)
         # In one order for all workers, so that two never wait for each other's turns.
         return [batches[key] for key in sorted(batches, key=lambda key: key or 0)]
 

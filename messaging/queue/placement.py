@@ -22,6 +22,9 @@ from routing.retry import PastAttempt
 from routing.route import Destination, Route
 from routing.vocabulary import Channel, FallbackReason
 
+# Far more than any route asks for. The number is a part of references and columns that
+# end not far above.
+MOST_ATTEMPTS = 32_000
 # A message that no provider can take is looked at again after this long.
 NO_PROVIDER_PAUSE = timedelta(seconds=10)
 SHORTEST_PAUSE = timedelta(milliseconds=50)
@@ -39,6 +42,7 @@ class Claimed:
     route: Route
     decision: Decision
     content: OutboundMessage
+    lease_expires_at: datetime  # from then on it is not handed over any more
     tried: tuple[str, ...] = ()  # providers called before in this round
     probe_token: datetime | None = None  # when it probes a provider's open breaker
     past_attempts: tuple[PastAttempt, ...] = field(default=(), repr=False)
@@ -52,7 +56,7 @@ class Claimed:
             past_attempts=self.past_attempts,
         )
 
-    def fallen_back(self, decision: Decision) -> Claimed:
+    def fallen_back(self, decision: Decision, lease_expires_at: datetime) -> Claimed:
         """The next attempt of the same round, by another provider."""
         number = self.attempt_number + 1
         reference = AttemptReference(self.message_id, number)
@@ -60,10 +64,15 @@ class Claimed:
             self,
             attempt_number=number,
             decision=decision,
+            lease_expires_at=lease_expires_at,
             probe_token=None,
             content=replace(self.content, reference=str(reference)),
             tried=(*self.tried, self.decision.provider),
         )
+
+
+class TooManyAttempts(Exception):
+    """The message was tried more often than attempts can be counted."""
 
 
 class Placement:
@@ -80,6 +89,7 @@ class Placement:
         self._planner = planner
         self._around = surroundings
         self._lease = lease
+        self._lease_end = now + lease
         self._now = now
         self._claimed: list[Claimed] = []
         self._waiting: dict[tuple[str, timedelta], list[int]] = {}
@@ -98,7 +108,7 @@ class Placement:
         choices, probe_token = self._probe(route, parcel, choices)
         decision = first_choice(route, choices)
         if decision and self._take(decision, parcel):
-            claimed = _claimed(message, parcel, route, decision)
+            claimed = _claimed(message, parcel, route, decision, self._lease_end)
             self._claimed.append(replace(claimed, probe_token=probe_token))
         else:
             pause = self._pause(route, choices, parcel)
@@ -169,8 +179,14 @@ def _no_provider(route: Route, choices: Choices) -> str:
 
 
 def _claimed(
-    message: CampaignMessage, parcel: Parcel, route: Route, decision: Decision
+    message: CampaignMessage,
+    parcel: Parcel,
+    route: Route,
+    decision: Decision,
+    lease_end: datetime,
 ) -> Claimed:
+    if message.attempt_count >= MOST_ATTEMPTS:
+        raise TooManyAttempts(TooManyAttempts.__doc__)
     number = message.attempt_count + 1
     campaign = message.campaign
     return Claimed(
@@ -181,6 +197,7 @@ def _claimed(
         parcel=parcel,
         route=route,
         decision=decision,
+        lease_expires_at=lease_end,
         content=OutboundMessage(
             reference=str(AttemptReference(message.pk, number)),
             recipient=message.recipient,

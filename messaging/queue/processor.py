@@ -10,13 +10,19 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    connection,
+)
 
 from messaging.queue.claim import Claimer
 from messaging.queue.clock import DatabaseClock
@@ -41,6 +47,8 @@ from routing.decide import (
     GiveUp,
     Retry,
     Sent,
+    Step,
+    cautious_step,
     next_step,
 )
 from routing.dispatch import HandOver
@@ -55,6 +63,7 @@ LOOK_EVERY = timedelta(milliseconds=100)  # after a claim that found nothing
 WAIT_AT_MOST = timedelta(milliseconds=500)  # for a wake-up
 SWEEP_EVERY = timedelta(seconds=1)
 RECEIPTS_LOOKED_BACK = timedelta(hours=1)  # by a worker that starts
+PATIENCE = 0.9  # with a call, as a share of the lease: its end is recorded in time
 RECONNECT_AFTER = 1.0  # seconds
 # A database that fails for longer ends the worker: its leases run out, and whoever
 # supervises it starts a fresh one.
@@ -129,7 +138,11 @@ class Processor:
             owner=self._owner, lease=self._limits.lease, planner=self._planner
         )
         self._heartbeat = Heartbeat(owner=self._owner, kind=kind, clock=self._clock)
-        self._window = Window(size=self._limits.window, clock=self._clock)
+        self._window = Window(
+            size=self._limits.window,
+            clock=self._clock,
+            patience=self._limits.lease * PATIENCE,
+        )
         self._waiter = Waiter()
         self._unrecorded: list[tuple[Claimed, HandOver]] = []
         self._is_stopping = False
@@ -252,16 +265,28 @@ class Processor:
             self._waiter.wait(WAIT_AT_MOST if self._is_idle else CLAIM_EVERY)
 
     def _judge(self, claimed: Claimed, done: HandOver) -> Result:
-        now = self._clock()
+        return Result(claimed, done, self._step(claimed, done))
+
+    def _step(self, claimed: Claimed, done: HandOver) -> Step:
+        """What comes next; where that cannot be told, the others are told theirs."""
         at = Circumstances(
-            now=now,
+            now=self._clock(),
             rng=self._rng,
-            choices=self._choices(claimed, now) if done.failure else Choices(()),
+            choices=Choices(()),
             jitter=settings.RETRY_JITTER,
             verdict_wait=self._limits.verdict_wait,
         )
-        step = next_step(claimed.route, done.failure, claimed.round, at)
-        return Result(claimed=claimed, hand_over=done, step=step)
+        try:
+            if done.failure:
+                at = replace(at, choices=self._choices(claimed, at.now))
+            return next_step(claimed.route, done.failure, claimed.round, at)
+        except DatabaseError:
+            raise
+        except Exception:
+            logger.exception(
+                "Nobody can say what comes next for %s.", claimed.content.reference
+            )
+            return cautious_step(done.failure, at)
 
     def _choices(self, claimed: Claimed, now: datetime) -> Choices:
         """Where a message could go that its provider did not take."""
@@ -280,19 +305,33 @@ class Processor:
         if not self._unrecorded or not (is_full or self._record_timer.is_over()):
             return
         results = [self._judge(claimed, done) for claimed, done in self._unrecorded]
-        fallbacks = record(
-            results,
-            owner=self._owner,
-            lease=self._limits.lease,
-            planner=self._planner,
-            now=self._clock(),
-        )
+        fallbacks = self._write(results)
         self._unrecorded = []
         self._record_timer.restart()
         for result in results:
             self.report.count(result)
         for claimed in fallbacks:
             self._window.start(claimed)
+
+    def _write(self, results: Sequence[Result]) -> list[Claimed]:
+        """Write them together or, where the database refuses one, each by itself.
+
+        One that it refuses is left to its lease: recovery puts it on record as Unknown.
+        """
+        try:
+            return record(
+                results,
+                owner=self._owner,
+                lease=self._limits.lease,
+                planner=self._planner,
+                now=self._clock(),
+            )
+        except (DataError, IntegrityError):
+            if len(results) > 1:
+                return [each for one in results for each in self._write([one])]
+            reference = results[0].claimed.content.reference
+            logger.exception("The result of %s cannot be written.", reference)
+            return []
 
     def _reconnect(self) -> None:
         """What waits to be written may be written twice: that is harmless."""

@@ -77,7 +77,7 @@ def record(
             rng=planner.rng,
         )
     return [
-        each.claimed.fallen_back(each.step.decision)
+        each.claimed.fallen_back(each.step.decision, now + lease)
         for each in results
         if isinstance(each.step, FallBack)
         and held.get(each.claimed.message_id) == MessageStatus.SENDING

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from random import Random
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Count, Exists, OuterRef
 
 from messaging.models import Campaign, CampaignMessage
+from messaging.queue.quarantine import quarantine, quarantined_if_it_fails
 from messaging.vocabulary import CampaignStatus
 from routing.decide import (
     AwaitVerdict,
@@ -31,6 +32,10 @@ SEEN_THROUGH = timedelta(days=30)
 AT_MOST = 500  # messages per sweep: a short transaction, again in a second
 NO_VERDICT = "Nobody could say whether it was sent, and no receipt came in time."
 LOST_WORKER = "The worker was lost with the message in flight."
+LOST_WORKER_CODE = "lost_worker"
+# A message that was in flight when this many workers died is taken for the cause.
+WORKERS_LOST_AT_MOST = 3
+POISONOUS = f"{WORKERS_LOST_AT_MOST} workers were lost with it in flight."
 
 
 def recover_expired_leases(
@@ -39,7 +44,8 @@ def recover_expired_leases(
     """Deal with messages that are Sending past their lease; returns how many.
 
     Those in flight when their worker died get an Unknown attempt and then what their
-    route says of unknown outcomes; those that waited for a verdict until now fail.
+    route says of unknown outcomes, or are quarantined when they have cost several
+    workers; those that waited for a verdict until now fail.
     """
     at = Circumstances(
         now=now, rng=rng, choices=Choices(()), jitter=0.0, verdict_wait=verdict_wait
@@ -56,8 +62,13 @@ def recover_expired_leases(
         MessageDeliveryAttempt.objects.bulk_create(
             [_unknown_attempt(message, now) for message in lost]
         )
+        poisonous = _poisonous(lost)
         for message in lost:
-            _apply(message, _step(message, routes, at), now)
+            if message.pk in poisonous:
+                quarantine(message, POISONOUS, now=now, unknown_since=now)
+                continue
+            with quarantined_if_it_fails(message, now=now, unknown_since=now):
+                _apply(message, _step(message, routes, at), now)
         _fail_without_verdict(overdue, now)
     if lost:
         logger.warning("Recovered %d messages of lost workers.", len(lost))
@@ -122,6 +133,20 @@ def _complete_finished(now: datetime) -> None:
         )
 
 
+def _poisonous(lost: Sequence[CampaignMessage]) -> set[int]:
+    """Those that have cost so many workers that no other is risked; with this one."""
+    return set(
+        MessageDeliveryAttempt.objects.filter(
+            message__in=lost, error_code=LOST_WORKER_CODE
+        )
+        .order_by()
+        .values_list("message")
+        .annotate(workers=Count("id"))
+        .filter(workers__gte=WORKERS_LOST_AT_MOST)
+        .values_list("message", flat=True)
+    )
+
+
 def _unknown_attempt(message: CampaignMessage, now: datetime) -> MessageDeliveryAttempt:
     return MessageDeliveryAttempt(
         message=message,
@@ -131,7 +156,7 @@ def _unknown_attempt(message: CampaignMessage, now: datetime) -> MessageDelivery
         attempted_at=now,
         outcome=AttemptOutcome.UNKNOWN,
         error_class=ErrorClass.UNKNOWN,
-        error_code="lost_worker",
+        error_code=LOST_WORKER_CODE,
         error_message=LOST_WORKER,
         decision={"chosen": message.provider, "recovered": True},
     )

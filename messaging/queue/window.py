@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
+from threading import Thread
 
 from messaging.queue.placement import Claimed
-from routing.dispatch import HandOver, hand_over
+from routing.dispatch import HandOver, given_up, hand_over
+
+Done = tuple[Claimed, HandOver]
 
 
 class Window:
     """Hands messages over in threads of its own, at most `size` at once.
 
-    The threads call providers and nothing else: they never touch the database.
+    The threads call providers and nothing else: they never touch the database. A call
+    that has not ended after `patience`, whatever its adapter promised, is given up, so
+    that it holds up neither the window nor a worker that wants to leave. Its thread
+    stays behind, and should it come back, so does its result.
     """
 
-    def __init__(self, *, size: int, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, *, size: int, clock: Callable[[], datetime], patience: timedelta
+    ) -> None:
         self.size = size
-        self.in_flight = 0
         self._clock = clock
-        self._senders = ThreadPoolExecutor(size, thread_name_prefix="sender")
-        self._done: SimpleQueue[tuple[Claimed, HandOver]] = SimpleQueue()
+        self._patience = patience
+        self._under_way: dict[str, tuple[Claimed, datetime, float]] = {}
+        self._left_behind = 0
+        self._threads = 0
+        self._work: SimpleQueue[Claimed | None] = SimpleQueue()
+        self._done: SimpleQueue[Done] = SimpleQueue()
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages are with their providers."""
+        return len(self._under_way)
 
     @property
     def room(self) -> int:
@@ -31,31 +47,63 @@ class Window:
 
     def start(self, claimed: Claimed) -> None:
         """Hand a message over, in a thread."""
-        self.in_flight += 1
-        self._senders.submit(self._send, claimed)
+        give_up_at = time.monotonic() + self._patience.total_seconds()
+        self._under_way[_key(claimed)] = claimed, self._clock(), give_up_at
+        self._work.put(claimed)
+        if self._threads < self.in_flight + self._left_behind:
+            self._threads += 1
+            Thread(target=self._send_all, name="sender", daemon=True).start()
 
-    def finished(self, *, wait: float, at_most: int) -> list[tuple[Claimed, HandOver]]:
+    def finished(self, *, wait: float, at_most: int) -> list[Done]:
         """What has come back; waits up to `wait` seconds for the first one."""
-        done: list[tuple[Claimed, HandOver]] = []
+        done: list[Done] = []
         try:
             done.append(self._done.get(timeout=wait))
             while len(done) < at_most:
                 done.append(self._done.get_nowait())
         except Empty:
             pass
-        self.in_flight -= len(done)
-        return done
+        for claimed, _ in done:
+            if self._under_way.pop(_key(claimed), None) is None:
+                self._left_behind -= 1  # given up before, and back after all
+        return done + self._overdue()
 
     def close(self) -> None:
-        """End the threads, which are idle by now."""
-        self._senders.shutdown()
+        """End the threads, which are idle by now, but for those left behind."""
+        for _ in range(self._threads):
+            self._work.put(None)
 
-    def _send(self, claimed: Claimed) -> None:
-        result = hand_over(
+    def _overdue(self) -> list[Done]:
+        """Those whose adapter hangs. The one that waits longest comes first."""
+        now, overdue = time.monotonic(), []
+        for key, (claimed, started_at, give_up_at) in list(self._under_way.items()):
+            if give_up_at > now:
+                break
+            del self._under_way[key]
+            self._left_behind += 1
+            lost = given_up(
+                provider_name=claimed.decision.provider,
+                attempted_at=started_at,
+                after=self._patience,
+            )
+            overdue.append((claimed, lost))
+        return overdue
+
+    def _send_all(self) -> None:
+        while claimed := self._work.get():
+            self._done.put((claimed, self._send(claimed)))
+
+    def _send(self, claimed: Claimed) -> HandOver:
+        return hand_over(
             provider_name=claimed.decision.provider,
             message=claimed.content,
             segments=claimed.parcel.segments,
             estimate=claimed.decision.estimate,
+            not_after=claimed.lease_expires_at,
             clock=self._clock,
         )
-        self._done.put((claimed, result))
+
+
+def _key(claimed: Claimed) -> str:
+    """Message and attempt number."""
+    return claimed.content.reference

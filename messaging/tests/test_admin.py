@@ -356,3 +356,12 @@ def test_messages_with_an_unknown_outcome_can_be_found(admin_client):
     response = admin_client.get(page("campaignmessage"), {"outcome": "unknown"})
 
     assert list(response.context["cl"].queryset) == [lost]
+
+
+def test_messages_in_quarantine_can_be_found(admin_client):
+    poison = MessageFactory(status=MessageStatus.FAILED, quarantined_at=NOW)
+    MessageFactory(campaign=poison.campaign)
+
+    response = admin_client.get(page("campaignmessage"), {"outcome": "quarantined"})
+
+    assert list(response.context["cl"].queryset) == [poison]

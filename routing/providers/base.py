@@ -7,6 +7,7 @@
     ├── ProviderError     certainly not sent; another provider may do better
     │   └── AccountError  credentials, funds or permissions: a person must act
     ├── Throttled         certainly not sent; slow down
+    ├── NotCalled         certainly not sent: too late to call
     ├── CarrierCapReached certainly not sent; the carrier takes no more today
     └── OutcomeUnknown    may have been sent
 
@@ -111,6 +112,12 @@ class CarrierCapReached(SendFailure):
     def __init__(self, message: str = "", *, zone: str, code: str = "") -> None:
         super().__init__(message or "The carrier's daily cap is reached.", code=code)
         self.zone = zone  # IANA name, such as "America/Los_Angeles"
+
+
+class NotCalled(SendFailure):
+    """The provider was not called: the lease on the message had run out."""
+
+    error_class = ErrorClass.THROTTLED  # certainly not sent, and no fault of anybody's
 
 
 class OutcomeUnknown(SendFailure):

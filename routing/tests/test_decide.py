@@ -19,6 +19,7 @@ from routing.decide import (
     Round,
     Sent,
     after_lost_worker,
+    cautious_step,
     first_choice,
     next_step,
 )
@@ -26,6 +27,7 @@ from routing.providers.base import (
     AccountError,
     CarrierCapReached,
     MessageError,
+    NotCalled,
     OutcomeUnknown,
     ProviderError,
     RecipientError,
@@ -252,6 +254,24 @@ def test_an_unknown_outcome_is_sent_again_where_the_route_says_so():
     route = replace(ROUTE, unknown_outcome_policy=UnknownOutcomePolicy.RESEND)
 
     assert step(OutcomeUnknown(), route=route) == Retry(NOW + MINUTE, is_burnt=True)
+
+
+def test_a_message_whose_lease_ran_out_before_the_call_goes_at_once():
+    assert step(NotCalled()) == Retry(NOW, is_burnt=False)
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (None, Sent()),
+        (OutcomeUnknown(), AwaitVerdict(NOW + timedelta(hours=1))),
+        (ProviderError(), GiveUp()),
+    ],
+)
+def test_where_nothing_can_be_decided_nothing_is_sent_again(failure, expected):
+    at = Circumstances(NOW, Random(0), choices(), 0.0, timedelta(hours=1))
+
+    assert cautious_step(failure, at) == expected
 
 
 def test_a_lost_worker_leaves_an_unknown_outcome():

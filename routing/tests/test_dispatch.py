@@ -17,6 +17,7 @@ from routing.planner import RoutingTable, active_routes, provider_verdicts
 from routing.providers.base import (
     AccountError,
     MessageError,
+    NotCalled,
     OutboundMessage,
     OutcomeUnknown,
     Provider,
@@ -33,6 +34,7 @@ from routing.vocabulary import AttemptOutcome, Channel, RetryStrategy
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 TO_ADA = Destination(Channel.SMS, "+14155550101")
 MMS_TO_ADA = Destination(Channel.MMS, "+14155550101")
+LEASE = timedelta(seconds=90)
 MESSAGE = OutboundMessage("m1a1", "+14155550101", "Hello")
 
 
@@ -55,13 +57,14 @@ def ours(settings):
     return registry.get("Ours")
 
 
-def send(provider="Ours", **fields):
+def send(provider="Ours", now=NOW, **fields):
     return hand_over(
         provider_name=provider,
         message=replace(MESSAGE, **fields),
         segments=2,
         estimate=Money(Decimal("0.02"), "EUR"),
-        clock=lambda: NOW,
+        not_after=NOW + LEASE,
+        clock=lambda: now,
     )
 
 
@@ -110,6 +113,23 @@ def test_a_fault_of_the_adapter_leaves_the_outcome_unknown(ours, caplog):
     assert done.failure.code == "adapter"
     assert "Ours failed on m1a1" in caplog.text
     assert "a fault of ours" in caplog.text
+
+
+@pytest.mark.parametrize("leaves", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_an_adapter_that_wants_to_end_the_thread_leaves_the_outcome_unknown(
+    ours, leaves
+):
+    ours.fail_with(leaves())
+
+    assert send().outcome == AttemptOutcome.UNKNOWN
+
+
+def test_a_provider_is_not_called_when_the_lease_has_run_out(ours):
+    done = send(now=NOW + LEASE)
+
+    assert ours.outbox == []
+    assert type(done.failure) is NotCalled
+    assert done.outcome == AttemptOutcome.REJECTED
 
 
 def test_an_adapter_that_answers_nothing_leaves_the_outcome_unknown(settings):

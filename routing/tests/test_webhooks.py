@@ -283,6 +283,7 @@ def send(provider, message, *, reference):
         ),
         segments=1,
         estimate=None,
+        not_after=datetime.max.replace(tzinfo=UTC),
         clock=lambda: datetime.now(UTC),
     )
     assert done.failure is None

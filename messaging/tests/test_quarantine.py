@@ -1,0 +1,138 @@
+"""Messages that would fail every worker are taken aside, and the others go on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from random import Random
+
+import pytest
+
+from messaging.models import CampaignMessage
+from messaging.queue.placement import MOST_ATTEMPTS
+from messaging.queue.processor import Processor
+from messaging.queue.recover import WORKERS_LOST_AT_MOST, recover_expired_leases
+from messaging.tests.scene import LEASE, MINUTE, NOW, accepted, claim, claimer, messages
+from messaging.vocabulary import WorkerKind
+from routing.costs import Money
+from routing.models import MessageDeliveryAttempt
+from routing.planner import RoutingTable
+from routing.vocabulary import MessageStatus, RetryStrategy, UnknownOutcomePolicy
+
+pytestmark = pytest.mark.django_db
+NO_CHANNEL = 9
+
+
+@pytest.fixture
+def resending(route):
+    """A route that sends again, at once, what nobody knows about."""
+    route.unknown_outcome_policy = UnknownOutcomePolicy.RESEND
+    route.retry_strategy = RetryStrategy.LINEAR
+    route.initial_retry_delay_seconds, route.max_retries = 0, 10
+    route.save()
+    return route
+
+
+def lose_worker(now):
+    """A worker claims what is due and dies; its leases run out and are recovered."""
+    claim(now=now)
+    recover(now + LEASE)
+
+
+def recover(now):
+    recover_expired_leases(
+        routes=RoutingTable(), verdict_wait=MINUTE, now=now, rng=Random(0)
+    )
+
+
+def test_a_message_that_costs_three_workers_is_quarantined(resending):
+    messages(1)
+
+    for life in range(WORKERS_LOST_AT_MOST):
+        lose_worker(NOW + life * 10 * MINUTE)
+
+    (message,) = CampaignMessage.objects.quarantined()
+    assert message.status_reason == (
+        "Quarantined: 3 workers were lost with it in flight."
+    )
+    assert message.is_outcome_unknown  # a receipt may still settle it
+    assert message.attempts.count() == WORKERS_LOST_AT_MOST
+    assert claim(now=NOW + timedelta(days=1)) == []
+
+
+def test_a_message_that_has_cost_fewer_workers_goes_on(resending):
+    messages(1)
+
+    for life in range(WORKERS_LOST_AT_MOST - 1):
+        lose_worker(NOW + life * 10 * MINUTE)
+
+    assert CampaignMessage.objects.queued().count() == 1
+
+
+def test_a_message_that_cannot_be_placed_is_quarantined_and_the_others_leave(
+    route, caplog
+):
+    poison, well = messages(2)
+    CampaignMessage.objects.filter(pk=poison.pk).update(channel=NO_CHANNEL)
+
+    (claimed,) = claim()
+
+    assert claimed.message_id == well.pk
+    assert CampaignMessage.objects.quarantined().get() == poison
+    poison.refresh_from_db()
+    assert poison.status_reason == "Quarantined: ValueError: 9 is not a valid Channel"
+    assert caplog.text.count(f"Message {poison.pk} is quarantined") == 1
+    assert claim(now=NOW + MINUTE) == []
+
+
+def test_a_message_that_cannot_be_counted_further_is_quarantined(route):
+    messages(1, attempt_count=MOST_ATTEMPTS)
+
+    assert claim() == []
+    assert "more often" in CampaignMessage.objects.quarantined().get().status_reason
+
+
+def test_a_message_that_cannot_be_recovered_is_quarantined_and_the_others_go_on(route):
+    poison, well = messages(2)
+    claim()
+    CampaignMessage.objects.filter(pk=poison.pk).update(channel=NO_CHANNEL)
+
+    recover(NOW + LEASE)
+
+    assert CampaignMessage.objects.quarantined().get() == poison
+    well.refresh_from_db()
+    assert well.is_outcome_unknown
+
+
+def test_a_result_that_the_database_refuses_takes_no_other_with_it(route, caplog):
+    messages(3)
+    worker = Processor(kind=WorkerKind.COMMAND, clock=lambda: NOW)
+    claimed = claimer(worker._owner).claim(limit=50, now=NOW).claimed
+    results = [accepted(each, external_id=each.content.reference) for each in claimed]
+    results[1] = with_cost(results[1], Money(Decimal(1), ""))  # of no currency
+
+    worker._write(results)
+
+    assert MessageDeliveryAttempt.objects.count() == 2
+    (left,) = CampaignMessage.objects.filter(status=MessageStatus.SENDING)
+    assert left.pk == claimed[1].message_id
+    assert f"The result of m{left.pk}a1 cannot be written" in caplog.text
+
+
+def with_cost(result, cost):
+    return replace(result, hand_over=replace(result.hand_over, cost=cost))
+
+
+def test_a_message_of_which_nobody_can_say_what_comes_next_holds_no_other_up(
+    route, caplog
+):
+    messages(1)
+    (claimed,) = claim()
+    worker = Processor(kind=WorkerKind.COMMAND, clock=lambda: NOW)
+    sent = accepted(claimed)
+    aimless = replace(claimed, route=None)
+
+    result = worker._judge(aimless, sent.hand_over)
+
+    assert result.step == sent.step
