@@ -154,6 +154,7 @@ class OutcomeFilter(admin.SimpleListFilter):
         return [
             ("unknown", "Unknown: nobody can say whether they were sent"),
             ("quarantined", "Quarantined: they made workers fail"),
+            ("double", "Double risk: two attempts may have got through"),
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -163,6 +164,8 @@ class OutcomeFilter(admin.SimpleListFilter):
                 return queryset.exclude(unknown_since=None)
             case "quarantined":
                 return queryset.quarantined()  # type: ignore[attr-defined,no-any-return]
+            case "double":
+                return queryset.double_risks()  # type: ignore[attr-defined,no-any-return]
         return queryset
 
 

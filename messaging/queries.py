@@ -57,6 +57,9 @@ def progress_of(campaign_ids: Sequence[int]) -> CampaignProgress:
     )
 
 
+DOUBLED = "Two attempts are taken to have got through."
+
+
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
     """One thing that happened to a message, for people to read."""
@@ -74,6 +77,8 @@ def timeline_of(message: CampaignMessage) -> list[TimelineEntry]:
         *map(_attempt_entry, message.attempts.all()),
         *map(_receipt_entry, message.receipts.all()),
     ]
+    if message.double_risk_at:
+        entries.append(TimelineEntry(message.double_risk_at, "Double risk", [DOUBLED]))
     if message.finished_at:
         entries.append(_end_entry(message, message.finished_at))
     return sorted(entries, key=lambda entry: entry.at)

@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.dispatch import receiver
 
 from messaging.models import Campaign, CampaignMessage, Suppression
+from messaging.queue.doubles import mark_double_risks
 from messaging.vocabulary import CampaignStatus, SuppressionReason
 from routing.models import DeliveryReceipt
 from routing.signals import receipt_recorded
@@ -42,10 +43,19 @@ def apply_receipt(
         CampaignMessage.objects.filter(
             _open_to(MessageStatus(receipt.status), receipt), pk=receipt.message_id
         ).update(**_news(receipt, now))
+        _mark_double_risk(receipt, now)
     if opted_out:
         _suppress(receipt, SuppressionReason.OPTED_OUT)
     elif _is_hard_bounce(receipt):
         _suppress(receipt, SuppressionReason.HARD_BOUNCE)
+
+
+def _mark_double_risk(receipt: DeliveryReceipt, now: datetime) -> None:
+    """A message that fell back, or was sent again, may have got through twice."""
+    message = receipt.message
+    is_good_news = receipt.status in {MessageStatus.SENT, MessageStatus.DELIVERED}
+    if is_good_news and message is not None and message.attempt_count > 1:
+        mark_double_risks([message.pk], now=now)
 
 
 def _send_again(message_id: int, receipt: DeliveryReceipt, due_at: datetime) -> None:

@@ -140,6 +140,10 @@ class CampaignMessageQuerySet(models.QuerySet["CampaignMessage"]):
         """Those that were taken out of the queue because they made workers fail."""
         return self.filter(status=MessageStatus.FAILED, quarantined_at__isnull=False)
 
+    def double_risks(self) -> CampaignMessageQuerySet:
+        """Those that may have reached their recipient twice."""
+        return self.filter(double_risk_at__isnull=False)
+
     def lease_expired(self, now: datetime) -> CampaignMessageQuerySet:
         """Those whose worker died, or whose verdict has not come in time."""
         return self.sending().filter(lease_expires_at__lte=now)
@@ -199,6 +203,11 @@ class CampaignMessage(models.Model):
         blank=True,
         help_text="When it was taken out of the queue, for it made workers fail.",
     )
+    double_risk_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="Since when two attempts are taken to have got through.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     sent_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -243,6 +252,11 @@ class CampaignMessage(models.Model):
                 fields=["quarantined_at"],
                 condition=Q(quarantined_at__isnull=False),
                 name="message_quarantined",
+            ),
+            models.Index(
+                fields=["double_risk_at"],
+                condition=Q(double_risk_at__isnull=False),
+                name="message_double_risk",
             ),
         ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +11,7 @@ from django.db import transaction
 
 from messaging.models import CampaignMessage, Suppression
 from messaging.queue import statements
+from messaging.queue.doubles import mark_double_risks
 from messaging.queue.gate import Refusal, refusals_of
 from messaging.queue.placement import SHORTEST_PAUSE, Claimed
 from messaging.vocabulary import SuppressionReason
@@ -58,8 +59,9 @@ def record(
        next provider and a fresh lease stand on the row before the provider is called
     4. append the attempts, all of them: a late one is evidence too; a receipt may have
        told already what one costs
-    5. suppress the addresses that providers said have opted out
-    6. let the providers' breakers know
+    5. mark the messages that an earlier attempt may have got through as well
+    6. suppress the addresses that providers said have opted out
+    7. let the providers' breakers know
     """
     # In one order for all workers, so that two never wait for each other.
     results = sorted(results, key=lambda each: each.claimed.message_id)
@@ -69,6 +71,7 @@ def record(
             [_settlement(each, owner, lease, now) for each in results], owner=owner
         )
         statements.insert_attempts(_attempt_rows(results))
+        mark_double_risks(_perhaps_doubled(results, held), now=now)
         _suppress_opted_out(results)
         learn(
             [_call_outcome(each) for each in results],
@@ -81,6 +84,16 @@ def record(
         for each in results
         if isinstance(each.step, FallBack)
         and held.get(each.claimed.message_id) == MessageStatus.SENDING
+    ]
+
+
+def _perhaps_doubled(results: Sequence[Result], held: Collection[int]) -> list[int]:
+    """Messages that were accepted, and not by their first attempt alone."""
+    return [
+        each.claimed.message_id
+        for each in results
+        if isinstance(each.step, Sent)
+        and (each.claimed.attempt_number > 1 or each.claimed.message_id not in held)
     ]
 
 

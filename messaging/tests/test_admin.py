@@ -365,3 +365,12 @@ def test_messages_in_quarantine_can_be_found(admin_client):
     response = admin_client.get(page("campaignmessage"), {"outcome": "quarantined"})
 
     assert list(response.context["cl"].queryset) == [poison]
+
+
+def test_messages_that_may_have_come_twice_can_be_found(admin_client):
+    doubled = MessageFactory(status=MessageStatus.DELIVERED, double_risk_at=NOW)
+    MessageFactory(campaign=doubled.campaign)
+
+    response = admin_client.get(page("campaignmessage"), {"outcome": "double"})
+
+    assert list(response.context["cl"].queryset) == [doubled]
