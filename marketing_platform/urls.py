@@ -14,6 +14,7 @@ admin.site.index_title = "Back office"
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
+    path("unsubscribe/", include("messaging.urls")),
     path("webhooks/", include("routing.urls")),
     # The description of the API is public; what it describes needs a token.
     re_path(r"^api/schema/?$", SpectacularAPIView.as_view(), name="schema"),

@@ -10,6 +10,7 @@ from django.db import transaction
 
 from messaging.audience import LoadReport, OnProgress, OnRejected, add_recipients
 from messaging.content import (
+    UNSUBSCRIBE_FIELD,
     ContentError,
     check_body,
     check_fields,
@@ -71,6 +72,13 @@ class CampaignText:
     priority: int = 5
     scheduled_at: datetime | None = None
     expires_at: datetime | None = None
+
+    @property
+    def own_fields(self) -> list[str]:
+        """The fields of the body that need no column."""
+        is_marketing = self.kind == CampaignKind.MARKETING
+        is_email = self.channel == Channel.EMAIL
+        return [UNSUBSCRIBE_FIELD] if is_marketing and is_email else []
 
 
 def send_campaign(
@@ -139,7 +147,7 @@ def check_text(text: CampaignText, *, now: datetime) -> None:
 def check_columns(text: CampaignText, columns: Sequence[str]) -> None:
     """Refuse a text that uses what the recipients' columns do not have."""
     try:
-        check_fields(text.body, columns)
+        check_fields(text.body, [*columns, *text.own_fields])
         check_fields(text.subject, columns)
     except ContentError as error:
         raise CampaignError(str(error)) from error

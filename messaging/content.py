@@ -17,6 +17,8 @@ from routing.vocabulary import Channel
 BODY_LIMITS = {Channel.SMS: 1600, Channel.MMS: 1600, Channel.EMAIL: 262_144}
 SUBJECT_LIMIT = 500
 MEDIA_LIMIT = 10  # of MMS, the most that Twilio takes
+# Filled when a marketing e-mail leaves, unless its recipients bring a value themselves.
+UNSUBSCRIBE_FIELD = "unsubscribe_url"
 
 _FIELD = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 

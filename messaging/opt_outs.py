@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from messaging.models import Suppression
+from messaging.models import CampaignMessage, Suppression
+from messaging.unsubscribe_links import message_id_in
 from messaging.vocabulary import SuppressionReason
 
 
@@ -22,3 +23,12 @@ def opt_in(address: str) -> None:
     Suppression.objects.filter(
         address=address, reason=SuppressionReason.OPTED_OUT
     ).delete()
+
+
+def recipient_of(token: str) -> str | None:
+    """Whose unsubscribe link it is; None when it is none, or its message is gone."""
+    message_id = message_id_in(token)
+    if message_id is None:
+        return None
+    message = CampaignMessage.objects.filter(pk=message_id)
+    return message.values_list("recipient", flat=True).first()

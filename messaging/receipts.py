@@ -24,6 +24,7 @@ def apply_receipt(
     *,
     receipt: DeliveryReceipt,
     opted_out: bool,
+    complained: bool,
     resumes_at: datetime | None,
     now: datetime,
     **_: object,
@@ -44,7 +45,9 @@ def apply_receipt(
             _open_to(MessageStatus(receipt.status), receipt), pk=receipt.message_id
         ).update(**_news(receipt, now))
         _mark_double_risk(receipt, now)
-    if opted_out:
+    if complained:
+        _suppress(receipt, SuppressionReason.COMPLAINT)
+    elif opted_out:
         _suppress(receipt, SuppressionReason.OPTED_OUT)
     elif _is_hard_bounce(receipt):
         _suppress(receipt, SuppressionReason.HARD_BOUNCE)

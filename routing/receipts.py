@@ -63,6 +63,7 @@ def _record(provider_name: str, receipt: Receipt, *, raw: str, now: datetime) ->
                 DeliveryReceipt,
                 receipt=row,
                 opted_out=receipt.opted_out,
+                complained=receipt.complained,
                 resumes_at=(
                     next_midnight(now, receipt.cap_zone) if receipt.cap_zone else None
                 ),

@@ -13,11 +13,12 @@ from django.contrib.admin import site
 from django.core.checks import registry as checks
 from django.template import engines
 from django.template.loader import get_template
-from django.urls import get_resolver, reverse
+from django.urls import get_resolver, resolve, reverse
 from django.utils.module_loading import import_module, import_string
 
 from marketing_platform.provider_settings import BACKENDS
 from messaging.broker import DRAIN_TASK, DatabaseBroker, RedisBroker
+from messaging.unsubscribe_links import unsubscribe_url
 from routing.providers.base import Provider
 from routing.providers.registry import registry
 
@@ -135,6 +136,12 @@ def test_a_provider_posts_its_receipts_to_the_webhook(name):
     url = settings.MESSAGE_PROVIDERS[name]["OPTIONS"]["RECEIPT_URL"]
 
     assert url == f"{settings.PUBLIC_URL}{reverse('receipts', args=[name])}"
+
+
+def test_the_link_in_an_email_leads_to_its_page():
+    path = unsubscribe_url(7).removeprefix(settings.PUBLIC_URL)
+
+    assert resolve(path).url_name == "unsubscribe"
 
 
 def test_the_templates_that_the_admin_names_exist():

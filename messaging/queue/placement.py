@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from messaging.content import UNSUBSCRIBE_FIELD, render
 from messaging.models import CampaignMessage
+from messaging.unsubscribe_links import unsubscribe_url
 from routing.decide import (
     Choices,
     Decision,
@@ -20,7 +22,7 @@ from routing.providers.base import OutboundMessage
 from routing.reference import AttemptReference
 from routing.retry import PastAttempt
 from routing.route import Destination, Route
-from routing.vocabulary import Channel, FallbackReason
+from routing.vocabulary import CampaignKind, Channel, FallbackReason
 
 # Far more than any route asks for. The number is a part of references and columns that
 # end not far above.
@@ -188,7 +190,6 @@ def _claimed(
     if message.attempt_count >= MOST_ATTEMPTS:
         raise TooManyAttempts(TooManyAttempts.__doc__)
     number = message.attempt_count + 1
-    campaign = message.campaign
     return Claimed(
         message_id=message.pk,
         channel=Channel(message.channel),
@@ -198,11 +199,22 @@ def _claimed(
         route=route,
         decision=decision,
         lease_expires_at=lease_end,
-        content=OutboundMessage(
-            reference=str(AttemptReference(message.pk, number)),
-            recipient=message.recipient,
-            subject=message.subject or campaign.subject,
-            body=message.body or campaign.body,
-            media_urls=tuple(message.media),
-        ),
+        content=_content(message, str(AttemptReference(message.pk, number))),
+    )
+
+
+def _content(message: CampaignMessage, reference: str) -> OutboundMessage:
+    """The message as it goes out. Marketing by e-mail says how to get no more of it."""
+    campaign = message.campaign
+    body, url = message.body or campaign.body, ""
+    if (message.channel, campaign.kind) == (Channel.EMAIL, CampaignKind.MARKETING):
+        url = unsubscribe_url(message.pk)
+        body = render(body, {UNSUBSCRIBE_FIELD: url})
+    return OutboundMessage(
+        reference=reference,
+        recipient=message.recipient,
+        subject=message.subject or campaign.subject,
+        body=body,
+        media_urls=tuple(message.media),
+        unsubscribe_url=url,
     )

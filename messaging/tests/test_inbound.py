@@ -145,6 +145,7 @@ def test_a_stop_while_a_provider_thinks_calls_the_fallback_off(
         message=claimed.content,
         segments=1,
         estimate=None,
+        not_after=claimed.lease_expires_at,
         clock=lambda: datetime.now(UTC),
     )
 

@@ -402,6 +402,12 @@ def test_an_opt_out_suppresses_the_address(verdict):
     assert suppression.source == "TwilioSMS"
 
 
+def test_a_complaint_suppresses_as_a_complaint():
+    tell(receipt(message(DELIVERED), None, complained=True))
+
+    assert Suppression.objects.get().reason == SuppressionReason.COMPLAINT
+
+
 def test_an_address_that_is_suppressed_already_keeps_its_first_reason():
     about = message(SENT)
     Suppression.objects.create(

@@ -147,7 +147,8 @@ class OutboundMessage:
     """One message, ready to be handed over.
 
     `reference` is ours: it names message and attempt, and the provider gives it back in
-    its receipts. `recipient` is an E.164 number or an e-mail address.
+    its receipts. `recipient` is an E.164 number or an e-mail address. `unsubscribe_url`
+    is for marketing e-mail: a POST to it takes the recipient off the list (RFC 8058).
     """
 
     reference: str
@@ -155,6 +156,7 @@ class OutboundMessage:
     body: str
     subject: str = ""
     media_urls: Sequence[str] = ()
+    unsubscribe_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,7 @@ class Receipt:
     error_message: str = ""
     error_class: ErrorClass | None = None
     opted_out: bool = False
+    complained: bool = False  # reported us as spam
     cap_zone: str = ""  # of a carrier's daily cap: see CarrierCapReached
     cost: Decimal | None = None
     currency: str = ""

@@ -39,8 +39,18 @@ def compose(
         body=message.body,
         from_email=sender,
         to=[message.recipient],
-        headers=dict(headers or {}),
+        headers={**(headers or {}), **_one_click(message.unsubscribe_url)},
     )
+
+
+def _one_click(url: str) -> dict[str, str]:
+    """What makes mail programs show their own unsubscribe button (RFC 8058)."""
+    if not url:
+        return {}
+    return {
+        "List-Unsubscribe": f"<{url}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
 
 
 def _is_address(text: str) -> bool:

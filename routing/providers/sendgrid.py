@@ -69,10 +69,9 @@ STATUSES = {
     EventType.FAILED: MessageStatus.FAILED,
     EventType.COMPLAINED: MessageStatus.DELIVERED,  # one must have a mail to report it
 }
-OPT_OUTS = {EventType.COMPLAINED, EventType.UNSUBSCRIBED}
 # `reason` of a dropped event: SendGrid keeps suppression lists of its own.
-OPT_OUT_REASONS = {"unsubscribed address", "spam reporting address"}
-RECIPIENT_REASONS = OPT_OUT_REASONS | {"bounced address", "invalid"}
+UNSUBSCRIBED, REPORTED = "unsubscribed address", "spam reporting address"
+RECIPIENT_REASONS = {UNSUBSCRIBED, REPORTED, "bounced address", "invalid"}
 ACCEPTED = {"queued", "sent"}
 
 
@@ -252,7 +251,10 @@ def _translated(event: AnymailTrackingEvent) -> Receipt:
         error_code=as_text(raw.get("status")),
         error_message=reason or as_text(raw.get("response")),
         error_class=_error_class(event, reason),
-        opted_out=event.event_type in OPT_OUTS or reason.lower() in OPT_OUT_REASONS,
+        opted_out=event.event_type == EventType.UNSUBSCRIBED
+        or reason.lower() == UNSUBSCRIBED,
+        complained=event.event_type == EventType.COMPLAINED
+        or reason.lower() == REPORTED,
     )
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.message import EmailMessage
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 HandsetEvent = Literal["accepted", "handset"]
 
@@ -30,6 +31,7 @@ class SimulatedMessage:
     subject: str = ""
     media_urls: tuple[str, ...] = ()
     segments: int = 1
+    unsubscribe_url: str = ""  # of an e-mail that mail programs show a button for
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,13 @@ class HandsetEntry:
     event: HandsetEvent
     at: datetime
     message: SimulatedMessage
+
+
+def one_click_url(headers: Mapping[str, Any] | EmailMessage) -> str:
+    """Where a mail program posts to unsubscribe; "" when it shows no button."""
+    if headers.get("List-Unsubscribe-Post") != "List-Unsubscribe=One-Click":
+        return ""
+    return str(headers.get("List-Unsubscribe", "")).strip().strip("<>")
 
 
 class HandsetLog:
@@ -63,6 +72,7 @@ class HandsetLog:
             "body": message.body,
             "media_urls": message.media_urls,
             "segments": message.segments,
+            "unsubscribe_url": message.unsubscribe_url,
         }
         os.write(self._file, json.dumps(line).encode() + b"\n")
 

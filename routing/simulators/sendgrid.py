@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from routing.simulators import credentials
-from routing.simulators.handset import SimulatedMessage
+from routing.simulators.handset import SimulatedMessage, one_click_url
 from routing.simulators.http_wire import Call, HttpWire, Refusal
 from routing.simulators.receipts import ReceiptCall
 from routing.simulators.simulation import Simulation
@@ -215,6 +215,7 @@ def _messages(
     content = mail.get("content") or [{}]
     for personalization in mail["personalizations"]:
         arguments = mail.get("custom_args", {}) | personalization.get("custom_args", {})
+        headers = mail.get("headers", {}) | personalization.get("headers", {})
         for recipient in _recipients(personalization):
             message = SimulatedMessage(
                 provider=PROVIDER,
@@ -223,6 +224,7 @@ def _messages(
                 recipient=recipient,
                 subject=str(personalization.get("subject", mail.get("subject", ""))),
                 body=str(content[0].get("value", "")),
+                unsubscribe_url=one_click_url(headers),
             )
             yield message, arguments
 

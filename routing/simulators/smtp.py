@@ -18,7 +18,7 @@ from weakref import WeakSet
 from aiosmtpd.smtp import MISSING, AuthResult
 
 from routing.simulators.faults import Fault
-from routing.simulators.handset import SimulatedMessage
+from routing.simulators.handset import SimulatedMessage, one_click_url
 from routing.simulators.simulation import Simulation
 from routing.simulators.smtp_faults import (
     ALL_WELL,
@@ -129,6 +129,7 @@ class SMTPWire:
                 recipient=recipient,
                 subject=_header(mail, "Subject"),
                 body=_text(mail),
+                unsubscribe_url=one_click_url(mail),
             )
             self.simulation.accept(message)
 

@@ -26,6 +26,7 @@ from routing.vocabulary import ErrorClass, MessageStatus
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 URL = "https://example.com/webhooks/SendGridEmail/"
+NEITHER, OPTED_OUT, COMPLAINED = (False, False), (True, False), (False, True)
 RECIPIENT_FIELD = "personalizations.0.to.0.email"
 
 
@@ -175,58 +176,66 @@ def test_what_is_no_address_is_refused(recipient):
 
 
 @pytest.mark.parametrize(
-    ("name", "fields", "status", "error_class", "opted_out"),
+    ("name", "fields", "status", "error_class", "says_no"),
     [
-        ("processed", {}, None, None, False),
-        ("deferred", {"response": "451 later"}, None, None, False),
-        ("open", {}, None, None, False),
-        ("a-new-word", {}, None, None, False),
-        ("delivered", {}, MessageStatus.DELIVERED, None, False),
+        ("processed", {}, None, None, NEITHER),
+        ("deferred", {"response": "451 later"}, None, None, NEITHER),
+        ("open", {}, None, None, NEITHER),
+        ("a-new-word", {}, None, None, NEITHER),
+        ("delivered", {}, MessageStatus.DELIVERED, None, NEITHER),
         (
             "bounce",
             {"type": "bounce", "status": "5.1.1", "reason": "unknown"},
             MessageStatus.BOUNCED,
             ErrorClass.RECIPIENT,
-            False,
+            NEITHER,
         ),
         (
             "bounce",
             {"type": "blocked"},
             MessageStatus.BOUNCED,
             ErrorClass.PROVIDER,
-            False,
+            NEITHER,
         ),
         (
             "dropped",
             {"reason": "Bounced Address"},
             MessageStatus.FAILED,
             ErrorClass.RECIPIENT,
-            False,
+            NEITHER,
         ),
         (
             "dropped",
             {"reason": "Unsubscribed Address"},
             MessageStatus.FAILED,
             ErrorClass.RECIPIENT,
-            True,
+            OPTED_OUT,
         ),
         (
             "dropped",
             {"reason": "Spam Content"},
             MessageStatus.FAILED,
             ErrorClass.PROVIDER,
-            False,
+            NEITHER,
         ),
-        ("spamreport", {}, MessageStatus.DELIVERED, None, True),
-        ("unsubscribe", {}, None, None, True),
-        ("group_unsubscribe", {}, None, None, True),
+        (
+            "dropped",
+            {"reason": "Spam Reporting Address"},
+            MessageStatus.FAILED,
+            ErrorClass.RECIPIENT,
+            COMPLAINED,
+        ),
+        ("spamreport", {}, MessageStatus.DELIVERED, None, COMPLAINED),
+        ("unsubscribe", {}, None, None, OPTED_OUT),
+        ("group_unsubscribe", {}, None, None, OPTED_OUT),
     ],
 )
-def test_an_event_is_translated(name, fields, status, error_class, opted_out):
+def test_an_event_is_translated(name, fields, status, error_class, says_no):
     [receipt] = provider().read_receipts(batch(event(name, **fields)))
 
     assert (receipt.status, receipt.provider_status) == (status, name)
-    assert (receipt.error_class, receipt.opted_out) == (error_class, opted_out)
+    assert receipt.error_class == error_class
+    assert (receipt.opted_out, receipt.complained) == says_no
     assert (receipt.reference, receipt.external_message_id) == ("m12a3", "u1")
     assert (receipt.event_id, receipt.occurred_at) == ("e1", NOW)
 

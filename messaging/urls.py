@@ -1,0 +1,9 @@
+"""What recipients open."""
+
+from django.urls import path
+
+from messaging.unsubscribe import unsubscribe
+
+urlpatterns = [
+    path("<str:token>/", unsubscribe, name="unsubscribe"),
+]
