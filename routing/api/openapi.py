@@ -10,6 +10,7 @@ from drf_spectacular.settings import spectacular_settings
 from drf_spectacular.utils import Direction
 
 from routing.api.problems import PROBLEM_TYPE, ProblemSerializer
+from routing.api.router import ID
 
 Endpoint = tuple[str, str, str, Any]
 
@@ -35,6 +36,13 @@ class ApiSchema(AutoSchema):
             )
             bodies.setdefault(code, answer | {"description": meaning})
         return bodies
+
+    def _resolve_path_parameters(self, variables: list[str]) -> list[dict[str, Any]]:
+        parameters: list[dict[str, Any]] = super()._resolve_path_parameters(variables)  # type: ignore[no-untyped-call]
+        for each in parameters:
+            if each["schema"].get("pattern") == f"^{ID}$":
+                each["schema"] = {"type": "integer"}
+        return parameters
 
     def _refusals(self) -> dict[str, str]:
         has_body = self.method in ("POST", "PUT", "PATCH")

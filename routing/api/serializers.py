@@ -34,6 +34,10 @@ class TermField(serializers.ChoiceField):
 
     default_error_messages = {"invalid_choice": "Choose one of: {allowed}."}
 
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.pop("validators", None)  # the column's range, which differs by database
+        super().__init__(**kwargs)
+
     def to_internal_value(self, data: Any) -> Any:
         """The integer; texts and fractions are none."""
         if type(data) is not int or data not in self.choices:
@@ -106,8 +110,13 @@ class QuerySerializer(_Named):
 
 
 class ApiModelSerializer(_Named, serializers.ModelSerializer[Any]):
-    """A body that is a model's; the model's own rules decide."""
+    """A body that is a model's; the model's own rules decide.
 
+    `field_of_rule` says at which field a rule about several of them is reported, by the
+    code of the constraint.
+    """
+
+    field_of_rule: Mapping[str, str] = {}
     serializer_choice_field = TermField
 
     def get_unique_together_validators(self) -> list[Any]:
@@ -116,16 +125,17 @@ class ApiModelSerializer(_Named, serializers.ModelSerializer[Any]):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Ask the model, as the back office does."""
-        self.check_model(attrs)
+        self.checked(attrs)
         return attrs
 
-    def check_model(self, attrs: dict[str, Any]) -> None:
-        """`full_clean` of what would be saved; its problems by their wire names."""
+    def checked(self, attrs: dict[str, Any]) -> Any:
+        """What would be saved, after `full_clean`; its problems by their wire names."""
         candidate = _changed(self.instance, attrs, self.Meta.model)
         try:
             candidate.full_clean()
         except ModelProblems as problems:
-            raise ValidationError(wire_errors(problems)) from None
+            raise ValidationError(wire_errors(problems, self.field_of_rule)) from None
+        return candidate
 
 
 def _changed(
@@ -142,16 +152,20 @@ def _changed(
     return candidate
 
 
-def wire_errors(problems: ModelProblems) -> dict[str, list[ErrorDetail]]:
+def wire_errors(
+    problems: ModelProblems, field_of_rule: Mapping[str, str] | None = None
+) -> dict[str, list[ErrorDetail]]:
     """A model's problems, by wire name, with their codes."""
-    return {
-        _wire_name(field): [
-            ErrorDetail(message, code=each.code or "invalid")
-            for each in errors
-            for message in each.messages
-        ]
-        for field, errors in problems.error_dict.items()
-    }
+    rules = field_of_rule or {}
+    found: dict[str, list[ErrorDetail]] = {}
+    for field, errors in problems.error_dict.items():
+        for each in errors:
+            wire = rules.get(each.code or "") or _wire_name(field)
+            details = [
+                ErrorDetail(text, each.code or "invalid") for text in each.messages
+            ]
+            found.setdefault(wire, []).extend(details)
+    return found
 
 
 def _wire_name(field: str) -> str:

@@ -1,7 +1,15 @@
 """Routes, attempts and statistics, below /api/."""
 
+from routing.api.attempts import AttemptViewSet
+from routing.api.explanations import ExplanationViewSet
 from routing.api.router import Router
+from routing.api.routes import RouteViewSet
 
 router = Router()
+router.register("routingconfig", RouteViewSet, basename="routingconfig")
+router.register(
+    "routingconfig/delivery-attempts", AttemptViewSet, basename="delivery-attempts"
+)
+router.register("routingconfig/explain", ExplanationViewSet, basename="explain")
 
 urlpatterns = router.urls

@@ -17,7 +17,7 @@ from django.utils.module_loading import import_string
 from phonenumbers import country_code_for_region
 
 from routing.providers.registry import registry
-from routing.retry import RetryPolicy, policy_for
+from routing.retry import LONGEST_DELAY, RetryPolicy, policy_for
 from routing.route import Route, Scope
 from routing.strategies import STRATEGIES
 from routing.thresholds import Thresholds
@@ -28,6 +28,10 @@ from routing.vocabulary import (
     RoutingStrategy,
     UnknownOutcomePolicy,
 )
+
+_LONGEST_DELAY = int(LONGEST_DELAY.total_seconds())
+# What PostgreSQL's types hold; SQLite would take more.
+_SMALL = MaxValueValidator(2**15 - 1)
 
 
 class ChannelRoutingConfigQuerySet(models.QuerySet["ChannelRoutingConfig"]):
@@ -76,16 +80,21 @@ class ChannelRoutingConfig(models.Model):
     fallback_provider = models.CharField(max_length=100, blank=True, default="")
     enable_fallback = models.BooleanField(default=True)
     primary_weight = models.PositiveSmallIntegerField(
-        default=1, help_text="Share of a RoundRobin route; 0 is none."
+        default=1,
+        validators=[_SMALL],
+        help_text="Share of a RoundRobin route; 0 is none.",
     )
     fallback_weight = models.PositiveSmallIntegerField(
-        default=1, help_text="Share of a RoundRobin route; 0 is none."
+        default=1,
+        validators=[_SMALL],
+        help_text="Share of a RoundRobin route; 0 is none.",
     )
     maximum_cost = models.DecimalField(
         max_digits=12,
         decimal_places=6,
         null=True,
         blank=True,
+        validators=[MinValueValidator(0)],
         help_text="A provider that asks more for the whole message is not used.",
     )
     currency = models.CharField(
@@ -102,13 +111,19 @@ class ChannelRoutingConfig(models.Model):
         "while another one does better.",
     )
     max_retries = models.PositiveSmallIntegerField(
-        default=3, help_text="Further rounds after the first one failed."
+        default=3,
+        validators=[MaxValueValidator(100)],
+        help_text="Further rounds after the first one failed.",
     )
     retry_strategy = models.PositiveSmallIntegerField(
         choices=RetryStrategy.choices(), default=RetryStrategy.EXPONENTIAL
     )
-    initial_retry_delay_seconds = models.PositiveIntegerField(default=60)
-    max_retry_delay_seconds = models.PositiveIntegerField(default=3600)
+    initial_retry_delay_seconds = models.PositiveIntegerField(
+        default=60, validators=[MaxValueValidator(_LONGEST_DELAY)]
+    )
+    max_retry_delay_seconds = models.PositiveIntegerField(
+        default=3600, validators=[MaxValueValidator(_LONGEST_DELAY)]
+    )
     custom_retry_policy = models.CharField(
         max_length=200,
         blank=True,
@@ -124,6 +139,7 @@ class ChannelRoutingConfig(models.Model):
     is_active = models.BooleanField(default=True)
     priority = models.PositiveIntegerField(
         default=1,
+        validators=[MaxValueValidator(2**31 - 1)],
         help_text="Of equally specific active routes the highest number serves.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
@@ -143,6 +159,7 @@ class ChannelRoutingConfig(models.Model):
                 "priority",
                 condition=Q(is_active=True),
                 name="one_active_route_per_scope_and_priority",
+                violation_error_code="priority_taken",
                 violation_error_message="Another active route of this channel has this "
                 "scope and priority: choose another, or deactivate the other route.",
             ),
@@ -151,18 +168,21 @@ class ChannelRoutingConfig(models.Model):
                     max_retry_delay_seconds__gte=F("initial_retry_delay_seconds")
                 ),
                 name="retry_delay_maximum_not_below_initial",
+                violation_error_code="maximum_below_initial",
                 violation_error_message="The maximum retry delay is below the initial "
                 "one.",
             ),
             models.CheckConstraint(
                 condition=Q(enable_fallback=False) | ~Q(fallback_provider=""),
                 name="enabled_fallback_names_a_provider",
+                violation_error_code="fallback_missing",
                 violation_error_message="Fallback is enabled: choose the provider to "
                 "fall back to, or disable it.",
             ),
             models.CheckConstraint(
                 condition=~Q(fallback_provider=F("primary_provider")),
                 name="fallback_differs_from_primary",
+                violation_error_code="fallback_is_primary",
                 violation_error_message="The fallback provider is the primary one: "
                 "choose another.",
             ),
@@ -172,6 +192,7 @@ class ChannelRoutingConfig(models.Model):
                 )
                 | Q(custom_retry_policy="") & ~Q(retry_strategy=RetryStrategy.CUSTOM),
                 name="custom_retry_policy_only_for_custom",
+                violation_error_code="policy_and_strategy",
                 violation_error_message="The Custom retry strategy, and only that, "
                 "takes the dotted path of a policy.",
             ),
@@ -289,7 +310,9 @@ class FurtherProvider(models.Model):
     )
     provider = models.CharField(max_length=100)
     weight = models.PositiveSmallIntegerField(
-        default=1, help_text="Share of a RoundRobin route; 0 is none."
+        default=1,
+        validators=[_SMALL],
+        help_text="Share of a RoundRobin route; 0 is none.",
     )
 
     class Meta:

@@ -1,0 +1,70 @@
+"""Which provider a message would go to now, and why."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from routing.api.decisions import ExplanationSerializer
+from routing.api.serializers import ApiSerializer, TermField
+from routing.explain import UnusableAddress, explain, parcel_to
+from routing.planner import Planner
+from routing.vocabulary import CampaignKind, Channel
+
+
+class ExplainSerializer(ApiSerializer):
+    """The message whose way is asked for."""
+
+    channel = TermField(choices=Channel.choices())
+    to = serializers.CharField(
+        max_length=254, help_text="A number such as +491511234567, or an address."
+    )
+    body = serializers.CharField(
+        default="", allow_blank=True, help_text="Its length decides the price."
+    )
+    campaign_kind = TermField(
+        choices=CampaignKind.choices(), default=CampaignKind.MARKETING.value
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """The message as routing sees it."""
+        try:
+            parcel = parcel_to(
+                channel=Channel(attrs["channel"]),
+                to=attrs["to"],
+                body=attrs["body"],
+                kind=CampaignKind(attrs["campaign_kind"]),
+            )
+        except UnusableAddress as error:
+            raise ValidationError({"to": str(error)}, "unusable_address") from None
+        return {"parcel": parcel}
+
+
+class ExplanationViewSet(GenericViewSet[Any]):
+    """The decision that the queue would make now. Nothing is sent or reserved."""
+
+    required_scope = "admin"
+    serializer_class = ExplainSerializer
+    filter_backends = []
+
+    @extend_schema(
+        summary="Explain where a message would go",
+        responses={200: ExplanationSerializer},
+    )
+    def create(self, request: Request) -> Response:
+        question = self.get_serializer(data=request.data)
+        question.is_valid(raise_exception=True)
+        explanation = explain(
+            question.validated_data["parcel"],
+            planner=Planner(rng=Random()),  # noqa: S311 - no secret
+            now=timezone.now(),
+        )
+        return Response(ExplanationSerializer(explanation.as_json()).data)
