@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from unicodedata import category
 
+from messaging.public_urls import problem_with_url
 from routing.vocabulary import Channel
 
 # Characters. SMS and MMS: the most that Twilio takes in `Body`; e-mail: our own bound.
@@ -100,7 +101,7 @@ def check_times(
 
 
 def check_media(channel: Channel, media_urls: Collection[str]) -> None:
-    """MMS carries media by public https URLs, the other channels carry none."""
+    """MMS carries media by https URLs of public hosts, the others carry none."""
     if channel != Channel.MMS:
         if media_urls:
             raise ContentError(f"{channel.label} carries no media. Use MMS.")
@@ -110,5 +111,8 @@ def check_media(channel: Channel, media_urls: Collection[str]) -> None:
     if len(media_urls) > MEDIA_LIMIT:
         raise ContentError(f"An MMS carries at most {MEDIA_LIMIT} media.")
     for url in media_urls:
-        if not url.isascii() or not re.fullmatch(r"https://[^\s/@]+/\S*", url):
-            raise ContentError(f"The media URL {url!r} is not an https URL.")
+        if problem := problem_with_url(url):
+            raise ContentError(
+                f"The media URL {url[:100]!r} {problem}. Put the file on a public "
+                "host, such as https://cdn.example.com/a.jpg."
+            )

@@ -190,7 +190,9 @@ def test_a_schedule_in_the_past_is_refused(route, run):
         ({"media": "https://example.com/a.png"}, "SMS carries no media. Use MMS."),
         (
             {"channel": "mms", "media": "http://example.com/a.png"},
-            "The media URL 'http://example.com/a.png' is not an https URL.",
+            "The media URL 'http://example.com/a.png' is not an https URL of plain "
+            "ASCII characters with a host and a path. Put the file on a public host, "
+            "such as https://cdn.example.com/a.jpg.",
         ),
         (
             {"body": "Hi {{surname}}"},
