@@ -144,7 +144,10 @@ def first_choice(route: Route, choices: Choices) -> Decision | None:
 
 def ideal_provider(route: Route, choices: Choices) -> str | None:
     """The provider that the strategy would pick if nothing ruled any out."""
-    well = [replace(each, verdict="") for each in choices.candidates]
+    well = [
+        each if each.is_eligible else replace(each, verdict="")
+        for each in choices.candidates
+    ]
     ideal = STRATEGIES[route.strategy](well, choices.context)
     return ideal.provider if ideal else None
 

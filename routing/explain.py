@@ -10,7 +10,7 @@ import phonenumbers
 
 from routing.decide import Choices, describe, first_choice, screened_choices
 from routing.health import describe_breaker, read_capacity
-from routing.planner import Parcel, Planner, Surroundings, look_around, next_turn
+from routing.planner import Parcel, Planner, Surroundings, next_turn
 from routing.route import Destination, Route
 from routing.segments import count_segments
 from routing.vocabulary import CampaignKind, Channel, FallbackReason
@@ -74,7 +74,7 @@ def explain(parcel: Parcel, *, planner: Planner, now: datetime) -> Explanation:
             parcel, why=f"No active route of {destination.channel.label} covers it."
         )
     surroundings = replace(
-        look_around([route.channel], now=now), capacity=read_capacity(route.providers)
+        planner.look_around(now=now), capacity=read_capacity(route.providers)
     )
     choices = planner.choices(
         route, parcel, now=now, turn=next_turn(route), surroundings=surroundings

@@ -55,13 +55,40 @@ class ChannelHealth:
     retries_left: dict[str, int] = field(default_factory=dict)  # of their budgets
 
 
-def read_health(channel: Channel, *, now: datetime) -> ChannelHealth:
-    """A look at the rows, without a lock."""
-    health = ChannelHealth()
-    for row in ProviderHealth.objects.filter(channel=channel):
-        health.breakers[row.provider] = row.breaker
-        health.retries_left[row.provider] = remaining_now(row.recent_sends, now)
-    return health
+class HealthBook:
+    """The providers' health as it is read in passing, at most `max_age` old; one per
+    worker. What must be exact, a probe or a draw on a throttle, takes the row's lock.
+    """
+
+    def __init__(self, *, max_age: timedelta = timedelta(milliseconds=100)) -> None:
+        self._max_age = max_age
+        self._read_at: datetime | None = None
+        self._channels: dict[Channel, ChannelHealth] = {}
+        self._has_throttles = False
+
+    def channels(self, *, now: datetime) -> Mapping[Channel, ChannelHealth]:
+        """The health of each channel's providers.
+
+        Whoever draws on a retry budget notes it there, until it is read again.
+        """
+        self._refresh(now)
+        return self._channels
+
+    def has_throttles(self, *, now: datetime) -> bool:
+        """Whether any provider has one."""
+        self._refresh(now)
+        return self._has_throttles
+
+    def _refresh(self, now: datetime) -> None:
+        if self._read_at is not None and now - self._read_at < self._max_age:
+            return
+        self._channels = {channel: ChannelHealth() for channel in Channel}
+        for row in ProviderHealth.objects.all():
+            health = self._channels[Channel(row.channel)]
+            health.breakers[row.provider] = row.breaker
+            health.retries_left[row.provider] = remaining_now(row.recent_sends, now)
+        self._has_throttles = ProviderThrottle.objects.exists()
+        self._read_at = now
 
 
 def verdict_of(breaker: Breaker | None, *, now: datetime, draw: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
@@ -20,7 +20,8 @@ from routing.health import (
     Alternatives,
     Capacity,
     ChannelHealth,
-    read_health,
+    HealthBook,
+    lock_capacity,
     rooms_now,
     verdict_of,
 )
@@ -104,6 +105,7 @@ class Planner:
     def __init__(self, *, rng: Random, routes: RoutingTable | None = None) -> None:
         self.rng = rng
         self._routes = routes or RoutingTable()
+        self._health = HealthBook()
         self._rates = RateBook()
         self._qualities = QualityBook()
 
@@ -117,7 +119,7 @@ class Planner:
         A channel without a route has all the room there is: its messages are looked at
         all the same, and say why they wait.
         """
-        throttled = rooms_now(now=now)
+        throttled = rooms_now(now=now) if self._health.has_throttles(now=now) else {}
         names: dict[Channel, set[str]] = {}
         for route in self._routes.all(now=now):
             names.setdefault(route.channel, set()).update(route.in_use)
@@ -127,6 +129,19 @@ class Planner:
             else math.inf
             for channel in Channel
         }
+
+    def look_around(self, *, now: datetime) -> Surroundings:
+        """How the providers are, without a lock and without throttles."""
+        return Surroundings(self._health.channels(now=now))
+
+    def lock_capacity(self, providers: Iterable[str], *, now: datetime) -> Capacity:
+        """The providers' throttles, locked; without a query while there are none."""
+        is_throttled = self._health.has_throttles(now=now)
+        return lock_capacity(providers) if is_throttled else Capacity()
+
+    def is_watched(self, provider: str, channel: Channel, *, now: datetime) -> bool:
+        """Whether the provider ever failed there, so that its calls are counted."""
+        return provider in self._health.channels(now=now)[channel].breakers
 
     def alternatives(self, *, now: datetime) -> Alternatives:
         """Where the messages of each provider could go instead, route by route."""
@@ -153,10 +168,12 @@ class Planner:
         estimates = self._estimates(route, parcel, now)
         return Choices(
             candidates=tuple(
-                replace(
-                    self._candidate(name, route, parcel, now),
-                    verdict=verdicts.get(name, ""),
-                    price=_in_currency(estimates.get(name), route.currency),
+                Candidate(
+                    name,
+                    verdicts.get(name, ""),
+                    route.weights.get(name, 1),
+                    _in_currency(estimates.get(name), route.currency),
+                    *self._quality(name, parcel.destination, now),
                 )
                 for name in route.providers
             ),
@@ -169,17 +186,14 @@ class Planner:
             ),
         )
 
-    def _candidate(
-        self, name: str, route: Route, parcel: Parcel, now: datetime
-    ) -> Candidate:
-        country = parcel.destination.country
-        quality = self._qualities.score(name, route.channel, country, now=now)
-        return Candidate(
-            provider=name,
-            weight=route.weights.get(name, 1),
-            quality=quality.mean if quality else None,
-            evidence=quality.evidence if quality else 0.0,
+    def _quality(
+        self, name: str, destination: Destination, now: datetime
+    ) -> tuple[float | None, float]:
+        """The provider's delivery rate there, and the messages that it rests on."""
+        score = self._qualities.score(
+            name, destination.channel, destination.country, now=now
         )
+        return (score.mean, score.evidence) if score else (None, 0.0)
 
     def _estimates(
         self, route: Route, parcel: Parcel, now: datetime
@@ -214,13 +228,6 @@ class Planner:
 def _in_currency(price: Money | None, currency: str) -> Decimal | None:
     """The amount, if it can be compared on a route of this currency."""
     return price.amount if price and price.currency == currency else None
-
-
-def look_around(channels: Iterable[Channel], *, now: datetime) -> Surroundings:
-    """How the providers are now, without a lock and without throttles."""
-    return Surroundings(
-        {channel: read_health(channel, now=now) for channel in channels}
-    )
 
 
 def _verdicts(

@@ -45,6 +45,8 @@ def screen(candidates: Sequence[Candidate], thresholds: Thresholds) -> Screened:
 
     A candidate that is ineligible already keeps its verdict, and has no reason here.
     """
+    if thresholds.max_cost is None and thresholds.min_quality is None:
+        return Screened(tuple(candidates), {})
     costly = _costly(candidates, thresholds)
     affordable = [
         each for each in candidates if each.is_eligible and each.provider not in costly

@@ -14,9 +14,8 @@ from messaging.queue import statements
 from messaging.queue.gate import refusals_of
 from messaging.queue.placement import Claimed, Placement
 from messaging.queue.quarantine import quarantined_if_it_fails
-from routing.health import lock_capacity
 from routing.models import MessageDeliveryAttempt
-from routing.planner import Planner, Surroundings, look_around, take_turns
+from routing.planner import Planner, Surroundings, take_turns
 from routing.retry import PastAttempt
 from routing.route import Route
 from routing.vocabulary import AttemptOutcome, Channel, ErrorClass, MessageStatus
@@ -111,7 +110,9 @@ class Claimer:
         by_route = self._by_route(messages, now)
         placement = Placement(
             planner=self._planner,
-            surroundings=_surroundings([route for route, _ in by_route if route], now),
+            surroundings=self._surroundings(
+                [route for route, _ in by_route if route], now
+            ),
             lease=self._lease,
             now=now,
         )
@@ -121,6 +122,14 @@ class Claimer:
                 with quarantined_if_it_fails(message, now=now):
                     placement.place(message, route, turn)
         return _with_history(placement.keep())
+
+    def _surroundings(self, routes: Sequence[Route], now: datetime) -> Surroundings:
+        """How the routes' providers are, their throttles locked."""
+        names = [name for route in routes for name in route.providers]
+        capacity = self._planner.lock_capacity(names, now=now)
+        if capacity.limits_concurrency:
+            capacity.in_flight = _in_flight(names)
+        return replace(self._planner.look_around(now=now), capacity=capacity)
 
     def _by_route(
         self, messages: Sequence[CampaignMessage], now: datetime
@@ -168,17 +177,6 @@ def _gate(messages: Sequence[CampaignMessage], now: datetime) -> list[CampaignMe
             finished_at=refusal.finished_at(now),
         )
     return [message for message in messages if message.pk not in refusals]
-
-
-def _surroundings(routes: Sequence[Route], now: datetime) -> Surroundings:
-    """How the routes' providers are, their throttles locked."""
-    channels = {route.channel for route in routes}
-    around = look_around(channels, now=now)
-    names = [name for route in routes for name in route.providers]
-    capacity = lock_capacity(names)
-    if capacity.limits_concurrency:
-        capacity.in_flight = _in_flight(names)
-    return replace(around, capacity=capacity)
 
 
 def _in_flight(providers: Sequence[str]) -> dict[str, int]:

@@ -111,7 +111,9 @@ class Placement:
         decision = first_choice(route, choices)
         if decision and self._take(decision, parcel):
             claimed = _claimed(message, parcel, route, decision, self._lease_end)
-            self._claimed.append(replace(claimed, probe_token=probe_token))
+            if probe_token:
+                claimed = replace(claimed, probe_token=probe_token)
+            self._claimed.append(claimed)
         else:
             pause = self._pause(route, choices, parcel)
             self._wait(message, _no_provider(route, choices), pause)

@@ -52,8 +52,7 @@ from routing.decide import (
     next_step,
 )
 from routing.dispatch import HandOver
-from routing.planner import Planner, RoutingTable, Surroundings, look_around
-from routing.vocabulary import Channel
+from routing.planner import Planner, RoutingTable
 
 logger = logging.getLogger(__name__)
 
@@ -151,8 +150,6 @@ class Processor:
         self._claim_timer = Timer(CLAIM_EVERY, is_over=True)
         self._look_timer = Timer(LOOK_EVERY, is_over=True)
         self._record_timer = Timer(RECORD_EVERY)
-        self._around_timer = Timer(LOOK_EVERY, is_over=True)
-        self._around = Surroundings()
         self._receipts_seen_until = self._clock() - RECEIPTS_LOOKED_BACK
         self._sweep_timer = Timer(SWEEP_EVERY, is_over=True)
         self._idle_timer = None if idle_limit is None else Timer(idle_limit)
@@ -290,10 +287,11 @@ class Processor:
 
     def _choices(self, claimed: Claimed, now: datetime) -> Choices:
         """Where a message could go that its provider did not take."""
-        if self._around_timer.comes_round():
-            self._around = look_around(Channel, now=now)
         return self._planner.choices(
-            claimed.route, claimed.parcel, now=now, surroundings=self._around
+            claimed.route,
+            claimed.parcel,
+            now=now,
+            surroundings=self._planner.look_around(now=now),
         )
 
     def _record(self) -> None:

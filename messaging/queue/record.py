@@ -73,12 +73,7 @@ def record(
         statements.insert_attempts(_attempt_rows(results))
         mark_double_risks(_perhaps_doubled(results, held), now=now)
         _suppress_opted_out(results)
-        learn(
-            [_call_outcome(each) for each in results],
-            alternatives=planner.alternatives(now=now),
-            now=now,
-            rng=planner.rng,
-        )
+        _learn(results, planner, now)
     return [
         each.claimed.fallen_back(each.step.decision, now + lease)
         for each in results
@@ -95,6 +90,23 @@ def _perhaps_doubled(results: Sequence[Result], held: Collection[int]) -> list[i
         if isinstance(each.step, Sent)
         and (each.claimed.attempt_number > 1 or each.claimed.message_id not in held)
     ]
+
+
+def _learn(results: Sequence[Result], planner: Planner, now: datetime) -> None:
+    """Of providers that never failed, nothing is counted."""
+    calls = [_call_outcome(each) for each in results]
+    telling = [
+        each
+        for each in calls
+        if each.failure or planner.is_watched(each.provider, each.channel, now=now)
+    ]
+    if telling:
+        learn(
+            telling,
+            alternatives=planner.alternatives(now=now),
+            now=now,
+            rng=planner.rng,
+        )
 
 
 def _past_the_gate(results: Sequence[Result], now: datetime) -> list[Result]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -297,6 +298,15 @@ def test_whatever_a_provider_says_is_written_safely(claimed, text):
     attempt = MessageDeliveryAttempt.objects.get()
     assert attempt.error_message == text.replace("\0", "")[:500]
     assert message().status == MessageStatus.FAILED
+
+
+def test_a_decision_is_written_without_what_no_database_stores(claimed):
+    decision = replace(claimed.decision, record={"verdicts": ["nul \0 \\u0000"]})
+
+    write(accepted(replace(claimed, decision=decision)))
+
+    attempt = MessageDeliveryAttempt.objects.get()
+    assert attempt.decision == {"verdicts": ["nul  \\u0000"]}
 
 
 def lose_the_lease():

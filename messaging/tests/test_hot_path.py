@@ -1,0 +1,57 @@
+"""What a claim and a record cost does not grow with what they move."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from messaging.queue.claim import Claimer
+from messaging.tests.scene import LEASE, NOW, accepted, claim, messages, write
+from routing.planner import Planner
+
+pytestmark = pytest.mark.usefixtures("route")
+
+
+def worker():
+    """A worker's claims, with what it keeps at hand between two of them."""
+    return Claimer(owner=1, lease=LEASE, planner=Planner(rng=Random(0)))
+
+
+def queries_of(work):
+    """How many statements the work takes."""
+    with CaptureQueriesContext(connection) as captured:
+        work()
+    return len(captured)
+
+
+def test_claiming_fifty_messages_takes_as_many_statements_as_claiming_one():
+    messages(51)
+
+    one = queries_of(lambda: worker().claim(limit=1, now=NOW))
+    fifty = queries_of(lambda: worker().claim(limit=50, now=NOW))
+
+    assert one == fifty
+
+
+def test_recording_fifty_results_takes_as_many_statements_as_recording_one():
+    messages(51)
+    first, *others = claim(limit=51)
+
+    one = queries_of(lambda: write(accepted(first)))
+    fifty = queries_of(lambda: write(*map(accepted, others)))
+
+    assert one == fifty
+
+
+def test_a_worker_asks_for_breakers_and_throttles_a_few_times_a_second_only():
+    messages(2)
+    busy = worker()
+    busy.claim(limit=1, now=NOW)
+
+    with CaptureQueriesContext(connection) as captured:
+        busy.claim(limit=1, now=NOW)
+
+    assert not [each for each in captured if "routing_provider" in each["sql"]]
