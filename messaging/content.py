@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from unicodedata import category
 
 from messaging.public_urls import problem_with_url
+from routing.header_text import is_one_line
 from routing.vocabulary import Channel
 
 # Characters. SMS and MMS: the most that Twilio takes in `Body`; e-mail: our own bound.
@@ -78,8 +78,7 @@ def check_subject(channel: Channel, subject: str) -> None:
         raise ContentError("An e-mail needs a subject.")
     if len(subject) > SUBJECT_LIMIT:
         raise ContentError(f"The subject is longer than {SUBJECT_LIMIT} characters.")
-    # Some of what ends a line in an e-mail header is no control character: U+2028.
-    if not {"Cc", "Cs", "Zl", "Zp"}.isdisjoint(map(category, subject)):
+    if not is_one_line(subject):
         raise ContentError("The subject must be one line, without control characters.")
 
 
