@@ -184,6 +184,9 @@ QUEUE_VERDICT_SECONDS = env.int("QUEUE_VERDICT_SECONDS", default=3600)
 # Jitter adds up to this share of a retry's delay, and never takes away.
 RETRY_JITTER = env.float("RETRY_JITTER", default=0.1)
 
+# `run_cluster` starts a cluster again that shows no sign of life for so long. More than
+# the longest of your own tasks in it, if all its workers may be busy with such.
+QCLUSTER_PATIENCE_SECONDS = env.int("QCLUSTER_PATIENCE_SECONDS", default=45)
 # The django-q2 cluster wakes and supervises; the message table owns all state, so
 # nothing here is needed for correctness. Traps: `retry` must exceed `timeout`, and a
 # prefetch (`queue_limit`) above 1 runs waiting tasks twice.

@@ -7,13 +7,20 @@ from messaging.models.campaigns import (
     CampaignQuerySet,
 )
 from messaging.models.suppressions import Suppression
-from messaging.models.workers import WorkerHeartbeat, WorkerHeartbeatQuerySet
+from messaging.models.workers import (
+    ClusterHeartbeat,
+    ClusterHeartbeatQuerySet,
+    WorkerHeartbeat,
+    WorkerHeartbeatQuerySet,
+)
 
 __all__ = [
     "Campaign",
     "CampaignMessage",
     "CampaignMessageQuerySet",
     "CampaignQuerySet",
+    "ClusterHeartbeat",
+    "ClusterHeartbeatQuerySet",
     "Suppression",
     "WorkerHeartbeat",
     "WorkerHeartbeatQuerySet",
