@@ -101,6 +101,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "marketing_platform.diagnosis.probes.ProbeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -181,6 +182,8 @@ QUEUE_WINDOW = env.int("QUEUE_WINDOW", default=50)  # in flight, per process
 QUEUE_LEASE_SECONDS = env.int("QUEUE_LEASE_SECONDS", default=90)
 # How long a message whose outcome is unknown waits for a receipt.
 QUEUE_VERDICT_SECONDS = env.int("QUEUE_VERDICT_SECONDS", default=3600)
+# /readyz fails when messages are due for longer and none has left for so long.
+QUEUE_STALLED_SECONDS = env.int("QUEUE_STALLED_SECONDS", default=300)
 # Jitter adds up to this share of a retry's delay, and never takes away.
 RETRY_JITTER = env.float("RETRY_JITTER", default=0.1)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Min
+from django.db.models import Count, Min, OuterRef, Subquery
 
 from messaging.models import Campaign, CampaignMessage
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
@@ -20,6 +20,19 @@ def is_work_waiting(now: datetime) -> bool:
         Campaign.objects.with_due_messages(now).exists()
         or CampaignMessage.objects.lease_expired(now).exists()
     )
+
+
+def oldest_due_at(now: datetime) -> datetime | None:
+    """Since when the message has been due that has waited longest; None if none is.
+
+    One index probe per running campaign.
+    """
+    first = CampaignMessage.objects.due(now).filter(campaign=OuterRef("pk"))
+    running = Campaign.objects.running().annotate(
+        first_due_at=Subquery(first.order_by("due_at").values("due_at")[:1])
+    )
+    oldest: datetime | None = running.aggregate(oldest=Min("first_due_at"))["oldest"]
+    return oldest
 
 
 @dataclass(frozen=True, slots=True)
