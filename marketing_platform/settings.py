@@ -20,6 +20,7 @@ import environ
 from environ.fileaware_mapping import FileAwareMapping
 
 from marketing_platform.provider_settings import message_providers
+from messaging.vocabulary import CampaignStatus
 from routing import vocabulary
 
 django_stubs_ext.monkeypatch()
@@ -233,6 +234,8 @@ REST_FRAMEWORK: dict[str, Any] = {
 # Requests per second of one token, and how many may come at once after a rest.
 API_RATE_PER_SECOND = env.float("API_RATE_PER_SECOND", default=50.0)
 API_BURST = env.float("API_BURST", default=100.0)
+# How long the answer to an Idempotency-Key is kept, and given again.
+IDEMPOTENCY_KEY_HOURS = env.int("IDEMPOTENCY_KEY_HOURS", default=24)
 
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Marketing platform",
@@ -250,6 +253,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "ENUM_NAME_OVERRIDES": {
         term.__name__: term.choices()
         for term in (
+            CampaignStatus,
             vocabulary.AttemptOutcome,
             vocabulary.CampaignKind,
             vocabulary.Channel,

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Min, OuterRef, Subquery
+from django.db.models import Count, Min, OuterRef, Subquery, Sum
 
 from messaging.models import Campaign, CampaignMessage
+from routing.costs import Money
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.vocabulary import MessageStatus
 
@@ -48,6 +49,14 @@ class CampaignProgress:
         return sum(self.by_status.values())
 
     @property
+    def counts(self) -> list[dict[str, int]]:
+        """Every status with its messages, also those with none."""
+        return [
+            {"status": status, "count": self.by_status.get(status, 0)}
+            for status in MessageStatus
+        ]
+
+    @property
     def left(self) -> int:
         """Those that are still to be handed over, or to be known of."""
         return self.by_status.get(MessageStatus.QUEUED, 0) + self.by_status.get(
@@ -68,6 +77,17 @@ def progress_of(campaign_ids: Sequence[int]) -> CampaignProgress:
         by_status={MessageStatus(status): count for status, count in counts},
         next_due_at=messages.queued().aggregate(first=Min("due_at"))["first"],
     )
+
+
+def costs_of(message: CampaignMessage) -> list[Money]:
+    """What its attempts have cost so far, as far as that is known; by currency."""
+    sums = (
+        message.attempts.exclude(cost=None)
+        .order_by("currency")
+        .values_list("currency")
+        .annotate(Sum("cost"))
+    )
+    return [Money(amount, currency) for currency, amount in sums]
 
 
 DOUBLED = "Two attempts are taken to have got through."

@@ -24,7 +24,18 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 DOORS = {
     "/": {"GET": PUBLIC},  # on to the back office
+    "/api/campaigns": {"GET": "read", "POST": "send"},
+    "/api/campaigns/1": {"GET": "read"},
+    "/api/campaigns/1/cancel": {"POST": "send"},
+    "/api/campaigns/1/launch": {"POST": "send"},
+    "/api/campaigns/1/pause": {"POST": "send"},
+    "/api/campaigns/1/recipients": {"POST": "send"},
+    "/api/campaigns/1/resume": {"POST": "send"},
     "/api/docs": {"GET": PUBLIC},
+    "/api/messages": {"GET": "read", "POST": "send"},
+    "/api/messages/1": {"GET": "read"},
+    "/api/messages/1/cancel": {"POST": "send"},
+    "/api/messages/1/retry": {"POST": "send"},
     "/api/schema": {"GET": PUBLIC},
     "/api/routingconfig": {"GET": "admin", "POST": "admin"},
     "/api/routingconfig/1": dict.fromkeys(["GET", "PUT", "PATCH", "DELETE"], "admin"),
@@ -110,7 +121,8 @@ def test_every_route_has_a_line_in_the_table():
 @pytest.mark.parametrize("address", API_DOORS)
 def test_every_method_of_an_endpoint_has_its_rule(address):
     actions = getattr(resolve(address).func, "actions", None) or {"get": "a page"}
-    missing = {method.upper() for method in actions} ^ set(DOORS[address])
+    methods = {method.upper() for method in actions} - {"HEAD"}  # it follows GET
+    missing = methods ^ set(DOORS[address])
 
     assert not missing, (
         f"{address} and its line in DOORS differ in {sorted(missing)}: say for each "

@@ -6,6 +6,7 @@ from messaging.models.campaigns import (
     CampaignMessageQuerySet,
     CampaignQuerySet,
 )
+from messaging.models.idempotency import KeptAnswer, KeptAnswerQuerySet
 from messaging.models.suppressions import Suppression
 from messaging.models.workers import (
     ClusterHeartbeat,
@@ -21,6 +22,8 @@ __all__ = [
     "CampaignQuerySet",
     "ClusterHeartbeat",
     "ClusterHeartbeatQuerySet",
+    "KeptAnswer",
+    "KeptAnswerQuerySet",
     "Suppression",
     "WorkerHeartbeat",
     "WorkerHeartbeatQuerySet",
