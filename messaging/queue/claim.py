@@ -13,7 +13,7 @@ from messaging.models import Campaign, CampaignMessage
 from messaging.queue import statements
 from messaging.queue.gate import refusals_of
 from messaging.queue.placement import Claimed, Placement
-from messaging.queue.quarantine import quarantined_if_it_fails
+from messaging.queue.quarantine import one_suspect_of, quarantined_if_it_fails
 from routing.models import MessageDeliveryAttempt
 from routing.planner import Planner, Surroundings, take_turns
 from routing.retry import PastAttempt
@@ -48,7 +48,8 @@ class Claimer:
 
         One short transaction:
         1. lock due messages of the running campaigns, a fair share of each
-        2. stop those that must not leave (the gate), and say why
+        2. stop those that must not leave (the gate), and say why; of those that may be
+           killing their workers, let one go at a time
         3. choose a provider for each; without one it waits, and says why; one that
            cannot even be placed is quarantined
         4. write owner, lease, attempt number and provider onto the row
@@ -57,7 +58,7 @@ class Claimer:
         """
         with transaction.atomic():
             locked, is_held_back = self._lock_due(limit, now)
-            passed = _gate(locked, now)
+            passed = one_suspect_of(_gate(locked, now), now=now)
             claimed = self._choose(passed, now)
             if claimed:
                 statements.mark_claimed(

@@ -8,16 +8,23 @@ takes it again by itself.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import DatabaseError
+from django.db.models import Count
 
 from messaging.models import CampaignMessage
+from routing.models import MessageDeliveryAttempt
 from routing.vocabulary import MessageStatus
 
 logger = logging.getLogger(__name__)
+
+LOST_WORKER_CODE = "lost_worker"
+# A message that was in flight when this many workers died is taken for the cause.
+WORKERS_LOST_AT_MOST = 3
+APART = timedelta(seconds=1)
 
 
 def quarantine(
@@ -58,3 +65,35 @@ def quarantined_if_it_fails(
         logger.exception("Message %s is quarantined.", message.pk)
         reason = f"{type(error).__name__}: {error}".replace("\0", "")
         quarantine(message, reason, now=now, unknown_since=unknown_since)
+
+
+def workers_lost_with(messages: Sequence[CampaignMessage]) -> dict[int, int]:
+    """How many workers died with each of the messages in flight, where any did."""
+    return dict(
+        MessageDeliveryAttempt.objects.filter(
+            message__in=messages, error_code=LOST_WORKER_CODE
+        )
+        .order_by()
+        .values_list("message")
+        .annotate(Count("id"))
+    )
+
+
+def one_suspect_of(
+    messages: Sequence[CampaignMessage], *, now: datetime
+) -> list[CampaignMessage]:
+    """The messages without all but one of those that one more death would quarantine.
+
+    Those are put off, each by a second more than the one before: claimed together, the
+    culprit would take along whatever was beside it from the first death on.
+    """
+    again = [m for m in messages if m.attempt_count >= WORKERS_LOST_AT_MOST - 1]
+    if not again:
+        return list(messages)
+    lost = workers_lost_with(again)
+    suspects = [m for m in again if lost.get(m.pk, 0) >= WORKERS_LOST_AT_MOST - 1]
+    put_off = suspects[1:]
+    for place, message in enumerate(put_off, start=1):
+        CampaignMessage.objects.filter(pk=message.pk).update(due_at=now + place * APART)
+    held_back = {message.pk for message in put_off}
+    return [message for message in messages if message.pk not in held_back]

@@ -8,10 +8,16 @@ from datetime import datetime, timedelta
 from random import Random
 
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef
+from django.db.models import Exists, OuterRef
 
 from messaging.models import Campaign, CampaignMessage
-from messaging.queue.quarantine import quarantine, quarantined_if_it_fails
+from messaging.queue.quarantine import (
+    LOST_WORKER_CODE,
+    WORKERS_LOST_AT_MOST,
+    quarantine,
+    quarantined_if_it_fails,
+    workers_lost_with,
+)
 from messaging.vocabulary import CampaignStatus
 from routing.decide import (
     AwaitVerdict,
@@ -32,9 +38,6 @@ SEEN_THROUGH = timedelta(days=30)
 AT_MOST = 500  # messages per sweep: a short transaction, again in a second
 NO_VERDICT = "Nobody could say whether it was sent, and no receipt came in time."
 LOST_WORKER = "The worker was lost with the message in flight."
-LOST_WORKER_CODE = "lost_worker"
-# A message that was in flight when this many workers died is taken for the cause.
-WORKERS_LOST_AT_MOST = 3
 POISONOUS = f"{WORKERS_LOST_AT_MOST} workers were lost with it in flight."
 
 
@@ -135,16 +138,11 @@ def _complete_finished(now: datetime) -> None:
 
 def _poisonous(lost: Sequence[CampaignMessage]) -> set[int]:
     """Those that have cost so many workers that no other is risked; with this one."""
-    return set(
-        MessageDeliveryAttempt.objects.filter(
-            message__in=lost, error_code=LOST_WORKER_CODE
-        )
-        .order_by()
-        .values_list("message")
-        .annotate(workers=Count("id"))
-        .filter(workers__gte=WORKERS_LOST_AT_MOST)
-        .values_list("message", flat=True)
-    )
+    return {
+        message_id
+        for message_id, workers in workers_lost_with(lost).items()
+        if workers >= WORKERS_LOST_AT_MOST
+    }
 
 
 def _unknown_attempt(message: CampaignMessage, now: datetime) -> MessageDeliveryAttempt:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from django.db import connection
 
 from routing.factories import RouteFactory
 
@@ -23,10 +22,3 @@ def memory_providers(settings):
 def route(db, memory_providers):
     """The default SMS route."""
     return RouteFactory()
-
-
-@pytest.fixture
-def needs_a_server(db):
-    """For tests of what several connections do at once."""
-    if connection.vendor != "postgresql":
-        pytest.skip("an in-memory SQLite database has one connection")

@@ -12,7 +12,8 @@ import pytest
 from messaging.models import CampaignMessage
 from messaging.queue.placement import MOST_ATTEMPTS
 from messaging.queue.processor import Processor
-from messaging.queue.recover import WORKERS_LOST_AT_MOST, recover_expired_leases
+from messaging.queue.quarantine import APART, WORKERS_LOST_AT_MOST
+from messaging.queue.recover import recover_expired_leases
 from messaging.tests.scene import LEASE, MINUTE, NOW, accepted, claim, claimer, messages
 from messaging.vocabulary import WorkerKind
 from routing.costs import Money
@@ -68,6 +69,21 @@ def test_a_message_that_has_cost_fewer_workers_goes_on(resending):
         lose_worker(NOW + life * 10 * MINUTE)
 
     assert CampaignMessage.objects.queued().count() == 1
+
+
+def test_messages_that_have_cost_two_workers_are_claimed_apart(resending):
+    messages(3)
+    for life in range(WORKERS_LOST_AT_MOST - 1):
+        lose_worker(NOW + life * 10 * MINUTE)
+    fresh, *_ = messages(2)
+    later = NOW + 60 * MINUTE
+
+    together = claim(now=later)
+    next_one = claim(now=later + APART)
+
+    assert len(together) == 3
+    assert fresh.pk in {each.message_id for each in together}
+    assert len(next_one) == 1
 
 
 def test_a_message_that_cannot_be_placed_is_quarantined_and_the_others_leave(
