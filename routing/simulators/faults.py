@@ -63,6 +63,11 @@ def _count(value: object) -> int:
     return int(_number(value))
 
 
+def _retry_after(value: object) -> int | str:
+    """Seconds, or any text: providers have their own ideas of this header."""
+    return value if isinstance(value, str) else _count(value)
+
+
 def _stage(value: object) -> str:
     stage = str(value).upper()
     if stage not in {"AUTH", "MAIL", "RCPT", "DATA"}:
@@ -79,7 +84,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "code": str,
     "status": _count,
     "message": str,
-    "retry_after": _count,
+    "retry_after": _retry_after,
     "accepted": _flag,
     "stage": _stage,
     "interval": _number,
@@ -99,7 +104,7 @@ class Fault:
     code: str = ""  # the provider's own
     status: int | None = None  # of HTTP; None for the one that goes with the code
     message: str = ""
-    retry_after: int | None = None  # seconds; None sends no such header
+    retry_after: int | str | None = None  # seconds or text; None sends no such header
     accepted: bool | None = None  # taken, and so delivered, before it goes wrong?
     stage: str = ""  # of SMTP; "" for the one that fits the kind
     interval: float = 0.05

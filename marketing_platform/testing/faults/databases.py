@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -55,7 +56,14 @@ class SQLiteFile:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=30)
+    connection = sqlite3.connect(path, timeout=30)
+    # Constraints of ours use it, and an integrity check runs them.
+    connection.create_function("REGEXP", 2, _matches)
+    return connection
+
+
+def _matches(pattern: str, text: str | None) -> bool:
+    return text is not None and re.search(pattern, text) is not None
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -13,11 +13,10 @@ from random import Random
 import urllib3
 
 from marketing_platform.demo.audience import write_emails
-from marketing_platform.demo.processes import web_command
+from marketing_platform.demo.processes import Child, web_command
 from marketing_platform.demo.stage import free_port
 from marketing_platform.testing.faults.databases import Database
 from marketing_platform.testing.installation import MANAGE, Installation, wait_until
-from messaging.child_process import Child
 from routing.simulators.process import SimulatorProcess
 
 LEASE_SECONDS = 2
@@ -29,9 +28,6 @@ TIMES = {
     "PROVIDER_TIMEOUT_SECONDS": "1",
     "QUEUE_LEASE_SECONDS": str(LEASE_SECONDS),
     "QUEUE_VERDICT_SECONDS": str(VERDICT_SECONDS),
-    # With one worker, the idle one always holds the lock of the task queue.
-    "QCLUSTER_WORKERS": "1",
-    "QCLUSTER_PATIENCE_SECONDS": "10",
 }
 SABOTAGE = [sys.executable, "-m", "marketing_platform.testing.faults.sabotage"]
 WATCH = ("process_queue", "--watch", "--window=20", "--batch-size=10")
@@ -99,14 +95,19 @@ class House:
         self.workers.clear()
 
     def start_worker(
-        self, *command: str, crash: str = "", recipient: str = "", clock: float = 0.0
+        self,
+        *,
+        command: Sequence[str] = WATCH,
+        crash: str = "",
+        recipient: str = "",
+        clock: float = 0.0,
     ) -> Child:
         """Start a worker that a fault strikes from within, if one is given."""
         start = [sys.executable, MANAGE]
         if crash or clock:
             faults = (f"--crash={crash}", f"--recipient={recipient}")
             start = [*SABOTAGE, *faults, f"--clock={clock}", "--"]
-        worker = self._child("worker", [*start, *(command or WATCH)])
+        worker = self._child("worker", [*start, *command])
         self.workers.append(worker)
         worker.start()
         return worker

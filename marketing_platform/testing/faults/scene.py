@@ -6,11 +6,12 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
+from marketing_platform.demo.processes import Child
 from marketing_platform.testing.faults.house import LEASE_SECONDS, House
 from marketing_platform.testing.faults.verdict import Standing, Verdict, judge
 from marketing_platform.testing.installation import wait_until
-from messaging.child_process import Child
 from routing.simulators.handset import HandsetEntry, read_handset_log
 from routing.vocabulary import AttemptOutcome, MessageStatus
 
@@ -46,13 +47,9 @@ class Scene:
         changes = ", ".join(f"{name} = {value!r}" for name, value in columns.items())
         self.database.execute(f"UPDATE routing_channelroutingconfig SET {changes}")
 
-    def due(self, at: str) -> None:
-        """Let all messages fall due then."""
-        self.database.execute(f"UPDATE messaging_campaignmessage SET due_at = '{at}'")
-
-    def start(self, count: int = 1, **faults: str | float) -> list[Child]:
-        """Start workers; see `House.start_worker` for the faults."""
-        return [self.house.start_worker(**faults) for _ in range(count)]  # type: ignore[arg-type]
+    def start(self, count: int = 1, **wishes: Any) -> list[Child]:
+        """Start workers, with the wishes that `House.start_worker` takes."""
+        return [self.house.start_worker(**wishes) for _ in range(count)]
 
     def accepted(self) -> list[HandsetEntry]:
         """What providers took so far."""
@@ -63,9 +60,18 @@ class Scene:
         """Until providers have taken so many."""
         wait_until(lambda: len(self.accepted()) >= count)
 
+    def wait_for_strikes(self, provider: str) -> None:
+        """Until the provider's fault has struck as often as it was to."""
+        wait_until(lambda: provider not in self.simulator.state()["faults"])
+
     def wait_for_death(self, worker: Child) -> None:
         """Until the worker is gone."""
         wait_until(lambda: not worker.is_running)
+
+    def wait_for_death_or_end(self, worker: Child, recipient: str) -> None:
+        """Until the worker is gone, or the message to this recipient is finished."""
+        finished = f"recipient = '{recipient}' AND status NOT IN (0, 1)"
+        wait_until(lambda: not worker.is_running or self.messages(finished))
 
     def recover(self, *, seconds: float = 60.0) -> Recovery:
         """Wait for the end of the fault that is just over."""
@@ -93,18 +99,19 @@ class Scene:
             self._standings(),
             Counter(entry.message.recipient for entry in self.accepted()),
             calls=self.calls(),
-            attempts=self.attempts("1 = 1"),
+            attempts=self.attempts(),
         )
 
     def messages(self, where: str) -> int:
         """How many messages there are of which that is true."""
-        return self._count("messaging_campaignmessage", where)
+        return self.count("messaging_campaignmessage", where)
 
-    def attempts(self, where: str) -> int:
-        """How many attempts there are of which that is true."""
-        return self._count("routing_messagedeliveryattempt", where)
+    def attempts(self, where: str = "1 = 1") -> int:
+        """How many attempts there are, or of which that is true."""
+        return self.count("routing_messagedeliveryattempt", where)
 
-    def _count(self, table: str, where: str) -> int:
+    def count(self, table: str, where: str) -> int:
+        """How many rows of a table there are of which that is true."""
         found = self.database.rows(f"SELECT count(*) FROM {table} WHERE {where}")
         return int(found[0][0])
 
@@ -137,7 +144,7 @@ class Scene:
         wait_until(lambda: not self.simulator.state()["receipts"]["pending"])
         with suppress(AssertionError):
             wait_until(
-                lambda: self.attempts("1 = 1") >= self.calls(),
+                lambda: self.attempts() >= self.calls(),
                 seconds=RECORDED_WITHIN,
             )
 

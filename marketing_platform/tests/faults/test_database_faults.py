@@ -1,0 +1,182 @@
+"""A database that restarts, crashes, is away, cuts connections, or has no room."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from marketing_platform.testing.faults.databases import SQLiteFile
+from marketing_platform.testing.faults.house import House
+from marketing_platform.testing.faults.scene import Scene
+
+MESSAGES = 300
+
+
+@pytest.fixture
+def busy_scene(make_scene):
+    """Two workers in the midst of sending."""
+    scene = make_scene(count=MESSAGES)
+    scene.simulator.configure(latency=0.2)
+    scene.start(2)
+    scene.wait_for_accepted(20)
+    return scene
+
+
+@pytest.fixture
+def server(database_kind, request):
+    """The server of PostgreSQL; SQLite has none."""
+    if database_kind != "postgresql":
+        pytest.skip("SQLite has no server that could go away")
+    return request.getfixturevalue("postgres_server")
+
+
+def assert_all_sent(verdict):
+    assert verdict.is_clean
+    assert verdict.recovered + verdict.flagged == verdict.unknown
+    assert verdict.accepted + verdict.flagged >= MESSAGES
+
+
+@pytest.mark.faults(
+    row="9",
+    done="PostgreSQL is restarted, with everybody thrown out",
+    holds="workers connect again and write what they could not; none ends",
+)
+def test_a_restart(server, busy_scene, put_on_record):
+    server.stop()
+    server.start()
+    recovery = busy_scene.recover()
+
+    verdict = busy_scene.verdict()
+    put_on_record(verdict, recovery)
+    assert_all_sent(verdict)
+    assert all(worker.is_running for worker in busy_scene.house.workers)
+
+
+@pytest.mark.faults(
+    row="9b",
+    done="PostgreSQL crashes and is started again",
+    holds="as 9",
+)
+def test_a_crash_of_the_server(server, busy_scene, put_on_record):
+    server.stop(is_crash=True)
+    server.start()
+    recovery = busy_scene.recover()
+
+    verdict = busy_scene.verdict()
+    put_on_record(verdict, recovery)
+    assert_all_sent(verdict)
+
+
+@pytest.mark.faults(
+    row="9c",
+    done="PostgreSQL is away for 10 s",
+    holds="as 9; the results that came meanwhile are written when it is back",
+)
+def test_an_absence_of_the_server(server, busy_scene, put_on_record):
+    server.stop()
+    time.sleep(10)
+    server.start()
+    recovery = busy_scene.recover()
+
+    verdict = busy_scene.verdict()
+    put_on_record(verdict, recovery)
+    assert_all_sent(verdict)
+    assert all(worker.is_running for worker in busy_scene.house.workers)
+
+
+@pytest.mark.faults(
+    row="10",
+    done="all connections are cut, five times, in the midst of transactions",
+    holds="as 9; what may have been written already is not written twice",
+)
+def test_cut_connections(server, busy_scene, put_on_record):
+    for _ in range(5):
+        busy_scene.database.terminate_connections()
+        time.sleep(0.3)
+    recovery = busy_scene.recover()
+
+    verdict = busy_scene.verdict()
+    put_on_record(verdict, recovery)
+    assert_all_sent(verdict)
+
+
+@pytest.mark.faults(
+    row="26",
+    done="SQLite: both workers are killed in the midst of writing, three times",
+    holds="the file is whole; as 3",
+)
+def test_killed_in_the_midst_of_writing(database_kind, busy_scene, put_on_record):
+    if database_kind != "sqlite":
+        pytest.skip("PostgreSQL writes its files itself: see 9b")
+    for _ in range(3):
+        for worker in busy_scene.house.workers:
+            worker.signal(signal.SIGKILL)
+        before = len(busy_scene.accepted())
+        busy_scene.start(2)
+        busy_scene.wait_for_accepted(before + 20)
+    recovery = busy_scene.recover()
+
+    verdict = busy_scene.verdict()
+    put_on_record(verdict, recovery, kills=6)
+    assert busy_scene.database.rows("PRAGMA integrity_check") == [("ok",)]
+    assert_all_sent(verdict)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 16 MB."""
+    if os.geteuid() or not shutil.which("mount"):
+        pytest.skip("a file system of its own needs root and mount(8)")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(disk)]
+    if subprocess.run(mounting, check=False, capture_output=True).returncode:
+        pytest.skip("this container may not mount a file system")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@contextlib.contextmanager
+def filled(disk: Path):
+    """Not a byte is left on the disk."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"0" * 4096)
+    yield
+    ballast.unlink()
+
+
+@pytest.mark.faults(
+    row="25",
+    done="SQLite: the disk is full for 4 s in the midst of sending",
+    holds="nothing torn; workers wait and go on, with what they could not write",
+)
+def test_a_full_disk(small_disk, database_kind, simulator_process, put_on_record):
+    if database_kind != "sqlite":
+        pytest.skip("the disk of PostgreSQL is a matter of its server")
+    database = SQLiteFile(small_disk / "faults.sqlite3")
+    house = House(
+        small_disk, database=database, simulators=simulator_process, messages=MESSAGES
+    )
+    with house.open():
+        scene = Scene(house, count=MESSAGES)
+        scene.simulator.configure(latency=0.2)
+        scene.start(2)
+        scene.wait_for_accepted(20)
+        with filled(small_disk):
+            time.sleep(4)
+        recovery = scene.recover()
+        verdict = scene.verdict()
+        house.end()
+
+    put_on_record(verdict, recovery)
+    assert database.rows("PRAGMA integrity_check") == [("ok",)]
+    assert_all_sent(verdict)

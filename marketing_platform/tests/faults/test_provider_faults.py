@@ -1,0 +1,238 @@
+"""Providers that hang, break off, talk nonsense, refuse, throttle, or are down."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from marketing_platform.testing.installation import wait_until
+from routing.vocabulary import ErrorClass
+
+STRUCK = 3  # fewer than open a breaker
+MESSAGES = 30
+
+
+def row(number, name, done, holds, **fault):
+    mark = pytest.mark.faults(row=number, done=done, holds=holds)
+    return pytest.param(fault, marks=mark, id=name)
+
+
+MARKED = "the calls that were struck are unknown and marked; no fallback"
+SETTLED = "the calls that were struck are unknown; their receipts settle them"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        row("14", "hang", "a provider never answers", MARKED, kind="hang"),
+        row(
+            *("15", "drip", "it answers a byte per second", SETTLED),
+            kind="drip",
+            interval=1,
+        ),
+        row(
+            *("16", "reset", "it resets the connection before it works", MARKED),
+            kind="drop",
+        ),
+        row(
+            *("16b", "reset_late", "it resets the connection after it worked", SETTLED),
+            kind="drop",
+            accepted=True,
+        ),
+        row(
+            *("17", "garbage", "it answers 201 with bytes of no sense", SETTLED),
+            kind="garbage",
+        ),
+        row("17b", "huge", "it answers 201 and 64 MB", SETTLED, kind="huge"),
+        row(
+            *("18", "http_500", "it answers 500", MARKED),
+            kind="error",
+            status=500,
+            code="20500",
+        ),
+        row(
+            *("18b", "http_502", "a gateway answers 502 in its place", MARKED),
+            kind="error",
+            status=502,
+            code="",
+        ),
+    ],
+)
+def test_a_provider_that_leaves_it_open(make_scene, put_on_record, fault):
+    scene = make_scene(count=MESSAGES)
+    scene.simulator.set_fault("TwilioSMS", count=STRUCK, **fault)
+
+    scene.start()
+    recovery = scene.recover()
+
+    verdict = scene.verdict()
+    longest = scene.database.rows(
+        "SELECT max(response_time_ms) FROM routing_messagedeliveryattempt"
+    )[0][0]
+    put_on_record(verdict, recovery, longest_call_ms=longest)
+    assert verdict.is_clean
+    assert verdict.unknown == STRUCK == verdict.recovered + verdict.flagged
+    assert scene.attempts("provider <> 'TwilioSMS'") == 0
+    assert longest < 2000  # the deadline is one second
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        row(
+            *("16c", "refused", "a provider's port is closed"),
+            "certainly not sent: the other provider takes all, none is unknown",
+            kind="refuse",
+            seconds=60,
+        ),
+        row(
+            *("18c", "http_503", "it answers 503 to every call"),
+            "as 16c",
+            kind="unavailable",
+        ),
+        row(
+            *("20", "http_401", "it refuses our credentials"),
+            "as 16c; its breaker opens with the first answer",
+            kind="error",
+            code="20003",
+            status=401,
+        ),
+    ],
+)
+def test_a_provider_that_certainly_sends_nothing(make_scene, put_on_record, fault):
+    scene = make_scene(count=MESSAGES)
+    scene.simulator.set_fault("TwilioSMS", **fault)
+
+    scene.start()
+    recovery = scene.recover()
+
+    verdict = scene.verdict()
+    wasted = scene.attempts("provider = 'TwilioSMS'")
+    put_on_record(verdict, recovery, calls_refused=wasted)
+    assert verdict.is_clean
+    assert (verdict.accepted, verdict.unknown) == (MESSAGES, 0)
+    # A window of 20 was in the air before the first answer told anybody.
+    assert wasted <= 20
+
+
+def http_date(offset):
+    return format_datetime(datetime.now(UTC) + offset, usegmt=True)
+
+
+@pytest.mark.faults(
+    row="19",
+    done="a provider answers 429, with Retry-After as seconds, as a date, in the past, "
+    "below zero, as nonsense, and without",
+    holds="nothing is sent before its time; no retry is burnt, no breaker opens",
+)
+def test_a_provider_that_throttles(make_scene, put_on_record):
+    scene = make_scene(count=12)
+    scene.route(enable_fallback=False)
+    scene.simulator.configure(latency=0.3)
+    throttle(scene, retry_after=1)
+    scene.start(command=["process_queue", "--watch", "--window=1"])
+    scene.wait_for_strikes("TwilioSMS")
+    throttle(scene, retry_after=http_date(timedelta(seconds=3)))
+    for nonsense in (http_date(-timedelta(1)), "-5", "soon"):
+        scene.wait_for_strikes("TwilioSMS")
+        throttle(scene, retry_after=nonsense)
+    scene.wait_for_strikes("TwilioSMS")
+    throttle(scene)
+    scene.wait_for_strikes("TwilioSMS")
+    recovery = scene.recover()
+
+    verdict = scene.verdict()
+    asked, dated = waits_after_throttles(scene)[:2]
+    put_on_record(verdict, recovery, waited_for_1_s=asked, waited_for_a_date=dated)
+    assert verdict.is_clean
+    assert (verdict.accepted, verdict.unknown) == (12, 0)
+    assert asked >= 1
+    assert dated >= 1  # a date has whole seconds, and some have passed
+    assert scene.messages("retry_count > 0") == 0
+    assert scene.count("routing_providerhealth", "opened_count > 0") == 0
+
+
+def throttle(scene, **wishes):
+    scene.simulator.set_fault("TwilioSMS", "throttle", count=1, **wishes)
+
+
+def waits_after_throttles(scene):
+    """Seconds from each 429 to the next call of the provider."""
+    calls = scene.database.rows(
+        "SELECT response_time_ms, attempted_at, error_class "
+        "FROM routing_messagedeliveryattempt ORDER BY attempted_at"
+    )
+    ends = [(moment(at) + timedelta(milliseconds=ms), kind) for ms, at, kind in calls]
+    starts = [moment(at) for _, at, _ in calls[1:]]
+    return [
+        round((start - end).total_seconds(), 1)
+        for (end, kind), start in zip(ends, starts, strict=False)
+        if kind == ErrorClass.THROTTLED
+    ]
+
+
+def moment(value):
+    """A time as either database gives it."""
+    if isinstance(value, str):
+        return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    return value
+
+
+@pytest.mark.faults(
+    row="30",
+    done="all providers of the route are down for 4 s, then back",
+    holds="the queue waits; all is sent afterwards; retries stay few",
+)
+def test_all_providers_down_and_back(make_scene, put_on_record):
+    scene = make_scene(count=200)
+    scene.route(max_retries=10)
+    scene.simulator.set_fault("TwilioSMS", "unavailable")
+    scene.simulator.set_fault("VonageSMS", "unavailable")
+
+    scene.start(2)
+    wait_until(lambda: scene.count("routing_providerhealth", "opened_count > 0"))
+    time.sleep(4)
+    scene.simulator.clear_faults()
+    recovery = scene.recover()
+
+    verdict = scene.verdict()
+    wasted = scene.attempts() - verdict.accepted
+    put_on_record(verdict, recovery, calls_refused=wasted)
+    assert verdict.is_clean
+    assert (verdict.accepted, verdict.unknown) == (200, 0)
+    assert scene.messages("retry_count > 5") == 0
+
+
+@pytest.mark.faults(
+    row="31",
+    done="the only provider answers 503 to every other call for 3 s",
+    holds="no herd: no second has more than three times the mean of calls",
+)
+def test_a_retry_storm(make_scene, put_on_record):
+    scene = make_scene(count=600)
+    scene.route(enable_fallback=False)
+    scene.simulator.configure(latency=0.1)
+    scene.simulator.set_fault("TwilioSMS", "unavailable", share=0.5, seconds=3)
+
+    scene.start(2)
+    recovery = scene.recover()
+
+    verdict = scene.verdict()
+    busiest, mean = calls_per_second(scene)
+    put_on_record(verdict, recovery, busiest_second=busiest, mean_second=mean)
+    assert verdict.is_clean
+    assert verdict.accepted == 600
+    assert busiest <= 3 * mean
+
+
+def calls_per_second(scene):
+    """The busiest second that saw calls, and the mean of all that did."""
+    rows = scene.database.rows(
+        "SELECT attempted_at FROM routing_messagedeliveryattempt"
+    )
+    seconds = Counter(moment(at).replace(microsecond=0) for (at,) in rows)
+    return max(seconds.values()), round(sum(seconds.values()) / len(seconds), 1)

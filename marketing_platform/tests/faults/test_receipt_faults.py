@@ -1,0 +1,127 @@
+"""Receipts that come many times, early, out of order, or from strangers."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlencode
+
+import pytest
+import urllib3
+
+from marketing_platform.testing.installation import wait_until
+from routing.simulators import twilio
+
+THREADS = 8
+TIMES = 25  # per thread
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.fixture
+def sent_scene(make_scene):
+    """Twenty messages that Twilio took, and of which nothing more was heard."""
+    scene = make_scene(count=20)
+    scene.simulator.configure(receipts=False)
+    scene.start()
+    scene.recover()
+    return scene
+
+
+def post(scene, entry, status, *, signature=None, body=None):
+    """The answer to a receipt of Twilio's about a message of the handset log."""
+    path = f"/webhooks/TwilioSMS/?reference={entry.message.reference}"
+    url = scene.house.public_url + path
+    sid = entry.message.external_message_id
+    fields = {"MessageSid": sid, "MessageStatus": status, "To": entry.message.recipient}
+    signed = twilio.sign(url, fields) if signature is None else signature
+    return urllib3.request(
+        "POST",
+        url,
+        body=body or urlencode(fields),
+        headers={**FORM, "X-Twilio-Signature": signed},
+        retries=False,
+    ).status
+
+
+@pytest.mark.faults(
+    row="21",
+    done=f"the same receipt {THREADS * TIMES} times, from {THREADS} threads at once",
+    holds="it counts once",
+)
+def test_a_receipt_that_comes_many_times(sent_scene, put_on_record):
+    entry = sent_scene.accepted()[0]
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        answers = list(
+            threads.map(
+                lambda _: post(sent_scene, entry, "delivered"), range(THREADS * TIMES)
+            )
+        )
+
+    receipts = sent_scene.count("routing_deliveryreceipt", "1 = 1")
+    put_on_record(sent_scene.verdict(), receipts_kept=receipts)
+    assert set(answers) == {204}
+    assert receipts == 1
+    assert sent_scene.messages("status = 3") == 1
+    assert sent_scene.count("routing_deliveryquality", "successes > 1.5") == 0
+
+
+@pytest.mark.faults(
+    row="22",
+    done="each receipt comes before its call is answered",
+    holds="the worker's record does not overrule it",
+)
+def test_receipts_that_come_before_the_answer(make_scene, put_on_record):
+    scene = make_scene(count=30)
+    scene.simulator.configure(receipt_delay=0.0)
+    scene.simulator.set_fault("TwilioSMS", "slow", delay=0.5)
+
+    scene.start()
+    recovery = scene.recover()
+    wait_until(lambda: scene.attempts("external_message_id <> ''") == 30)
+
+    verdict = scene.verdict()
+    put_on_record(verdict, recovery)
+    assert verdict.is_clean
+    assert scene.messages("status = 3") == 30
+
+
+@pytest.mark.faults(
+    row="22b",
+    done="receipts out of order: delivered, then sent, then queued",
+    holds="status does not go back",
+)
+def test_receipts_out_of_order(sent_scene, put_on_record):
+    for entry in sent_scene.accepted():
+        for status in ("delivered", "sent", "queued"):
+            assert post(sent_scene, entry, status) == 204
+
+    put_on_record(sent_scene.verdict())
+    assert sent_scene.messages("status = 3") == 20
+
+
+@pytest.mark.faults(
+    row="23",
+    done="receipts without a signature, with one of other words, for another provider, "
+    "of 10 MB, and of bytes of no sense",
+    holds="refused, and nothing is written",
+)
+def test_forged_receipts(sent_scene, put_on_record):
+    entry = sent_scene.accepted()[0]
+    forgeries = {
+        403: [
+            {"signature": ""},
+            {"signature": "c2lnbmF0dXJl"},
+            {"signature": twilio.sign("https://elsewhere.example/", {})},
+            {"body": b"\x00\xff" * 100},
+        ],
+        413: [{"body": b"x" * 10_000_000}],
+    }
+
+    for answer, calls in forgeries.items():
+        for wishes in calls:
+            assert post(sent_scene, entry, "delivered", **wishes) == answer
+
+    receipts = sent_scene.count("routing_deliveryreceipt", "1 = 1")
+    put_on_record(sent_scene.verdict(), receipts_kept=receipts)
+    assert receipts == 0
+    assert sent_scene.messages("status = 2") == 20
