@@ -20,6 +20,7 @@ import environ
 from environ.fileaware_mapping import FileAwareMapping
 
 from marketing_platform.provider_settings import message_providers
+from messaging.vocabulary import CampaignStatus
 from routing import vocabulary
 
 django_stubs_ext.monkeypatch()
@@ -101,6 +102,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "marketing_platform.diagnosis.probes.ProbeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -181,9 +183,14 @@ QUEUE_WINDOW = env.int("QUEUE_WINDOW", default=50)  # in flight, per process
 QUEUE_LEASE_SECONDS = env.int("QUEUE_LEASE_SECONDS", default=90)
 # How long a message whose outcome is unknown waits for a receipt.
 QUEUE_VERDICT_SECONDS = env.int("QUEUE_VERDICT_SECONDS", default=3600)
+# /readyz fails when messages are due for longer and none has left for so long.
+QUEUE_STALLED_SECONDS = env.int("QUEUE_STALLED_SECONDS", default=300)
 # Jitter adds up to this share of a retry's delay, and never takes away.
 RETRY_JITTER = env.float("RETRY_JITTER", default=0.1)
 
+# `run_cluster` starts a cluster again that shows no sign of life for so long. More than
+# the longest of your own tasks in it, if all its workers may be busy with such.
+QCLUSTER_PATIENCE_SECONDS = env.int("QCLUSTER_PATIENCE_SECONDS", default=45)
 # The django-q2 cluster wakes and supervises; the message table owns all state, so
 # nothing here is needed for correctness. Traps: `retry` must exceed `timeout`, and a
 # prefetch (`queue_limit`) above 1 runs waiting tasks twice.
@@ -227,6 +234,8 @@ REST_FRAMEWORK: dict[str, Any] = {
 # Requests per second of one token, and how many may come at once after a rest.
 API_RATE_PER_SECOND = env.float("API_RATE_PER_SECOND", default=50.0)
 API_BURST = env.float("API_BURST", default=100.0)
+# How long the answer to an Idempotency-Key is kept, and given again.
+IDEMPOTENCY_KEY_HOURS = env.int("IDEMPOTENCY_KEY_HOURS", default=24)
 
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Marketing platform",
@@ -244,6 +253,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "ENUM_NAME_OVERRIDES": {
         term.__name__: term.choices()
         for term in (
+            CampaignStatus,
             vocabulary.AttemptOutcome,
             vocabulary.CampaignKind,
             vocabulary.Channel,

@@ -133,7 +133,7 @@ class CampaignAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     )
     def cancel(self, request: HttpRequest, queryset: CampaignQuerySet) -> None:
         done = cancel_campaigns(queryset, now=timezone.now())
-        came_to = f"({done.messages} withdrawn, {done.in_flight} in flight)"
+        came_to = f"({done.withdrawn} withdrawn, {done.in_flight} in flight)"
         self._tell(request, done.campaigns, f"cancelled {came_to}")
 
     def _tell(self, request: HttpRequest, count: int, done: str) -> None:

@@ -4,10 +4,15 @@ A wake-up that is a row or a notification can be lost. These brokers look at the
 messages themselves: while any are due, and no worker is at it, the cluster is handed a
 drain task. Nothing about that task is stored, so nothing can be lost, doubled or left
 over.
+
+From time to time they also hand out a canary, a task that does nothing. It has passed
+the pusher, a worker and the monitor when it is acknowledged; then the cluster is alive.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import socket
 import time
@@ -16,19 +21,31 @@ from datetime import datetime, timedelta
 from multiprocessing import Value, parent_process
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 from django.utils import timezone
 from django_q.brokers.orm import ORM
 from django_q.brokers.redis_broker import Redis
 from django_q.signing import SignedPackage
 
-from messaging.models import WorkerHeartbeat
+from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.queries import is_work_waiting
 from messaging.queue.clock import database_now
 from messaging.queue.timer import Timer
 from messaging.vocabulary import WorkerKind
 
+logger = logging.getLogger(__name__)
+
 DRAIN_TASK = "messaging.tasks.drain_queue"
+CANARY_TASK = "messaging.tasks.do_nothing"
+CANARY = "canary"  # in place of an acknowledgement's id
+# As a share of the time in which the watchdog wants to see one.
+CANARY_SHARE = 0.25
+# A canary that has not come back for this long is given up, and the next one let fly.
+# Until then there is one at a time: more would fill the queue while all workers drain.
+CANARY_LOST_AFTER = timedelta(seconds=90)
+# In the environment of a cluster that `messaging.watchdog` watches.
+WATCHED_VARIABLE = "QCLUSTER_IS_WATCHED"
 # Time enough for a drain to start and show its heartbeat.
 EMIT_EVERY = timedelta(seconds=2)
 # A pusher asks several times a second; one that has not for this long is gone, or has
@@ -36,6 +53,7 @@ EMIT_EVERY = timedelta(seconds=2)
 PUSHER_SILENT_SECONDS = 2.0
 # Shared by the cluster's processes, which are forks of one that has this module.
 _asked_at = Value("d", 0.0)
+_canary_due_at = Value("d", 0.0)  # on the monotonic clock
 
 Tasks = list[tuple[Any, str]]
 
@@ -61,6 +79,9 @@ class DrainsWhenDue:
         """The broker's own tasks, else a drain task when there is work for one."""
         if parent_process() is not None:  # within a cluster
             _asked_at.value = time.monotonic()
+            if _is_canary_due():
+                _put_canary_off(CANARY_LOST_AFTER)
+                return [(CANARY, _package("look for life", CANARY_TASK))]
         if tasks := super().dequeue():  # type: ignore[misc]
             return list(tasks)
         if self._emit_timer is None:
@@ -68,7 +89,18 @@ class DrainsWhenDue:
         if not self._emit_timer.is_over() or not _needs_drain():
             return None
         self._emit_timer.restart()
-        return [(None, _drain_package())]
+        return [(None, _package("drain the queue", DRAIN_TASK))]
+
+    def acknowledge(self, task_id: Any) -> None:
+        """Called by the monitor when a task is done; ours have no row to delete."""
+        if task_id != CANARY:
+            super().acknowledge(task_id)  # type: ignore[misc]
+            return
+        _put_canary_off(CANARY_SHARE * patience())
+        try:
+            show_life()
+        except (DatabaseError, InterfaceError):  # the monitor must not die of it
+            logger.exception("The cluster's heartbeat could not be written.")
 
 
 class DatabaseBroker(DrainsWhenDue, ORM):  # type: ignore[misc]
@@ -106,12 +138,37 @@ def _is_drained_already(now: datetime) -> bool:
     return alive.exists()
 
 
-def _drain_package() -> str:
+def patience() -> timedelta:
+    """How long a cluster may show no sign of life until its watchdog bites."""
+    return timedelta(seconds=settings.QCLUSTER_PATIENCE_SECONDS)
+
+
+def show_life() -> None:
+    """Write the heartbeat of the cluster that this process belongs to."""
+    ClusterHeartbeat.objects.update_or_create(
+        host=socket.gethostname(),
+        process_group=os.getpgrp(),
+        defaults={
+            "beat_at": database_now(),
+            "is_watched": WATCHED_VARIABLE in os.environ,
+        },
+    )
+
+
+def _is_canary_due() -> bool:
+    return time.monotonic() >= float(_canary_due_at.value)
+
+
+def _put_canary_off(interval: timedelta) -> None:
+    _canary_due_at.value = time.monotonic() + interval.total_seconds()
+
+
+def _package(name: str, function: str) -> str:
     """A task as `django_q.tasks.async_task` makes it, but never stored."""
     task = {
         "id": uuid.uuid4().hex,
-        "name": "drain the queue",
-        "func": DRAIN_TASK,
+        "name": name,
+        "func": function,
         "args": (),
         "kwargs": {},
         "save": False,

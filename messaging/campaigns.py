@@ -10,7 +10,6 @@ from django.db import transaction
 
 from messaging.audience import LoadReport, OnProgress, OnRejected, add_recipients
 from messaging.content import (
-    UNSUBSCRIBE_FIELD,
     ContentError,
     check_body,
     check_fields,
@@ -18,6 +17,7 @@ from messaging.content import (
     check_subject,
     check_times,
     is_unicode,
+    own_fields,
 )
 from messaging.models import (
     Campaign,
@@ -72,13 +72,6 @@ class CampaignText:
     priority: int = 5
     scheduled_at: datetime | None = None
     expires_at: datetime | None = None
-
-    @property
-    def own_fields(self) -> list[str]:
-        """The fields of the body that need no column."""
-        is_marketing = self.kind == CampaignKind.MARKETING
-        is_email = self.channel == Channel.EMAIL
-        return [UNSUBSCRIBE_FIELD] if is_marketing and is_email else []
 
 
 def send_campaign(
@@ -147,7 +140,7 @@ def check_text(text: CampaignText, *, now: datetime) -> None:
 def check_columns(text: CampaignText, columns: Sequence[str]) -> None:
     """Refuse a text that uses what the recipients' columns do not have."""
     try:
-        check_fields(text.body, [*columns, *text.own_fields])
+        check_fields(text.body, [*columns, *own_fields(text.channel, text.kind)])
         check_fields(text.subject, columns)
     except ContentError as error:
         raise CampaignError(str(error)) from error
@@ -220,13 +213,27 @@ def resume_campaigns(campaigns: CampaignQuerySet) -> int:
     return resumed
 
 
+def reopen_campaign(campaign_id: int) -> Campaign:
+    """Let a completed campaign go on, one of whose messages was just queued again.
+
+    Locks the row until the caller's transaction ends: the sweep that completes
+    campaigns has either been here before, or will see the message.
+    """
+    locked = Campaign.objects.select_for_update(no_key=True)
+    campaign = locked.get(pk=campaign_id)
+    if campaign.status == CampaignStatus.COMPLETED:
+        campaign.status, campaign.completed_at = CampaignStatus.RUNNING, None
+        campaign.save(update_fields=["status", "completed_at"])
+    return campaign
+
+
 @dataclass(slots=True)
 class Withdrawal:
     """What a cancellation came to."""
 
     campaigns: int = 0
-    messages: int = 0  # were queued, and will not leave
-    in_flight: int = 0  # a provider has them, or may have
+    withdrawn: int = 0  # messages that were queued, and will not leave
+    in_flight: int = 0  # messages that a provider has, or may have
 
 
 def cancel_campaigns(campaigns: CampaignQuerySet, *, now: datetime) -> Withdrawal:
@@ -248,7 +255,7 @@ def cancel_campaigns(campaigns: CampaignQuerySet, *, now: datetime) -> Withdrawa
     messages = CampaignMessage.objects.filter(
         campaign__in=ids, campaign__status=CampaignStatus.CANCELLED
     )
-    done.messages = _withdraw(messages, now)
+    done.withdrawn = _withdraw(messages, now)
     done.in_flight = messages.sending().count()
     return done
 

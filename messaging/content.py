@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from unicodedata import category
 
 from messaging.public_urls import problem_with_url
-from routing.vocabulary import Channel
+from routing.header_text import is_one_line
+from routing.vocabulary import CampaignKind, Channel
 
 # Characters. SMS and MMS: the most that Twilio takes in `Body`; e-mail: our own bound.
 BODY_LIMITS = {Channel.SMS: 1600, Channel.MMS: 1600, Channel.EMAIL: 262_144}
@@ -31,6 +31,20 @@ class ContentError(ValueError):
 def fields_of(text: str) -> list[str]:
     """The names of the fields that a text wants filled, each once, in order."""
     return list(dict.fromkeys(match.lower() for match in _FIELD.findall(text)))
+
+
+def own_fields(channel: Channel, kind: CampaignKind) -> list[str]:
+    """The fields of a body that are filled when it leaves, without a value."""
+    is_marketing_mail = (channel, kind) == (Channel.EMAIL, CampaignKind.MARKETING)
+    return [UNSUBSCRIBE_FIELD] if is_marketing_mail else []
+
+
+def unfilled_fields(
+    subject: str, body: str, values: Collection[str], own: Collection[str]
+) -> list[str]:
+    """The fields that neither a value nor `own_fields` would fill."""
+    wanted = [*fields_of(subject), *(n for n in fields_of(body) if n not in own)]
+    return [name for name in wanted if name not in values]
 
 
 def render(text: str, values: Mapping[str, str]) -> str:
@@ -78,8 +92,7 @@ def check_subject(channel: Channel, subject: str) -> None:
         raise ContentError("An e-mail needs a subject.")
     if len(subject) > SUBJECT_LIMIT:
         raise ContentError(f"The subject is longer than {SUBJECT_LIMIT} characters.")
-    # Some of what ends a line in an e-mail header is no control character: U+2028.
-    if not {"Cc", "Cs", "Zl", "Zp"}.isdisjoint(map(category, subject)):
+    if not is_one_line(subject):
         raise ContentError("The subject must be one line, without control characters.")
 
 

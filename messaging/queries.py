@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Min
+from django.db.models import Count, Min, OuterRef, Subquery, Sum
 
 from messaging.models import Campaign, CampaignMessage
+from routing.costs import Money
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.vocabulary import MessageStatus
 
@@ -20,6 +21,19 @@ def is_work_waiting(now: datetime) -> bool:
         Campaign.objects.with_due_messages(now).exists()
         or CampaignMessage.objects.lease_expired(now).exists()
     )
+
+
+def oldest_due_at(now: datetime) -> datetime | None:
+    """Since when the message has been due that has waited longest; None if none is.
+
+    One index probe per running campaign.
+    """
+    first = CampaignMessage.objects.due(now).filter(campaign=OuterRef("pk"))
+    running = Campaign.objects.running().annotate(
+        first_due_at=Subquery(first.order_by("due_at").values("due_at")[:1])
+    )
+    oldest: datetime | None = running.aggregate(oldest=Min("first_due_at"))["oldest"]
+    return oldest
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +47,14 @@ class CampaignProgress:
     def total(self) -> int:
         """All messages."""
         return sum(self.by_status.values())
+
+    @property
+    def counts(self) -> list[dict[str, int]]:
+        """Every status with its messages, also those with none."""
+        return [
+            {"status": status, "count": self.by_status.get(status, 0)}
+            for status in MessageStatus
+        ]
 
     @property
     def left(self) -> int:
@@ -55,6 +77,17 @@ def progress_of(campaign_ids: Sequence[int]) -> CampaignProgress:
         by_status={MessageStatus(status): count for status, count in counts},
         next_due_at=messages.queued().aggregate(first=Min("due_at"))["first"],
     )
+
+
+def costs_of(message: CampaignMessage) -> list[Money]:
+    """What its attempts have cost so far, as far as that is known; by currency."""
+    sums = (
+        message.attempts.exclude(cost=None)
+        .order_by("currency")
+        .values_list("currency")
+        .annotate(Sum("cost"))
+    )
+    return [Money(amount, currency) for currency, amount in sums]
 
 
 DOUBLED = "Two attempts are taken to have got through."

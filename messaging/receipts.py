@@ -8,9 +8,10 @@ from typing import Any
 from django.db.models import Q
 from django.dispatch import receiver
 
-from messaging.models import Campaign, CampaignMessage, Suppression
+from messaging.campaigns import reopen_campaign
+from messaging.models import CampaignMessage, Suppression
 from messaging.queue.doubles import mark_double_risks
-from messaging.vocabulary import CampaignStatus, SuppressionReason
+from messaging.vocabulary import SuppressionReason
 from routing.models import DeliveryReceipt
 from routing.signals import receipt_recorded
 from routing.vocabulary import Channel, ErrorClass, MessageStatus
@@ -34,15 +35,16 @@ def apply_receipt(
     A conditional update that may find nothing to do: receipts come early, late, twice
     and out of order.
     """
-    if receipt.message_id is None:
+    message = receipt.message
+    if message is None:
         return
     if resumes_at is not None:
-        _send_again(receipt.message_id, receipt, resumes_at)
+        _send_again(message, receipt, resumes_at)
     elif receipt.status is not None:
         # Columns of the row alone: with a join, PostgreSQL would not look at them again
         # after it has waited for another writer of the row.
         CampaignMessage.objects.filter(
-            _open_to(MessageStatus(receipt.status), receipt), pk=receipt.message_id
+            _open_to(MessageStatus(receipt.status), receipt), pk=message.pk
         ).update(**_news(receipt, now))
         _mark_double_risk(receipt, now)
     if complained:
@@ -61,13 +63,15 @@ def _mark_double_risk(receipt: DeliveryReceipt, now: datetime) -> None:
         mark_double_risks([message.pk], now=now)
 
 
-def _send_again(message_id: int, receipt: DeliveryReceipt, due_at: datetime) -> None:
+def _send_again(
+    message: CampaignMessage, receipt: DeliveryReceipt, due_at: datetime
+) -> None:
     """Queue the message for when its carrier takes messages again: it was not sent.
 
     A campaign that has ended meanwhile goes on.
     """
     is_requeued = CampaignMessage.objects.filter(
-        _open_to(MessageStatus.FAILED, receipt), pk=message_id
+        _open_to(MessageStatus.FAILED, receipt), pk=message.pk
     ).update(
         status=MessageStatus.QUEUED,
         status_reason=_reason(receipt),
@@ -78,9 +82,7 @@ def _send_again(message_id: int, receipt: DeliveryReceipt, due_at: datetime) -> 
         finished_at=None,
     )
     if is_requeued:
-        Campaign.objects.filter(
-            messages=message_id, status=CampaignStatus.COMPLETED
-        ).update(status=CampaignStatus.RUNNING, completed_at=None)
+        reopen_campaign(message.campaign_id)
 
 
 def _open_to(status: MessageStatus, receipt: DeliveryReceipt) -> Q:

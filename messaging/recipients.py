@@ -44,6 +44,17 @@ class Rejection:
     address: str
 
 
+def read_row(
+    channel: Channel, line: int, text: str, values: dict[str, str], *, region: str
+) -> Recipient | Rejection:
+    """A row with this address; `region` is where a national number is at home."""
+    try:
+        address = parse_address(channel, text, region=region)
+    except AddressError as error:
+        return Rejection(line, str(error), text)
+    return Recipient(line, address, values)
+
+
 class RecipientFile:
     """A CSV file with a header, UTF-8, read in bounded memory."""
 
@@ -84,11 +95,7 @@ class RecipientFile:
         if any("\0" in value for value in values.values()):
             return Rejection(line, "it contains a NUL character", text)
         region = values.get("country") or self.default_region
-        try:
-            address = parse_address(self.channel, text, region=region)
-        except AddressError as error:
-            return Rejection(line, str(error), text)
-        return Recipient(line, address, values)
+        return read_row(self.channel, line, text, values, region=region)
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
         """Rows of cells, each with the line of the file that it starts on."""

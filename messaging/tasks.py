@@ -28,6 +28,10 @@ def drain_queue() -> dict[str, int]:
         return asdict(processor.run())
 
 
+def do_nothing() -> None:
+    """The broker's canary: that it comes back is all that it is for."""
+
+
 @contextmanager
 def _stopped_by_sigterm(processor: Processor) -> Iterator[None]:
     """Finish what is in flight when the whole process group is told to leave."""

@@ -18,10 +18,11 @@ from rich.console import Console
 
 from marketing_platform.demo.audience import write_emails, write_phones
 from marketing_platform.demo.check import check
-from marketing_platform.demo.processes import Child, web_command
+from marketing_platform.demo.processes import web_command
 from marketing_platform.demo.stage import Stage
 from marketing_platform.demo.summary import Summary, summarise
 from messaging.campaigns import CampaignText, send_campaign
+from messaging.child_process import Child
 from messaging.models import CampaignMessage, WorkerHeartbeat
 from messaging.progress import sending_bar
 from messaging.queries import is_work_waiting, progress_of

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from django.conf import settings
 
@@ -49,13 +49,15 @@ class Installation:
             timeout=60,
         ).stdout
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a command; the caller ends it."""
+    def start(
+        self, *arguments: str, log: IO[bytes] | None = None
+    ) -> subprocess.Popen[str]:
+        """Start a command that writes to the log or a pipe; the caller ends it."""
         return subprocess.Popen(
             [sys.executable, MANAGE, *arguments],
             env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=log or subprocess.PIPE,
+            stderr=log or subprocess.PIPE,
             text=True,
         )
 

@@ -1,7 +1,11 @@
 """Messages and campaigns, below /api/."""
 
+from messaging.api.campaign_views import CampaignViewSet
+from messaging.api.message_views import MessageViewSet
 from routing.api.router import Router
 
 router = Router()
+router.register("messages", MessageViewSet, basename="message")
+router.register("campaigns", CampaignViewSet, basename="campaign")
 
 urlpatterns = router.urls

@@ -6,14 +6,24 @@ from messaging.models.campaigns import (
     CampaignMessageQuerySet,
     CampaignQuerySet,
 )
+from messaging.models.idempotency import KeptAnswer, KeptAnswerQuerySet
 from messaging.models.suppressions import Suppression
-from messaging.models.workers import WorkerHeartbeat, WorkerHeartbeatQuerySet
+from messaging.models.workers import (
+    ClusterHeartbeat,
+    ClusterHeartbeatQuerySet,
+    WorkerHeartbeat,
+    WorkerHeartbeatQuerySet,
+)
 
 __all__ = [
     "Campaign",
     "CampaignMessage",
     "CampaignMessageQuerySet",
     "CampaignQuerySet",
+    "ClusterHeartbeat",
+    "ClusterHeartbeatQuerySet",
+    "KeptAnswer",
+    "KeptAnswerQuerySet",
     "Suppression",
     "WorkerHeartbeat",
     "WorkerHeartbeatQuerySet",

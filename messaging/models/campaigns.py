@@ -128,6 +128,10 @@ class CampaignMessageQuerySet(models.QuerySet["CampaignMessage"]):
         """Those that something will still be done about."""
         return self.filter(status__in=[MessageStatus.QUEUED, MessageStatus.SENDING])
 
+    def outcome_unknown(self) -> CampaignMessageQuerySet:
+        """Those that wait for word on whether a provider has sent them."""
+        return self.filter(status=MessageStatus.SENDING, unknown_since__isnull=False)
+
     def without_verdict(
         self, *, since: datetime, until: datetime
     ) -> CampaignMessageQuerySet:

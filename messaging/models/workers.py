@@ -39,3 +39,37 @@ class WorkerHeartbeat(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.pid} on {self.host}"
+
+
+class ClusterHeartbeatQuerySet(models.QuerySet["ClusterHeartbeat"]):
+    def alive(self, now: datetime) -> ClusterHeartbeatQuerySet:
+        """Those through which a task has gone lately."""
+        return self.filter(beat_at__gt=now - ClusterHeartbeat.STALE_AFTER)
+
+
+class ClusterHeartbeat(models.Model):
+    """A django-q2 cluster, and when a task last went all the way through it."""
+
+    STALE_AFTER = timedelta(seconds=60)
+
+    host = models.CharField(max_length=255)
+    process_group = models.PositiveIntegerField(
+        help_text="Of all the cluster's processes."
+    )
+    is_watched = models.BooleanField(
+        help_text="Whether a watchdog starts it again when it stalls."
+    )
+    beat_at = models.DateTimeField()
+
+    objects = ClusterHeartbeatQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["host", "process_group"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["host", "process_group"], name="one_heartbeat_per_cluster"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Cluster {self.process_group} on {self.host}"

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from messaging.models import WorkerHeartbeat
+from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.queue.timer import Timer
 from messaging.vocabulary import WorkerKind
 
@@ -49,7 +49,8 @@ class Heartbeat:
         )
 
     def end(self) -> None:
-        """Take the row away, and those of workers that died long ago."""
+        """Take the row away, and those of what died long ago."""
         long_ago = self._clock() - FORGET_AFTER
         WorkerHeartbeat.objects.filter(owner=self._owner).delete()
-        WorkerHeartbeat.objects.filter(beat_at__lt=long_ago).delete()
+        for heartbeats in (WorkerHeartbeat.objects, ClusterHeartbeat.objects):
+            heartbeats.filter(beat_at__lt=long_ago).delete()

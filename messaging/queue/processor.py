@@ -24,6 +24,7 @@ from django.db import (
     connection,
 )
 
+from messaging.models import KeptAnswer
 from messaging.queue.claim import Claimer
 from messaging.queue.clock import DatabaseClock
 from messaging.queue.heartbeat import Heartbeat
@@ -224,6 +225,7 @@ class Processor:
         self._receipts_seen_until = until
         count_silence(now=self._clock())
         close_campaigns(now=self._clock())
+        KeptAnswer.objects.stale(self._clock()).delete()
 
     def _claim(self) -> None:
         """Claim what can start now, and start it."""

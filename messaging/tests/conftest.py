@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
 
 from routing.factories import RouteFactory
 
@@ -22,3 +23,10 @@ def memory_providers(settings):
 def route(db, memory_providers):
     """The default SMS route."""
     return RouteFactory()
+
+
+@pytest.fixture
+def needs_a_server(db):
+    """For tests of what several connections do at once."""
+    if connection.vendor != "postgresql":
+        pytest.skip("an in-memory SQLite database has one connection")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
+
+from django.db import connection
 
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.queue.claim import Claimer
@@ -16,6 +20,7 @@ from routing.providers.base import Acceptance
 NOW = datetime(2025, 6, 2, 9, 0, tzinfo=UTC)
 LEASE = timedelta(seconds=90)
 MINUTE = timedelta(minutes=1)
+PATIENCE = 10  # seconds, before a thread counts as stuck
 
 
 def messages(count, *, campaign=None, **fields):
@@ -65,3 +70,20 @@ def write(*results, owner=1, now=NOW):
     return record(
         results, owner=owner, lease=LEASE, planner=Planner(rng=Random(0)), now=now
     )
+
+
+@contextmanager
+def running(work):
+    """In another thread, with a connection of its own."""
+
+    def run():
+        try:
+            work()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield thread
+    thread.join(PATIENCE)
+    assert not thread.is_alive()

@@ -114,7 +114,7 @@ def test_cancel_tells_what_was_withdrawn_and_what_is_in_flight():
 
     done = cancel_campaigns(Campaign.objects.all(), now=NOW)
 
-    assert done == Withdrawal(campaigns=1, messages=2, in_flight=1)
+    assert done == Withdrawal(campaigns=1, withdrawn=2, in_flight=1)
 
 
 def test_cancel_leaves_the_lanes_of_single_messages_open():

@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.mail import EmailMessage
 from django.core.validators import validate_email
 
+from routing.header_text import is_one_line
 from routing.providers.base import (
     AccountError,
     MessageError,
@@ -23,17 +24,19 @@ def compose(
     """A plain text e-mail to one recipient.
 
     Raises RecipientError for what is no address, and MessageError for what an e-mail
-    cannot carry. A line break in either could smuggle a header in. A sender that is no
-    address is an AccountError.
+    cannot carry. A line break in any of its fields could smuggle a header in. A sender
+    that is no address is an AccountError.
     """
-    if not _is_address(parseaddr(sender)[1]):
+    if not is_one_line(sender) or not _is_address(parseaddr(sender)[1]):
         raise AccountError("FROM is not an e-mail address.")
     if message.media_urls:
         raise MessageError("An e-mail carries no media URLs.")
-    if len((message.subject + ".").splitlines()) > 1:
-        raise MessageError("The subject has a line break.")
-    if not _is_address(message.recipient):
+    if not is_one_line(message.subject):
+        raise MessageError("The subject has a line break or another control character.")
+    if not is_one_line(message.recipient) or not _is_address(message.recipient):
         raise RecipientError("The recipient is not an e-mail address.")
+    if not is_one_line(message.reference + message.unsubscribe_url):
+        raise MessageError("The reference or unsubscribe URL has a control character.")
     return EmailMessage(
         subject=message.subject,
         body=message.body,

@@ -13,10 +13,11 @@ from random import Random
 import urllib3
 
 from marketing_platform.demo.audience import write_emails
-from marketing_platform.demo.processes import Child, web_command
+from marketing_platform.demo.processes import web_command
 from marketing_platform.demo.stage import free_port
 from marketing_platform.testing.faults.databases import Database
 from marketing_platform.testing.installation import MANAGE, Installation, wait_until
+from messaging.child_process import Child
 from routing.simulators.process import SimulatorProcess
 
 LEASE_SECONDS = 2
@@ -28,6 +29,9 @@ TIMES = {
     "PROVIDER_TIMEOUT_SECONDS": "1",
     "QUEUE_LEASE_SECONDS": str(LEASE_SECONDS),
     "QUEUE_VERDICT_SECONDS": str(VERDICT_SECONDS),
+    # With one worker, the idle one always holds the lock of the task queue.
+    "QCLUSTER_WORKERS": "1",
+    "QCLUSTER_PATIENCE_SECONDS": "10",
 }
 SABOTAGE = [sys.executable, "-m", "marketing_platform.testing.faults.sabotage"]
 WATCH = ("process_queue", "--watch", "--window=20", "--batch-size=10")

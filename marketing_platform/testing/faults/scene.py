@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from marketing_platform.demo.processes import Child
 from marketing_platform.testing.faults.house import LEASE_SECONDS, House
 from marketing_platform.testing.faults.verdict import Standing, Verdict, judge
 from marketing_platform.testing.installation import wait_until
+from messaging.child_process import Child
 from routing.simulators.handset import HandsetEntry, read_handset_log
 from routing.vocabulary import AttemptOutcome, MessageStatus
 
@@ -46,6 +46,10 @@ class Scene:
         """Change all routes."""
         changes = ", ".join(f"{name} = {value!r}" for name, value in columns.items())
         self.database.execute(f"UPDATE routing_channelroutingconfig SET {changes}")
+
+    def due(self, at: str) -> None:
+        """Let all messages fall due then."""
+        self.database.execute(f"UPDATE messaging_campaignmessage SET due_at = '{at}'")
 
     def start(self, count: int = 1, **wishes: Any) -> list[Child]:
         """Start workers, with the wishes that `House.start_worker` takes."""

@@ -1,0 +1,85 @@
+"""What checks find, and how they are made."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from django.db import DatabaseError, InterfaceError
+
+logger = logging.getLogger(__name__)
+
+
+class Level(StrEnum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARN = "warn"  # messages leave, but somebody should look at it
+    FAIL = "fail"  # messages do not leave, or not as they should
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found, in a sentence, and what to do about it."""
+
+    level: Level
+    text: str
+    remedy: str = ""
+    is_final: bool = False  # while this is so, nothing else can be looked at
+
+
+# A check looks at one thing and says what it found; it is given the database's time.
+Check = Callable[[datetime], Finding]
+
+
+def ok(text: str) -> Finding:
+    """All is well."""
+    return Finding(Level.OK, text)
+
+
+def warn(text: str, remedy: str) -> Finding:
+    """Messages leave, but somebody should look at it."""
+    return Finding(Level.WARN, text, remedy)
+
+
+def fail(text: str, remedy: str, *, is_final: bool = False) -> Finding:
+    """Messages do not leave, or not as they should."""
+    return Finding(Level.FAIL, text, remedy, is_final)
+
+
+def examine(
+    checks: Mapping[str, Check], *, clock: Callable[[], datetime]
+) -> dict[str, Finding]:
+    """Make the checks in order, until one finds that there is no use in more."""
+    findings: dict[str, Finding] = {}
+    for name, check in checks.items():
+        findings[name] = _made(check, clock)
+        if findings[name].is_final:
+            break
+    return findings
+
+
+def _made(check: Check, clock: Callable[[], datetime]) -> Finding:
+    try:
+        return check(clock())
+    except (DatabaseError, InterfaceError) as error:
+        logger.warning("The database failed a check: %s", error)
+        return fail(
+            "The database does not answer as it should.",
+            "See the error in the log; check DATABASE_URL and the server.",
+            is_final=True,
+        )
+
+
+def worst(findings: Iterable[Finding]) -> Level:
+    """The level of the worst finding."""
+    levels = {finding.level for finding in findings}
+    return next((each for each in (Level.FAIL, Level.WARN) if each in levels), Level.OK)
+
+
+def seconds(duration: timedelta) -> str:
+    """A duration as findings tell it."""
+    return f"{duration.total_seconds():.0f} s"

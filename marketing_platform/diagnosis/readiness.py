@@ -1,0 +1,80 @@
+"""Can messages be taken in and sent? Cheap enough for a load balancer to ask."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import cache
+
+from django.conf import settings
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+
+from marketing_platform.diagnosis.findings import Check, Finding, fail, ok, seconds
+from messaging.models import ClusterHeartbeat, WorkerHeartbeat
+from messaging.queries import oldest_due_at
+from routing.models import MessageDeliveryAttempt
+
+
+def database(now: datetime) -> Finding:
+    """One round trip."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return ok("The database answers.")
+
+
+def migrations(now: datetime) -> Finding:
+    """Whether the latest migration of each app is on record as applied."""
+    applied = set(MigrationRecorder(connection).applied_migrations())
+    if missing := sorted(_latest_migrations() - applied):
+        names = ", ".join(f"{app}.{name}" for app, name in missing)
+        return fail(
+            f"The database lacks migrations: {names}.",
+            "Run `python manage.py migrate`.",
+            is_final=True,
+        )
+    return ok("All migrations are applied.")
+
+
+def workers(now: datetime) -> Finding:
+    """Whether somebody drains the queue, or stands ready to."""
+    processes = WorkerHeartbeat.objects.alive(now).count()
+    clusters = ClusterHeartbeat.objects.alive(now).count()
+    if processes or clusters:
+        return ok(f"Alive: workers {processes}, clusters standing by {clusters}.")
+    return fail(
+        "No worker has given a sign of life lately.",
+        "Start `python manage.py run_cluster` or `python manage.py process_queue "
+        "--watch`, or see why they end.",
+    )
+
+
+def queue(now: datetime) -> Finding:
+    """Whether messages leave. A campaign of a million may well wait for hours: what is
+    wrong is that some are due for long and none has left meanwhile.
+    """
+    limit = timedelta(seconds=settings.QUEUE_STALLED_SECONDS)
+    due_at = oldest_due_at(now)
+    if due_at is None:
+        return ok("No message is due.")
+    waiting = f"The oldest due message has waited for {seconds(now - due_at)}"
+    if due_at > now - limit:
+        return ok(f"{waiting}.")
+    last = MessageDeliveryAttempt.objects.order_by("-pk").first()
+    if last and last.attempted_at > now - limit:
+        return ok(f"{waiting}, and messages leave.")
+    return fail(
+        f"{waiting}, and none has left in the last {seconds(limit)}.",
+        "Run `python manage.py process_queue` and watch its log; see whether all "
+        "providers' breakers are open, or their throttles used up.",
+    )
+
+
+READINESS: dict[str, Check] = {
+    check.__name__: check for check in (database, migrations, workers, queue)
+}
+
+
+@cache
+def _latest_migrations() -> frozenset[tuple[str, str]]:
+    return frozenset(MigrationLoader(None).graph.leaf_nodes())

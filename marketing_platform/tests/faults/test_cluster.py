@@ -1,0 +1,106 @@
+"""A django-q2 cluster under its watchdog, whose processes are killed one by one."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from marketing_platform.testing.installation import wait_until
+
+WITHIN = 90  # seconds without delivery, at most
+# The guard is the only child of the cluster's first process; it starts these in turn.
+ROLES = ["worker", "monitor", "pusher"]
+EACH = pytest.mark.parametrize("role", ["guard", *ROLES])
+HOLDS = "a new cluster sends the rest within 90 s; none is lost or doubled"
+
+
+def stat(pid):
+    """The parent and the start time of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[1]), int(fields[19])
+
+
+def children(pid):
+    """Of a process, the eldest first."""
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    found = {}
+    for each in pids:
+        try:
+            found[each] = stat(each)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has just ended
+    ours = [each for each, (parent, _) in found.items() if parent == pid]
+    return sorted(ours, key=lambda each: (found[each][1], each))
+
+
+def processes_of(watchdog):
+    """The cluster's processes by their roles, once they are all there."""
+    (first,) = wait_until(lambda: children(watchdog.group))
+    (guard,) = wait_until(lambda: children(first))
+    family = wait_until(
+        lambda: found if len(found := children(guard)) == len(ROLES) else None
+    )
+    return {"guard": guard, **dict(zip(ROLES, family, strict=True))}
+
+
+@pytest.fixture
+def start_cluster(house):
+    """Starts `manage.py run_cluster`, and gives its processes by their roles.
+
+    The cluster that is there in the end, the first or a later one, is killed with it.
+    """
+    watchdogs = []
+
+    def start():
+        watchdogs.append(house.start_worker("run_cluster"))
+        return processes_of(watchdogs[-1])
+
+    yield start
+    clusters = [pid for watchdog in watchdogs for pid in children(watchdog.group)]
+    house.end()
+    for group in clusters:
+        with suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+
+
+@pytest.mark.faults(
+    row="5", done="kill -9 a process of an idle django-q2 cluster", holds=HOLDS
+)
+@EACH
+def test_killed_in_an_idle_cluster(make_scene, start_cluster, put_on_record, role):
+    scene = make_scene(count=90)
+    scene.due("2099-01-01")
+    family = start_cluster()
+    wait_until(lambda: scene.database.rows("SELECT 1 FROM messaging_clusterheartbeat"))
+
+    os.kill(family[role], signal.SIGKILL)
+    scene.due("2026-01-01")
+    recovery = scene.recover(seconds=WITHIN)
+
+    verdict = scene.verdict()
+    put_on_record(verdict, recovery, kills=1)
+    assert verdict.is_clean
+    assert (verdict.accepted, verdict.unknown) == (90, 0)
+
+
+@pytest.mark.faults(
+    row="5b", done="kill -9 a process of a busy django-q2 cluster", holds=HOLDS
+)
+@EACH
+def test_killed_in_a_busy_cluster(make_scene, start_cluster, put_on_record, role):
+    scene = make_scene(count=1500)
+    scene.simulator.configure(latency=0.5)
+    family = start_cluster()
+    scene.wait_for_accepted(60)
+
+    os.kill(family[role], signal.SIGKILL)
+    recovery = scene.recover(seconds=WITHIN)
+
+    verdict = scene.verdict()
+    put_on_record(verdict, recovery, kills=1)
+    assert verdict.is_clean
+    assert verdict.accepted + verdict.flagged >= 1500

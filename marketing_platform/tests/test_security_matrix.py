@@ -1,0 +1,180 @@
+"""Every door of the web server, and who may pass it.
+
+A new route needs a line in DOORS: an address that it answers, and for each method the
+least scope that it takes, or who else it is for.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import product
+
+import pytest
+from django.urls import URLResolver, get_resolver, resolve
+from rest_framework.test import APIClient
+
+from marketing_platform.provider_settings import simulated_providers
+
+pytestmark = pytest.mark.django_db
+
+PUBLIC = "public"  # for everybody
+SIGNED = "signed"  # for who signs the body, whatever token comes with it
+SCOPES = ["read", "send", "admin"]
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+DOORS = {
+    "/": {"GET": PUBLIC},  # on to the back office
+    "/api/campaigns": {"GET": "read", "POST": "send"},
+    "/api/campaigns/1": {"GET": "read"},
+    "/api/campaigns/1/cancel": {"POST": "send"},
+    "/api/campaigns/1/launch": {"POST": "send"},
+    "/api/campaigns/1/pause": {"POST": "send"},
+    "/api/campaigns/1/recipients": {"POST": "send"},
+    "/api/campaigns/1/resume": {"POST": "send"},
+    "/api/docs": {"GET": PUBLIC},
+    "/api/messages": {"GET": "read", "POST": "send"},
+    "/api/messages/1": {"GET": "read"},
+    "/api/messages/1/cancel": {"POST": "send"},
+    "/api/messages/1/retry": {"POST": "send"},
+    "/api/schema": {"GET": PUBLIC},
+    "/api/routingconfig": {"GET": "admin", "POST": "admin"},
+    "/api/routingconfig/1": dict.fromkeys(["GET", "PUT", "PATCH", "DELETE"], "admin"),
+    "/api/routingconfig/channel/0": {"GET": "admin"},
+    "/api/routingconfig/delivery-attempts/1": {"GET": "read"},
+    "/api/routingconfig/explain": {"POST": "admin"},
+    "/unsubscribe/forged/": {"GET": PUBLIC, "POST": PUBLIC},  # the address is the key
+    "/webhooks/TwilioSMS/": {"POST": SIGNED},
+    "/webhooks/TwilioSMS/inbound/": {"POST": SIGNED},
+}
+API_DOORS = [address for address in DOORS if address.startswith("/api/")]
+ENTRIES = [
+    (method, address, rule)
+    for address, rules in DOORS.items()
+    for method, rule in rules.items()
+]
+# What comes with a request: no token, one that does not work, or one of a scope.
+NO_TOKENS = ["none", "bad", "expired", "session"]
+
+
+def routes(patterns, before=""):
+    """(whole route, pattern) of every view, but for the back office's."""
+    for pattern in patterns:
+        route = str(pattern.pattern)
+        whole = before + route.removeprefix("^") if before else route
+        if not isinstance(pattern, URLResolver):
+            yield whole, pattern
+        elif pattern.app_name != "admin":
+            yield from routes(pattern.url_patterns, whole)
+
+
+def back_office():
+    """The addresses of the back office that take no argument."""
+    (admin,) = (
+        each
+        for each in get_resolver().url_patterns
+        if getattr(each, "app_name", None) == "admin"
+    )
+    for route, _ in routes(admin.url_patterns, "/admin/"):
+        is_way_in_or_out = route in ("/admin/login/", "/admin/logout/")
+        if not is_way_in_or_out and not {"<", "(", "^"} & set(route):
+            yield route
+
+
+@pytest.fixture
+def call(token, django_user_model, settings):
+    """The answer to one request with these credentials."""
+    settings.MESSAGE_PROVIDERS = simulated_providers(1, public_url="http://x")
+    settings.API_BURST = 1000
+
+    def call(method, address, credentials):
+        client = APIClient()
+        if credentials == "session":
+            operator = {"is_staff": True, "is_superuser": True}
+            client.force_login(django_user_model.objects.create(**operator))
+        elif credentials != "none":
+            client.credentials(HTTP_AUTHORIZATION=f"Bearer {text(credentials)}")
+        return client.generic(method, address, "{}", content_type="application/json")
+
+    def text(credentials):
+        if credentials == "bad":
+            return "mp_live_" + "x" * 43
+        if credentials == "expired":
+            return token("admin", expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+        return token(credentials)
+
+    return call
+
+
+def test_every_route_has_a_line_in_the_table():
+    listed = {resolve(address).route for address in DOORS}
+    missing = [
+        route for route, _ in routes(get_resolver().url_patterns) if route not in listed
+    ]
+
+    assert not missing, (
+        f"Nobody said who may use {missing}. Add a line to DOORS in {__file__}: an "
+        "address that the route answers, and for each of its methods the least scope "
+        "(read, send or admin), PUBLIC or SIGNED. docs/api.md tells integrators."
+    )
+
+
+@pytest.mark.parametrize("address", API_DOORS)
+def test_every_method_of_an_endpoint_has_its_rule(address):
+    actions = getattr(resolve(address).func, "actions", None) or {"get": "a page"}
+    methods = {method.upper() for method in actions} - {"HEAD"}  # it follows GET
+    missing = methods ^ set(DOORS[address])
+
+    assert not missing, (
+        f"{address} and its line in DOORS differ in {sorted(missing)}: say for each "
+        "method which scope it needs, or remove what is gone."
+    )
+
+
+@pytest.mark.parametrize("address", API_DOORS)
+def test_a_trailing_slash_leads_to_the_same_door(address):
+    assert resolve(f"{address}/").route == resolve(address).route
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: " ".join(entry))
+@pytest.mark.parametrize("credentials", [*NO_TOKENS, *SCOPES])
+def test_only_who_may_passes(call, entry, credentials):
+    method, address, rule = entry
+
+    answer = call(method, address, credentials)
+
+    assert answer.status_code < 500
+    if rule == PUBLIC:
+        assert answer.status_code not in (401, 403)
+    elif rule == SIGNED:
+        assert answer.status_code == 403
+    elif credentials not in SCOPES:
+        assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Bearer")
+    elif SCOPES.index(credentials) < SCOPES.index(rule):
+        assert answer.status_code == 403
+    else:
+        assert answer.status_code not in (401, 403)
+
+
+@pytest.mark.parametrize(
+    ("method", "address"),
+    [
+        (method, address)
+        for method, address in product([*METHODS, "OPTIONS"], API_DOORS)
+        if method not in DOORS[address]
+    ],
+)
+def test_a_method_without_rule_is_not_there(call, method, address):
+    assert call(method, address, "admin").status_code == 405
+
+
+@pytest.mark.parametrize("credentials", ["none", "bad", "expired", *SCOPES])
+def test_the_back_office_lets_nobody_in_without_a_session(call, credentials):
+    for address in back_office():
+        answer = call("GET", address, credentials)
+
+        assert answer.status_code == 302, address
+        assert answer["Location"].startswith("/admin/login/"), address
+
+
+def test_the_back_office_is_found():
+    assert "/admin/routing/channelroutingconfig/" in set(back_office())

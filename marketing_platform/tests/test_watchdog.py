@@ -1,0 +1,98 @@
+"""A real cluster under its watchdog. More kills: `make test-faults`, row 5."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+
+import pytest
+
+from marketing_platform.testing.installation import Installation, wait_until
+from routing.simulators.process import read_handset_log
+
+
+class WatchedCluster:
+    """`manage.py run_cluster` with one worker, on an installation of its own."""
+
+    def __init__(self, installation, directory, handset_log):
+        self.installation = installation
+        self.recipients = directory / "recipients.csv"
+        self.handset_log = handset_log
+        self.log = directory / "cluster.log"
+
+    def __enter__(self):
+        with self.log.open("ab") as log:
+            self.process = self.installation.start("run_cluster", log=log)
+        wait_until(self.workers)
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        self.process.terminate()
+        self.process.communicate(timeout=90)
+
+    def workers(self):
+        """The workers there have been, by their process ids."""
+        ready = re.findall(r"ready for work at (\d+)", self.log.read_text())
+        return [int(pid) for pid in ready]
+
+    def send(self, recipient):
+        self.recipients.write_text(f"phone\n{recipient}\n")
+        self.installation.run(
+            *("send_campaign", "--channel=sms", "--name=T", "--body=Hi"),
+            f"--recipients={self.recipients}",
+        )
+
+    def wait_for(self, *recipients):
+        """Until providers have taken these messages, and no others."""
+        wait_until(lambda: self.accepted() == list(recipients), seconds=90)
+
+    def accepted(self):
+        entries = read_handset_log(self.handset_log)
+        return [each.message.recipient for each in entries if each.event == "accepted"]
+
+    def is_idle(self):
+        """Whether the drain has left."""
+        count = "print(WorkerHeartbeat.objects.count())"
+        return self.installation.run("shell", "-v0", "-c", count) == "0\n"
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.fixture
+def cluster(tmp_path, database, simulator, simulator_process):
+    installation = Installation(
+        tmp_path,
+        database_url=database,
+        simulator_port=simulator_process.base_port,
+        QCLUSTER_WORKERS="1",
+        QCLUSTER_PATIENCE_SECONDS="8",
+        LOG_LEVEL="INFO",
+    )
+    log = simulator_process.handset_log
+    with WatchedCluster(installation, tmp_path, log) as watched:
+        yield watched
+
+
+def test_a_stalled_cluster_is_started_again_and_leaves_with_all_its_processes(cluster):
+    cluster.send("+14155550001")
+    cluster.wait_for("+14155550001")
+    wait_until(cluster.is_idle)
+
+    os.kill(cluster.workers()[-1], signal.SIGKILL)  # with the task queue's lock
+    cluster.send("+14155550002")
+    cluster.wait_for("+14155550001", "+14155550002")
+    cluster.stop()
+
+    assert "shows no sign of life: it is started again" in cluster.log.read_text()
+    assert cluster.process.returncode == 0
+    assert not any(map(is_alive, cluster.workers()))

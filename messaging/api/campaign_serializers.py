@@ -1,0 +1,163 @@
+"""What campaigns look like on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from messaging.api.content import AT_ONCE, ContentSerializer
+from messaging.campaigns import CampaignText
+from messaging.content import own_fields, unfilled_fields
+from messaging.models import Campaign
+from messaging.posting import PRIORITIES
+from messaging.queries import progress_of
+from messaging.recipients import CELL_LIMIT, Recipient, Rejection, read_row
+from messaging.vocabulary import CampaignStatus
+from routing.api.serializers import ApiModelSerializer, ApiSerializer, TermField
+from routing.vocabulary import CampaignKind, Channel, MessageStatus
+
+
+class CampaignDraftSerializer(ContentSerializer):
+    """A campaign to be: recipients are added next, then it is launched."""
+
+    name = serializers.CharField(max_length=200, help_text="What operators see.")
+    body = serializers.CharField(
+        trim_whitespace=False, help_text="May use fields such as {{first_name}}."
+    )
+    priority = serializers.IntegerField(
+        default=5,
+        min_value=0,
+        max_value=PRIORITIES[CampaignKind.TRANSACTIONAL] - 1,
+        help_text="Higher ones go first; before all go single transactional messages.",
+    )
+
+    def text(self) -> CampaignText:
+        """As services take it."""
+        return CampaignText(**self.validated_data)
+
+
+class CampaignSerializer(ApiModelSerializer):
+    """A campaign."""
+
+    media_urls = serializers.ListField(child=serializers.CharField())
+
+    class Meta:
+        model = Campaign
+        fields = [
+            "id",
+            "name",
+            "channel",
+            "kind",
+            "status",
+            "priority",
+            "subject",
+            "body",
+            "media_urls",
+            "scheduled_at",
+            "expires_at",
+            "created_at",
+            "launched_at",
+            "completed_at",
+        ]
+        read_only_fields = fields
+
+
+class StatusCountSerializer(ApiSerializer):
+    """How many messages have a status."""
+
+    status = TermField(choices=MessageStatus.choices())
+    count = serializers.IntegerField()
+
+
+class ProgressSerializer(ApiSerializer):
+    """How far a campaign is, in messages."""
+
+    total = serializers.IntegerField()
+    left = serializers.IntegerField(help_text="Queued or being sent.")
+    next_due_at = serializers.DateTimeField(allow_null=True)
+    by_status = StatusCountSerializer(
+        many=True, source="counts", help_text="Every status, also those with none."
+    )
+
+
+class CampaignDetailSerializer(CampaignSerializer):
+    """A campaign and how far it is."""
+
+    progress = serializers.SerializerMethodField()
+
+    class Meta(CampaignSerializer.Meta):
+        fields = [*CampaignSerializer.Meta.fields, "progress"]
+        read_only_fields = fields
+
+    @extend_schema_field(ProgressSerializer)
+    def get_progress(self, campaign: Campaign) -> Any:
+        """Counted now."""
+        return ProgressSerializer(progress_of([campaign.pk])).data
+
+
+class RecipientSerializer(ApiSerializer):
+    """Somebody who is to get the campaign."""
+
+    to = serializers.CharField(max_length=254)
+    country = serializers.CharField(
+        default="",
+        allow_blank=True,
+        max_length=2,
+        help_text="Where a national number is at home, such as DE.",
+    )
+    values = serializers.DictField(
+        child=serializers.CharField(allow_blank=True, max_length=CELL_LIMIT),
+        default=dict,
+        help_text="What fills the text's fields, by their names.",
+    )
+
+
+class RecipientListSerializer(ApiSerializer):
+    """Up to 1,000 recipients at once."""
+
+    recipients: serializers.Field[Any, Any, Any, Any] = serializers.ListSerializer(
+        child=RecipientSerializer(), allow_empty=False, max_length=AT_ONCE
+    )
+
+    def rows(self, campaign: Campaign) -> Iterator[Recipient | Rejection]:
+        """As services take them; each is numbered by its place in the list, from 0."""
+        channel = Channel(campaign.channel)
+        own = own_fields(channel, CampaignKind(campaign.kind))
+        for index, each in enumerate(self.validated_data["recipients"]):
+            values = {name.lower(): text for name, text in each["values"].items()}
+            row = read_row(channel, index, each["to"], values, region=each["country"])
+            lacking = unfilled_fields(campaign.subject, campaign.body, values, own)
+            if lacking and isinstance(row, Recipient):
+                reason = f"it has no value for {{{{{lacking[0]}}}}}"
+                row = Rejection(index, reason, each["to"])
+            yield row
+
+
+class RejectedSerializer(ApiSerializer):
+    """A recipient that was not taken."""
+
+    index = serializers.IntegerField(source="line", help_text="In the list, from 0.")
+    to = serializers.CharField(source="address")
+    reason = serializers.CharField()
+
+
+class AudienceSerializer(ApiSerializer):
+    """What became of the recipients."""
+
+    accepted = serializers.IntegerField()
+    rejected = RejectedSerializer(many=True)
+
+
+class WithdrawalSerializer(ApiSerializer):
+    """What a cancellation came to."""
+
+    status = TermField(choices=CampaignStatus.choices())
+    withdrawn = serializers.IntegerField(
+        help_text="Messages that were queued and will not leave."
+    )
+    in_flight = serializers.IntegerField(
+        help_text="Messages that a provider has, or may have."
+    )

@@ -1,0 +1,171 @@
+"""/api/campaigns: put together, launched, paused, resumed, cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
+from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import GenericViewSet
+
+from messaging.api.campaign_serializers import (
+    AudienceSerializer,
+    CampaignDetailSerializer,
+    CampaignDraftSerializer,
+    CampaignSerializer,
+    RecipientListSerializer,
+    WithdrawalSerializer,
+)
+from messaging.api.conflicts import conflicts
+from messaging.api.filters import CampaignFilters, OrderedPages
+from messaging.api.idempotency import IDEMPOTENCY_KEY, respond_once
+from messaging.campaigns import (
+    WrongState,
+    add_to_draft,
+    cancel_campaigns,
+    create_campaign,
+    launch_campaign,
+    pause_campaigns,
+    resume_campaigns,
+)
+from messaging.models import Campaign, CampaignQuerySet
+from messaging.recipients import Rejection
+
+
+class CampaignViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Campaign]):
+    """Campaigns, without the lanes of single messages."""
+
+    required_scope = {
+        "list": "read",
+        "retrieve": "read",
+        "create": "send",
+        "recipients": "send",
+        "launch": "send",
+        "pause": "send",
+        "resume": "send",
+        "cancel": "send",
+    }
+    queryset = Campaign.objects.visible()
+    filterset_class = CampaignFilters
+    pagination_class = OrderedPages
+    lookup_value_regex = "[0-9]+"
+
+    def get_serializer_class(self) -> type[BaseSerializer[Campaign]]:
+        """Lists leave out the progress: counting costs a look at every message."""
+        return CampaignSerializer if self.action == "list" else CampaignDetailSerializer
+
+    @extend_schema(
+        summary="Begin a campaign",
+        parameters=[IDEMPOTENCY_KEY],
+        request=CampaignDraftSerializer,
+        responses={201: CampaignDetailSerializer},
+    )
+    def create(self, request: Request) -> Response:
+        """A draft: add recipients, then launch it."""
+        return respond_once(request, lambda: self._create(request))
+
+    def _create(self, request: Request) -> Response:
+        draft = CampaignDraftSerializer(data=request.data)
+        draft.is_valid(raise_exception=True)
+        with conflicts():
+            campaign = create_campaign(draft.text(), now=timezone.now())
+        location = reverse("campaign-detail", args=[campaign.pk], request=request)
+        body = self.get_serializer(campaign).data
+        return Response(body, status=201, headers={"Location": location})
+
+    @extend_schema(
+        summary="Add up to 1,000 recipients to a draft",
+        description="Those that cannot be used are told with a reason each, also those "
+        "that the campaign has already; all others are taken.",
+        request=RecipientListSerializer,
+        responses=AudienceSerializer,
+    )
+    @action(detail=True, methods=["post"])
+    def recipients(self, request: Request, pk: str) -> Response:
+        """Safe to repeat: nobody is added twice."""
+        campaign = self.get_object()
+        body = RecipientListSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        rejected: list[Rejection] = []
+        with conflicts():
+            report = add_to_draft(
+                campaign,
+                body.rows(campaign),
+                now=timezone.now(),
+                on_rejected=rejected.append,
+            )
+        told = {"accepted": report.accepted, "rejected": rejected}
+        return Response(AudienceSerializer(told).data)
+
+    @extend_schema(
+        summary="Let a draft's messages leave",
+        request=None,
+        responses=CampaignDetailSerializer,
+    )
+    @action(detail=True, methods=["post"])
+    def launch(self, request: Request, pk: str) -> Response:
+        """409 without recipients, or without a route that can send."""
+        campaign = self.get_object()
+        with conflicts():
+            launch_campaign(campaign, now=timezone.now())
+        return Response(self.get_serializer(campaign).data)
+
+    @extend_schema(
+        summary="Hold back what has not left",
+        request=None,
+        responses=CampaignDetailSerializer,
+    )
+    @action(detail=True, methods=["post"])
+    def pause(self, request: Request, pk: str) -> Response:
+        """A running campaign."""
+        return self._change(pause_campaigns)
+
+    @extend_schema(
+        summary="Let a paused campaign go on",
+        request=None,
+        responses=CampaignDetailSerializer,
+    )
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, pk: str) -> Response:
+        """A paused campaign."""
+        return self._change(resume_campaigns)
+
+    @extend_schema(
+        summary="Withdraw what has not left, for good",
+        description="What was queued is not sent any more once this has answered; "
+        "`inFlight` counts what a provider has, or may have, at that moment.",
+        request=None,
+        responses=WithdrawalSerializer,
+    )
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str) -> Response:
+        """A campaign that is not over."""
+        campaign = self.get_object()
+        done = cancel_campaigns(_only(campaign), now=timezone.now())
+        campaign.refresh_from_db()
+        if not done.campaigns:
+            with conflicts():
+                raise WrongState(campaign)
+        told = {"status": campaign.status} | asdict(done)
+        return Response(WithdrawalSerializer(told).data)
+
+    def _change(self, change: Callable[[CampaignQuerySet], int]) -> Response:
+        campaign = self.get_object()
+        is_changed = change(_only(campaign))
+        campaign.refresh_from_db()
+        if not is_changed:
+            with conflicts():
+                raise WrongState(campaign)
+        return Response(self.get_serializer(campaign).data)
+
+
+def _only(campaign: Campaign) -> CampaignQuerySet:
+    """The campaign as the services for many take it."""
+    return Campaign.objects.filter(pk=campaign.pk)

@@ -1,0 +1,93 @@
+"""By what messages and campaigns are looked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django_filters import rest_framework as filters
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+
+from messaging.vocabulary import CampaignStatus
+from routing.api.filters import ApiFilterSet, FlagFilter, TermFilter
+from routing.api.pagination import Pages
+from routing.vocabulary import CampaignKind, Channel, MessageStatus
+
+
+@extend_schema_field(OpenApiTypes.INT)
+class IdFilter(filters.Filter):  # type: ignore[misc]
+    """By the id of another row."""
+
+    field_class = forms.IntegerField
+
+
+class AddressFilter(filters.CharFilter):  # type: ignore[misc]
+    """By a recipient, as messages have it.
+
+    A `+` in a query string means a space, and few write it as %2B: digits alone are
+    taken for an E.164 number.
+    """
+
+    def filter(self, queryset: Any, value: str) -> Any:
+        """Those to that address."""
+        text = value.strip().lower()
+        return super().filter(queryset, f"+{text}" if text.isdecimal() else text)
+
+
+class MessageFilters(ApiFilterSet):
+    channel = TermFilter(Channel)
+    status = TermFilter(MessageStatus)
+    campaign = IdFilter(field_name="campaign_id")
+    to = AddressFilter(field_name="recipient")
+    provider = filters.CharFilter()
+    is_outcome_unknown = FlagFilter(
+        field_name="unknown_since", lookup_expr="isnull", exclude=True
+    )
+    created_after = filters.IsoDateTimeFilter(
+        field_name="created_at", lookup_expr="gte"
+    )
+    created_before = filters.IsoDateTimeFilter(
+        field_name="created_at", lookup_expr="lt"
+    )
+
+
+class CampaignFilters(ApiFilterSet):
+    channel = TermFilter(Channel)
+    status = TermFilter(CampaignStatus)
+    kind = TermFilter(CampaignKind)
+
+
+class OrderedPages(Pages):
+    """Pages from either end: `ordering=-id`, the newest first, or `ordering=id`.
+
+    Nothing else: each has an index to walk along, however many rows there are.
+    """
+
+    allowed = ("-id", "id")
+
+    @property
+    def query_names(self) -> set[str]:
+        """The parameters that it reads."""
+        return super().query_names | {"ordering"}
+
+    def get_ordering(self, request: Request, queryset: Any, view: Any) -> tuple[str]:
+        """As asked for; 400 lists what is possible."""
+        wanted = request.query_params.get("ordering", self.allowed[0])
+        if wanted not in self.allowed:
+            allowed = ", ".join(self.allowed)
+            raise ValidationError({"ordering": f"Choose one of: {allowed}."})
+        return (wanted,)
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        """With the ordering."""
+        ordering = {
+            "name": "ordering",
+            "in": "query",
+            "required": False,
+            "description": "From the newest (`-id`) or from the oldest (`id`) on.",
+            "schema": {"type": "string", "enum": list(self.allowed)},
+        }
+        return [*super().get_schema_operation_parameters(view), ordering]

@@ -1,0 +1,175 @@
+"""What single messages look like on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from messaging.addresses import Address, parse_address
+from messaging.api.content import AT_ONCE, ContentSerializer, noted
+from messaging.content import check_times, own_fields, unfilled_fields
+from messaging.models import CampaignMessage
+from messaging.posting import SingleMessage
+from messaging.queries import costs_of
+from routing.api.serializers import ApiModelSerializer, ApiSerializer, TermField
+from routing.vocabulary import CampaignKind
+
+
+class SingleMessageSerializer(ContentSerializer):
+    """A message without a campaign of its own."""
+
+    to = serializers.CharField(
+        max_length=254, help_text="A phone number, or an e-mail address."
+    )
+    country = serializers.CharField(
+        default="",
+        allow_blank=True,
+        max_length=2,
+        help_text="Where a national number is at home, such as DE.",
+    )
+
+    def check_more(self, attrs: dict[str, Any], problems: dict[str, str]) -> None:
+        """The address takes the one form that we know, and no field is left over."""
+        country, to = attrs.pop("country"), attrs.pop("to")
+        attrs["address"] = Address("")
+        with noted(problems, "to"):
+            attrs["address"] = parse_address(attrs["channel"], to, region=country)
+        own = own_fields(attrs["channel"], attrs["kind"])
+        if unfilled := unfilled_fields(attrs["subject"], attrs["body"], (), own):
+            problems["body"] = (
+                f"The text uses {{{{{unfilled[0]}}}}}, and nothing fills it: only "
+                "campaigns have fields."
+            )
+
+
+class MessageListSerializer(ApiSerializer):
+    """Up to 1,000 messages: all are taken, or none is."""
+
+    messages: serializers.Field[Any, Any, Any, Any] = serializers.ListSerializer(
+        child=SingleMessageSerializer(), allow_empty=False, max_length=AT_ONCE
+    )
+
+
+def singles_in(data: Any) -> list[SingleMessage]:
+    """The messages of a request; 400 says what is wrong with which."""
+    if isinstance(data, Mapping) and "messages" in data:
+        several = MessageListSerializer(data=data)
+        several.is_valid(raise_exception=True)
+        rows = several.validated_data["messages"]
+    else:
+        one = SingleMessageSerializer(data=data)
+        one.is_valid(raise_exception=True)
+        rows = [one.validated_data]
+    return [SingleMessage(**row) for row in rows]
+
+
+class MessageSerializer(ApiModelSerializer):
+    """A message, and where it is on its way."""
+
+    campaign = serializers.SerializerMethodField(
+        help_text="Null: it was posted without one."
+    )
+    kind = TermField(source="campaign.kind", choices=CampaignKind.choices())
+    to = serializers.CharField(source="recipient")
+    is_outcome_unknown = serializers.BooleanField(
+        help_text="Nobody knows whether a provider has sent it."
+    )
+
+    class Meta:
+        model = CampaignMessage
+        fields = [
+            "id",
+            "campaign",
+            "channel",
+            "kind",
+            "to",
+            "country",
+            "status",
+            "status_reason",
+            "is_outcome_unknown",
+            "provider",
+            "attempt_count",
+            "retry_count",
+            "segments",
+            "due_at",
+            "expires_at",
+            "created_at",
+            "sent_at",
+            "finished_at",
+        ]
+        read_only_fields = fields
+
+    def get_campaign(self, message: CampaignMessage) -> int | None:
+        """The id of what somebody made and named."""
+        return None if message.campaign.is_standing else message.campaign_id
+
+
+class CostSerializer(ApiSerializer):
+    """What attempts cost, in one currency."""
+
+    amount = serializers.DecimalField(max_digits=18, decimal_places=6)
+    currency = serializers.CharField()
+
+
+class MessageDetailSerializer(MessageSerializer):
+    """A message with what it says and what it cost."""
+
+    subject = serializers.SerializerMethodField()
+    body = serializers.SerializerMethodField()
+    media_urls = serializers.ListField(child=serializers.CharField(), source="media")
+    costs = serializers.SerializerMethodField(
+        help_text="Of all attempts so far, by currency; empty while unknown."
+    )
+
+    class Meta(MessageSerializer.Meta):
+        fields = [
+            *MessageSerializer.Meta.fields,
+            "subject",
+            "body",
+            "media_urls",
+            "costs",
+        ]
+        read_only_fields = fields
+
+    def get_subject(self, message: CampaignMessage) -> str:
+        """Its own, or its campaign's."""
+        return message.subject or message.campaign.subject
+
+    def get_body(self, message: CampaignMessage) -> str:
+        """Its own, or its campaign's."""
+        return message.body or message.campaign.body
+
+    @extend_schema_field(CostSerializer(many=True))
+    def get_costs(self, message: CampaignMessage) -> Any:
+        """One entry for each currency."""
+        return CostSerializer(costs_of(message), many=True).data
+
+
+class PostedMessagesSerializer(ApiSerializer):
+    """What was taken, in the order of the request."""
+
+    messages = MessageSerializer(many=True)
+
+
+class RetrySerializer(ApiSerializer):
+    """How a message is tried again."""
+
+    expires_at = serializers.DateTimeField(
+        default=None,
+        allow_null=True,
+        help_text="A new time after which it is not sent; null leaves the old one.",
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """A time in the past would end the message at once."""
+        problems: dict[str, str] = {}
+        with noted(problems, "expiresAt"):
+            check_times(None, attrs["expires_at"], now=timezone.now())
+        if problems:
+            raise ValidationError(dict(problems))
+        return attrs

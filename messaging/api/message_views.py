@@ -1,0 +1,114 @@
+"""/api/messages: post, find, cancel, retry."""
+
+from __future__ import annotations
+
+from django.utils import timezone
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
+from rest_framework.decorators import action
+from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import GenericViewSet
+
+from messaging.api.conflicts import conflicts
+from messaging.api.filters import MessageFilters, OrderedPages
+from messaging.api.idempotency import IDEMPOTENCY_KEY, respond_once
+from messaging.api.message_serializers import (
+    MessageDetailSerializer,
+    MessageListSerializer,
+    MessageSerializer,
+    PostedMessagesSerializer,
+    RetrySerializer,
+    SingleMessageSerializer,
+    singles_in,
+)
+from messaging.interventions import cancel_message, retry_message
+from messaging.models import CampaignMessage
+from messaging.posting import post_messages
+
+
+class MessageViewSet(
+    ListModelMixin, RetrieveModelMixin, GenericViewSet[CampaignMessage]
+):
+    """Messages, single ones and those of campaigns."""
+
+    required_scope = {
+        "list": "read",
+        "retrieve": "read",
+        "create": "send",
+        "cancel": "send",
+        "retry": "send",
+    }
+    queryset = CampaignMessage.objects.select_related("campaign")
+    filterset_class = MessageFilters
+    pagination_class = OrderedPages
+    lookup_value_regex = "[0-9]+"
+
+    def get_serializer_class(self) -> type[BaseSerializer[CampaignMessage]]:
+        """Lists leave out the texts: an e-mail may be long."""
+        return MessageSerializer if self.action == "list" else MessageDetailSerializer
+
+    @extend_schema(
+        summary="Send one message, or up to 1,000",
+        description='An object is one message. `{"messages": [...]}` is up to 1,000: '
+        "when something is wrong with any, none is taken, and `errors` says what is "
+        "wrong with which. A recipient who has opted out is no error: such a message "
+        "ends as Suppressed.",
+        parameters=[IDEMPOTENCY_KEY],
+        request=PolymorphicProxySerializer(
+            component_name="OneOrMoreMessages",
+            serializers=[SingleMessageSerializer, MessageListSerializer],
+            resource_type_field_name=None,
+        ),
+        responses={
+            202: PolymorphicProxySerializer(
+                component_name="OneOrMorePosted",
+                serializers=[MessageSerializer, PostedMessagesSerializer],
+                resource_type_field_name=None,
+            )
+        },
+    )
+    def create(self, request: Request) -> Response:
+        """Queue them; the answer tells their ids."""
+        return respond_once(request, lambda: self._post(request))
+
+    def _post(self, request: Request) -> Response:
+        singles = singles_in(request.data)
+        with conflicts():
+            messages = post_messages(singles, now=timezone.now())
+        if "messages" in request.data:
+            posted = PostedMessagesSerializer({"messages": messages}).data
+            return Response(posted, status=202)
+        location = reverse("message-detail", args=[messages[0].pk], request=request)
+        posted = MessageSerializer(messages[0]).data
+        return Response(posted, status=202, headers={"Location": location})
+
+    @extend_schema(
+        summary="Withdraw a message that waits",
+        request=None,
+        responses=MessageDetailSerializer,
+    )
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str) -> Response:
+        """409 when it has left, or is being sent."""
+        message = self.get_object()
+        with conflicts():
+            cancel_message(message, now=timezone.now())
+        return Response(self.get_serializer(message).data)
+
+    @extend_schema(
+        summary="Try a message again that has failed for certain",
+        request=RetrySerializer,
+        responses=MessageDetailSerializer,
+    )
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, pk: str) -> Response:
+        """409 when it might have been sent: nobody gets a message twice by this."""
+        message = self.get_object()
+        body = RetrySerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        with conflicts():
+            retry_message(message, now=timezone.now(), **body.validated_data)
+        return Response(self.get_serializer(message).data)

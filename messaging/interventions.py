@@ -1,0 +1,128 @@
+"""What people do about one message: cancel it, or send it once more."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef
+
+from messaging.campaigns import reopen_campaign
+from messaging.models import CampaignMessage
+from messaging.queue.wakeup import notify_workers
+from messaging.vocabulary import CampaignStatus
+from routing.models import DeliveryReceipt
+from routing.vocabulary import AttemptOutcome, MessageStatus
+
+# It is over with them, and the recipient has nothing.
+RETRYABLE = (
+    MessageStatus.FAILED,
+    MessageStatus.BOUNCED,
+    MessageStatus.CANCELLED,
+    MessageStatus.SUPPRESSED,
+    MessageStatus.EXPIRED,
+)
+
+
+class InterventionRefused(ValueError):
+    """The message's state does not allow it; the text says why."""
+
+
+def cancel_message(message: CampaignMessage, *, now: datetime) -> None:
+    """Withdraw a message that waits; InterventionRefused when it does not wait."""
+    cancelled = (
+        CampaignMessage.objects.queued()
+        .filter(pk=message.pk)
+        .update(
+            status=MessageStatus.CANCELLED,
+            status_reason="It was cancelled.",
+            finished_at=now,
+        )
+    )
+    message.refresh_from_db()
+    if not cancelled:
+        raise InterventionRefused(_too_late(message))
+
+
+def retry_message(
+    message: CampaignMessage, *, now: datetime, expires_at: datetime | None = None
+) -> None:
+    """Queue a message once more, with all of its route's retries before it.
+
+    1. lock the message, and see that the recipient has certainly not got it
+    2. queue it; with `expires_at` it gets a new time to live
+    3. let its campaign go on, if that was completed
+
+    InterventionRefused leaves everything as it was.
+    """
+    with transaction.atomic():
+        locked = CampaignMessage.objects.select_for_update(of=("self",))
+        fresh = locked.select_related("campaign").get(pk=message.pk)
+        fresh.expires_at = expires_at or fresh.expires_at
+        if problem := _no_retry_because(fresh, now):
+            raise InterventionRefused(problem)
+        _queue_again(fresh, now)
+        if reopen_campaign(fresh.campaign_id).status == CampaignStatus.CANCELLED:
+            raise InterventionRefused("Its campaign was cancelled, for good.")
+        notify_workers()
+    message.refresh_from_db()
+
+
+def _too_late(message: CampaignMessage) -> str:
+    status = MessageStatus(message.status)
+    if status != MessageStatus.SENDING:
+        return f"The message is {status.label.lower()}: there is nothing to cancel."
+    return (
+        "The message is being sent: its provider may have it. If that fails and it "
+        "waits for another try, it can be cancelled then."
+    )
+
+
+def _no_retry_because(message: CampaignMessage, now: datetime) -> str:
+    """Why a message must not be sent once more; "" when it may."""
+    status = MessageStatus(message.status)
+    if status not in RETRYABLE:
+        return (
+            f"The message is {status.label.lower()}. Only one that failed, bounced, "
+            "expired, was cancelled or suppressed is tried again."
+        )
+    if _may_have_been_sent(message):
+        return (
+            "Nobody knows whether the message was sent: the recipient might get it "
+            "twice. If that does not matter, post it as a new message."
+        )
+    if message.is_expired(now):
+        return "The message has expired. Give `expiresAt`, a time in the future."
+    return ""
+
+
+def _may_have_been_sent(message: CampaignMessage) -> bool:
+    """Whether of some attempt nobody knows, until today, how it ended."""
+    told_since = DeliveryReceipt.objects.filter(
+        message=OuterRef("message"),
+        attempt_number=OuterRef("attempt_number"),
+        status__in=[MessageStatus.FAILED, MessageStatus.BOUNCED],
+    )
+    return (
+        message.attempts.filter(outcome=AttemptOutcome.UNKNOWN)
+        .filter(~Exists(told_since))
+        .exists()
+    )
+
+
+def _queue_again(message: CampaignMessage, now: datetime) -> None:
+    message.status, message.status_reason = MessageStatus.QUEUED, ""
+    message.due_at, message.retry_count = now, 0
+    message.sent_at = message.finished_at = message.quarantined_at = None
+    message.save(
+        update_fields=[
+            "status",
+            "status_reason",
+            "due_at",
+            "retry_count",
+            "expires_at",
+            "sent_at",
+            "finished_at",
+            "quarantined_at",
+        ]
+    )

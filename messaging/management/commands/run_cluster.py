@@ -1,0 +1,29 @@
+"""manage.py run_cluster: the django-q2 cluster, under a watchdog."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from messaging.broker import patience
+from messaging.watchdog import Watchdog, watched_cluster
+
+
+class Command(BaseCommand):
+    help = (
+        "Run the django-q2 cluster (`qcluster`), and start it again when it dies or "
+        "stalls. SIGTERM or Ctrl-C lets it finish what is in flight, and leaves."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        watchdog = Watchdog(watched_cluster(), patience=patience())
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            watchdog.stop()
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        watchdog.run()
