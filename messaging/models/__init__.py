@@ -7,6 +7,7 @@ from messaging.models.campaigns import (
     CampaignQuerySet,
 )
 from messaging.models.idempotency import KeptAnswer, KeptAnswerQuerySet
+from messaging.models.retention import RetentionMark
 from messaging.models.suppressions import Suppression
 from messaging.models.workers import (
     ClusterHeartbeat,
@@ -24,6 +25,7 @@ __all__ = [
     "ClusterHeartbeatQuerySet",
     "KeptAnswer",
     "KeptAnswerQuerySet",
+    "RetentionMark",
     "Suppression",
     "WorkerHeartbeat",
     "WorkerHeartbeatQuerySet",
