@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import phonenumbers
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 
-from routing.header_text import is_one_line
+from routing.providers.mail import is_address
 from routing.vocabulary import Channel
 
 
@@ -47,18 +45,9 @@ def check_region(region: str) -> None:
 def _email(text: str) -> Address:
     if len(text) > 254:
         raise AddressError("the e-mail address is longer than 254 characters")
-    # Django takes control characters in a local part that is quoted.
-    if not is_one_line(text) or not _is_email(text):
+    if not is_address(text):
         raise AddressError(f"{text[:40]!r} is not an e-mail address")
     return Address(text)
-
-
-def _is_email(text: str) -> bool:
-    try:
-        validate_email(text)
-    except ValidationError:
-        return False
-    return True
 
 
 def _number(text: str, region: str) -> Address:

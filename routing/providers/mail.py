@@ -27,13 +27,13 @@ def compose(
     cannot carry. A line break in any of its fields could smuggle a header in. A sender
     that is no address is an AccountError.
     """
-    if not is_one_line(sender) or not _is_address(parseaddr(sender)[1]):
+    if not is_one_line(sender) or not is_address(parseaddr(sender)[1]):
         raise AccountError("FROM is not an e-mail address.")
     if message.media_urls:
         raise MessageError("An e-mail carries no media URLs.")
     if not is_one_line(message.subject):
         raise MessageError("The subject has a line break or another control character.")
-    if not is_one_line(message.recipient) or not _is_address(message.recipient):
+    if not is_address(message.recipient):
         raise RecipientError("The recipient is not an e-mail address.")
     if not is_one_line(message.reference + message.unsubscribe_url):
         raise MessageError("The reference or unsubscribe URL has a control character.")
@@ -56,7 +56,10 @@ def _one_click(url: str) -> dict[str, str]:
     }
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether it is an e-mail address, and one that can stand in a header."""
+    if not is_one_line(text):  # Django takes some controls in a quoted local part
+        return False
     try:
         validate_email(text)
     except ValidationError:
