@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from io import StringIO
 from urllib.parse import urlsplit
 
 import psycopg
@@ -21,3 +23,14 @@ def database(tmp_path):
         server.execute(f"CREATE DATABASE {name}")
         yield urlsplit(url)._replace(path=f"/{name}").geturl()
         server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def written():
+    """What our log handler writes from now on."""
+    root = logging.getLogger()
+    handler = next(each for each in root.handlers if each.name == "stderr")
+    stream = StringIO()
+    before = handler.setStream(stream)
+    yield stream
+    handler.setStream(before)
