@@ -112,9 +112,12 @@ class Control:
         return web.json_response({"status": status, "body": body})
 
     async def reset(self, request: web.Request) -> web.Response:
-        """Back to the first day; the handset log only if it is asked for."""
+        """Back to the first day; the handset log only if it is asked for.
+
+        Connections to the receiver are closed too: it may be about to leave.
+        """
         wishes = await _object(request)
-        self.simulation.reset()
+        await self.simulation.close()
         self._on_reset()
         if wishes.get("truncate_handset_log"):
             self.simulation.handset_log.truncate()

@@ -59,6 +59,7 @@ class ReceiptSender:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
+            self._session = None
 
     async def _post_all(self, calls: list[ReceiptCall]) -> None:
         for call in calls:
