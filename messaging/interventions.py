@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from messaging.campaigns import reopen_campaign
-from messaging.models import CampaignMessage
+from messaging.models import CampaignMessage, RetentionMark
 from messaging.queue.wakeup import notify_workers
 from messaging.vocabulary import CampaignStatus
 from routing.models import DeliveryReceipt
@@ -90,6 +90,11 @@ def _no_retry_because(message: CampaignMessage, now: datetime) -> str:
         return (
             "Nobody knows whether the message was sent: the recipient might get it "
             "twice. If that does not matter, post it as a new message."
+        )
+    if RetentionMark.objects.beyond(message.created_at).exists():
+        return (
+            "The message is so old that what it said, or what became of it, may have "
+            "been cleared away. Post it as a new message."
         )
     if message.is_expired(now):
         return "The message has expired. Give `expiresAt`, a time in the future."

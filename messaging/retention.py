@@ -71,17 +71,14 @@ class _Step:
         is_blank = Q(**self.blank)
         return (rows.exclude(is_blank) if self.blank else rows).order_by()
 
-    def apply(self, rows: Rows, before: datetime) -> int:
+    def apply(self, rows: Rows) -> int:
         """Within a transaction; rows that somebody else holds are left alone."""
         locked = rows.select_for_update(skip_locked=True, of=("self",))
         mine = list(locked.values_list("pk", flat=True))
         rows = self.model._default_manager.filter(pk__in=mine)
-        is_message = self.model is CampaignMessage
         if self.blank:
-            # A message without its text must not be sent, should somebody retry it.
-            expiry = {"expires_at": before} if is_message else {}
-            return rows.update(**self.blank, **expiry)
-        if is_message:
+            return rows.update(**self.blank)
+        if self.model is CampaignMessage:
             DeliveryReceipt.objects.filter(message__in=mine).delete()
             MessageDeliveryAttempt.objects.filter(message__in=mine).delete()
         rows.delete()
@@ -129,7 +126,7 @@ def _clear(step: _Step, rows: Rows, before: datetime) -> int:
         RetentionMark.objects.update_or_create(
             step=step.name, defaults={"cleared_before": before}
         )
-        return step.apply(rows, before)
+        return step.apply(rows)
 
 
 def _old_pages(step: _Step, before: datetime, size: int) -> Iterator[list[int]]:

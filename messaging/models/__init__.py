@@ -7,7 +7,7 @@ from messaging.models.campaigns import (
     CampaignQuerySet,
 )
 from messaging.models.idempotency import KeptAnswer, KeptAnswerQuerySet
-from messaging.models.retention import RetentionMark
+from messaging.models.retention import RetentionMark, RetentionMarkQuerySet
 from messaging.models.suppressions import Suppression
 from messaging.models.workers import (
     ClusterHeartbeat,
@@ -26,6 +26,7 @@ __all__ = [
     "KeptAnswer",
     "KeptAnswerQuerySet",
     "RetentionMark",
+    "RetentionMarkQuerySet",
     "Suppression",
     "WorkerHeartbeat",
     "WorkerHeartbeatQuerySet",

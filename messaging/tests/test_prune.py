@@ -13,12 +13,13 @@ from django.utils import timezone
 
 from messaging import retention
 from messaging.factories import CampaignFactory, MessageFactory
+from messaging.interventions import InterventionRefused, retry_message
 from messaging.models import Campaign, CampaignMessage, RetentionMark
 from messaging.retention import Policy
 from messaging.vocabulary import CampaignStatus
 from routing.factories import AttemptFactory, ReceiptFactory
 from routing.models import DeliveryReceipt, InboundMessage, MessageDeliveryAttempt
-from routing.vocabulary import MessageStatus
+from routing.vocabulary import AttemptOutcome, MessageStatus
 
 pytestmark = pytest.mark.django_db
 NOW = timezone.now()
@@ -139,11 +140,24 @@ def test_content_goes_and_the_rest_stays():
 
 def test_a_message_without_its_text_is_not_sent_again():
     cleared = message(status=MessageStatus.FAILED, body="Hi Ada")
-
+    cleared.attempts.update(outcome=AttemptOutcome.REJECTED)
     prune(content_after=YEAR)
-
     cleared.refresh_from_db()
-    assert cleared.is_expired(NOW)
+
+    with pytest.raises(InterventionRefused, match="cleared away"):
+        retry_message(cleared, now=NOW)
+
+
+def test_a_young_message_may_still_be_sent_again_after_a_pruning():
+    message(body="Hi Ada")
+    young = message(created_at=NOW, status=MessageStatus.FAILED)
+    young.attempts.update(outcome=AttemptOutcome.REJECTED)
+    prune(content_after=YEAR)
+    young.refresh_from_db()
+
+    retry_message(young, now=NOW)
+
+    assert young.status == MessageStatus.QUEUED
 
 
 def test_clearing_twice_finds_nothing_left():
