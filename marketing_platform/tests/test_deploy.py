@@ -1,0 +1,123 @@
+"""The examples in deploy/ fit the project; to see it takes no Docker and no systemd."""
+
+from __future__ import annotations
+
+import re
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+import yaml
+from django.conf import settings
+from django.core.management import get_commands
+
+from messaging.watchdog import LEAVE_WITHIN
+
+ROOT = Path(settings.BASE_DIR)
+DEPLOY = ROOT / "deploy"
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+WORKERS = ["cluster", "queue"]
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+SERVICES = COMPOSE["services"]
+
+
+def unit(path):
+    """The sections of a unit."""
+    parser = ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str
+    parser.read(path)
+    return parser
+
+
+def management_commands(text):
+    """The names of the commands that a command line or a file runs."""
+    return re.findall(r"manage\.py,? (\w+)", text)
+
+
+def seconds(text):
+    return int(text.removesuffix("s"))
+
+
+def example_variables():
+    text = (ROOT / ".env.example").read_text()
+    return set(re.findall(r"^# ?(\w+)=", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_a_unit_runs_something_that_the_project_has(path):
+    command = unit(path)["Service"]["ExecStart"]
+
+    assert "marketing_platform.wsgi" in command or management_commands(command)
+    assert set(management_commands(command)) <= set(get_commands())
+
+
+@pytest.mark.parametrize("kind", WORKERS)
+def test_a_unit_of_a_worker_comes_back_and_may_finish_what_is_in_flight(kind):
+    service = unit(DEPLOY / "systemd" / f"messages-{kind}.service")["Service"]
+
+    assert service["Restart"] == "always"
+    assert service["KillMode"] == "mixed"
+    assert seconds(service["TimeoutStopSec"]) > LEAVE_WITHIN.total_seconds()
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_no_unit_runs_as_root(path):
+    assert unit(path)["Service"]["User"] == "messages"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_has_an_image_known_volumes_and_known_predecessors(name):
+    service = SERVICES[name]
+
+    assert service["image"]
+    assert set(service.get("depends_on", {})) <= set(SERVICES)
+    volumes = {volume.partition(":")[0] for volume in service.get("volumes", [])}
+    assert volumes <= set(COMPOSE["volumes"])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_runs_something_that_the_project_has(name):
+    command = ", ".join(SERVICES[name].get("command", []))
+
+    assert set(management_commands(command)) <= set(get_commands())
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_worker_in_a_container_comes_back_and_may_finish_what_is_in_flight(name):
+    service = SERVICES[name]
+
+    assert service["restart"] == "always"
+    assert service["init"] is True
+    assert seconds(service["stop_grace_period"]) > LEAVE_WITHIN.total_seconds()
+
+
+def test_every_variable_that_compose_wants_is_in_the_example():
+    wanted = set(re.findall(r"\$\{(\w+)", (DEPLOY / "compose.yaml").read_text()))
+
+    assert wanted <= example_variables()
+    assert wanted >= {"POSTGRES_PASSWORD", "SECRET_KEY"}
+
+
+def test_the_image_has_what_the_project_consists_of_and_does_not_run_as_root():
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    copied = [line.split()[1] for line in lines if re.match(r"COPY [^-]", line)]
+
+    assert all((ROOT / path).exists() for path in copied)
+    assert {"marketing_platform", "messaging", "routing", "templates"} <= set(copied)
+    assert "USER messages" in lines
+
+
+def test_nothing_else_reaches_the_image():
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+
+    assert ignored[0] == "*"
+    assert not {"!.env", "!var", "!.git"} & set(ignored)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.stem
+)
+def test_a_document_names_commands_that_exist(path):
+    named = re.findall(r"manage\.py (\w+)", path.read_text())
+
+    assert set(named) <= set(get_commands())
