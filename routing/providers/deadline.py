@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import itertools
+import math
 import os
 import socket
 import threading
@@ -113,7 +114,7 @@ class _Watchdog:
     """A thread that sleeps until the next deadline of a call that is not over.
 
     Calls that ended in time stay on the heap until they come to its top, so that a call
-    costs one push and no wake-up.
+    costs one push and no wake-up, and the heap is not much longer than the window.
     """
 
     def __init__(self) -> None:
@@ -125,17 +126,19 @@ class _Watchdog:
         self._heap: list[tuple[float, int, Call]] = []
         self._sequence = itertools.count()
         self._thread: threading.Thread | None = None
+        self._wakes_at = math.inf
 
     def watch(self, call: Call) -> None:
         """Let the call expire at its time."""
         with self._condition:
+            self._forget_ended()
             heapq.heappush(self._heap, (call.expires_at, next(self._sequence), call))
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="provider-deadlines", daemon=True
                 )
                 self._thread.start()
-            elif self._heap[0][2] is call:
+            elif call.expires_at < self._wakes_at:
                 self._condition.notify()
 
     def _run(self) -> None:
@@ -145,15 +148,19 @@ class _Watchdog:
     def _next_due(self) -> Call:
         with self._condition:
             while (wait := self._seconds_to_next()) != 0:
+                self._wakes_at = math.inf if wait is None else time.monotonic() + wait
                 self._condition.wait(wait)
             return heapq.heappop(self._heap)[2]
 
     def _seconds_to_next(self) -> float | None:
-        while self._heap and self._heap[0][2].is_over:
-            heapq.heappop(self._heap)
+        self._forget_ended()
         if not self._heap:
             return None
         return max(0, self._heap[0][0] - time.monotonic())
+
+    def _forget_ended(self) -> None:
+        while self._heap and self._heap[0][2].is_over:
+            heapq.heappop(self._heap)
 
 
 def current_call() -> Call:

@@ -1,39 +1,29 @@
 """Our HTTP client and the base of the providers that speak HTTP.
 
-urllib3 in threads: measured, the cheapest synchronous client that holds at hundreds of
-calls in flight. Each call goes out once: no retries, no redirects, a total deadline, a
-bounded answer. Proxies of the environment are not used.
+Each call goes out once: no retries, no redirects, a total deadline, a bounded answer.
+Proxies of the environment are not used.
 """
 
 from __future__ import annotations
 
-import http.client
+import base64
 import os
 import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http.client import HTTPException, HTTPMessage
 from typing import Any, ClassVar
-
-from urllib3 import BaseHTTPResponse, PoolManager, Timeout
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError
-from urllib3.util import make_headers
+from urllib.parse import urlsplit
 
 from routing.providers.base import OutcomeUnknown, Provider, SendFailure
-from routing.providers.deadline import DEFAULT_SECONDS, Call, current_call
+from routing.providers.connections import Connections
+from routing.providers.deadline import DEFAULT_SECONDS, Call
 from routing.providers.refusals import UNAVAILABLE, Table, refused_over_http
 from routing.providers.wire import json_object
 
-ANSWER_LIMIT = 1 << 20  # bytes
 RETRY_AFTER_LIMIT = timedelta(days=1)
-POOL_SIZE = 200  # connections kept per host; more may be open at once
-# A server that closes an idle connection just as we write on it leaves the outcome
-# unknown, so none is used that was idle for as long as servers usually wait.
-IDLE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +31,7 @@ class Answer:
     """What came back, whole and within the deadline."""
 
     status: int
-    headers: Mapping[str, str]  # looked up without regard to case
+    headers: HTTPMessage  # looked up without regard to case
     body: bytes
 
     @property
@@ -59,7 +49,7 @@ class HttpClient:
 
     def __init__(self, *, timeout: float) -> None:
         self.timeout = timeout  # seconds, for the whole call
-        self._pools = _new_pools()
+        self._connections = Connections()
         self._pid = os.getpid()
 
     def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> Answer:
@@ -71,7 +61,7 @@ class HttpClient:
         with Call(self.timeout) as call:
             try:
                 answer = self._exchange(url, body, headers)
-            except (HTTPError, http.client.HTTPException, OSError, ValueError) as error:
+            except (HTTPException, OSError, ValueError) as error:
                 # Without the cause: its text may hold a header with our credentials.
                 raise _failure(call, _describe(error)) from None
         if call.is_expired:
@@ -80,40 +70,25 @@ class HttpClient:
 
     def close(self) -> None:
         """Close the connections that are idle."""
-        self._pools_of_this_process().clear()
+        self._of_this_process().close()
 
     def _exchange(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        response = self._pools_of_this_process().urlopen(
-            "POST",
-            url,
-            body=body,
-            headers={**headers, "Accept-Encoding": "identity"},
-            timeout=Timeout(connect=self.timeout, read=self.timeout),
-            retries=False,
-            redirect=False,
-            preload_content=False,
-            decode_content=False,
-        )
+        parts = urlsplit(url)
+        origin = parts.scheme, parts.hostname or "", parts.port
+        target = f"{parts.path or '/'}{parts.query and '?'}{parts.query}"
+        connections = self._of_this_process()
+        connection = connections.take(origin)
         try:
-            return Answer(response.status, response.headers, _read(response))
+            response, content = connection.post(target, body, headers)
+            return Answer(response.status, response.headers, content)
         finally:
-            response.close()  # a no-op for a connection that has gone back already
+            connections.give_back(origin, connection)
 
-    def _pools_of_this_process(self) -> PoolManager:
+    def _of_this_process(self) -> Connections:
         """A forked child must not speak on its parent's connections."""
         if self._pid != os.getpid():
-            self._pools, self._pid = _new_pools(), os.getpid()
-        return self._pools
-
-
-def _read(response: BaseHTTPResponse) -> bytes:
-    """The body; urllib3 tells of one that was cut by the read after the last only."""
-    body = b""
-    while chunk := response.read(ANSWER_LIMIT + 1 - len(body)):
-        body += chunk
-        if len(body) > ANSWER_LIMIT:
-            raise HTTPError(f"The answer is longer than {ANSWER_LIMIT} bytes.")
-    return body
+            self._connections, self._pid = Connections(), os.getpid()
+        return self._connections
 
 
 def _failure(call: Call, reason: str) -> SendFailure:
@@ -128,61 +103,9 @@ def _describe(error: BaseException) -> str:
     """The innermost error in one line, without the text of those that quote input."""
     while error.args and isinstance(error.args[-1], BaseException):
         error = error.args[-1]
-    if isinstance(error, ValueError) and not isinstance(error, OSError | HTTPError):
+    if isinstance(error, ValueError) and not isinstance(error, OSError | HTTPException):
         return type(error).__name__
     return f"{type(error).__name__}: {error}"
-
-
-class _WatchedConnection(HTTPConnection):
-    """Tells the current call its socket and the moment of the first byte."""
-
-    released_at = 0.0
-
-    def _new_conn(self) -> Any:
-        return current_call().connect(self._dns_host, self.port or self.default_port)
-
-    def connect(self) -> None:
-        super().connect()
-        current_call().use(self.sock)
-
-    def send(self, data: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        call = current_call()
-        call.use(self.sock)  # again: the connection may be an old one
-        call.is_written = True
-        super().send(data)
-
-
-class _WatchedTLSConnection(_WatchedConnection, HTTPSConnection):
-    pass
-
-
-class _WatchedPool(HTTPConnectionPool):
-    ConnectionCls = _WatchedConnection
-
-    def _get_conn(self, timeout: float | None = None) -> Any:
-        connection: Any = super()._get_conn(timeout)
-        if time.monotonic() - connection.released_at > IDLE_SECONDS:
-            connection.close()  # opens itself again when it is used
-        return connection
-
-    def _put_conn(self, conn: Any) -> None:
-        if conn is not None:
-            # Before another thread can take it, or its deadline would be ours.
-            current_call().let_go()
-            conn.released_at = time.monotonic()
-        super()._put_conn(conn)
-
-
-class _WatchedTLSPool(_WatchedPool, HTTPSConnectionPool):
-    ConnectionCls = _WatchedTLSConnection
-
-
-def _new_pools() -> PoolManager:
-    pools = PoolManager(maxsize=POOL_SIZE, block=False, retries=False)
-    pools.pool_classes_by_scheme = {"http": _WatchedPool, "https": _WatchedTLSPool}
-    return pools
 
 
 def read_retry_after(value: str | None, *, now: datetime) -> timedelta | None:
@@ -207,7 +130,8 @@ def _seconds(value: str, now: datetime) -> float:
 
 def basic_auth(user: str, password: str) -> dict[str, str]:
     """The Authorization header of HTTP Basic."""
-    return dict(make_headers(basic_auth=f"{user}:{password}"))
+    token = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return {"Authorization": f"Basic {token}"}
 
 
 def utc_now() -> datetime:

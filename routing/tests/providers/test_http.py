@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from routing.providers import http
+from routing.providers import connections
 from routing.providers.base import OutcomeUnknown, ProviderError
 from routing.providers.http import HttpClient, read_retry_after
 from routing.tests.providers.scripted_server import ScriptedServer, answer, say
@@ -61,6 +62,21 @@ def test_a_connection_is_used_again():
         client.close()
 
 
+def test_there_are_never_more_connections_than_calls_at_once():
+    client = HttpClient(timeout=5)
+    slow = say(answer("200 OK", b"x"), pause=0.05)
+    with (
+        ScriptedServer(*[slow] * 20) as server,
+        ThreadPoolExecutor(10) as at_once,
+    ):
+        for _ in range(2):
+            list(at_once.map(lambda _: post(server, client=client), range(10)))
+
+        assert len(server.requests) == 20
+        assert server.connections <= 10
+        client.close()
+
+
 def test_a_connection_that_the_server_closed_is_replaced_before_anything_is_written():
     client = HttpClient(timeout=5)
     good = say(answer("200 OK", b"x"), close=True)
@@ -73,7 +89,7 @@ def test_a_connection_that_the_server_closed_is_replaced_before_anything_is_writ
 
 
 def test_a_connection_that_was_idle_for_long_is_replaced(monkeypatch):
-    monkeypatch.setattr(http, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.0)
     client = HttpClient(timeout=5)
     with ScriptedServer(*[say(answer("200 OK", b"x"))] * 2) as server:
         post(server, client=client)
@@ -99,12 +115,12 @@ def test_a_child_process_does_not_speak_on_its_parents_connections(monkeypatch):
     client = HttpClient(timeout=5)
     with ScriptedServer(*[say(answer("200 OK", b"x"))] * 2) as server:
         post(server, client=client)
-        parents = client._pools
+        parents = client._connections
         monkeypatch.setattr(os, "getpid", lambda: -1)
         post(server, client=client)
 
         assert server.connections == 2
-        parents.clear()
+        parents.close()
         client.close()
 
 
@@ -147,7 +163,7 @@ def test_a_call_ends_at_its_deadline():
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", close=True
         ),
         say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nab\r\n"),
-        say(answer("200 OK", b"x" * (http.ANSWER_LIMIT + 1))),
+        say(answer("200 OK", b"x" * (connections.ANSWER_LIMIT + 1))),
         say(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200),
     ],
     ids=[
@@ -169,8 +185,10 @@ def test_an_answer_that_breaks_leaves_the_outcome_unknown(script):
 
 
 def test_an_answer_of_just_the_limit_is_read():
-    with ScriptedServer(say(answer("200 OK", b"x" * http.ANSWER_LIMIT))) as server:
-        assert len(post(server).body) == http.ANSWER_LIMIT
+    with ScriptedServer(
+        say(answer("200 OK", b"x" * connections.ANSWER_LIMIT))
+    ) as server:
+        assert len(post(server).body) == connections.ANSWER_LIMIT
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://no.such.host.invalid"])
