@@ -56,7 +56,7 @@ def start_cluster(house):
     watchdogs = []
 
     def start():
-        watchdogs.append(house.start_worker("run_cluster"))
+        watchdogs.append(house.start_worker(command=["run_cluster"]))
         return processes_of(watchdogs[-1])
 
     yield start

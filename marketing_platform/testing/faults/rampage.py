@@ -1,0 +1,69 @@
+"""Kills workers at random, at every step of their work, and starts others."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass
+from random import Random
+
+from marketing_platform.testing.faults.sabotage import POINTS
+from marketing_platform.testing.faults.scene import Scene
+from messaging.child_process import Child
+
+FROM_OUTSIDE = "at any moment"
+LATEST_PASSING = 12  # of a crash point
+LONGEST_LIFE = 0.7  # seconds that a worker works before it is killed from outside
+LOOK_EVERY = 0.02
+
+
+@dataclass(slots=True)
+class Victim:
+    """A worker, and how it will die."""
+
+    worker: Child
+    end: str
+    seconds_left: float
+    works_since: float | None = None
+
+    def is_due(self, now: float) -> bool:
+        """Whether it has worked for long enough to be killed from outside."""
+        if self.end != FROM_OUTSIDE or self.works_since is None:
+            return False
+        return now - self.works_since >= self.seconds_left
+
+
+def rampage(scene: Scene, *, kills: int, workers: int, rng: Random) -> Counter[str]:
+    """Kill until there have been so many, or nothing is left to send.
+
+    Returns how many died at which step. Who still lives then is left at work.
+    """
+    deaths: Counter[str] = Counter()
+    victims = [_start(scene, rng) for _ in range(workers)]
+    while deaths.total() < kills and scene.messages("status = 0"):
+        time.sleep(LOOK_EVERY)
+        at_work = _pids_at_work(scene)
+        for nth, victim in enumerate(victims):
+            if victim.works_since is None and victim.worker.group in at_work:
+                victim.works_since = time.monotonic()
+            if victim.is_due(time.monotonic()):
+                victim.worker.signal(signal.SIGKILL)
+                scene.wait_for_death(victim.worker)
+            if not victim.worker.is_running:
+                deaths[victim.end] += 1
+                victims[nth] = _start(scene, rng)
+    return deaths
+
+
+def _start(scene: Scene, rng: Random) -> Victim:
+    end = rng.choice([*POINTS, FROM_OUTSIDE])
+    passing = rng.randint(1, LATEST_PASSING)
+    crash = "" if end == FROM_OUTSIDE else f"{end}:{passing}"
+    (worker,) = scene.start(crash=crash)
+    return Victim(worker, end, rng.uniform(0, LONGEST_LIFE))
+
+
+def _pids_at_work(scene: Scene) -> set[int]:
+    rows = scene.database.rows("SELECT pid FROM messaging_workerheartbeat")
+    return {pid for (pid,) in rows}

@@ -1,0 +1,42 @@
+"""The long form: kills at random steps, as many as FAULTS_KILLS says."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from functools import reduce
+from operator import add
+from random import Random
+
+import pytest
+
+from marketing_platform.testing.faults.rampage import rampage
+
+KILLS = int(os.environ.get("FAULTS_KILLS", "20"))
+WORKERS = 3
+MESSAGES_PER_ROUND = 1000
+
+
+@pytest.mark.faults(
+    row="1-4",
+    done=f"{WORKERS} workers are killed at random steps and moments, and replaced",
+    holds="nothing lost, doubled or denied; whatever is unknown says so",
+)
+def test_random_kills(make_scene, put_on_record):
+    rng = Random(20261125)
+    deaths, verdicts = Counter(), []
+
+    while deaths.total() < KILLS:
+        scene = make_scene(count=MESSAGES_PER_ROUND)
+        scene.simulator.configure(latency=0.2)
+        deaths += rampage(scene, kills=KILLS - deaths.total(), workers=WORKERS, rng=rng)
+        scene.start()
+        recovery = scene.recover(seconds=300)
+        verdicts.append(scene.verdict())
+        scene.house.end()
+
+    verdict = reduce(add, verdicts)
+    steps = len(deaths)
+    put_on_record(verdict, recovery, kills=deaths.total(), steps=steps)
+    assert verdict.is_clean
+    assert verdict.recovered + verdict.flagged == verdict.unknown
