@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,6 +21,7 @@ from messaging.campaigns import (
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Campaign
 from messaging.recipients import Recipient
+from messaging.tests.scene import PATIENCE, running
 from messaging.vocabulary import CampaignStatus
 from routing.vocabulary import MessageStatus
 
@@ -197,3 +199,19 @@ def test_only_a_draft_is_filled_and_launched(draft, status, says):
         launch_campaign(draft, now=NOW)
 
     assert draft.messages.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_who_add_the_same_recipients_at_once_add_each_of_them_once(
+    needs_a_server, draft
+):
+    barrier, duplicates = threading.Barrier(2), []
+
+    def work():
+        barrier.wait(PATIENCE)
+        duplicates.extend(add(draft, *map(recipient, range(50))))
+
+    with running(work), running(work):
+        pass
+
+    assert draft.messages.count() == len(duplicates) == 50

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import transaction
 
 from messaging.factories import MessageFactory
 from messaging.interventions import InterventionRefused, cancel_message, retry_message
 from messaging.models import Campaign
 from messaging.queue.recover import close_campaigns
-from messaging.tests.scene import accepted, claim, write
+from messaging.tests.scene import PATIENCE, accepted, claim, running, write
 from messaging.vocabulary import CampaignStatus
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.vocabulary import AttemptOutcome, Channel, MessageStatus
@@ -175,6 +177,25 @@ def test_the_campaign_of_a_retried_message_goes_on():
 
     campaign = Campaign.objects.get()
     assert (campaign.status, campaign.completed_at) == (CampaignStatus.RUNNING, None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_campaign_is_not_completed_while_its_message_is_queued_again(needs_a_server):
+    message = MessageFactory(status=MessageStatus.FAILED, **OVER)
+    is_queued, is_swept = threading.Event(), threading.Event()
+
+    def retry():
+        with transaction.atomic():
+            retry_message(message, now=NOW)
+            is_queued.set()
+            assert is_swept.wait(PATIENCE)
+
+    with running(retry):
+        assert is_queued.wait(PATIENCE)
+        close_campaigns(now=NOW)
+        is_swept.set()
+
+    assert Campaign.objects.get().status == CampaignStatus.RUNNING
 
 
 def test_a_message_of_a_cancelled_campaign_is_not_retried():
