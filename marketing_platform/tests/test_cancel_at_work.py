@@ -87,11 +87,17 @@ def test_nothing_that_was_queued_is_sent_after_the_answer(
         log = read_handset_log(simulator_process.handset_log)
         return sum(entry.event == "accepted" for entry in log)
 
-    simulator.configure(latency=0.2)
+    # So slow that most are still queued when the cancellation comes.
+    installation.run(
+        *("shell", "-v0", "-c"),
+        "ProviderThrottle.objects.create(provider='TwilioSMS', rate_per_second=20, "
+        "burst=20); ChannelRoutingConfig.objects.update(enable_fallback=False)",
+    )
+    simulator.configure(latency=0.5)
     campaign = launched(call)
     for _ in range(2):
         processes("process_queue", "--watch")
-    wait_until(lambda: taken() > 100)
+    wait_until(lambda: taken() > 50)
 
     answer = call(f"{campaign}/cancel")
     at_answer = taken()
