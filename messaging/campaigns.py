@@ -22,17 +22,15 @@ from messaging.content import (
 from messaging.models import (
     Campaign,
     CampaignMessage,
-    CampaignMessageQuerySet,
     CampaignQuerySet,
 )
 from messaging.queue.wakeup import notify_workers
 from messaging.recipients import Recipient, RecipientFile, Rejection
 from messaging.vocabulary import CampaignStatus
+from messaging.withdrawal import withdraw
 from routing.planner import active_routes
 from routing.providers.registry import registry
-from routing.vocabulary import CampaignKind, Channel, MessageStatus
-
-CANCEL_CHUNK = 5000  # messages that are withdrawn at once
+from routing.vocabulary import CampaignKind, Channel
 
 
 class CampaignError(ValueError):
@@ -255,22 +253,6 @@ def cancel_campaigns(campaigns: CampaignQuerySet, *, now: datetime) -> Withdrawa
     messages = CampaignMessage.objects.filter(
         campaign__in=ids, campaign__status=CampaignStatus.CANCELLED
     )
-    done.withdrawn = _withdraw(messages, now)
+    done.withdrawn = withdraw(messages, now=now)
     done.in_flight = messages.sending().count()
     return done
-
-
-def _withdraw(messages: CampaignMessageQuerySet, now: datetime) -> int:
-    """In chunks: a million in one statement would outlast a web request."""
-    withdrawn = 0
-    while ids := list(messages.queued().values_list("pk", flat=True)[:CANCEL_CHUNK]):
-        withdrawn += (
-            CampaignMessage.objects.queued()
-            .filter(pk__in=ids)
-            .update(
-                status=MessageStatus.CANCELLED,
-                status_reason="The campaign was cancelled.",
-                finished_at=now,
-            )
-        )
-    return withdrawn

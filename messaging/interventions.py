@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import datetime
 
 from django.db import transaction
@@ -10,8 +11,12 @@ from django.db.models import Exists, OuterRef
 from messaging.campaigns import reopen_campaign
 from messaging.models import CampaignMessage, RetentionMark
 from messaging.queue.wakeup import notify_workers
+from messaging.standing import count_move
 from messaging.vocabulary import CampaignStatus
+from messaging.withdrawal import withdraw
 from routing.models import DeliveryReceipt
+from routing.statistics import keep
+from routing.tally import TallySheet
 from routing.vocabulary import AttemptOutcome, MessageStatus
 
 # It is over with them, and the recipient has nothing.
@@ -30,15 +35,8 @@ class InterventionRefused(ValueError):
 
 def cancel_message(message: CampaignMessage, *, now: datetime) -> None:
     """Withdraw a message that waits; InterventionRefused when it does not wait."""
-    cancelled = (
-        CampaignMessage.objects.queued()
-        .filter(pk=message.pk)
-        .update(
-            status=MessageStatus.CANCELLED,
-            status_reason="It was cancelled.",
-            finished_at=now,
-        )
-    )
+    this_one = CampaignMessage.objects.filter(pk=message.pk)
+    cancelled = withdraw(this_one, reason="It was cancelled.", now=now)
     message.refresh_from_db()
     if not cancelled:
         raise InterventionRefused(_too_late(message))
@@ -116,6 +114,7 @@ def _may_have_been_sent(message: CampaignMessage) -> bool:
 
 
 def _queue_again(message: CampaignMessage, now: datetime) -> None:
+    before = copy(message)
     message.status, message.status_reason = MessageStatus.QUEUED, ""
     message.due_at, message.retry_count = now, 0
     message.sent_at = message.finished_at = message.quarantined_at = None
@@ -131,3 +130,6 @@ def _queue_again(message: CampaignMessage, now: datetime) -> None:
             "quarantined_at",
         ]
     )
+    sheet = TallySheet()
+    count_move(sheet, before=before, after=message)
+    keep(sheet)

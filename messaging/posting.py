@@ -11,6 +11,7 @@ from django.db import transaction
 
 from messaging.addresses import Address
 from messaging.campaigns import check_route
+from messaging.intake import take_in
 from messaging.models import Campaign, CampaignMessage
 from messaging.queue.wakeup import notify_workers
 from messaging.vocabulary import CampaignStatus
@@ -53,9 +54,8 @@ def post_messages(
     """
     with transaction.atomic():
         lanes = _lanes(single.lane for single in singles)
-        messages = CampaignMessage.objects.bulk_create(
-            [_message(single, lanes[single.lane], now) for single in singles]
-        )
+        messages = [_message(single, lanes[single.lane], now) for single in singles]
+        take_in(messages)
         notify_workers()
     return messages
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import copy
 from datetime import datetime
 from typing import Any
 
@@ -11,9 +13,12 @@ from django.dispatch import receiver
 from messaging.campaigns import reopen_campaign
 from messaging.models import CampaignMessage, Suppression
 from messaging.queue.doubles import mark_double_risks
+from messaging.standing import count_move
 from messaging.vocabulary import SuppressionReason
 from routing.models import DeliveryReceipt
 from routing.signals import receipt_recorded
+from routing.statistics import keep
+from routing.tally import TallySheet
 from routing.vocabulary import Channel, ErrorClass, MessageStatus
 
 # Given up without knowing whether it was sent: the one failure that is not settled.
@@ -33,7 +38,7 @@ def apply_receipt(
     """Move the message forward, if the receipt is news to it.
 
     A conditional update that may find nothing to do: receipts come early, late, twice
-    and out of order.
+    and out of order. Whoever recorded the receipt has locked the message.
     """
     message = receipt.message
     if message is None:
@@ -41,11 +46,8 @@ def apply_receipt(
     if resumes_at is not None:
         _send_again(message, receipt, resumes_at)
     elif receipt.status is not None:
-        # Columns of the row alone: with a join, PostgreSQL would not look at them again
-        # after it has waited for another writer of the row.
-        CampaignMessage.objects.filter(
-            _open_to(MessageStatus(receipt.status), receipt), pk=message.pk
-        ).update(**_news(receipt, now))
+        status = MessageStatus(receipt.status)
+        _move(message, _open_to(status, receipt), _news(message, receipt, now))
         _mark_double_risk(receipt, now)
     if complained:
         _suppress(receipt, SuppressionReason.COMPLAINT)
@@ -63,6 +65,21 @@ def _mark_double_risk(receipt: DeliveryReceipt, now: datetime) -> None:
         mark_double_risks([message.pk], now=now)
 
 
+def _move(message: CampaignMessage, allowed: Q, changes: Mapping[str, Any]) -> bool:
+    """Change the row if it is open to that, and what it counts for."""
+    before = copy(message)
+    # Columns of the row alone: with a join, PostgreSQL would not look at them again
+    # after it has waited for another writer of the row.
+    if not CampaignMessage.objects.filter(allowed, pk=message.pk).update(**changes):
+        return False
+    for name, value in changes.items():
+        setattr(message, name, value)
+    sheet = TallySheet()
+    count_move(sheet, before=before, after=message)
+    keep(sheet)
+    return True
+
+
 def _send_again(
     message: CampaignMessage, receipt: DeliveryReceipt, due_at: datetime
 ) -> None:
@@ -70,18 +87,17 @@ def _send_again(
 
     A campaign that has ended meanwhile goes on.
     """
-    is_requeued = CampaignMessage.objects.filter(
-        _open_to(MessageStatus.FAILED, receipt), pk=message.pk
-    ).update(
-        status=MessageStatus.QUEUED,
-        status_reason=_reason(receipt),
-        due_at=due_at,
-        lease_expires_at=None,
-        unknown_since=None,
-        sent_at=None,
-        finished_at=None,
-    )
-    if is_requeued:
+    changes = {
+        "status": MessageStatus.QUEUED,
+        "status_reason": _reason(receipt),
+        "due_at": due_at,
+        "lease_owner": None,
+        "lease_expires_at": None,
+        "unknown_since": None,
+        "sent_at": None,
+        "finished_at": None,
+    }
+    if _move(message, _open_to(MessageStatus.FAILED, receipt), changes):
         reopen_campaign(message.campaign_id)
 
 
@@ -111,18 +127,27 @@ def _open_to_news(status: MessageStatus) -> Q:
     return sending_or_sent | _UNSETTLED
 
 
-def _news(receipt: DeliveryReceipt, now: datetime) -> dict[str, Any]:
-    """The columns that change. `lease_owner` stays, so that the worker may record."""
+def _news(
+    message: CampaignMessage, receipt: DeliveryReceipt, now: datetime
+) -> dict[str, Any]:
+    """The columns that change. The worker that may still hold the lease loses it.
+
+    Whatever a receipt says of a message, its provider had accepted it before.
+    """
     happened_at = receipt.occurred_at or now
-    changes: dict[str, Any] = {
+    is_end = receipt.status != MessageStatus.SENT
+    changes = {
         "status": receipt.status,
         "status_reason": _reason(receipt),
+        "lease_owner": None,
         "lease_expires_at": None,
         "unknown_since": None,
+        "sent_at": message.sent_at or happened_at,
+        "finished_at": happened_at if is_end else None,
     }
-    if receipt.status == MessageStatus.SENT:
-        return changes | {"sent_at": happened_at, "finished_at": None}
-    return changes | {"finished_at": happened_at}
+    if receipt.status == MessageStatus.DELIVERED:
+        changes["provider"] = receipt.provider  # of several, the one that got through
+    return changes
 
 
 def _reason(receipt: DeliveryReceipt) -> str:

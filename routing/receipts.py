@@ -16,6 +16,8 @@ from routing.providers.base import Receipt
 from routing.reference import AttemptReference
 from routing.retry import next_midnight
 from routing.signals import receipt_recorded
+from routing.statistics import keep
+from routing.tally import TallySheet
 from routing.vocabulary import Channel
 
 
@@ -77,12 +79,18 @@ def _correct_cost(receipt: DeliveryReceipt, about: AttemptReference) -> None:
 
     An attempt that is not on record yet gets it when it is: `costs_told`.
     """
-    if receipt.cost is not None:
-        MessageDeliveryAttempt.objects.filter(
-            message=about.message_id,
-            attempt_number=about.attempt_number,
-            provider=receipt.provider,
-        ).update(cost=receipt.cost, currency=receipt.currency)
+    if receipt.cost is None:
+        return
+    attempts = MessageDeliveryAttempt.objects.filter(
+        message=about.message_id,
+        attempt_number=about.attempt_number,
+        provider=receipt.provider,
+    )
+    sheet = TallySheet()
+    for attempt in attempts:
+        sheet.change_cost(vars(attempt), cost=receipt.cost, currency=receipt.currency)
+    attempts.update(cost=receipt.cost, currency=receipt.currency)
+    keep(sheet)
 
 
 def costs_told(message_ids: Iterable[int]) -> dict[tuple[int, int, str], Money]:
@@ -140,7 +148,7 @@ def _find(provider_name: str, receipt: Receipt) -> AttemptReference | None:
     be shared with another installation.
     """
     reference = AttemptReference.parse(receipt.reference)
-    if reference and _message_exists(reference.message_id):
+    if reference and _lock_message(reference.message_id):
         return reference
     attempt = (
         MessageDeliveryAttempt.objects.filter(
@@ -150,13 +158,13 @@ def _find(provider_name: str, receipt: Receipt) -> AttemptReference | None:
         .exclude(external_message_id="")
         .first()
     )
-    if attempt is None:
+    if attempt is None or not _lock_message(attempt.message_id):
         return None
     return AttemptReference(attempt.message_id, attempt.attempt_number)
 
 
-def _message_exists(message_id: int) -> bool:
-    """Whether it does; locks it, so that its worker records before or after us."""
+def _lock_message(message_id: int) -> bool:
+    """Whether there is one; its worker records before or after us."""
     message = DeliveryReceipt.message.field.related_model
     rows = message._default_manager.select_for_update().filter(pk=message_id)
     return bool(rows.values_list("pk"))

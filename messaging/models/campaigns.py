@@ -148,6 +148,13 @@ class CampaignMessageQuerySet(models.QuerySet["CampaignMessage"]):
         """Those that may have reached their recipient twice."""
         return self.filter(double_risk_at__isnull=False)
 
+    def unsettled(self) -> CampaignMessageQuerySet:
+        """Those that wait for such word, or failed for want of it."""
+        return self.filter(
+            status__in=[MessageStatus.SENDING, MessageStatus.FAILED],
+            unknown_since__isnull=False,
+        )
+
     def lease_expired(self, now: datetime) -> CampaignMessageQuerySet:
         """Those whose worker died, or whose verdict has not come in time."""
         return self.sending().filter(lease_expires_at__lte=now)

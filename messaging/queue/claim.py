@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -11,13 +11,16 @@ from django.db.models import Count
 
 from messaging.models import Campaign, CampaignMessage
 from messaging.queue import statements
-from messaging.queue.gate import refusals_of
+from messaging.queue.gate import Refusal, refusals_of
 from messaging.queue.placement import Claimed, Placement
 from messaging.queue.quarantine import one_suspect_of, quarantined_if_it_fails
+from messaging.standing import count_end
 from routing.models import MessageDeliveryAttempt
 from routing.planner import Planner, Surroundings, take_turns
 from routing.retry import PastAttempt
 from routing.route import Route
+from routing.statistics import keep
+from routing.tally import TallySheet
 from routing.vocabulary import AttemptOutcome, Channel, ErrorClass, MessageStatus
 
 
@@ -170,6 +173,7 @@ def _lock_due_of(
 def _gate(messages: Sequence[CampaignMessage], now: datetime) -> list[CampaignMessage]:
     """Let through what may still be sent; the rest is finished, with its reason."""
     refusals = refusals_of(messages, now=now)
+    _count_refused(messages, refusals, now)
     for refusal in dict.fromkeys(refusals.values()):
         ids = [pk for pk, each in refusals.items() if each == refusal]
         CampaignMessage.objects.filter(pk__in=ids).update(
@@ -178,6 +182,16 @@ def _gate(messages: Sequence[CampaignMessage], now: datetime) -> list[CampaignMe
             finished_at=refusal.finished_at(now),
         )
     return [message for message in messages if message.pk not in refusals]
+
+
+def _count_refused(
+    messages: Iterable[CampaignMessage], refusals: Mapping[int, Refusal], now: datetime
+) -> None:
+    sheet = TallySheet()
+    for message in messages:
+        if refusal := refusals.get(message.pk):
+            count_end(sheet, message, refusal.status, now=now)
+    keep(sheet)
 
 
 def _in_flight(providers: Sequence[str]) -> dict[str, int]:

@@ -54,6 +54,7 @@ from routing.decide import (
 )
 from routing.dispatch import HandOver
 from routing.planner import Planner, RoutingTable
+from routing.statistics import fold_entries
 
 logger = logging.getLogger(__name__)
 
@@ -226,6 +227,7 @@ class Processor:
         count_silence(now=self._clock())
         close_campaigns(now=self._clock())
         KeptAnswer.objects.stale(self._clock()).delete()
+        fold_entries()
 
     def _claim(self) -> None:
         """Claim what can start now, and start it."""

@@ -16,7 +16,10 @@ from django.db import DatabaseError
 from django.db.models import Count
 
 from messaging.models import CampaignMessage
+from messaging.standing import count_end
 from routing.models import MessageDeliveryAttempt
+from routing.statistics import keep
+from routing.tally import TallySheet
 from routing.vocabulary import MessageStatus
 
 logger = logging.getLogger(__name__)
@@ -47,6 +50,9 @@ def quarantine(
         finished_at=now,
         quarantined_at=now,
     )
+    sheet = TallySheet()
+    count_end(sheet, message, MessageStatus.FAILED, now=now)
+    keep(sheet)
 
 
 @contextmanager

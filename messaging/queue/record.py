@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +13,9 @@ from messaging.models import CampaignMessage, Suppression
 from messaging.queue import statements
 from messaging.queue.doubles import mark_double_risks
 from messaging.queue.gate import Refusal, refusals_of
+from messaging.queue.late import settle_late
 from messaging.queue.placement import SHORTEST_PAUSE, Claimed
+from messaging.standing import count_arrival
 from messaging.vocabulary import SuppressionReason
 from routing.costs import Money
 from routing.decide import AwaitVerdict, FallBack, GiveUp, Retry, Sent, Step
@@ -22,6 +24,8 @@ from routing.health import CallOutcome, Capacity, learn, lock_capacity
 from routing.planner import Planner
 from routing.providers.base import RecipientError, Throttled
 from routing.receipts import costs_told
+from routing.statistics import keep
+from routing.tally import TallySheet
 from routing.vocabulary import MessageStatus
 
 
@@ -57,12 +61,15 @@ def record(
        those of theirs: one that finds no room waits for a later round
     3. settle the messages, as far as this worker still holds their lease; a fallback's
        next provider and a fresh lease stand on the row before the provider is called
-    4. append the attempts, all of them: a late one is evidence too; a receipt may have
+    4. let an acceptance that comes late settle what still waits for a verdict
+    5. append the attempts, all of them: a late one is evidence too; a receipt may have
        told already what one costs
-    5. mark the messages that an earlier attempt may have got through as well
-    6. suppress the addresses that providers said have opted out
-    7. let the providers' breakers know
+    6. count all of that in the statistics
+    7. mark the messages that an earlier attempt may have got through as well
+    8. suppress the addresses that providers said have opted out
+    9. let the providers' breakers know
     """
+    sheet = TallySheet()
     # In one order for all workers, so that two never wait for each other.
     results = sorted(results, key=lambda each: each.claimed.message_id)
     with transaction.atomic():
@@ -70,7 +77,11 @@ def record(
         held = statements.settle(
             [_settlement(each, owner, lease, now) for each in results], owner=owner
         )
-        statements.insert_attempts(_attempt_rows(results))
+        _count_settled(sheet, results, held, now)
+        settle_late(sheet, _late_acceptances(results, held), now=now)
+        for row in statements.insert_attempts(_attempt_rows(results)):
+            sheet.count_attempt(row)
+        keep(sheet)
         mark_double_risks(_perhaps_doubled(results, held), now=now)
         _suppress_opted_out(results)
         _learn(results, planner, now)
@@ -224,6 +235,31 @@ def _changes(
             return {"next_status": MessageStatus.FAILED, "finished_at": now}
 
 
+def _count_settled(
+    sheet: TallySheet, results: Iterable[Result], held: Mapping[int, int], now: datetime
+) -> None:
+    for each in results:
+        if (status := held.get(each.claimed.message_id)) is not None:
+            count_arrival(
+                sheet,
+                status,
+                channel=each.claimed.channel,
+                provider=each.claimed.decision.provider,
+                at=now,
+            )
+
+
+def _late_acceptances(
+    results: Iterable[Result], held: Mapping[int, int]
+) -> dict[int, int]:
+    """What recovery, or a receipt, was faster with: attempt numbers by message."""
+    return {
+        each.claimed.message_id: each.claimed.attempt_number
+        for each in results
+        if isinstance(each.step, Sent) and each.claimed.message_id not in held
+    }
+
+
 def _reason(result: Result) -> str:
     if isinstance(result.step, Refusal):
         return result.step.reason
@@ -260,6 +296,7 @@ def _attempt_row(result: Result, cost: Money | None) -> dict[str, Any]:
         "response_time_ms": done.response_time_ms,
         "fallback_reason": claimed.decision.fallback_reason,
         "decision": claimed.decision.record,
+        "is_retry": claimed.parcel.is_retry,
         **_error(done),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from random import Random
 
@@ -18,7 +18,9 @@ from messaging.queue.quarantine import (
     quarantined_if_it_fails,
     workers_lost_with,
 )
+from messaging.standing import count_end
 from messaging.vocabulary import CampaignStatus
+from messaging.withdrawal import withdraw
 from routing.decide import (
     AwaitVerdict,
     Choices,
@@ -30,6 +32,8 @@ from routing.decide import (
 )
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.planner import RoutingTable
+from routing.statistics import keep
+from routing.tally import TallySheet
 from routing.vocabulary import AttemptOutcome, ErrorClass, MessageStatus
 
 logger = logging.getLogger(__name__)
@@ -62,9 +66,8 @@ def recover_expired_leases(
         )
         lost = [message for message in expired if not message.is_outcome_unknown]
         overdue = [message for message in expired if message.is_outcome_unknown]
-        MessageDeliveryAttempt.objects.bulk_create(
-            [_unknown_attempt(message, now) for message in lost]
-        )
+        sheet = TallySheet()
+        _create_attempts(sheet, [_unknown_attempt(each, now) for each in lost])
         poisonous = _poisonous(lost)
         for message in lost:
             if message.pk in poisonous:
@@ -72,7 +75,9 @@ def recover_expired_leases(
                 continue
             with quarantined_if_it_fails(message, now=now, unknown_since=now):
                 _apply(message, _step(message, routes, at), now)
-        _fail_without_verdict(overdue, now)
+                count_end(sheet, message, message.status, now=now)
+        _fail_without_verdict(sheet, overdue, now)
+        keep(sheet)
     if lost:
         logger.warning("Recovered %d messages of lost workers.", len(lost))
     return len(expired)
@@ -86,24 +91,51 @@ def recover_attempts(*, since: datetime, until: datetime) -> int:
     `since` and `until` bound when the receipts came; by `until`, a lease ago, every
     worker that lives has recorded.
     """
+    if not (found := _receipts_without_attempt(since, until)):
+        return 0
+    sheet = TallySheet()
+    with transaction.atomic():
+        _lock_messages(found)
+        # Looked at twice: another worker may have put them on record meanwhile.
+        found = _receipts_without_attempt(since, until)
+        attempts: dict[tuple[int, int], MessageDeliveryAttempt] = {}
+        for receipt in found:
+            message, number = receipt.message, receipt.attempt_number
+            if message is not None and number is not None:
+                known = _attempt_of(receipt, message, number)
+                attempts.setdefault((message.pk, number), known)
+        _create_attempts(sheet, list(attempts.values()))
+        keep(sheet)
+    return len(attempts)
+
+
+def _receipts_without_attempt(
+    since: datetime, until: datetime
+) -> list[DeliveryReceipt]:
     on_record = MessageDeliveryAttempt.objects.filter(
         message=OuterRef("message"), attempt_number=OuterRef("attempt_number")
     )
-    receipts = (
+    return list(
         DeliveryReceipt.objects.filter(received_at__gt=since, received_at__lte=until)
         .exclude(message=None)
         .filter(~Exists(on_record))
         .select_related("message")
         .order_by("received_at", "id")
     )
-    attempts: dict[tuple[int, int], MessageDeliveryAttempt] = {}
-    for receipt in receipts:
-        message, number = receipt.message, receipt.attempt_number
-        if message is not None and number is not None:
-            known = _attempt_of(receipt, message, number)
-            attempts.setdefault((message.pk, number), known)
-    MessageDeliveryAttempt.objects.bulk_create(attempts.values(), ignore_conflicts=True)
-    return len(attempts)
+
+
+def _lock_messages(receipts: Iterable[DeliveryReceipt]) -> None:
+    ids = [receipt.message.pk for receipt in receipts if receipt.message]
+    rows = CampaignMessage.objects.select_for_update().filter(pk__in=ids)
+    list(rows.order_by("pk").values_list("pk"))
+
+
+def _create_attempts(
+    sheet: TallySheet, attempts: Sequence[MessageDeliveryAttempt]
+) -> None:
+    MessageDeliveryAttempt.objects.bulk_create(attempts)
+    for attempt in attempts:
+        sheet.count_attempt(vars(attempt))
 
 
 def close_campaigns(*, now: datetime) -> None:
@@ -116,11 +148,7 @@ def close_campaigns(*, now: datetime) -> None:
     just_cancelled = Campaign.objects.filter(
         status=CampaignStatus.CANCELLED, completed_at__gt=now - SEEN_THROUGH
     )
-    CampaignMessage.objects.queued().filter(campaign__in=just_cancelled).update(
-        status=MessageStatus.CANCELLED,
-        status_reason="The campaign was cancelled.",
-        finished_at=now,
-    )
+    withdraw(CampaignMessage.objects.filter(campaign__in=just_cancelled), now=now)
 
 
 def _complete_finished(now: datetime) -> None:
@@ -157,6 +185,7 @@ def _unknown_attempt(message: CampaignMessage, now: datetime) -> MessageDelivery
         error_code=LOST_WORKER_CODE,
         error_message=LOST_WORKER,
         decision={"chosen": message.provider, "recovered": True},
+        is_retry=message.retry_count > 0,
     )
 
 
@@ -172,6 +201,7 @@ def _attempt_of(
         outcome=AttemptOutcome.ACCEPTED,
         external_message_id=receipt.external_message_id,
         decision={"chosen": receipt.provider, "recovered": True},
+        is_retry=message.retry_count > 0,
     )
 
 
@@ -208,7 +238,9 @@ def _apply(message: CampaignMessage, step: Step, now: datetime) -> None:
     )
 
 
-def _fail_without_verdict(messages: Sequence[CampaignMessage], now: datetime) -> None:
+def _fail_without_verdict(
+    sheet: TallySheet, messages: Sequence[CampaignMessage], now: datetime
+) -> None:
     CampaignMessage.objects.filter(pk__in=[message.pk for message in messages]).update(
         status=MessageStatus.FAILED,
         status_reason=NO_VERDICT,
@@ -216,3 +248,6 @@ def _fail_without_verdict(messages: Sequence[CampaignMessage], now: datetime) ->
         lease_expires_at=None,
         finished_at=now,
     )
+    for message in messages:
+        message.status = MessageStatus.FAILED
+        count_end(sheet, message, message.status, now=now)

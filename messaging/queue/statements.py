@@ -44,30 +44,18 @@ SETTLE_COLUMNS: Columns = {
     "finished_at": "timestamptz",
 }
 
-# The fence: only the owner of the lease may write, and only for the attempt it holds;
-# besides, an acceptance that comes late settles a message that waits for a verdict, or
-# failed for want of one, on just that attempt. A receipt may have been faster: then the
-# message stays as the receipt left it.
-IS_OPEN = """(m.status = 1 OR
-        (m.status = 4 AND m.unknown_since IS NOT NULL AND v.next_status = 2))"""
+# The fence: only the owner of the lease may write, only for the attempt it holds, and
+# only while nobody else has said what became of the message: a receipt may be faster.
 SETTLE = """
 UPDATE messaging_campaignmessage AS m
-SET status = CASE WHEN {is_open} THEN v.next_status ELSE m.status END,
-    status_reason = CASE WHEN {is_open} THEN v.status_reason
-        ELSE m.status_reason END,
-    due_at = COALESCE(v.due_at, m.due_at),
-    retry_count = CASE WHEN {is_open} THEN v.retry_count ELSE m.retry_count END,
-    attempt_count = CASE WHEN {is_open} THEN v.next_attempt
-        ELSE m.attempt_count END,
-    provider = CASE WHEN {is_open} THEN v.next_provider ELSE m.provider END,
-    lease_owner = v.lease_owner,
-    lease_expires_at = CASE WHEN {is_open} THEN v.lease_expires_at END,
-    unknown_since = CASE WHEN {is_open} THEN v.unknown_since END,
-    sent_at = COALESCE(m.sent_at, v.sent_at),
-    finished_at = CASE WHEN {is_open} THEN v.finished_at ELSE m.finished_at END
+SET status = v.next_status, status_reason = v.status_reason,
+    due_at = COALESCE(v.due_at, m.due_at), retry_count = v.retry_count,
+    attempt_count = v.next_attempt, provider = v.next_provider,
+    lease_owner = v.lease_owner, lease_expires_at = v.lease_expires_at,
+    unknown_since = v.unknown_since, sent_at = v.sent_at, finished_at = v.finished_at
 FROM {rows}
 WHERE m.id = v.message_id AND m.attempt_count = v.attempt_number
-    AND (m.lease_owner = %s OR (m.unknown_since IS NOT NULL AND v.next_status = 2))
+    AND m.lease_owner = %s AND m.status = 1
 RETURNING id, status
 """
 
@@ -87,6 +75,7 @@ ATTEMPT_COLUMNS: Columns = {
     "response_time_ms": "integer",
     "fallback_reason": "smallint",
     "decision": "jsonb",
+    "is_retry": "boolean",
 }
 
 # An attempt is written once, however often its writing is tried again after a lost
@@ -101,6 +90,7 @@ WHERE NOT EXISTS (
     SELECT 1 FROM routing_messagedeliveryattempt AS a
     WHERE a.message_id = v.message_id AND a.attempt_number = v.attempt_number
         AND (a.is_late OR a.attempted_at = v.attempted_at))
+RETURNING message_id, attempt_number, is_late
 """
 
 Row = Mapping[str, Any]
@@ -122,14 +112,12 @@ def settle(rows: Sequence[Row], *, owner: int) -> dict[int, int]:
     """Write what came of claimed messages; returns {id: status} of those it could."""
     source, parameters = _derived_table(SETTLE_COLUMNS, rows)
     with connection.cursor() as cursor:
-        cursor.execute(
-            SETTLE.format(rows=source, is_open=IS_OPEN), [*parameters, owner]
-        )
+        cursor.execute(SETTLE.format(rows=source), [*parameters, owner])
         return dict(cursor.fetchall())
 
 
-def insert_attempts(rows: Sequence[Row]) -> None:
-    """Append attempts."""
+def insert_attempts(rows: Sequence[Row]) -> list[Row]:
+    """Append attempts; returns those that were not there yet, each with `is_late`."""
     source, parameters = _derived_table(ATTEMPT_COLUMNS, rows)
     names = list(ATTEMPT_COLUMNS)
     statement = INSERT_ATTEMPTS.format(
@@ -137,8 +125,13 @@ def insert_attempts(rows: Sequence[Row]) -> None:
         values=", ".join(f"v.{name}" for name in names),
         rows=source,
     )
+    given = {(row["message_id"], row["attempt_number"]): row for row in rows}
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
+        return [
+            {**given[message_id, number], "is_late": bool(is_late)}
+            for message_id, number, is_late in cursor.fetchall()
+        ]
 
 
 def _derived_table(columns: Columns, rows: Iterable[Row]) -> tuple[str, list[str]]:

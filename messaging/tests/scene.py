@@ -43,13 +43,14 @@ def claim(*, limit=50, owner=1, now=NOW):
     return claimer(owner).claim(limit=limit, now=now).claimed
 
 
-def accepted(claimed, *, external_id="SM1", at=NOW):
+def accepted(claimed, *, external_id="SM1", at=NOW, cost=None):
     """The provider took it."""
     done = HandOver(
         provider=claimed.decision.provider,
         attempted_at=at,
         response_time_ms=12,
         acceptance=Acceptance(external_id),
+        cost=cost,
     )
     return Result(claimed, done, Sent())
 

@@ -5,6 +5,7 @@ from routing.models.evidence import DeliveryReceipt, MessageDeliveryAttempt
 from routing.models.health import DeliveryQuality, ProviderHealth, ProviderThrottle
 from routing.models.inbound import InboundMessage
 from routing.models.rates import Rate, RateQuerySet, problem_with_deck
+from routing.models.statistics import StatisticsEntry
 
 __all__ = [
     "ChannelRoutingConfig",
@@ -18,5 +19,6 @@ __all__ = [
     "Rate",
     "RateQuerySet",
     "RouteTurn",
+    "StatisticsEntry",
     "problem_with_deck",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
+from routing.models.indexes import TimeIndex
 from routing.vocabulary import (
     AttemptOutcome,
     Channel,
@@ -45,6 +46,9 @@ class MessageDeliveryAttempt(models.Model):
         choices=FallbackReason.choices(), null=True, blank=True
     )
     decision = models.JSONField(default=dict, blank=True)
+    is_retry = models.BooleanField(
+        default=False, help_text="Of a later round than the message's first."
+    )
     is_late = models.BooleanField(default=False)
 
     class Meta:
@@ -70,6 +74,7 @@ class MessageDeliveryAttempt(models.Model):
                 condition=~Q(external_message_id=""),
                 name="attempt_external_id",
             ),
+            TimeIndex(fields=["attempted_at"], name="attempt_time"),
         ]
 
     def __str__(self) -> str:

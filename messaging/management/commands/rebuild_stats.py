@@ -1,0 +1,67 @@
+"""`manage.py rebuild_stats`: the statistics, made anew from what is on record."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError
+from datetime import date
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from messaging.rebuild import RecordIsGone, rebuild_statistics
+from routing.statistics import fold_entries
+from routing.tally import Key, Tally
+from routing.vocabulary import Channel
+
+
+class Command(BaseCommand):
+    """Counts attempts and messages again, and corrects what the statistics say."""
+
+    help = (
+        "Make the statistics anew from the messages and attempts on record. Safe while "
+        "workers run. Days of which something was pruned are left as they are."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--since",
+            type=_day,
+            metavar="DATE",
+            help="the first day (UTC) to correct, such as 2026-01-31",
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="say what differs, change nothing"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        is_dry_run = options["dry_run"]
+        try:
+            differing = self._rebuild(options["since"], is_dry_run)
+        except RecordIsGone as error:
+            raise CommandError(str(error)) from error
+        verb = "differ" if is_dry_run else "were corrected"
+        self.stdout.write(f"{differing} tallies {verb}.")
+        if not is_dry_run:
+            while fold_entries():
+                pass
+
+    def _rebuild(self, since: date | None, is_dry_run: bool) -> int:
+        differing = 0
+        for correction in rebuild_statistics(since=since, is_dry_run=is_dry_run):
+            for key, tally in correction.tallies():
+                self.stdout.write(_line(key, tally))
+                differing += 1
+        return differing
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} is no day such as 2026-01-31.") from error
+
+
+def _line(key: Key, tally: Tally) -> str:
+    where = f"{key.day} {Channel(key.channel).label} {key.provider}".strip()
+    changes = (f"{name} {count:+}" for name, count in sorted(tally.counts.items()))
+    return f"{where}: {', '.join(changes)}"

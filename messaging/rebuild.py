@@ -1,0 +1,90 @@
+"""Making the statistics anew, from the attempts and messages on record.
+
+Nothing is replaced: what the statistics lack, or have too much, is added as one more
+entry. Truth and statistics are read in one snapshot, in which whatever workers do has
+either happened in both or in neither, so it is safe while they run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+
+from django.db import connection, transaction
+from django.db.models import Max
+
+from messaging.models import RetentionMark
+from messaging.standing import counted_messages
+from routing.models import StatisticsEntry
+from routing.statistics import (
+    ONE_DAY,
+    counted_attempts,
+    days_with_attempts,
+    keep,
+    stated,
+)
+from routing.tally import Part, TallySheet, day_of
+
+
+class RecordIsGone(ValueError):
+    """What would be counted was pruned; the text says where to begin instead."""
+
+
+def rebuild_statistics(
+    *, since: date | None = None, is_dry_run: bool = False
+) -> Iterator[TallySheet]:
+    """Correct the days from `since` on, and yield the corrections as they are made.
+
+    Without `since`, from the first day of which nothing was pruned. RecordIsGone when
+    `since` is a day before it.
+
+    1. in one transaction, the messages of all these days: three passes over them
+    2. in one for each day, its attempts, so that no snapshot is held for long
+    """
+    whole_since = _whole_since()
+    if since is not None and since < whole_since:
+        raise RecordIsGone(
+            f"Before {whole_since} messages or attempts were pruned: the statistics of "
+            f"those days cannot be made anew. Begin with --since={whole_since}."
+        )
+    since = since or whole_since
+    with _snapshot():
+        messages = counted_messages(since=since)
+        yield _correct(messages, Part.MESSAGES, since, None, is_dry_run)
+    for day in days_with_attempts(since=since):
+        with _snapshot():
+            attempts = counted_attempts(day=day)
+            yield _correct(attempts, Part.ATTEMPTS, day, day, is_dry_run)
+
+
+def _correct(
+    truth: TallySheet, part: Part, first: date, last: date | None, is_dry_run: bool
+) -> TallySheet:
+    correction = truth - stated(first=first, last=last).part(part)
+    if not is_dry_run:
+        keep(correction)
+    return correction
+
+
+def _whole_since() -> date:
+    """The first day of which all messages and attempts are still on record."""
+    marks = RetentionMark.objects.filter(step__in=["messages", "attempts"])
+    cleared_before = marks.aggregate(latest=Max("cleared_before"))["latest"]
+    return day_of(cleared_before) + ONE_DAY if cleared_before else date.min
+
+
+@contextmanager
+def _snapshot() -> Iterator[None]:
+    """A transaction that sees one moment, and in which no one else rebuilds.
+
+    SQLite's writing transactions are alone in any case. The lock on PostgreSQL keeps
+    out only its like; it comes before the snapshot, which the first query takes.
+    """
+    with transaction.atomic(durable=True):
+        if connection.vendor == "postgresql":
+            table = connection.ops.quote_name(StatisticsEntry._meta.db_table)
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                cursor.execute(f"LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE")
+        yield

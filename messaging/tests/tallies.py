@@ -1,0 +1,71 @@
+"""What tests of the statistics share."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from itertools import count
+
+from messaging.factories import CampaignFactory, MessageFactory
+from messaging.intake import take_in as take_in_messages
+from messaging.queue.processor import Processor
+from messaging.rebuild import rebuild_statistics
+from messaging.tests.scene import NOW
+from messaging.vocabulary import WorkerKind
+from routing.providers.base import (
+    Receipt,
+)
+from routing.receipts import record_receipts
+from routing.statistics import stated
+from routing.tally import Tally
+from routing.vocabulary import (
+    Channel,
+    MessageStatus,
+)
+
+LONG_AGO = date(2025, 1, 1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+event_numbers = count(1)
+
+
+def take_in(number=1, *, channel=Channel.SMS, **fields):
+    """Queue messages of one campaign as the application does, with their count."""
+    campaign = CampaignFactory(channel=channel)
+    fields = {"due_at": NOW - HOUR} | fields
+    take_in_messages(MessageFactory.build_batch(number, campaign=campaign, **fields))
+
+
+def tell(message_id, status, *, attempt=1, at=NOW, **fields):
+    """The provider says so of an attempt."""
+    values = {
+        "event_id": f"event-{next(event_numbers)}",
+        "reference": f"m{message_id}a{attempt}",
+        "external_message_id": f"SM{message_id}",
+        "status": status,
+        "provider_status": "as the provider puts it",
+    }
+    provider = fields.pop("provider", "TwilioSMS")
+    receipt = Receipt(**(values | fields))
+    record_receipts(provider_name=provider, receipts=[receipt], raw="", now=at)
+
+
+def total(day=None):
+    """What the statistics say of a day, or of all."""
+    return sum((t for _, t in stated(first=day, last=day).tallies()), Tally())
+
+
+def differences():
+    """What rebuilding would change."""
+    corrections = rebuild_statistics(since=LONG_AGO, is_dry_run=True)
+    return [pair for each in corrections for pair in each.tallies()]
+
+
+def statuses():
+    """Messages by the status that they count for."""
+    everything = total()
+    counts = {status: everything.messages(status) for status in MessageStatus}
+    return {status: number for status, number in counts.items() if number}
+
+
+def drain():
+    """A worker sends what is due."""
+    Processor(kind=WorkerKind.COMMAND, idle_limit=timedelta(seconds=1)).run()

@@ -1,0 +1,156 @@
+"""Statistics: counted as things happen, and the same when made anew from the record."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from messaging.campaigns import cancel_campaigns
+from messaging.models import Campaign
+from messaging.tests.scene import NOW, accepted, claim, failed, write
+from messaging.tests.tallies import (
+    DAY,
+    differences,
+    statuses,
+    take_in,
+    tell,
+    total,
+)
+from routing.costs import Money
+from routing.decide import Decision, FallBack, Retry
+from routing.providers.base import (
+    ProviderError,
+)
+from routing.statistics import stated
+from routing.tally import Tally
+from routing.vocabulary import (
+    AttemptOutcome,
+    FallbackReason,
+    MessageStatus,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_a_message_counts_as_queued_then_as_sent_then_as_what_became_of_it(route):
+    take_in()
+    assert statuses() == {MessageStatus.QUEUED: 1}
+
+    (claimed,) = claim()
+    write(accepted(claimed))
+    assert statuses() == {MessageStatus.QUEUED: 1, MessageStatus.SENT: 1}
+
+    tell(claimed.message_id, MessageStatus.DELIVERED)
+    assert statuses()[MessageStatus.DELIVERED] == 1
+    assert total().delivery_rate == 1
+
+
+def test_an_end_that_was_wrong_is_taken_back_on_its_own_day(route):
+    take_in()
+    (claimed,) = claim()
+    write(accepted(claimed))
+    tell(claimed.message_id, MessageStatus.FAILED)
+    assert total(NOW.date()).messages(MessageStatus.FAILED) == 1
+
+    tell(claimed.message_id, MessageStatus.DELIVERED, at=NOW + DAY)
+
+    assert total(NOW.date()).messages(MessageStatus.FAILED) == 0
+    tomorrow = total((NOW + DAY).date())
+    assert tomorrow.messages(MessageStatus.DELIVERED) == 1
+    assert tomorrow.messages(MessageStatus.SENT) == 0
+
+
+def test_a_delivery_counts_for_the_provider_that_got_through(route):
+    take_in()
+    (claimed,) = claim()
+    to_vonage = Decision("VonageSMS", FallbackReason.PRIMARY_FAILED, {})
+    write(failed(claimed, ProviderError(), FallBack(to_vonage)))
+
+    tell(claimed.message_id, MessageStatus.DELIVERED)
+
+    delivered = {
+        key.provider
+        for key, tally in stated().tallies()
+        if tally.messages(MessageStatus.DELIVERED)
+    }
+    assert delivered == {"TwilioSMS"}
+
+
+def test_recording_twice_counts_once(route):
+    take_in()
+    (claimed,) = claim()
+    result = accepted(claimed)
+    write(result)
+
+    write(result)
+
+    assert total().attempts == 1
+    assert statuses()[MessageStatus.SENT] == 1
+
+
+def test_attempts_count_by_outcome_and_by_why_they_were_made(route):
+    take_in()
+    (first,) = claim()
+    to_vonage = Decision("VonageSMS", FallbackReason.PRIMARY_FAILED, {})
+    (second,) = write(failed(first, ProviderError(), FallBack(to_vonage)))
+    write(failed(second, ProviderError(), Retry(NOW, is_burnt=True)))
+    (third,) = claim()
+    write(accepted(third))
+
+    tally = total()
+    assert tally.attempts == 3
+    assert tally.outcome(AttemptOutcome.REJECTED) == 2
+    assert tally.fallbacks(FallbackReason.PRIMARY_FAILED) == 1
+    assert tally.retries == 1
+
+
+def test_the_cost_that_a_receipt_tells_takes_the_place_of_the_estimate(route):
+    take_in()
+    (claimed,) = claim()
+    write(accepted(claimed, cost=Money(Decimal("0.01"), "USD")))
+
+    tell(claimed.message_id, None, cost=Decimal("0.0075"), currency="USD", at=NOW + DAY)
+
+    assert total(NOW.date()).spending()["USD"].total == Decimal("0.0075")
+    assert total((NOW + DAY).date()) == Tally()
+
+
+def test_a_cancelled_campaign_counts_what_it_withdrew(route):
+    take_in(3)
+
+    cancel_campaigns(Campaign.objects.all(), now=NOW)
+
+    assert statuses()[MessageStatus.CANCELLED] == 3
+    assert differences() == []
+
+
+def test_whoever_ends_a_message_counts_it():
+    """A module that writes `finished_at` changes what its message counts for.
+
+    Mend it by `messaging.standing`: `count_arrival` for a message that was Queued or
+    Sending, `count_move` where there is more to it; or call a service that does so,
+    such as `messaging.withdrawal`. Is it only read, the module belongs among these.
+    """
+    readers = {
+        "models/campaigns.py",
+        "queue/gate.py",
+        "queue/statements.py",
+        "api/message_serializers.py",
+        "queries.py",
+        "retention.py",
+        "standing.py",
+    }
+    modules = Path(settings.BASE_DIR, "messaging")
+    uncounted = [
+        name
+        for path in modules.rglob("*.py")
+        if "finished_at" in (text := path.read_text())
+        and not {"tests", "migrations"} & set(path.parts)
+        and (name := str(path.relative_to(modules))) not in readers
+        and "from messaging.standing import" not in text
+    ]
+
+    assert uncounted == []
