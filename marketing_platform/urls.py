@@ -5,6 +5,8 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from marketing_platform.diagnosis.metrics import MetricsView
+
 handler404 = "routing.api.problems.not_found"
 handler500 = "routing.api.problems.server_error"
 
@@ -19,6 +21,7 @@ urlpatterns = [
     # The description of the API is public; what it describes needs a token.
     re_path(r"^api/schema/?$", SpectacularAPIView.as_view(), name="schema"),
     re_path(r"^api/docs/?$", SpectacularSwaggerView.as_view(), name="docs"),
+    re_path(r"^metrics/?$", MetricsView.as_view(), name="metrics"),
     path("api/", include("routing.api.urls")),
     path("api/", include("messaging.api.urls")),
 ]

@@ -42,6 +42,7 @@ DOORS = {
     "/api/routingconfig/channel/0": {"GET": "admin"},
     "/api/routingconfig/delivery-attempts/1": {"GET": "read"},
     "/api/routingconfig/explain": {"POST": "admin"},
+    "/metrics": {"GET": "admin"},
     "/unsubscribe/forged/": {"GET": PUBLIC, "POST": PUBLIC},  # the address is the key
     "/webhooks/TwilioSMS/": {"POST": SIGNED},
     "/webhooks/TwilioSMS/inbound/": {"POST": SIGNED},

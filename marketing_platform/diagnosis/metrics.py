@@ -1,0 +1,173 @@
+"""/metrics: how the queue and the providers are doing, as Prometheus reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Count
+from django.http import HttpResponse
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from messaging.models import (
+    Campaign,
+    CampaignMessage,
+    ClusterHeartbeat,
+    WorkerHeartbeat,
+)
+from messaging.queries import oldest_due_at
+from messaging.queue.clock import database_now
+from messaging.vocabulary import WorkerKind
+from routing.breaker import BreakerState
+from routing.models import ProviderHealth
+from routing.vocabulary import Channel
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One value, with what tells it from the others of its gauge."""
+
+    value: float
+    labels: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A figure that goes up and down."""
+
+    name: str
+    meaning: str
+    samples: list[Sample]
+
+
+class MetricsView(APIView):
+    """For Prometheus: `authorization: {credentials: mp_...}` in its scrape config."""
+
+    required_scope = "admin"
+    schema = None  # not of the REST API
+
+    def get(self, request: Request) -> HttpResponse:
+        """All gauges."""
+        text = exposition(gauges(database_now()))
+        return HttpResponse(text, content_type=CONTENT_TYPE)
+
+
+def gauges(now: datetime) -> Iterator[Gauge]:
+    """What there is to know now."""
+    yield _due(now)
+    oldest = oldest_due_at(now)
+    yield Gauge(
+        "messages_oldest_due_seconds",
+        "For how long the oldest due message has waited.",
+        [Sample((now - oldest).total_seconds() if oldest else 0.0, {})],
+    )
+    yield _sending()
+    yield Gauge(
+        "messages_quarantined",
+        "Messages that were taken aside because they failed their workers.",
+        [Sample(CampaignMessage.objects.quarantined().count(), {})],
+    )
+    yield _workers(now)
+    yield Gauge(
+        "cluster_heartbeat_age_seconds",
+        "Since when no task has gone through a django-q2 cluster.",
+        [
+            Sample(
+                (now - each.beat_at).total_seconds(),
+                {"host": each.host, "process_group": each.process_group},
+            )
+            for each in ClusterHeartbeat.objects.all()
+        ],
+    )
+    yield _breakers()
+
+
+def exposition(gauges: Iterable[Gauge]) -> str:
+    """The text format: https://prometheus.io/docs/instrumenting/exposition_formats/"""
+    lines: list[str] = []
+    for gauge in gauges:
+        lines += [
+            f"# HELP {gauge.name} {gauge.meaning}",
+            f"# TYPE {gauge.name} gauge",
+            *(f"{gauge.name}{_labels(each)} {each.value:g}" for each in gauge.samples),
+        ]
+    return "\n".join([*lines, ""])
+
+
+def _due(now: datetime) -> Gauge:
+    """Counted row by row in the index: some 0.1 s for a million."""
+    due = CampaignMessage.objects.due(now).filter(
+        campaign__in=Campaign.objects.running()
+    )
+    counts = dict(due.order_by().values_list("channel").annotate(Count("pk")))
+    return Gauge(
+        "messages_due",
+        "Messages of running campaigns that may leave now.",
+        [
+            Sample(counts.get(each.value, 0), {"channel": each.label})
+            for each in Channel
+        ],
+    )
+
+
+def _sending() -> Gauge:
+    unknown = CampaignMessage.objects.outcome_unknown().count()
+    sending = CampaignMessage.objects.sending().count()
+    return Gauge(
+        "messages_sending",
+        "Messages that a provider has, or may have.",
+        [
+            Sample(sending - unknown, {"outcome": "in flight"}),
+            Sample(unknown, {"outcome": "unknown"}),
+        ],
+    )
+
+
+def _workers(now: datetime) -> Gauge:
+    alive = WorkerHeartbeat.objects.alive(now).order_by()
+    counts = dict(alive.values_list("kind").annotate(Count("pk")))
+    return Gauge(
+        "workers_alive",
+        "Processes that drain the queue now.",
+        [
+            Sample(counts.get(each.value, 0), {"kind": each.label})
+            for each in WorkerKind
+        ],
+    )
+
+
+def _breakers() -> Gauge:
+    return Gauge(
+        "provider_breaker_open",
+        "Whether a provider's breaker keeps it out of traffic; 0.5: half open.",
+        [
+            Sample(
+                BREAKER_VALUES[BreakerState(row.state)],
+                {"provider": row.provider, "channel": row.get_channel_display()},
+            )
+            for row in ProviderHealth.objects.all()
+        ],
+    )
+
+
+BREAKER_VALUES = {
+    BreakerState.CLOSED: 0.0,
+    BreakerState.HALF_OPEN: 0.5,
+    BreakerState.OPEN: 1.0,
+}
+
+
+def _labels(sample: Sample) -> str:
+    if not sample.labels:
+        return ""
+    listed = ",".join(f'{name}="{_escaped(v)}"' for name, v in sample.labels.items())
+    return f"{{{listed}}}"
+
+
+def _escaped(value: object) -> str:
+    text = str(value).replace("\\", r"\\").replace('"', r"\"")
+    return text.replace("\n", r"\n")
