@@ -146,6 +146,17 @@ if "sqlite3" in DATABASES["default"]["ENGINE"]:
 else:
     DATABASES["default"].setdefault("CONN_HEALTH_CHECKS", True)
     DATABASES["default"].setdefault("CONN_MAX_AGE", 60)
+    # A host that is cut off, or a process that freezes, in the midst of a transaction
+    # would keep its messages locked until TCP gives up on it, which takes hours.
+    # What stands in the URL wins.
+    DATABASES["default"]["OPTIONS"] = {
+        "connect_timeout": 10,  # seconds, as the next three
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,  # milliseconds
+        "options": "-c idle_in_transaction_session_timeout=30s",
+    } | DATABASES["default"].get("OPTIONS", {})
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [

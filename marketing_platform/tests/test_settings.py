@@ -152,12 +152,20 @@ def test_postgresql_keeps_its_connections_and_looks_whether_they_live(environmen
 
 
 def test_the_url_has_the_last_word_on_connections(environment):
-    url = "postgres://u:p@h/n?conn_max_age=5&sslmode=require"
+    url = "postgres://u:p@h/n?conn_max_age=5&sslmode=require&options=-c%20a=b"
 
     found = database(env=environment, DATABASE_URL=url)
 
     assert found["CONN_MAX_AGE"] == 5
-    assert found["OPTIONS"] == {"sslmode": "require"}
+    assert found["OPTIONS"]["sslmode"] == "require"
+    assert found["OPTIONS"]["options"] == "-c a=b"
+
+
+def test_a_host_that_is_cut_off_holds_no_lock_for_long(environment):
+    found = database(env=environment, DATABASE_URL="postgres://u:p@h/n")
+
+    assert "idle_in_transaction_session_timeout=30s" in found["OPTIONS"]["options"]
+    assert found["OPTIONS"]["tcp_user_timeout"] == 30_000
 
 
 TLS_SETTINGS = (

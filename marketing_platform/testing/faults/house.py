@@ -104,13 +104,14 @@ class House:
         command: Sequence[str] = WATCH,
         crash: str = "",
         recipient: str = "",
+        ending: str = "SIGKILL",
         clock: float = 0.0,
     ) -> Child:
         """Start a worker that a fault strikes from within, if one is given."""
         start = [sys.executable, MANAGE]
         if crash or clock:
-            faults = (f"--crash={crash}", f"--recipient={recipient}")
-            start = [*SABOTAGE, *faults, f"--clock={clock}", "--"]
+            when = (f"--crash={crash}", f"--recipient={recipient}")
+            start = [*SABOTAGE, *when, f"--ending={ending}", f"--clock={clock}", "--"]
         worker = self._child("worker", [*start, *command])
         self.workers.append(worker)
         worker.start()

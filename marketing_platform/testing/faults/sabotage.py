@@ -47,11 +47,15 @@ POINTS = {
 class Crash:
     """Ends the process at the given passing of a point, counted from 1.
 
-    With `recipient`, only hand-overs to that one count.
+    With `recipient`, only hand-overs to that one count. SIGSTOP as the `ending` freezes
+    the process where it is.
     """
 
-    def __init__(self, *, at: int, recipient: str = "") -> None:
+    def __init__(
+        self, *, at: int, recipient: str = "", ending: signal.Signals = signal.SIGKILL
+    ) -> None:
         self._left = at
+        self._ending = ending
         self._recipient = recipient
         self._lock = threading.Lock()
 
@@ -63,7 +67,7 @@ class Crash:
         with self._lock:
             self._left -= 1
             if self._left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), self._ending)
 
 
 def set_trap(point: Point, crash: Crash) -> None:
@@ -100,7 +104,11 @@ def main(arguments: list[str]) -> None:
     django.setup()
     if options.crash:
         name, _, number = options.crash.partition(":")
-        crash = Crash(at=int(number or 1), recipient=options.recipient)
+        crash = Crash(
+            at=int(number or 1),
+            recipient=options.recipient,
+            ending=signal.Signals[options.ending],
+        )
         set_trap(POINTS[name], crash)
     execute_from_command_line(["manage.py", *options.command])
 
@@ -109,6 +117,7 @@ def _read(arguments: list[str]) -> Namespace:
     parser = ArgumentParser(prog="sabotage")
     parser.add_argument("--crash", default="", metavar="POINT[:NTH]")
     parser.add_argument("--recipient", default="", help="only hand-overs to this one")
+    parser.add_argument("--ending", default="SIGKILL", choices=["SIGKILL", "SIGSTOP"])
     parser.add_argument("--clock", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("command", nargs="+")
     return parser.parse_args(arguments)

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from marketing_platform.testing.faults.house import LEASE_SECONDS, House
@@ -71,6 +72,11 @@ class Scene:
     def wait_for_death(self, worker: Child) -> None:
         """Until the worker is gone."""
         wait_until(lambda: not worker.is_running)
+
+    def wait_for_freeze(self, worker: Child) -> None:
+        """Until the worker stands still."""
+        state = Path(f"/proc/{worker.group}/stat")
+        wait_until(lambda: ") T " in state.read_text())
 
     def wait_for_death_or_end(self, worker: Child, recipient: str) -> None:
         """Until the worker is gone, or the message to this recipient is finished."""

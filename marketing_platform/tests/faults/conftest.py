@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from urllib.parse import quote
 
 import pytest
 from django.conf import settings
@@ -14,6 +15,7 @@ from marketing_platform.testing.faults.house import House
 from marketing_platform.testing.faults.scene import Scene
 
 MESSAGES = 2000
+SHORT_TRANSACTIONS = "-c idle_in_transaction_session_timeout=2s"
 SHOWN = ("messages", "lost", "doubled", "unknown", "recovered", "flagged")
 
 
@@ -37,7 +39,8 @@ def house(database_kind, request, tmp_path_factory, simulator_process):
         database = SQLiteFile(directory / "faults.sqlite3")
     else:
         server = request.getfixturevalue("postgres_server")
-        database = PostgresDatabase(server.url, f"faults_{os.getpid()}")
+        url = f"{server.url}&options={quote(SHORT_TRANSACTIONS)}"
+        database = PostgresDatabase(url, f"faults_{os.getpid()}")
     built = House(
         directory, database=database, simulators=simulator_process, messages=MESSAGES
     )

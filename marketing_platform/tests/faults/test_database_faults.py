@@ -108,6 +108,26 @@ def test_cut_connections(server, busy_scene, put_on_record):
 
 
 @pytest.mark.faults(
+    row="12",
+    done="a worker freezes with its transaction open, as if its host were cut off",
+    holds="the server rolls it back in time; the others send what it had locked",
+)
+@pytest.mark.parametrize("point", ["before_claim_commit", "before_record_commit"])
+def test_frozen_in_a_transaction(server, make_scene, put_on_record, point):
+    scene = make_scene(count=60)
+
+    (frozen,) = scene.start(crash=point, ending="SIGSTOP")
+    scene.wait_for_freeze(frozen)
+    scene.start()
+    recovery = scene.recover()
+
+    verdict = scene.verdict()
+    put_on_record(verdict, recovery)
+    assert verdict.is_clean
+    assert verdict.accepted + verdict.flagged >= 60
+
+
+@pytest.mark.faults(
     row="26",
     done="SQLite: both workers are killed in the midst of writing, three times",
     holds="the file is whole; as 3",
