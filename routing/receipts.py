@@ -144,11 +144,12 @@ def _event_id(receipt: Receipt) -> str:
 def _find(provider_name: str, receipt: Receipt) -> AttemptReference | None:
     """The attempt that a receipt is about; None when we never sent such a message.
 
-    A reference whose message does not exist is no reference: the provider's account may
-    be shared with another installation.
+    A reference whose message does not exist, or went to another address, is no
+    reference: the provider's account may be shared with another installation, whose
+    messages count from 1 as ours do.
     """
     reference = AttemptReference.parse(receipt.reference)
-    if reference and _lock_message(reference.message_id):
+    if reference and _lock_message(reference.message_id, email=receipt.email):
         return reference
     attempt = (
         MessageDeliveryAttempt.objects.filter(
@@ -163,8 +164,10 @@ def _find(provider_name: str, receipt: Receipt) -> AttemptReference | None:
     return AttemptReference(attempt.message_id, attempt.attempt_number)
 
 
-def _lock_message(message_id: int) -> bool:
-    """Whether there is one; its worker records before or after us."""
+def _lock_message(message_id: int, *, email: str = "") -> bool:
+    """Whether there is one, to this address; its worker records before or after us."""
     message = DeliveryReceipt.message.field.related_model
     rows = message._default_manager.select_for_update().filter(pk=message_id)
+    if email:
+        rows = rows.filter(recipient__iexact=email)
     return bool(rows.values_list("pk"))

@@ -192,6 +192,7 @@ class Receipt:
     external_message_id: str
     status: MessageStatus | None
     provider_status: str  # the provider's own word
+    email: str = ""  # whom it is about, where other installations' events come as well
     occurred_at: datetime | None = None
     error_code: str = ""
     error_message: str = ""

@@ -247,6 +247,7 @@ def _translated(event: AnymailTrackingEvent) -> Receipt:
         external_message_id=external_id,
         status=STATUSES.get(event.event_type),
         provider_status=provider_status,
+        email=as_text(raw.get("email")),
         occurred_at=event.timestamp,
         error_code=as_text(raw.get("status")),
         error_message=reason or as_text(raw.get("response")),

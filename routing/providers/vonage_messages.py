@@ -289,6 +289,6 @@ def _moment(text: str) -> datetime | None:
     """An ISO 8601 time with its zone; older callbacks leave the zone out: UTC."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -263,14 +263,21 @@ def _sum(prices: Any) -> Decimal | None:
 def _received_fields(request: WebhookRequest) -> dict[str, str]:
     """The account's settings choose among GET, POST form and POST JSON."""
     if values := json_object(request.body):
-        return {key: str(value) for key, value in values.items()}
+        return {as_body(name): _plain(value) for name, value in values.items()}
     body = request.body or urlsplit(request.url).query.encode()
     return dict(form_fields(body))
+
+
+def _plain(value: Any) -> str:
+    return as_body(value) if isinstance(value, str) else as_text(value)
 
 
 def _sign(fields: Mapping[str, str], secret: str, method: str) -> str:
     if method not in SIGNATURE_METHODS:
         raise ForgedReceipt(f"SIGNATURE_METHOD is not of {sorted(SIGNATURE_METHODS)}.")
+    if any({"&", "="} & set(name) for name in fields):
+        # Only values are defused: a name could hide another field within the same sum.
+        raise ForgedReceipt("A name of a field holds what separates fields.")
     signed = "".join(
         f"&{name}={value.replace('&', '_').replace('=', '_')}"
         for name, value in sorted(fields.items())

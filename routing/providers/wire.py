@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 TEXT_LIMIT = 200  # what the columns of ids hold
+FIELD_LIMIT = 1000  # of a form; Twilio sends some 30, and 10 media
 _DIGITS = re.compile(r"[0-9]{1,12}")
 
 
@@ -27,8 +28,14 @@ def json_object(body: bytes | str) -> dict[str, Any]:
 
 
 def form_fields(body: bytes) -> list[tuple[str, str]]:
-    """The fields of an urlencoded form in their order, blank ones too."""
-    return parse_qsl(body.decode(errors="replace"), keep_blank_values=True)
+    """The fields of an urlencoded form in their order, blank ones too; [] when they are
+    more than any provider sends.
+    """
+    text = body.decode(errors="replace")
+    try:
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=FIELD_LIMIT)
+    except ValueError:
+        return []
 
 
 def as_object(value: Any) -> dict[str, Any]:

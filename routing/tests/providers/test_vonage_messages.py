@@ -209,11 +209,11 @@ def test_the_code_of_a_status_is_classified(code):
 
 
 def test_a_time_without_a_zone_is_utc_and_none_is_none():
-    times = ["2026-11-24T12:00:00", "yesterday", None]
+    times = ["2026-11-24T12:00:00", "yesterday", None, "0001-01-01T00:00:00+14:00"]
 
     receipts = [provider().read_receipts(status_call(timestamp=t))[0] for t in times]
 
-    assert [receipt.occurred_at for receipt in receipts] == [NOW, None, None]
+    assert [receipt.occurred_at for receipt in receipts] == [NOW, None, None, None]
 
 
 @pytest.mark.parametrize(

@@ -227,6 +227,18 @@ def test_a_receipt_may_come_as_json_or_in_a_query():
     assert provider().read_receipts(as_json) == provider().read_receipts(as_query)
 
 
+def test_no_field_hides_in_the_name_of_another():
+    """With its status hidden, a receipt would pass for a message of a handset."""
+    signed = fields_of()
+    signature = simulated.sign(signed)
+    price, status = signed.pop("price"), signed.pop("status")
+    moved = signed | {f"price={price}&status": status, "sig": signature}
+    call = WebhookRequest(URL, {}, json.dumps(moved).encode())
+
+    with pytest.raises(ForgedReceipt, match="name of a field"):
+        provider().read_inbound(call)
+
+
 @pytest.mark.parametrize("method", ["md5", "sha1", "sha256", "sha512"])
 def test_each_method_of_signing_is_checked(method):
     signed = {"messageId": "0A", "status": "delivered", "timestamp": "1795521600"}

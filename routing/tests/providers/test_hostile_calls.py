@@ -1,0 +1,88 @@
+"""Webhook calls made to hurt: each is refused, and none is an error of ours."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from marketing_platform.provider_settings import simulated_providers
+from routing.providers.base import ForgedReceipt, MalformedReceipt, WebhookRequest
+from routing.providers.registry import ProviderRegistry
+
+REGISTRY = ProviderRegistry(simulated_providers(9100, public_url="https://example.com"))
+RECEIVERS = [
+    (name, kind)
+    for name in ("TwilioSMS", "TwilioMMS", "VonageSMS", "VonageMMS", "SendGridEmail")
+    for kind in ("read_receipts", "read_inbound")
+    if (name, kind) != ("SendGridEmail", "read_inbound")
+]
+every_receiver = pytest.mark.parametrize(("name", "kind"), RECEIVERS)
+REFUSED = (ForgedReceipt, MalformedReceipt)
+SIGNATURES = (
+    "X-Twilio-Signature",
+    "Authorization",
+    "X-Twilio-Email-Event-Webhook-Signature",
+    "X-Twilio-Email-Event-Webhook-Timestamp",
+)
+DEEP = b"[" * 100_000
+DEEP_VALUE = b'{"a":' * 500 + b"1" + b"}" * 500
+
+# JSON as nobody sends it: halves of surrogate pairs, huge numbers, depth.
+json_bodies = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["sig", "timestamp", "status", "messageId", "a"]), inner
+        )
+    ),
+    max_leaves=10,
+).map(lambda value: json.dumps(value).encode())
+surrogates = st.sampled_from(
+    [b'{"sig":"\\ud800"}', b'{"\\udfff":"a","sig":"b"}', b'{"timestamp":"\\ud800"}']
+)
+bodies = st.binary() | json_bodies | surrogates
+header_texts = st.text(st.characters(max_codepoint=255), max_size=60)
+
+
+def call(name, kind, body, *, signature="", query=""):
+    """Let the provider read a call whose signature headers all say the same."""
+    url = f"https://example.com/webhooks/{name}/{query}"
+    headers = dict.fromkeys(SIGNATURES, signature)
+    return getattr(REGISTRY.get(name), kind)(WebhookRequest(url, headers, body))
+
+
+@every_receiver
+@settings(max_examples=60)
+@given(body=bodies, signature=header_texts, query=header_texts)
+def test_no_call_without_a_signature_gets_further(name, kind, body, signature, query):
+    with pytest.raises(REFUSED):
+        call(name, kind, body, signature=signature, query=f"?{query}")
+
+
+@every_receiver
+@pytest.mark.parametrize(
+    "body", [DEEP, DEEP_VALUE, b'{"a":' + b"9" * 5000 + b"}"], ids=["[", "{", "9"]
+)
+def test_depth_is_no_way_in(name, kind, body):
+    with pytest.raises(REFUSED):
+        call(name, kind, body)
+
+
+@every_receiver
+def test_a_field_a_byte_is_refused_before_it_is_sorted(name, kind):
+    with pytest.raises(REFUSED):
+        call(name, kind, b"a&" * 1_000_000)
+
+
+@pytest.mark.parametrize("kind", ["read_receipts", "read_inbound"])
+@pytest.mark.parametrize("header", [DEEP[:6000], b"{}", b"\xff", b'"a"'], ids=repr)
+def test_a_jwt_with_a_hostile_header_is_forged(kind, header):
+    token = base64.urlsafe_b64encode(header).rstrip(b"=").decode() + ".e30.AAAA"
+
+    with pytest.raises(ForgedReceipt):
+        call("VonageMMS", kind, b"{}", signature=f"Bearer {token}")
