@@ -12,6 +12,7 @@ import environ
 
 from routing.simulators import credentials as simulated
 
+SIMULATED_SETTLING_SECONDS = 1.0  # the simulators show at once what they took
 Definitions = dict[str, dict[str, Any]]
 
 BACKENDS = {
@@ -32,7 +33,10 @@ def message_providers(env: environ.Env, *, public_url: str) -> Definitions:
     options = _real_options(env)
     max_age = env.float("RECEIPT_MAX_AGE_SECONDS", default=300.0)
     priced = {
-        name: values | {"RECEIPT_MAX_AGE": max_age} | _price(env, name)
+        name: values
+        | {"RECEIPT_MAX_AGE": max_age}
+        | _price(env, name)
+        | _settling(env, name)
         for name, values in options.items()
     }
     return _definitions(priced, public_url=public_url, timeout=timeout)
@@ -69,6 +73,12 @@ def _price(env: environ.Env, name: str) -> dict[str, str]:
     price = env.str(f"{prefix}_UNIT_PRICE", default="")
     currency = env.str(f"{prefix}_CURRENCY", default="USD")
     return {"UNIT_PRICE": price, "CURRENCY": currency} if price else {}
+
+
+def _settling(env: environ.Env, name: str) -> dict[str, float]:
+    """After how long it may be asked about a message; 0: never; unset: its default."""
+    seconds = env.float(f"{name.upper()}_SETTLING_SECONDS", default=None)
+    return {} if seconds is None else {"SETTLING_SECONDS": seconds}
 
 
 def _real_options(env: environ.Env) -> dict[str, dict[str, Any]]:
@@ -123,6 +133,7 @@ def _simulated_options(base_port: int) -> dict[str, dict[str, Any]]:
         "AUTH_TOKEN": simulated.TWILIO_AUTH_TOKEN,
         "FROM": "+15005550006",
         "BASE_URL": url("twilio"),
+        "SETTLING_SECONDS": SIMULATED_SETTLING_SECONDS,
     }
     vonage = {
         "API_KEY": simulated.VONAGE_API_KEY,
@@ -136,13 +147,18 @@ def _simulated_options(base_port: int) -> dict[str, dict[str, Any]]:
         # The prices are made up; they let a simulated campaign show a cost.
         "TwilioSMS": twilio | {"UNIT_PRICE": "0.0079", "CURRENCY": "USD"},
         "TwilioMMS": twilio | {"UNIT_PRICE": "0.0200", "CURRENCY": "USD"},
-        "VonageSMS": vonage,
+        "VonageSMS": vonage
+        | {
+            "REPORTS_URL": url("vonage"),
+            "SETTLING_SECONDS": SIMULATED_SETTLING_SECONDS,
+        },
         "VonageMMS": vonage | {"UNIT_PRICE": "0.0215", "CURRENCY": "USD"},
         "SendGridEmail": {
             "API_KEY": simulated.SENDGRID_API_KEY,
             "WEBHOOK_VERIFICATION_KEY": simulated.sendgrid_public_key(),
             "BASE_URL": f"{url('sendgrid')}/v3/",
             "FROM": sender,
+            "SETTLING_SECONDS": SIMULATED_SETTLING_SECONDS,
             "UNIT_PRICE": "0.0004",
             "CURRENCY": "USD",
         },

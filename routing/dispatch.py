@@ -19,6 +19,7 @@ from routing.providers.base import (
     NotCalled,
     OutboundMessage,
     OutcomeUnknown,
+    ProviderError,
     SendFailure,
     UnmappedError,
 )
@@ -109,6 +110,16 @@ def given_up(
         attempted_at=attempted_at,
         response_time_ms=round(seconds * 1000),
         failure=OutcomeUnknown("The adapter hangs; see the log.", code="adapter"),
+    )
+
+
+def missing(provider_name: str, *, attempted_at: datetime) -> HandOver:
+    """A call that came to nothing: asked about the message, its provider has none."""
+    return HandOver(
+        provider=provider_name,
+        attempted_at=attempted_at,
+        response_time_ms=0,
+        failure=ProviderError("Looked up, and it has no such message.", code="missing"),
     )
 
 

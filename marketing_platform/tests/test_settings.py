@@ -272,6 +272,13 @@ def test_a_price_belongs_to_one_provider_alone(environment):
     assert found["TwilioSMS"]["CURRENCY"] == "EUR"
 
 
+def test_when_a_provider_is_asked_about_messages_belongs_to_it_alone(environment):
+    found = providers(env=environment, VONAGESMS_SETTLING_SECONDS="300")
+
+    assert found["VonageSMS"]["SETTLING_SECONDS"] == 300
+    assert "SETTLING_SECONDS" not in found["TwilioSMS"]  # it has a default
+
+
 def test_a_base_url_points_a_provider_elsewhere(environment):
     found = providers(env=environment, TWILIO_BASE_URL="http://127.0.0.1:1")
 

@@ -201,11 +201,37 @@ def _claimed(
         route=route,
         decision=decision,
         lease_expires_at=lease_end,
-        content=_content(message, str(AttemptReference(message.pk, number))),
+        content=content_of(message, attempt_number=number),
     )
 
 
-def _content(message: CampaignMessage, reference: str) -> OutboundMessage:
+def held(
+    message: CampaignMessage,
+    route: Route,
+    *,
+    content: OutboundMessage,
+    tried: tuple[str, ...],
+    lease_expires_at: datetime,
+) -> Claimed:
+    """A message whose latest attempt has ended, as the worker that made it had it."""
+    *before, provider = tried
+    return Claimed(
+        message_id=message.pk,
+        channel=Channel(message.channel),
+        attempt_number=message.attempt_count,
+        retry_count=message.retry_count,
+        parcel=Parcel(
+            message.destination, message.segments, is_retry=message.retry_count > 0
+        ),
+        route=route,
+        decision=Decision(provider, None, {}),
+        lease_expires_at=lease_expires_at,
+        content=content,
+        tried=tuple(before),
+    )
+
+
+def content_of(message: CampaignMessage, *, attempt_number: int) -> OutboundMessage:
     """The message as it goes out. Marketing by e-mail says how to get no more of it."""
     campaign = message.campaign
     body, url = message.body or campaign.body, ""
@@ -213,7 +239,7 @@ def _content(message: CampaignMessage, reference: str) -> OutboundMessage:
         url = unsubscribe_url(message.pk)
         body = render(body, {UNSUBSCRIBE_FIELD: url})
     return OutboundMessage(
-        reference=reference,
+        reference=str(AttemptReference(message.pk, attempt_number)),
         recipient=message.recipient,
         subject=message.subject or campaign.subject,
         body=body,

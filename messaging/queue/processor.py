@@ -28,8 +28,9 @@ from messaging.models import KeptAnswer
 from messaging.queue.claim import Claimer
 from messaging.queue.clock import DatabaseClock
 from messaging.queue.heartbeat import Heartbeat
+from messaging.queue.look_ups import LookUps
 from messaging.queue.placement import Claimed
-from messaging.queue.record import Result, record
+from messaging.queue.record import Result, record, resume
 from messaging.queue.recover import (
     close_campaigns,
     recover_attempts,
@@ -53,6 +54,7 @@ from routing.decide import (
     next_step,
 )
 from routing.dispatch import HandOver
+from routing.look_ups import first_look
 from routing.planner import Planner, RoutingTable
 from routing.statistics import fold_entries
 
@@ -63,6 +65,7 @@ CLAIM_EVERY = timedelta(milliseconds=50)  # when less than half a batch has room
 LOOK_EVERY = timedelta(milliseconds=100)  # after a claim that found nothing
 WAIT_AT_MOST = timedelta(milliseconds=500)  # for a wake-up
 SWEEP_EVERY = timedelta(seconds=1)
+LOOK_UP_EVERY = timedelta(milliseconds=250)
 RECEIPTS_LOOKED_BACK = timedelta(hours=1)  # by a worker that starts
 PATIENCE = 0.9  # with a call, as a share of the lease: its end is recorded in time
 RECONNECT_AFTER = 1.0  # seconds
@@ -144,6 +147,12 @@ class Processor:
             clock=self._clock,
             patience=self._limits.lease * PATIENCE,
         )
+        self._look_ups = LookUps(
+            owner=self._owner,
+            lease=self._limits.lease,
+            verdict_wait=self._limits.verdict_wait,
+            routes=self._routes,
+        )
         self._waiter = Waiter()
         self._unrecorded: list[tuple[Claimed, HandOver]] = []
         self._is_stopping = False
@@ -154,6 +163,7 @@ class Processor:
         self._record_timer = Timer(RECORD_EVERY)
         self._receipts_seen_until = self._clock() - RECEIPTS_LOOKED_BACK
         self._sweep_timer = Timer(SWEEP_EVERY, is_over=True)
+        self._look_up_timer = Timer(LOOK_UP_EVERY, is_over=True)
         self._idle_timer = None if idle_limit is None else Timer(idle_limit)
         self._budget_timer = None if budget is None else Timer(budget)
 
@@ -188,11 +198,12 @@ class Processor:
         )
         self._collect()
         self._record()
+        self._look_up()
         self._sweep()
         self._claim()
 
     def _is_done(self) -> bool:
-        if self._window.in_flight or self._unrecorded:
+        if self._window.in_flight or self._unrecorded or self._look_ups.in_flight:
             return False
         if not self._wants_more():
             return True
@@ -229,6 +240,25 @@ class Processor:
         KeptAnswer.objects.stale(self._clock()).delete()
         fold_entries()
 
+    def _look_up(self) -> None:
+        """Ask about unknown outcomes; go on with messages that were not sent."""
+        if not self._look_up_timer.comes_round():
+            return
+        results = [
+            self._judge(claimed, done)
+            for claimed, done in self._look_ups.finish(now=self._clock())
+        ]
+        if results:
+            for claimed in resume(
+                results,
+                owner=self._owner,
+                lease=self._limits.lease,
+                now=self._clock(),
+            ):
+                self._window.start(claimed)
+        if not self._is_stopping:
+            self._look_ups.begin(now=self._clock())
+
     def _claim(self) -> None:
         """Claim what can start now, and start it."""
         allowance = self._allowance()
@@ -262,7 +292,11 @@ class Processor:
             self._unrecorded += self._window.finished(
                 wait=RECORD_EVERY.total_seconds(), at_most=self._window.size
             )
-        elif self._has_looked and not self._unrecorded and not self._is_done():
+        elif (
+            (self._has_looked or self._is_stopping)
+            and not self._unrecorded
+            and not self._is_done()
+        ):
             self._waiter.wait(WAIT_AT_MOST if self._is_idle else CLAIM_EVERY)
 
     def _judge(self, claimed: Claimed, done: HandOver) -> Result:
@@ -279,7 +313,13 @@ class Processor:
         )
         try:
             if done.failure:
-                at = replace(at, choices=self._choices(claimed, at.now))
+                at = replace(
+                    at,
+                    choices=self._choices(claimed, at.now),
+                    verdict_wait=first_look(
+                        done.provider, verdict_wait=at.verdict_wait, is_call_over=True
+                    ),
+                )
             return next_step(claimed.route, done.failure, claimed.round, at)
         except DatabaseError:
             raise

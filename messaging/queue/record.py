@@ -74,10 +74,7 @@ def record(
     results = sorted(results, key=lambda each: each.claimed.message_id)
     with transaction.atomic():
         results = _draw_on_throttles(_past_the_gate(results, now), now)
-        held = statements.settle(
-            [_settlement(each, owner, lease, now) for each in results], owner=owner
-        )
-        _count_settled(sheet, results, held, now)
+        held = _settle(sheet, results, owner, lease, now)
         settle_late(sheet, _late_acceptances(results, held), now=now)
         for row in statements.insert_attempts(_attempt_rows(results)):
             sheet.count_attempt(row)
@@ -85,8 +82,46 @@ def record(
         mark_double_risks(_perhaps_doubled(results, held), now=now)
         _suppress_opted_out(results)
         _learn(results, planner, now)
+    return _fallbacks(results, held, now + lease)
+
+
+def resume(
+    results: Sequence[Result], *, owner: int, lease: timedelta, now: datetime
+) -> list[Claimed]:
+    """Go on with messages of which a look-up says that they were not sent.
+
+    As `record`, but their attempts are on record as they were known: Unknown.
+    """
+    sheet = TallySheet()
+    results = sorted(results, key=lambda each: each.claimed.message_id)
+    with transaction.atomic():
+        results = _draw_on_throttles(_past_the_gate(results, now), now)
+        held = _settle(sheet, results, owner, lease, now)
+        keep(sheet)
+    return _fallbacks(results, held, now + lease)
+
+
+def _settle(
+    sheet: TallySheet,
+    results: Sequence[Result],
+    owner: int,
+    lease: timedelta,
+    now: datetime,
+) -> dict[int, int]:
+    """Write what comes next onto the messages whose lease is held; and count it."""
+    held = statements.settle(
+        [_settlement(each, owner, lease, now) for each in results], owner=owner
+    )
+    _count_settled(sheet, results, held, now)
+    return held
+
+
+def _fallbacks(
+    results: Sequence[Result], held: Mapping[int, int], lease_end: datetime
+) -> list[Claimed]:
+    """Those that may be handed over now: their row says so."""
     return [
-        each.claimed.fallen_back(each.step.decision, now + lease)
+        each.claimed.fallen_back(each.step.decision, lease_end)
         for each in results
         if isinstance(each.step, FallBack)
         and held.get(each.claimed.message_id) == MessageStatus.SENDING

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 
@@ -11,6 +12,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from messaging.models import Campaign, CampaignMessage
+from messaging.queue.look_ups import can_be_asked_about
 from messaging.queue.quarantine import (
     LOST_WORKER_CODE,
     WORKERS_LOST_AT_MOST,
@@ -30,6 +32,7 @@ from routing.decide import (
     Step,
     after_lost_worker,
 )
+from routing.look_ups import first_look, providers_to_ask
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.planner import RoutingTable
 from routing.statistics import keep
@@ -52,7 +55,8 @@ def recover_expired_leases(
 
     Those in flight when their worker died get an Unknown attempt and then what their
     route says of unknown outcomes, or are quarantined when they have cost several
-    workers; those that waited for a verdict until now fail.
+    workers; those that waited for a verdict until now fail, but for those that their
+    providers can still be asked about (`look_ups`).
     """
     at = Circumstances(
         now=now, rng=rng, choices=Choices(()), jitter=0.0, verdict_wait=verdict_wait
@@ -61,6 +65,7 @@ def recover_expired_leases(
         expired = list(
             CampaignMessage.objects.select_for_update(skip_locked=True, of=("self",))
             .lease_expired(now)
+            .exclude(can_be_asked_about(now - verdict_wait, providers_to_ask()))
             .select_related("campaign")
             .order_by("lease_expires_at")[:AT_MOST]
         )
@@ -184,7 +189,11 @@ def _unknown_attempt(message: CampaignMessage, now: datetime) -> MessageDelivery
         error_class=ErrorClass.UNKNOWN,
         error_code=LOST_WORKER_CODE,
         error_message=LOST_WORKER,
-        decision={"chosen": message.provider, "recovered": True},
+        decision={
+            "chosen": message.provider,
+            "recovered": True,
+            "lease_expired_at": str(message.lease_expires_at),
+        },
         is_retry=message.retry_count > 0,
     )
 
@@ -206,6 +215,10 @@ def _attempt_of(
 
 
 def _step(message: CampaignMessage, routes: RoutingTable, at: Circumstances) -> Step:
+    wait = first_look(
+        message.provider, verdict_wait=at.verdict_wait, is_call_over=False
+    )
+    at = replace(at, verdict_wait=wait)
     route = routes.route(message.destination, now=at.now)
     if route is None:  # removed meanwhile: wait, the choice that never sends twice
         return AwaitVerdict(at.now + at.verdict_wait)

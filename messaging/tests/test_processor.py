@@ -56,6 +56,15 @@ def drain(*, idle=0.0, **limits):
     return processor.run()
 
 
+def ask(settings, provider, *, settling_seconds):
+    """Let the provider be asked about a message after so long; 0: never."""
+    definition = settings.MESSAGE_PROVIDERS[provider]
+    options = definition["OPTIONS"] | {"SETTLING_SECONDS": settling_seconds}
+    settings.MESSAGE_PROVIDERS = settings.MESSAGE_PROVIDERS | {
+        provider: definition | {"OPTIONS": options}
+    }
+
+
 def statuses():
     return set(CampaignMessage.objects.values_list("status", flat=True))
 
@@ -183,8 +192,9 @@ def test_a_wrong_number_is_neither_retried_nor_sent_elsewhere(
 
 @pytest.mark.parametrize("is_taken", [True, False])
 def test_a_dropped_connection_is_never_followed_by_a_second_send(
-    sms_route, simulator, arrivals, is_taken
+    sms_route, simulator, arrivals, is_taken, settings
 ):
+    ask(settings, "TwilioSMS", settling_seconds=0)
     (message,) = messages(1)
     simulator.set_fault("TwilioSMS", "drop", accepted=is_taken, count=1)
 

@@ -134,6 +134,14 @@ class MalformedReceipt(Exception):
     """The webhook call is signed, but is not what the provider documents."""
 
 
+class LookUpFailed(Exception):
+    """The provider could not say what became of the message; it may be asked again."""
+
+
+class LookUpNotSupported(Exception):
+    """This provider cannot be asked what became of a message."""
+
+
 class ReceiptsNotSupported(Exception):
     """This provider sends no receipts."""
 
@@ -167,6 +175,18 @@ class Acceptance:
     segments: int | None = None
     cost: Decimal | None = None  # of the whole message, None when not known yet
     currency: str = ""  # ISO 4217, "" when cost is None
+
+
+@dataclass(frozen=True, slots=True)
+class Enquiry:
+    """What a provider is asked about: a message that it may have taken.
+
+    It was handed over between `since` and `until`, by our clock.
+    """
+
+    message: OutboundMessage
+    since: datetime
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +249,9 @@ class Provider:
 
     channel: ClassVar[Channel]
     required_options: ClassVar[tuple[str, ...]] = ()
+    # After how long the provider surely shows a message that it took; None: it cannot
+    # be asked, unless the option SETTLING_SECONDS says so.
+    settling_seconds: ClassVar[float | None] = None
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         self.name = name
@@ -245,6 +268,25 @@ class Provider:
         Never tries again by itself, and ends within the option TIMEOUT (seconds).
         """
         raise NotImplementedError
+
+    @property
+    def settling_time(self) -> timedelta | None:
+        """How long after a call `look_up` is sure to find what came of it.
+
+        None where it is not to be used: the option SETTLING_SECONDS is 0, or has no
+        value and no default. Called by `routing.look_ups`.
+        """
+        seconds = self.options.get("SETTLING_SECONDS", self.settling_seconds)
+        return timedelta(seconds=float(seconds)) if seconds else None
+
+    def look_up(self, enquiry: Enquiry) -> Receipt | None:
+        """Ask what became of a message; called by `routing.look_ups`, in a thread.
+
+        None when the provider certainly has no such message. Raises LookUpFailed when
+        it cannot be told, also for want of a match that is certain. Overridden where
+        the provider can be asked; ends within the option TIMEOUT (seconds).
+        """
+        raise LookUpNotSupported(self.name)
 
     def read_receipts(self, request: WebhookRequest) -> list[Receipt]:
         """Verify a webhook call and read it; called by `routing.webhooks`.

@@ -85,13 +85,13 @@ class Connection(HTTPConnection):
     released_at = 0.0
     _outgoing = b""
 
-    def post(
-        self, target: str, body: bytes, headers: Mapping[str, str]
+    def exchange(
+        self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]
     ) -> tuple[HTTPResponse, bytes]:
         """The answer and its body. After anything that raises, it is closed."""
         try:
             plain = {**headers, "Accept-Encoding": "identity"}
-            self.request("POST", target, body=body, headers=plain)
+            self.request(method, target, body=body, headers=plain)
             self._flush()
             response = self.getresponse()
             return response, _read(response)

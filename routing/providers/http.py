@@ -17,7 +17,12 @@ from http.client import HTTPException, HTTPMessage
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from routing.providers.base import OutcomeUnknown, Provider, SendFailure
+from routing.providers.base import (
+    LookUpFailed,
+    OutcomeUnknown,
+    Provider,
+    SendFailure,
+)
 from routing.providers.connections import Connections
 from routing.providers.deadline import DEFAULT_SECONDS, Call
 from routing.providers.refusals import UNAVAILABLE, Table, refused_over_http
@@ -45,7 +50,7 @@ class Answer:
 
 
 class HttpClient:
-    """POSTs, once each. Keeps connections; safe to use from many threads."""
+    """POSTs and GETs, once each. Keeps connections; safe to use from many threads."""
 
     def __init__(self, *, timeout: float) -> None:
         self.timeout = timeout  # seconds, for the whole call
@@ -58,9 +63,18 @@ class HttpClient:
         Raises ProviderError when certainly nothing was sent, and OutcomeUnknown when
         something may have been.
         """
+        return self._call("POST", url, body, headers)
+
+    def get(self, url: str, *, headers: Mapping[str, str]) -> Answer:
+        """As `post`, for what changes nothing."""
+        return self._call("GET", url, None, headers)
+
+    def _call(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Answer:
         with Call(self.timeout) as call:
             try:
-                answer = self._exchange(url, body, headers)
+                answer = self._exchange(method, url, body, headers)
             except (HTTPException, OSError, ValueError) as error:
                 # Without the cause: its text may hold a header with our credentials.
                 raise _failure(call, _describe(error)) from None
@@ -72,14 +86,16 @@ class HttpClient:
         """Close the connections that are idle."""
         self._of_this_process().close()
 
-    def _exchange(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    def _exchange(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Answer:
         parts = urlsplit(url)
         origin = parts.scheme, parts.hostname or "", parts.port
         target = f"{parts.path or '/'}{parts.query and '?'}{parts.query}"
         connections = self._of_this_process()
         connection = connections.take(origin)
         try:
-            response, content = connection.post(target, body, headers)
+            response, content = connection.exchange(method, target, body, headers)
             return Answer(response.status, response.headers, content)
         finally:
             connections.give_back(origin, connection)
@@ -155,6 +171,16 @@ class HttpProvider(Provider):
     def url(self, path: str) -> str:
         """`path`, which begins with a slash, below the option BASE_URL."""
         return str(self.options["BASE_URL"]).rstrip("/") + path
+
+    def fetch(self, url: str, *, headers: Mapping[str, str]) -> Answer:
+        """GET a URL for `look_up`; LookUpFailed if the answer is not 2xx."""
+        try:
+            answer = self.http.get(url, headers=headers)
+        except SendFailure as failure:
+            raise LookUpFailed(str(failure)) from None
+        if not answer.is_success:
+            raise LookUpFailed(str(self.refusal(answer)))
+        return answer
 
     def refusal(self, answer: Answer) -> SendFailure:
         """What an answer that is not 2xx means; called by `send`."""

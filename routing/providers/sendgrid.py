@@ -10,12 +10,14 @@ message with a UUID that the events bring back; so do they our reference.
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any
+from urllib.parse import urlencode
 
 import requests
 from anymail.backends.sendgrid import EmailBackend
@@ -31,7 +33,9 @@ from django.core.handlers.wsgi import WSGIRequest
 from routing.providers.base import (
     Acceptance,
     AccountError,
+    Enquiry,
     ForgedReceipt,
+    LookUpFailed,
     MalformedReceipt,
     MessageError,
     OutboundMessage,
@@ -139,6 +143,23 @@ class SendGridEmail(HttpProvider):
         wait = timedelta(seconds=reset - self.clock().timestamp())
         return min(wait, RETRY_AFTER_LIMIT) if wait > timedelta() else None
 
+    def look_up(self, enquiry: Enquiry) -> Receipt | None:
+        """Find the e-mail with our reference in the Email Activity feed.
+
+        An add-on of the account, so only with SETTLING_SECONDS. Its query language:
+        https://www.twilio.com/docs/sendgrid/for-developers/sending-email/getting-started-email-activity-api
+        """
+        reference = enquiry.message.reference
+        query = {"limit": "2", "query": f"(unique_args['reference']=\"{reference}\")"}
+        answer = self.fetch(
+            self.url(f"/messages?{urlencode(query)}"),
+            headers={"Authorization": f"Bearer {self.options['API_KEY']}"},
+        )
+        messages = answer.json().get("messages")
+        if not isinstance(messages, list):
+            raise LookUpFailed("SendGrid's answer has no list of messages.")
+        return _looked_up(as_object(messages[0]), reference) if messages else None
+
     def read_receipts(self, request: WebhookRequest) -> list[Receipt]:
         """A batch of events. What is no event in it is left out, and logged."""
         view = self._verified_by(request)
@@ -160,6 +181,20 @@ class SendGridEmail(HttpProvider):
             _signed_at(request), now=self.clock(), max_age=timedelta(seconds=max_age)
         )
         return self._webhook
+
+
+def _looked_up(activity: dict[str, Any], reference: str) -> Receipt:
+    """`not_delivered` stands for anything from deferred to bounced: no verdict."""
+    message_id = as_text(activity.get("msg_id"))
+    status = as_text(activity.get("status"))
+    return Receipt(
+        event_id=f"{message_id}:{status}",
+        reference=reference,
+        external_message_id="",  # receipts go by Anymail's, which is not told here
+        status=MessageStatus.DELIVERED if status == "delivered" else None,
+        provider_status=status,
+        raw=json.dumps(activity),
+    )
 
 
 class _Carrier(requests.adapters.BaseAdapter):

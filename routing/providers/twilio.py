@@ -13,8 +13,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 from xml.sax.saxutils import escape
 
@@ -22,8 +25,10 @@ from routing.providers.base import (
     Acceptance,
     AccountError,
     CarrierCapReached,
+    Enquiry,
     ForgedReceipt,
     Inbound,
+    LookUpFailed,
     MalformedReceipt,
     MessageError,
     OutboundMessage,
@@ -45,6 +50,7 @@ from routing.providers.refusals import (
     is_opt_out,
     refused,
 )
+from routing.providers.twilio_messages import PAGE_SIZE, find_in
 from routing.providers.wire import (
     as_amount,
     as_body,
@@ -143,18 +149,18 @@ DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 class _Twilio(HttpProvider):
     required_options = ("ACCOUNT_SID", "AUTH_TOKEN", "FROM", "BASE_URL")
+    settling_seconds = 60.0
     codes = CODES
 
     def send(self, message: OutboundMessage) -> Acceptance:
         """Create a Message resource."""
         self.check(message)
-        sid = str(self.options["ACCOUNT_SID"])
         answer = self.http.post(
-            self.url(f"/2010-04-01/Accounts/{sid}/Messages.json"),
+            self._messages_url(),
             body=urlencode(self._fields(message)).encode(),
             headers={
                 "Content-Type": "application/x-www-form-urlencoded",
-                **basic_auth(sid, str(self.options["AUTH_TOKEN"])),
+                **self._authorization(),
             },
         )
         if not answer.is_success:
@@ -169,6 +175,21 @@ class _Twilio(HttpProvider):
         """`{"code": 21211, "message": …}`"""
         error = answer.json()
         return as_text(error.get("code")), as_text(error.get("message"))
+
+    def look_up(self, enquiry: Enquiry) -> Receipt | None:
+        """Find the one message to the recipient that can only be ours.
+
+        By sender, time, media and text, for Twilio gives no reference back. Not by
+        DateSent: a message that still waits in Twilio's queue has none.
+        """
+        query = {"To": enquiry.message.recipient, "PageSize": str(PAGE_SIZE)}
+        if not self._is_service:
+            query["From"] = str(self.options["FROM"])
+        answer = self.fetch(
+            f"{self._messages_url()}?{urlencode(query)}", headers=self._authorization()
+        )
+        found = find_in(answer, enquiry, may_be_reworded=self._is_service)
+        return _looked_up(found, enquiry.message.reference) if found else None
 
     def read_receipts(self, request: WebhookRequest) -> list[Receipt]:
         """One status callback. Its parameters may grow, so all of them are signed."""
@@ -186,12 +207,24 @@ class _Twilio(HttpProvider):
         """TwiML: https://www.twilio.com/docs/messaging/twiml"""
         return f"<Response><Message>{escape(reply)}</Message></Response>"
 
+    @property
+    def _is_service(self) -> bool:
+        return str(self.options["FROM"]).startswith("MG")
+
+    def _messages_url(self) -> str:
+        account = self.options["ACCOUNT_SID"]
+        return self.url(f"/2010-04-01/Accounts/{account}/Messages.json")
+
+    def _authorization(self) -> dict[str, str]:
+        return basic_auth(
+            str(self.options["ACCOUNT_SID"]), str(self.options["AUTH_TOKEN"])
+        )
+
     def _fields(self, message: OutboundMessage) -> list[tuple[str, str]]:
         sender = str(self.options["FROM"])
-        is_service = sender.startswith("MG")
         fields = [
             ("To", message.recipient),
-            ("MessagingServiceSid" if is_service else "From", sender),
+            ("MessagingServiceSid" if self._is_service else "From", sender),
         ]
         if message.body:
             fields.append(("Body", message.body))
@@ -298,16 +331,46 @@ def _receipt(url: str, fields: dict[str, str]) -> Receipt:
     status = fields.get("MessageStatus") or fields.get("SmsStatus", "")
     if not sid or not status:
         raise MalformedReceipt("MessageSid or MessageStatus is missing.")
-    code = fields.get("ErrorCode", "").strip("0") and fields["ErrorCode"]
+    return _told(
+        sid=sid,
+        status=status,
+        reference=parse_qs(urlsplit(url).query).get("reference", [""])[0],
+        code=fields.get("ErrorCode", ""),
+        text=fields.get("ErrorMessage", ""),
+    )
+
+
+def _told(*, sid: str, status: str, reference: str, code: str, text: str) -> Receipt:
+    code = as_text(code) if code.strip("0") else ""
     return Receipt(
         event_id=f"{sid}:{status}",
-        reference=parse_qs(urlsplit(url).query).get("reference", [""])[0],
+        reference=reference,
         external_message_id=sid,
         status=STATUSES.get(status),
         provider_status=as_text(status),
-        error_code=as_text(code),
-        error_message=as_text(fields.get("ErrorMessage", "")),
-        error_class=error_class_of(CODES, as_text(code)),
-        opted_out=is_opt_out(CODES, as_text(code)),
-        cap_zone=cap_zone_of(CODES, as_text(code)),
+        error_code=code,
+        error_message=as_text(text),
+        error_class=error_class_of(CODES, code),
+        opted_out=is_opt_out(CODES, code),
+        cap_zone=cap_zone_of(CODES, code),
+    )
+
+
+def _looked_up(resource: dict[str, Any], reference: str) -> Receipt:
+    sid = as_text(resource.get("sid"))
+    if not sid:
+        raise LookUpFailed("Twilio's message has no SID.")
+    cost = as_amount(resource.get("price"))
+    told = _told(
+        sid=sid,
+        status=as_text(resource.get("status")),
+        reference=reference,
+        code=as_text(resource.get("error_code")),
+        text=as_text(resource.get("error_message")),
+    )
+    return replace(
+        told,
+        cost=cost,
+        currency="" if cost is None else as_text(resource.get("price_unit")).upper(),
+        raw=json.dumps(resource),
     )

@@ -11,6 +11,7 @@ the receipts. Vonage bills in euro.
 from __future__ import annotations
 
 import hmac
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -20,8 +21,10 @@ from urllib.parse import urlencode, urlsplit
 from routing.providers.base import (
     Acceptance,
     AccountError,
+    Enquiry,
     ForgedReceipt,
     Inbound,
+    LookUpFailed,
     MalformedReceipt,
     MessageError,
     OutboundMessage,
@@ -113,6 +116,10 @@ STATUSES = {
     "failed": MessageStatus.FAILED,  # or BOUNCED, when it is the recipient's doing
 }
 CURRENCY = "EUR"
+# https://developer.vonage.com/en/api/reports
+REPORTS_URL = "https://api.nexmo.com"
+PAGES_AT_MOST = 10
+CLOCKS_APART = timedelta(seconds=30)  # ours and Vonage's, at most
 SIGNATURE_METHODS = {"md5", "sha1", "sha256", "sha512"}  # all of them as HMAC
 
 
@@ -132,9 +139,7 @@ class VonageSMS(HttpProvider):
             body=urlencode(self._fields(message)).encode(),
             headers={
                 "Content-Type": "application/x-www-form-urlencoded",
-                **basic_auth(
-                    str(self.options["API_KEY"]), str(self.options["API_SECRET"])
-                ),
+                **self._authorization(),
             },
         )
         if not answer.is_success:
@@ -147,6 +152,31 @@ class VonageSMS(HttpProvider):
             if part.get("status") != "0":
                 return as_text(part.get("status")), as_text(part.get("error-text"))
         return "", ""
+
+    def look_up(self, enquiry: Enquiry) -> Receipt | None:
+        """Find the record with our reference in the Reports API.
+
+        It costs extra, so only with SETTLING_SECONDS. Documented filters are the time
+        and the product alone: the records of that time are gone through, page by page.
+        """
+        query = urlencode(
+            {
+                "account_id": self.options["API_KEY"],
+                "product": "SMS",
+                "direction": "outbound",
+                "date_start": f"{enquiry.since - CLOCKS_APART:%Y-%m-%dT%H:%M:%SZ}",
+                "date_end": f"{enquiry.until + CLOCKS_APART:%Y-%m-%dT%H:%M:%SZ}",
+            }
+        )
+        for _ in range(PAGES_AT_MOST):
+            page = self._report(query)
+            for record in page["records"]:
+                if as_object(record).get("client_ref") == enquiry.message.reference:
+                    return _looked_up(as_object(record))
+            query = _next_query(page)
+            if not query:
+                return None
+        raise LookUpFailed("Vonage has too many records of that time.")
 
     def read_receipts(self, request: WebhookRequest) -> list[Receipt]:
         """One delivery receipt, of one part."""
@@ -162,6 +192,19 @@ class VonageSMS(HttpProvider):
         fields = _received_fields(request)
         self._verify(fields)
         return _inbound(fields)
+
+    def _report(self, query: str) -> dict[str, Any]:
+        base_url = str(self.options.get("REPORTS_URL") or REPORTS_URL).rstrip("/")
+        answer = self.fetch(
+            f"{base_url}/v2/reports/records?{query}", headers=self._authorization()
+        )
+        page = answer.json()
+        if not isinstance(page.get("records"), list):
+            raise LookUpFailed("Vonage's answer has no list of records.")
+        return page
+
+    def _authorization(self) -> dict[str, str]:
+        return basic_auth(str(self.options["API_KEY"]), str(self.options["API_SECRET"]))
 
     def _fields(self, message: OutboundMessage) -> dict[str, str]:
         fields = {
@@ -219,6 +262,30 @@ def _inbound(fields: Mapping[str, str]) -> Inbound:
         sender=sender,
         recipient=as_number(fields.get("to")),
         text=as_body(fields.get("text")),  # none where the type is binary
+    )
+
+
+def _next_query(page: dict[str, Any]) -> str:
+    """The query of the next page, "" on the last; where it is served, we know."""
+    following = as_object(as_object(page.get("_links")).get("next"))
+    return urlsplit(str(following.get("href") or "")).query
+
+
+def _looked_up(record: dict[str, Any]) -> Receipt:
+    message_id = as_text(record.get("message_id"))
+    status = as_text(record.get("status"))
+    code = as_text(record.get("error_code")).removeprefix("0")
+    error_class = error_class_of(RECEIPT_CODES, code)
+    return Receipt(
+        event_id=f"{message_id}:{status}",
+        reference=as_text(record.get("client_ref")),
+        external_message_id=message_id,
+        status=_verdict(status, error_class),
+        provider_status=status,
+        error_code=code,
+        error_class=error_class,
+        opted_out=is_opt_out(RECEIPT_CODES, code),
+        raw=json.dumps(record),
     )
 
 

@@ -19,6 +19,7 @@ from routing.simulators.handset import HandsetLog
 from routing.simulators.http_vendor import HttpVendor
 from routing.simulators.http_wire import HttpWire
 from routing.simulators.listener import HOST, Listener, PortTaken
+from routing.simulators.look_ups import SendGridActivityWire, VonageReportsWire
 from routing.simulators.sendgrid import SendGridWire
 from routing.simulators.simulation import Simulation, SimulationOptions
 from routing.simulators.smtp import SMTPWire
@@ -128,8 +129,13 @@ class Simulators:
             ],
             "sendgrid": [SendGridWire(self.simulation)],
         }
+        look_ups = {
+            "vonage": VonageReportsWire(self.simulation).routes(),
+            "sendgrid": SendGridActivityWire(self.simulation).routes(),
+        }
         for name, spoken in wires.items():
-            await self._add_http(name, [r for wire in spoken for r in wire.routes()])
+            routes = [route for wire in spoken for route in wire.routes()]
+            await self._add_http(name, routes + look_ups.get(name, []))
         await self._add_smtp()
 
         def forget_messages() -> None:

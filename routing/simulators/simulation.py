@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from math import inf
 from random import Random
 from typing import Any
 
+from routing.simulators.archive import Archive, Remembered
 from routing.simulators.faults import FaultBoard
 from routing.simulators.handset import HandsetLog, SimulatedMessage
 from routing.simulators.receipts import ReceiptCall, ReceiptSender
@@ -29,11 +31,13 @@ class SimulationOptions:
     duplicate_receipt_share: float = 0.0
     latency: float = 0.0  # seconds a provider takes to answer
     receipts: bool = True
+    look_up_lag: float = 0.0  # seconds until a look-up shows what was taken
+    look_up_status: int = 0  # answer look-ups with this HTTP status; 0: as they deserve
     seed: int | None = None
 
     def check(self) -> None:
         """Raise TypeError for a value that would only fail later, inside a timer."""
-        for name in ("receipt_delay", "latency"):
+        for name in ("receipt_delay", "latency", "look_up_lag"):
             if not _is_number(getattr(self, name)):
                 raise TypeError(f"{name} is a number of seconds, from 0 up.")
         for name in ("undelivered_share", "duplicate_receipt_share"):
@@ -57,6 +61,7 @@ class Simulation:
             random=self.random,
             duplicate_share=lambda: self.options.duplicate_receipt_share,
         )
+        self.archive = Archive()
         self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._on_their_way: set[asyncio.TimerHandle] = set()
 
@@ -77,6 +82,7 @@ class Simulation:
         """
         self.count(message.provider, "accepted")
         self.handset_log.write("accepted", message)
+        self.archive.add(message, datetime.now(UTC))
         is_lost = self.random.random() < self.options.undelivered_share
         is_delivered = is_reachable and not is_lost
         if on_arrival is None or not self.options.receipts:
@@ -88,6 +94,11 @@ class Simulation:
         """Post the receipts of one message, unless receipts are switched off."""
         if self.options.receipts:
             self.receipts.send(calls)
+
+    def shown(self, provider: str) -> Iterator[Remembered]:
+        """The messages of a provider that its look-ups show by now."""
+        lag = timedelta(seconds=self.options.look_up_lag)
+        return self.archive.of(provider, until=datetime.now(UTC) - lag)
 
     def change_options(self, changes: dict[str, Any]) -> None:
         """Change some options; TypeError names one that is unknown or of no use."""
@@ -104,6 +115,7 @@ class Simulation:
         self.faults.clear()
         self.receipts.forget()
         self._counts.clear()
+        self.archive.clear()
         for timer in self._on_their_way:
             timer.cancel()
         self._on_their_way.clear()
@@ -141,6 +153,7 @@ class Simulation:
         is_delivered: bool,
     ) -> None:
         self.count(message.provider, "handset" if is_delivered else "undelivered")
+        self.archive.finish(message, is_delivered=is_delivered)
         if is_delivered:
             self.handset_log.write("handset", message)
         if on_arrival is not None:

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import hmac
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import uuid4
 
@@ -139,7 +139,12 @@ class TwilioWire(HttpWire):
         """GET Messages.json, newest first, with Twilio's filters."""
         try:
             self._authorize(request.headers.get("Authorization"))
-            page = self.store.page(request.query, ACCOUNT_PATH)
+            if status := self.simulation.options.look_up_status:
+                raise Refusal("20500", status=status)  # noqa: TRY301
+            lag = timedelta(seconds=self.simulation.options.look_up_lag)
+            page = self.store.page(
+                request.query, ACCOUNT_PATH, until=datetime.now(UTC) - lag
+            )
         except Refusal as refusal:
             return self.refuse(refusal)
         except ValueError as error:

@@ -102,11 +102,17 @@ class TwilioStore:
         self._by_sid.clear()
         self._by_recipient.clear()
 
-    def page(self, query: Mapping[str, str], account_path: str) -> dict[str, Any]:
-        """One page of those that fit the query; ValueError when it cannot be read."""
+    def page(
+        self, query: Mapping[str, str], account_path: str, *, until: datetime
+    ) -> dict[str, Any]:
+        """One page of those that fit the query and were taken before `until`.
+
+        ValueError when the query cannot be read.
+        """
         number = max(int(query.get("Page", "0")), 0)
         size = min(max(int(query.get("PageSize", "50")), 1), _PAGE_LIMIT)
-        found = list(filter(_matcher(query), self._newest(query)))
+        old_enough = (m for m in self._newest(query) if m.created_at < until)
+        found = list(filter(_matcher(query), old_enough))
         start = number * size
         shown = found[start : start + size]
         list_path = f"{account_path}/Messages.json"

@@ -76,7 +76,7 @@ def _read_request(sock: socket.socket) -> bytes:
         for line in head.split(b"\r\n")
         if line.lower().startswith(b"content-length")
     ]
-    length = int(lengths[0].split(b":")[1])
+    length = int(lengths[0].split(b":")[1]) if lengths else 0  # none of a GET
     while len(body) < length:
         body += sock.recv(65536)
     return head + b"\r\n\r\n" + body

@@ -164,5 +164,9 @@ def test_the_store_drops_the_oldest_message_when_full():
 
     with pytest.raises(KeyError):
         store.find("SM0")
-    assert [m["sid"] for m in store.page({}, "")["messages"]] == ["SM2", "SM1"]
-    assert store.page({"To": "+15550000000"}, "")["messages"] == []
+    later = datetime(2026, 11, 25, tzinfo=UTC)
+    assert [m["sid"] for m in store.page({}, "", until=later)["messages"]] == [
+        "SM2",
+        "SM1",
+    ]
+    assert store.page({"To": "+15550000000"}, "", until=later)["messages"] == []

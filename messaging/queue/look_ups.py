@@ -1,0 +1,265 @@
+"""Look-ups: what became of messages of which nobody knows whether they were sent.
+
+A provider that can be asked is asked once a receipt has had its time to come, again and
+again with growing pauses, until it answers or the wait for a verdict is over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from queue import Empty, SimpleQueue
+from threading import Thread
+
+from django.db import transaction
+from django.db.models import Q
+
+from messaging.models import CampaignMessage
+from messaging.queue.placement import Claimed, content_of, held
+from messaging.queue.quarantine import quarantined_if_it_fails
+from routing.dispatch import HandOver, missing
+from routing.look_ups import Finding, look_up, providers_to_ask
+from routing.models import MessageDeliveryAttempt
+from routing.planner import RoutingTable
+from routing.providers.base import Enquiry, OutboundMessage, Receipt
+from routing.receipts import record_receipts
+from routing.route import Route
+from routing.vocabulary import MessageStatus
+
+AT_ONCE = 8  # per worker, in threads of their own: sending has room as ever
+SHORTEST_PAUSE = timedelta(seconds=10)  # between two look-ups of one message
+NOT_FOUND = "not found"
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """A message that this worker asks about, and holds the lease of meanwhile."""
+
+    message: CampaignMessage
+    content: OutboundMessage
+    route: Route | None  # None: none covers it any more
+    tried: tuple[str, ...]  # by this round; the last one may have the message
+    called_at: datetime  # when that one was called, or a little before
+    lease_expires_at: datetime
+
+    @property
+    def provider(self) -> str:
+        """The provider that may have the message."""
+        return self.tried[-1]
+
+    @property
+    def enquiry(self) -> Enquiry:
+        """What it is asked."""
+        until = self.message.unknown_since or self.called_at
+        return Enquiry(self.content, since=self.called_at, until=until)
+
+
+class LookUps:
+    """Looks messages up for one worker, in threads that never touch the database."""
+
+    def __init__(
+        self,
+        *,
+        owner: int,
+        lease: timedelta,
+        verdict_wait: timedelta,
+        routes: RoutingTable,
+    ) -> None:
+        self._owner = owner
+        self._lease = lease
+        self._verdict_wait = verdict_wait
+        self._routes = routes
+        self._under_way: dict[int, float] = {}  # message: when it is given up
+        self._done: SimpleQueue[tuple[LookUp, Finding]] = SimpleQueue()
+
+    @property
+    def in_flight(self) -> int:
+        """How many are under way; one whose adapter hangs counts for a lease."""
+        now = time.monotonic()
+        return sum(give_up_at > now for give_up_at in self._under_way.values())
+
+    def begin(self, *, now: datetime) -> None:
+        """Ask about messages that are due for it, as many as there are threads for."""
+        room = AT_ONCE - self.in_flight
+        providers = providers_to_ask() if room > 0 else []
+        if not providers:
+            return
+        for each in self._take(providers, room, now):
+            give_up_at = time.monotonic() + self._lease.total_seconds()
+            self._under_way[each.message.pk] = give_up_at
+            Thread(target=self._ask, args=(each,), name="look-up", daemon=True).start()
+
+    def finish(self, *, now: datetime) -> list[tuple[Claimed, HandOver]]:
+        """Act on what has come back; returns those that were certainly not sent.
+
+        Another worker may have taken a message over meanwhile: what is done is fenced
+        by the lease, or may be done twice.
+        """
+        certain = []
+        for each, finding in self._come_back():
+            if finding.receipt is not None:
+                self._found(each, finding.receipt, now)
+            elif finding.problem:
+                self._ask_again(each, finding.problem, now)
+            elif each.route is None:
+                self._ask_again(each, "No route covers it.", now)
+            else:
+                note_missing(each, now)
+                certain.append(_certainly_not_sent(each, each.route))
+        return certain
+
+    def _take(
+        self, providers: Sequence[str], limit: int, now: datetime
+    ) -> list[LookUp]:
+        """Take over the leases of messages that it is time to ask about."""
+        taken = []
+        with transaction.atomic():
+            messages = list(
+                CampaignMessage.objects.select_for_update(
+                    skip_locked=True, of=("self",)
+                )
+                .lease_expired(now)
+                .filter(can_be_asked_about(now - self._verdict_wait, providers))
+                .select_related("campaign")
+                .order_by("lease_expires_at")[:limit]
+            )
+            CampaignMessage.objects.filter(pk__in=[m.pk for m in messages]).update(
+                lease_owner=self._owner, lease_expires_at=now + self._lease
+            )
+            attempts = _attempts_of(messages)
+            for message in messages:
+                unknown_since = message.unknown_since
+                with quarantined_if_it_fails(
+                    message, now=now, unknown_since=unknown_since
+                ):
+                    taken.append(self._look_up(message, attempts[message.pk], now))
+        return taken
+
+    def _look_up(
+        self,
+        message: CampaignMessage,
+        attempts: Sequence[MessageDeliveryAttempt],
+        now: datetime,
+    ) -> LookUp:
+        return LookUp(
+            message=message,
+            content=content_of(message, attempt_number=message.attempt_count),
+            route=self._routes.route(message.destination, now=now),
+            tried=_tried(attempts),
+            called_at=_called_at(attempts[-1], self._lease),
+            lease_expires_at=now + self._lease,
+        )
+
+    def _ask(self, each: LookUp) -> None:
+        finding = look_up(provider_name=each.provider, enquiry=each.enquiry)
+        self._done.put((each, finding))
+
+    def _come_back(self) -> list[tuple[LookUp, Finding]]:
+        done = []
+        with suppress(Empty):
+            while True:
+                done.append(self._done.get_nowait())
+        for each, _ in done:
+            self._under_way.pop(each.message.pk, None)
+        return done
+
+    def _found(self, each: LookUp, receipt: Receipt, now: datetime) -> None:
+        """What the provider says of it settles it, as a receipt would."""
+        if _is_of_another_message(each, receipt):
+            self._ask_again(each, "What was found is another message.", now)
+            return
+        record_receipts(
+            provider_name=each.provider, receipts=[receipt], raw=receipt.raw, now=now
+        )
+        # One that was told before, and did not settle it, will not do so now.
+        self._ask_again(each, f"It says {receipt.provider_status}.", now)
+
+    def _ask_again(self, each: LookUp, problem: str, now: datetime) -> None:
+        """Give the lease back until a later look-up, if it is still ours."""
+        since = each.message.unknown_since or now
+        next_look = now + max(SHORTEST_PAUSE, now - since)
+        CampaignMessage.objects.filter(
+            pk=each.message.pk,
+            status=MessageStatus.SENDING,
+            lease_owner=self._owner,
+            lease_expires_at=each.lease_expires_at,
+        ).update(
+            lease_owner=None,
+            lease_expires_at=min(next_look, since + self._verdict_wait),
+            status_reason=f"{each.provider} was asked: {problem}"[:500],
+        )
+
+
+def can_be_asked_about(unknown_after: datetime, providers: Sequence[str]) -> Q:
+    """Messages with an outcome that is unknown since then, of providers to be asked."""
+    return Q(unknown_since__gt=unknown_after, provider__in=providers)
+
+
+def note_missing(each: LookUp, now: datetime) -> None:
+    """Put on the message's record that its provider does not have it."""
+    receipt = Receipt(
+        event_id=f"{each.content.reference}:{NOT_FOUND}",
+        reference=each.content.reference,
+        external_message_id="",
+        status=None,
+        provider_status=f"{NOT_FOUND} (looked up)",
+    )
+    record_receipts(provider_name=each.provider, receipts=[receipt], raw="", now=now)
+
+
+def _certainly_not_sent(each: LookUp, route: Route) -> tuple[Claimed, HandOver]:
+    claimed = held(
+        each.message,
+        route,
+        content=each.content,
+        tried=each.tried,
+        lease_expires_at=each.lease_expires_at,
+    )
+    return claimed, missing(each.provider, attempted_at=each.called_at)
+
+
+def _is_of_another_message(each: LookUp, receipt: Receipt) -> bool:
+    """Where no reference comes back, two messages may look alike."""
+    return (
+        MessageDeliveryAttempt.objects.filter(
+            provider=each.provider, external_message_id=receipt.external_message_id
+        )
+        .exclude(external_message_id="")
+        .exclude(message=each.message)
+        .exists()
+    )
+
+
+def _attempts_of(
+    messages: Sequence[CampaignMessage],
+) -> dict[int, list[MessageDeliveryAttempt]]:
+    """What is on record of each, the latest last."""
+    attempts: dict[int, list[MessageDeliveryAttempt]] = {}
+    for attempt in MessageDeliveryAttempt.objects.filter(
+        message__in=messages, is_late=False
+    ).order_by("attempt_number"):
+        attempts.setdefault(attempt.message_id, []).append(attempt)
+    return attempts
+
+
+def _tried(attempts: Sequence[MessageDeliveryAttempt]) -> tuple[str, ...]:
+    """The providers of the present round, which began with the last first choice."""
+    tried: list[str] = []
+    for attempt in reversed(attempts):
+        if attempt.provider in tried:
+            break
+        tried.insert(0, attempt.provider)
+        if attempt.fallback_reason is None:
+            break
+    return tuple(tried)
+
+
+def _called_at(attempt: MessageDeliveryAttempt, lease: timedelta) -> datetime:
+    """Of a worker that was lost, only the end of its lease is known."""
+    expired_at = attempt.decision.get("lease_expired_at")
+    if expired_at is None:
+        return attempt.attempted_at
+    return datetime.fromisoformat(expired_at) - lease

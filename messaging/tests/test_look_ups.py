@@ -1,0 +1,312 @@
+"""What becomes of messages of which nobody knows whether they were sent."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from datetime import timedelta
+from random import Random
+
+import pytest
+
+from messaging.factories import CampaignFactory
+from messaging.models import CampaignMessage
+from messaging.queries import timeline_of
+from messaging.queue.look_ups import SHORTEST_PAUSE, LookUps
+from messaging.queue.processor import Limits, Processor
+from messaging.queue.recover import NO_VERDICT, recover_expired_leases
+from messaging.tests.conftest import MEMORY_PROVIDERS
+from messaging.tests.scene import LEASE, NOW, claim, messages
+from messaging.vocabulary import WorkerKind
+from routing.factories import AttemptFactory, RouteFactory
+from routing.models import ChannelRoutingConfig, MessageDeliveryAttempt
+from routing.planner import RoutingTable
+from routing.providers.registry import registry
+from routing.simulators.handset import read_handset_log
+from routing.vocabulary import (
+    AttemptOutcome,
+    Channel,
+    FallbackReason,
+    MessageStatus,
+)
+
+pytestmark = pytest.mark.django_db
+SETTLING = timedelta(seconds=60)
+WAIT = timedelta(hours=1)
+LOST_AT = NOW + LEASE
+
+
+@pytest.fixture
+def askable(settings):
+    """Twilio and Vonage in memory, which can be asked a minute after a call."""
+    settings.MESSAGE_PROVIDERS = {
+        name: definition
+        | {"OPTIONS": {"SETTLING_SECONDS": SETTLING.total_seconds(), "TIMEOUT": 30}}
+        for name, definition in MEMORY_PROVIDERS.items()
+    }
+    RouteFactory()
+    return registry.get("TwilioSMS")
+
+
+@pytest.fixture
+def lost(askable):
+    """A message whose worker died, when its lease has run out."""
+    messages(1)
+    (claimed,) = claim()
+    recover(LOST_AT)
+    return claimed
+
+
+def recover(now):
+    return recover_expired_leases(
+        routes=RoutingTable(), verdict_wait=WAIT, now=now, rng=Random(0)
+    )
+
+
+def look_ups(owner=2):
+    return LookUps(owner=owner, lease=LEASE, verdict_wait=WAIT, routes=RoutingTable())
+
+
+def ask(now, *, worker=None):
+    """A worker asks about what is due, and acts on the answers."""
+    worker = worker or look_ups()
+    worker.begin(now=now)
+    deadline = time.monotonic() + 5
+    done = []
+    while worker.in_flight and time.monotonic() < deadline:
+        done += worker.finish(now=now)
+        time.sleep(0.001)
+    return done
+
+
+def message():
+    return CampaignMessage.objects.get()
+
+
+SETTLED = LOST_AT + timedelta(seconds=30) + SETTLING  # the call may have run on
+
+
+def test_nobody_is_asked_before_the_settling_time(lost):
+    assert message().lease_expires_at == SETTLED
+
+    assert ask(SETTLED - timedelta(seconds=1)) == []
+
+    assert not message().receipts.exists()
+
+
+def test_a_message_that_the_provider_has_is_sent(lost, askable):
+    askable.send(lost.content)  # before its worker died
+
+    ask(SETTLED)
+
+    assert message().status == MessageStatus.SENT
+    assert not message().is_outcome_unknown
+    attempt = MessageDeliveryAttempt.objects.get()
+    assert attempt.outcome == AttemptOutcome.UNKNOWN  # as it was known then
+    titles = [entry.title for entry in timeline_of(message())]
+    assert "TwilioSMS says accepted (looked up)" in titles
+
+
+def test_a_message_that_the_provider_lacks_was_certainly_not_sent(lost):
+    ((claimed, done),) = ask(SETTLED)
+
+    assert claimed.message_id == lost.message_id
+    assert done.outcome == AttemptOutcome.REJECTED
+    titles = [entry.title for entry in timeline_of(message())]
+    assert "TwilioSMS says not found (looked up)" in titles
+
+
+def test_a_provider_that_cannot_tell_is_asked_again_with_growing_pauses(lost, askable):
+    askable.cannot_tell = True
+    pauses, now = [], SETTLED
+
+    for _ in range(3):
+        ask(now)
+        pauses.append(message().lease_expires_at - now)
+        now = message().lease_expires_at
+
+    assert SHORTEST_PAUSE < pauses[0] < pauses[1] < pauses[2]
+    assert "TwilioSMS was asked: The memory fails." in message().status_reason
+
+
+def test_a_provider_that_never_tells_is_given_up_when_the_wait_is_over(lost, askable):
+    askable.cannot_tell = True
+    while message().lease_expires_at < LOST_AT + WAIT:
+        now = message().lease_expires_at
+        recover(now)
+        ask(now)
+
+    recover(LOST_AT + WAIT)
+
+    assert message().status == MessageStatus.FAILED
+    assert message().status_reason == NO_VERDICT
+
+
+def test_two_workers_never_ask_about_the_same_message(lost):
+    first, second = look_ups(owner=1), look_ups(owner=2)
+    first.begin(now=SETTLED)
+    second.begin(now=SETTLED)
+
+    assert (first.in_flight, second.in_flight) == (1, 0)
+
+
+def test_a_message_whose_asker_died_is_asked_about_again(lost, askable):
+    askable.send(lost.content)
+    look_ups(owner=1).begin(now=SETTLED)  # and dies
+
+    assert recover(SETTLED + LEASE) == 0
+    ask(SETTLED + LEASE)
+
+    assert message().status == MessageStatus.SENT
+
+
+def test_what_another_message_was_sent_as_is_not_taken_for_this_one(lost, askable):
+    askable.send(lost.content)
+    other = messages(1)[0]
+    AttemptFactory(message=other, external_message_id="SM1")
+    askable.look_up = with_id("SM1", askable.look_up)
+
+    ask(SETTLED)
+
+    lost_one = CampaignMessage.objects.get(pk=lost.message_id)
+    assert lost_one.is_outcome_unknown
+    assert "another message" in lost_one.status_reason
+
+
+def with_id(external_id, look_up):
+    """The answers of a provider that says under which id it has a message."""
+    return lambda enquiry: replace(look_up(enquiry), external_message_id=external_id)
+
+
+def test_a_message_without_a_route_waits_until_it_has_one(lost, askable):
+    ChannelRoutingConfig.objects.all().delete()
+
+    assert ask(SETTLED) == []
+
+    assert message().is_outcome_unknown
+
+
+# Over the real wires, by a whole worker.
+
+
+@pytest.fixture
+def arrivals(simulator_process):
+    """What the simulated providers took so far: by whom, and for whom."""
+
+    def read():
+        entries = read_handset_log(simulator_process.handset_log)
+        return [
+            (e.message.provider, e.message.recipient)
+            for e in entries
+            if e.event == "accepted"
+        ]
+
+    return read
+
+
+@pytest.fixture
+def quickly(simulator, settings):
+    """Providers that are asked at once."""
+    settings.MESSAGE_PROVIDERS = {
+        name: {**definition, "OPTIONS": definition["OPTIONS"] | quick(definition)}
+        for name, definition in settings.MESSAGE_PROVIDERS.items()
+    }
+    return simulator
+
+
+def quick(definition):
+    has_look_up = "SETTLING_SECONDS" in definition["OPTIONS"]
+    return {"SETTLING_SECONDS": 0.05} if has_look_up else {}
+
+
+def work_until(is_done):
+    """A worker that stays until the condition holds."""
+    worker = Processor(kind=WorkerKind.COMMAND, limits=Limits(lease=LEASE))
+    deadline = time.monotonic() + 20
+    turn = worker._turn
+
+    def look():
+        turn()
+        if is_done() or time.monotonic() > deadline:
+            worker.stop()
+
+    worker._turn = look
+    worker.run()
+    assert is_done()
+
+
+def is_settled():
+    return not CampaignMessage.objects.unfinished().exists()
+
+
+PROVIDERS = [
+    (Channel.SMS, "TwilioSMS", "VonageSMS"),
+    (Channel.SMS, "VonageSMS", "TwilioSMS"),
+    (Channel.MMS, "TwilioMMS", "VonageMMS"),
+    (Channel.EMAIL, "SendGridEmail", "SMTPEmail"),
+]
+
+
+def to_send(channel, primary, fallback):
+    RouteFactory(channel=channel, primary_provider=primary, fallback_provider=fallback)
+    campaign = CampaignFactory(
+        channel=channel,
+        subject="Hi" if channel == Channel.EMAIL else "",
+        media_urls=["https://example.com/a.jpg"] if channel == Channel.MMS else [],
+    )
+    is_email = channel == Channel.EMAIL
+    recipient = "ada@example.com" if is_email else "+14155550111"
+    return messages(1, campaign=campaign, recipient=recipient)[0]
+
+
+@pytest.mark.parametrize(("channel", "primary", "fallback"), PROVIDERS)
+def test_a_message_whose_answer_was_lost_is_found_and_not_sent_again(
+    quickly, arrivals, channel, primary, fallback
+):
+    sent = to_send(channel, primary, fallback)
+    quickly.set_fault(primary, "drop", accepted=True, count=1)
+
+    work_until(is_settled)
+
+    assert arrivals() == [(primary, sent.recipient)]
+    sent.refresh_from_db()
+    assert sent.status in {MessageStatus.SENT, MessageStatus.DELIVERED}
+    assert sent.attempts.get().outcome == AttemptOutcome.UNKNOWN
+
+
+@pytest.mark.parametrize(("channel", "primary", "fallback"), PROVIDERS)
+def test_a_message_that_never_arrived_falls_back(
+    quickly, arrivals, channel, primary, fallback
+):
+    sent = to_send(channel, primary, fallback)
+    quickly.set_fault(primary, "drop", accepted=False, count=1)
+
+    work_until(is_settled)
+
+    assert arrivals() == [(fallback, sent.recipient)]
+    first, second = sent.attempts.all()
+    assert first.outcome == AttemptOutcome.UNKNOWN
+    assert second.outcome == AttemptOutcome.ACCEPTED
+    assert second.fallback_reason == FallbackReason.PRIMARY_FAILED
+
+
+def test_a_look_up_that_fails_leaves_the_outcome_unknown(quickly, arrivals):
+    sent = to_send(Channel.SMS, "TwilioSMS", "VonageSMS")
+    quickly.set_fault("TwilioSMS", "drop", accepted=False, count=1)
+    quickly.configure(look_up_status=500)
+
+    work_until(lambda: "was asked" in message().status_reason)
+
+    sent.refresh_from_db()
+    assert sent.is_outcome_unknown
+    assert arrivals() == []
+
+
+def test_a_worker_that_is_told_to_stop_ends_its_look_ups(lost, askable):
+    worker = Processor(kind=WorkerKind.COMMAND, clock=lambda: SETTLED)
+    threading.Timer(0.3, worker.stop).start()
+
+    worker.run()
+
+    assert worker._look_ups.in_flight == 0

@@ -1,0 +1,81 @@
+"""Finding one of our messages among those that Twilio lists.
+
+https://www.twilio.com/docs/messaging/api/message-resource#read-multiple-message-resources
+
+Twilio gives no reference of ours back there, so recipient, sender, time, media and text
+must fit, and nothing else may: with two that fit, nobody can say which one it is.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from routing.providers.base import Enquiry, LookUpFailed
+from routing.providers.http import Answer
+from routing.providers.wire import as_count, as_object, as_text
+
+PAGE_SIZE = 200  # some 300 KiB
+CLOCKS_APART = timedelta(seconds=30)  # ours and Twilio's, at most
+TRIAL_PREFIX = "Sent from your Twilio trial account - "
+
+Resource = dict[str, Any]
+
+
+def find_in(
+    answer: Answer, enquiry: Enquiry, *, may_be_reworded: bool
+) -> Resource | None:
+    """The message on a page of one recipient's; None when it certainly is not there.
+
+    Raises LookUpFailed when that cannot be said: several could be the one, or the
+    text may have been changed (a Messaging Service has "smart encoding").
+    """
+    close = [each for each in _listed(answer, enquiry) if _fits(each, enquiry)]
+    exact = [each for each in close if _says(each, enquiry.message.body)]
+    if len(exact) > 1:
+        raise LookUpFailed("Several messages there could be this one.")
+    if not exact and close and may_be_reworded:
+        raise LookUpFailed("A message there may be this one, with another text.")
+    return exact[0] if exact else None
+
+
+def _listed(answer: Answer, enquiry: Enquiry) -> list[Resource]:
+    """The messages of a page, newest first, which must reach back to the enquiry's."""
+    page = answer.json()
+    messages = page.get("messages")
+    if not isinstance(messages, list):
+        raise LookUpFailed("Twilio's answer has no list of messages.")
+    listed = [as_object(each) for each in messages]
+    if page.get("next_page_uri") and listed:
+        oldest = _created_at(listed[-1])
+        if oldest is None or oldest >= enquiry.since - CLOCKS_APART:
+            raise LookUpFailed("Too many messages went to this recipient.")
+    return listed
+
+
+def _fits(resource: Resource, enquiry: Enquiry) -> bool:
+    """Whether its kind and time leave open that it is the one."""
+    if not as_text(resource.get("direction")).startswith("outbound"):
+        return False
+    if as_count(resource.get("num_media")) != len(enquiry.message.media_urls):
+        return False
+    created_at = _created_at(resource)
+    return created_at is None or (
+        enquiry.since - CLOCKS_APART <= created_at <= enquiry.until + CLOCKS_APART
+    )
+
+
+def _says(resource: Resource, body: str) -> bool:
+    """A trial account puts words of its own in front."""
+    text = " ".join(str(resource.get("body") or "").split())
+    wanted = " ".join(body.split())
+    return text in (wanted, f"{TRIAL_PREFIX}{wanted}")
+
+
+def _created_at(resource: Resource) -> datetime | None:
+    try:
+        created_at = parsedate_to_datetime(as_text(resource.get("date_created")))
+    except ValueError:
+        return None
+    return created_at if created_at.tzinfo else created_at.replace(tzinfo=UTC)

@@ -1,0 +1,54 @@
+"""What the simulated vendors remember of what they took, for look-ups. Bounded."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from routing.simulators.handset import SimulatedMessage
+
+CAPACITY = 50_000
+
+
+@dataclass(slots=True)
+class Remembered:
+    """A message, when it was taken, and how it ended; None: it has not yet."""
+
+    message: SimulatedMessage
+    taken_at: datetime
+    is_delivered: bool | None = None
+
+
+class Archive:
+    """The newest messages of all vendors, in the order in which they came."""
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._capacity = capacity
+        self._kept: OrderedDict[tuple[str, str], Remembered] = OrderedDict()
+
+    def add(self, message: SimulatedMessage, now: datetime) -> None:
+        """Remember a message; the oldest one makes room."""
+        if len(self._kept) >= self._capacity:
+            self._kept.popitem(last=False)
+        self._kept[_key(message)] = Remembered(message, now)
+
+    def finish(self, message: SimulatedMessage, *, is_delivered: bool) -> None:
+        """Note how it ended, if it is still known."""
+        if kept := self._kept.get(_key(message)):
+            kept.is_delivered = is_delivered
+
+    def of(self, provider: str, *, until: datetime) -> Iterator[Remembered]:
+        """What a provider took before a moment."""
+        for kept in self._kept.values():
+            if kept.message.provider == provider and kept.taken_at < until:
+                yield kept
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._kept.clear()
+
+
+def _key(message: SimulatedMessage) -> tuple[str, str]:
+    return message.external_message_id, message.recipient

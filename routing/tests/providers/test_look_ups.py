@@ -1,0 +1,275 @@
+"""Asking providers what became of a message: found, certainly not there, or unsure."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from routing.look_ups import Finding, first_look, look_up, settling_time
+from routing.providers.base import Enquiry, LookUpFailed
+from routing.tests.providers.samples import build, message_for
+from routing.tests.providers.scripted_server import ScriptedServer, answer, say
+from routing.vocabulary import MessageStatus
+
+ASKABLE = ["TwilioSMS", "TwilioMMS", "VonageSMS", "SendGridEmail"]
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+
+
+def enquiry_for(provider, *, reference="m12a3", **fields):
+    """What one asks right after a call."""
+    now = datetime.now(UTC)
+    message = message_for(provider, reference=reference, **fields)
+    return Enquiry(message, since=now - MINUTE, until=now)
+
+
+def close(provider, call):
+    """What the call returns, the provider closed."""
+    try:
+        return call()
+    finally:
+        provider.close()
+
+
+@pytest.mark.parametrize("name", ASKABLE)
+def test_a_message_that_was_taken_is_found_with_our_reference(simulator, name):
+    provider = build(name)
+    sent = enquiry_for(provider)
+    acceptance = provider.send(sent.message)
+
+    found = close(provider, lambda: provider.look_up(sent))
+
+    assert found.reference == "m12a3"
+    assert found.external_message_id in {acceptance.external_message_id, ""}
+    assert found.raw
+
+
+@pytest.mark.parametrize("name", ASKABLE)
+def test_a_message_that_was_not_taken_is_certainly_not_there(simulator, name):
+    provider = build(name)
+
+    assert close(provider, lambda: provider.look_up(enquiry_for(provider))) is None
+
+
+@pytest.mark.parametrize("name", ASKABLE)
+def test_how_a_message_ended_is_told(simulator, name):
+    simulator.configure(receipts=False)  # all arrive at once
+    provider = build(name)
+    sent = enquiry_for(provider)
+    provider.send(sent.message)
+
+    found = close(provider, lambda: provider.look_up(sent))
+
+    # Twilio's messages end with their callback, which is switched off.
+    assert found.status in {MessageStatus.DELIVERED, None}
+
+
+@pytest.mark.parametrize("name", ASKABLE)
+@pytest.mark.parametrize("status", [401, 404, 429, 500, 503])
+def test_a_provider_that_refuses_to_tell_has_told_nothing(simulator, name, status):
+    simulator.configure(look_up_status=status)
+    provider = build(name)
+
+    with pytest.raises(LookUpFailed):
+        close(provider, lambda: provider.look_up(enquiry_for(provider)))
+
+
+@pytest.mark.parametrize("name", ASKABLE)
+def test_a_provider_that_lags_does_not_show_a_message_yet(simulator, name):
+    simulator.configure(look_up_lag=60.0)
+    provider = build(name)
+    sent = enquiry_for(provider)
+    provider.send(sent.message)
+
+    assert close(provider, lambda: provider.look_up(sent)) is None
+
+
+@pytest.mark.parametrize("name", ASKABLE)
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"<html>", b'{"messages": 1}'])
+def test_an_answer_that_cannot_be_read_is_not_taken_for_a_no(simulator, name, body):
+    with ScriptedServer(say(answer("200 OK", body))) as server:
+        provider = build(name, BASE_URL=server.url, REPORTS_URL=server.url)
+
+        with pytest.raises(LookUpFailed):
+            close(provider, lambda: provider.look_up(enquiry_for(provider)))
+
+
+@pytest.mark.parametrize("name", ASKABLE)
+def test_a_failure_tells_no_credentials(simulator, name, caplog):
+    secrets = ("AUTH_TOKEN", "API_KEY", "API_SECRET")
+    provider = build(
+        name, BASE_URL="http://127.0.0.1:1", REPORTS_URL="http://127.0.0.1:1"
+    )
+
+    with pytest.raises(LookUpFailed) as caught:
+        close(provider, lambda: provider.look_up(enquiry_for(provider)))
+
+    values = [str(provider.options[key]) for key in secrets if key in provider.options]
+    assert not any(value in str(caught.value) for value in values if len(value) > 9)
+
+
+# Twilio gives no reference back.
+
+
+def resource(provider, **fields):
+    """A message as Twilio lists it, sent just now."""
+    message = message_for(provider)
+    return {
+        "sid": "SM1",
+        "body": message.body,
+        "direction": "outbound-api",
+        "num_media": "0",
+        "status": "sent",
+        "date_created": format_datetime(datetime.now(UTC)),
+    } | fields
+
+
+def ask_twilio(*listed, sender="+15005550006", more=False, **fields):
+    """What the look-up makes of a list that Twilio answers with."""
+    provider = build("TwilioSMS")
+    page = {
+        "messages": [resource(provider, **each) for each in listed],
+        "next_page_uri": "/more" if more else None,
+    }
+    with ScriptedServer(say(answer("200 OK", json.dumps(page).encode()))) as server:
+        provider = build("TwilioSMS", BASE_URL=server.url, FROM=sender)
+        enquiry = enquiry_for(provider, **fields)
+        return close(provider, lambda: provider.look_up(enquiry))
+
+
+def test_two_messages_that_fit_leave_it_open(simulator):
+    with pytest.raises(LookUpFailed, match="Several"):
+        ask_twilio({}, {"sid": "SM2"})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"body": "Another campaign's text"},
+        {"direction": "inbound"},
+        {"num_media": "1"},
+        {"date_created": format_datetime(datetime.now(UTC) - HOUR)},
+        {"date_created": format_datetime(datetime.now(UTC) + HOUR)},
+    ],
+    ids=["text", "direction", "media", "earlier", "later"],
+)
+def test_a_message_that_differs_is_another(simulator, other):
+    assert ask_twilio(other) is None
+    assert ask_twilio(other, {}).external_message_id == "SM1"
+
+
+def test_a_trial_account_puts_words_in_front(simulator):
+    body = "Sent from your Twilio trial account - Hello, Ada"
+
+    assert ask_twilio({"body": body}).external_message_id == "SM1"
+
+
+def test_a_messaging_service_may_have_changed_the_text(simulator):
+    with pytest.raises(LookUpFailed, match="another text"):
+        ask_twilio({"body": "Hello. Ada"}, sender="MG" + "1" * 32)
+
+
+def test_a_page_that_does_not_reach_back_leaves_it_open(simulator):
+    with pytest.raises(LookUpFailed, match="Too many"):
+        ask_twilio({"body": "x"}, more=True)
+
+
+def test_a_page_that_reaches_back_is_enough(simulator):
+    long_ago = format_datetime(datetime.now(UTC) - HOUR)
+
+    assert ask_twilio({"date_created": long_ago}, more=True) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        ("queued", None),
+        ("sent", MessageStatus.SENT),
+        ("delivered", MessageStatus.DELIVERED),
+        ("failed", MessageStatus.FAILED),
+        ("undelivered", MessageStatus.BOUNCED),
+    ],
+)
+def test_twilios_word_is_read_as_in_a_callback(simulator, status, verdict):
+    found = ask_twilio({"status": status})
+
+    assert (found.status, found.event_id) == (verdict, f"SM1:{status}")
+
+
+# Vonage gives pages of all that was sent then.
+
+
+def test_vonages_pages_are_gone_through(simulator):
+    provider = build("VonageSMS")
+    sent = enquiry_for(provider, reference="m9a1")
+    for number in range(105):
+        provider.send(message_for(provider, reference=f"m{number + 100}a1"))
+    provider.send(sent.message)
+
+    found = close(provider, lambda: provider.look_up(sent))
+
+    assert found.reference == "m9a1"
+
+
+# What the rest of the house sees of it.
+
+
+def test_a_message_that_a_provider_has_is_sent_whatever_it_still_does_to_it(simulator):
+    provider = build("TwilioSMS")
+    sent = enquiry_for(provider)
+    close(provider, lambda: provider.send(sent.message))
+
+    finding = look_up(provider_name="TwilioSMS", enquiry=sent)
+
+    assert finding.receipt.status == MessageStatus.SENT
+    assert finding.receipt.provider_status == "queued (looked up)"
+    assert finding.receipt.event_id.endswith(":queued:looked-up")
+
+
+def test_a_provider_that_cannot_be_asked_says_so(simulator):
+    provider = build("SMTPEmail")
+
+    assert settling_time("SMTPEmail") is None
+    assert look_up(provider_name="SMTPEmail", enquiry=enquiry_for(provider)).problem
+
+
+def test_an_adapter_that_fails_has_told_nothing(simulator, settings):
+    settings.MESSAGE_PROVIDERS = {"Ours": {"BACKEND": f"{__name__}.Broken"}}
+
+    finding = look_up(provider_name="Ours", enquiry=None)
+
+    assert finding == Finding(problem="The adapter failed; see the log.")
+
+
+class Broken:
+    """An adapter that fails at everything."""
+
+    def __init__(self, name, options):
+        self.options = options
+
+    def missing_options(self):
+        return []
+
+    def look_up(self, enquiry):
+        raise SystemExit
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "is_call_over", "wait"),
+    [
+        ("TwilioSMS", True, timedelta(seconds=1)),
+        ("TwilioSMS", False, timedelta(seconds=31)),  # the call may go on for 30
+        ("SMTPEmail", True, HOUR),
+        ("Nobody", True, HOUR),
+    ],
+)
+def test_the_first_look_waits_for_a_receipt_and_for_the_call(
+    simulator, name, is_call_over, wait
+):
+    assert first_look(name, verdict_wait=HOUR, is_call_over=is_call_over) == wait
