@@ -37,6 +37,7 @@ from messaging.campaigns import (
 )
 from messaging.models import Campaign, CampaignQuerySet
 from messaging.recipients import Rejection
+from routing.api.router import ID
 
 
 class CampaignViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Campaign]):
@@ -55,7 +56,7 @@ class CampaignViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Campaig
     queryset = Campaign.objects.visible()
     filterset_class = CampaignFilters
     pagination_class = OrderedPages
-    lookup_value_regex = "[0-9]+"
+    lookup_value_regex = ID
 
     def get_serializer_class(self) -> type[BaseSerializer[Campaign]]:
         """Lists leave out the progress: counting costs a look at every message."""

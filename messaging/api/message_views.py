@@ -27,6 +27,7 @@ from messaging.api.message_serializers import (
 from messaging.interventions import cancel_message, retry_message
 from messaging.models import CampaignMessage
 from messaging.posting import post_messages
+from routing.api.router import ID
 
 
 class MessageViewSet(
@@ -44,7 +45,7 @@ class MessageViewSet(
     queryset = CampaignMessage.objects.select_related("campaign")
     filterset_class = MessageFilters
     pagination_class = OrderedPages
-    lookup_value_regex = "[0-9]+"
+    lookup_value_regex = ID
 
     def get_serializer_class(self) -> type[BaseSerializer[CampaignMessage]]:
         """Lists leave out the texts: an e-mail may be long."""

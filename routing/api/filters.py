@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import QuerySet
+from django.http import QueryDict
 from django_filters import rest_framework as filters
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
@@ -57,8 +58,8 @@ class ApiFilterSet(filters.FilterSet):  # type: ignore[misc]
 class StrictFilterBackend(filters.DjangoFilterBackend):  # type: ignore[misc]
     """Refuses parameters that neither the filter set nor the pagination knows.
 
-    Ignored, a misspelt filter would return everything. `query_names` of the view may
-    name more.
+    Ignored, a misspelt or an empty filter would return everything. `query_names` of the
+    view may name more.
     """
 
     def filter_queryset(
@@ -71,8 +72,19 @@ class StrictFilterBackend(filters.DjangoFilterBackend):  # type: ignore[misc]
         known |= set(getattr(view, "query_names", ()))
         if problems := unknown_names(request.query_params, known):
             raise ValidationError(dict(problems), code="unknown")
+        if problems := _not_one_value(request.query_params):
+            raise ValidationError(dict(problems), code="not_one_value")
         passed: QuerySet[Any] = super().filter_queryset(request, queryset, view)
         return passed
+
+
+def _not_one_value(parameters: QueryDict) -> dict[str, str]:
+    """A problem for each parameter that is empty, or that comes twice."""
+    return {
+        name: "Give it one value, or leave it out."
+        for name, values in parameters.lists()
+        if len(values) != 1 or not values[0]
+    }
 
 
 def listed(terms: type[Term] | Mapping[int, str]) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
 
 
 class Pages(CursorPagination):
@@ -21,3 +25,33 @@ class Pages(CursorPagination):
     def query_names(self) -> set[str]:
         """The parameters that it reads."""
         return {self.cursor_query_param, self.page_size_query_param}
+
+    def get_page_size(self, request: Request) -> int:
+        """As asked for; DRF would pass over what is no number, or too large."""
+        asked = request.query_params.get(self.page_size_query_param)
+        if asked is None:
+            return self.page_size
+        if asked not in map(str, range(1, self.max_page_size + 1)):
+            raise ValidationError(
+                {self.page_size_query_param: f"Choose from 1 to {self.max_page_size}."}
+            )
+        return int(asked)
+
+    def decode_cursor(self, request: Request) -> Any:
+        """Where to go on; DRF would answer 404, as if the list were not there."""
+        try:
+            return super().decode_cursor(request)
+        except NotFound:
+            raise ValidationError(
+                {self.cursor_query_param: "Take it from `next` or `previous`."}
+            ) from None
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        """With the range of the page size."""
+        cursor, page_size = super().get_schema_operation_parameters(view)
+        page_size["schema"] |= {
+            "minimum": 1,
+            "maximum": self.max_page_size,
+            "default": self.page_size,
+        }
+        return [cursor, page_size]

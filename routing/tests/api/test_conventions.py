@@ -237,6 +237,12 @@ def test_a_filter_takes_the_integers_of_the_wire():
         ("?channel=9", "channel", "Choose one of: 0 (SMS), 1 (MMS), 2 (Email)."),
         ("?channel=SMS", "channel", "Choose one of: 0 (SMS)"),
         ("?recipientIs=yes", "recipientIs", "Choose true or false."),
+        ("?channel=", "channel", "Give it one value, or leave it out."),
+        ("?channel=0&channel=1", "channel", "Give it one value, or leave it out."),
+        ("?pageSize=0", "pageSize", "Choose from 1 to 200."),
+        ("?pageSize=201", "pageSize", "Choose from 1 to 200."),
+        ("?pageSize=all", "pageSize", "Choose from 1 to 200."),
+        ("?cursor=second", "cursor", "Take it from `next` or `previous`."),
     ],
 )
 def test_a_filter_that_cannot_be_meant_is_refused(query, field, says):
