@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
@@ -17,6 +18,11 @@ from messaging.campaigns import (
     cancel_campaigns,
     pause_campaigns,
     resume_campaigns,
+)
+from messaging.interventions import (
+    InterventionRefused,
+    cancel_message,
+    retry_message,
 )
 from messaging.models import (
     Campaign,
@@ -137,9 +143,13 @@ class CampaignAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self._tell(request, done.campaigns, f"cancelled {came_to}")
 
     def _tell(self, request: HttpRequest, count: int, done: str) -> None:
-        level = messages.SUCCESS if count else messages.WARNING
         campaigns = "1 campaign was" if count == 1 else f"{count} campaigns were"
-        self.message_user(request, f"{campaigns} {done}.", level)
+        self.message_user(request, f"{campaigns} {done}.", _level(count))
+
+
+def _level(count: int) -> int:
+    """How a page tells of that many things done."""
+    return messages.SUCCESS if count else messages.WARNING
 
 
 class OutcomeFilter(admin.SimpleListFilter):
@@ -169,6 +179,13 @@ class OutcomeFilter(admin.SimpleListFilter):
         return queryset
 
 
+class Intervention(Protocol):
+    """What is done about one message."""
+
+    def __call__(self, message: CampaignMessage, *, now: datetime) -> None:
+        """InterventionRefused says why not."""
+
+
 @admin.register(CampaignMessage)
 class MessageAdmin(ReadOnlyAdmin):
     """One message with the timeline of all that happened to it."""
@@ -188,6 +205,42 @@ class MessageAdmin(ReadOnlyAdmin):
     search_fields = ["=id", "=recipient"]
     list_select_related = ["campaign"]
     show_full_result_count = False
+    actions = ["cancel", "retry"]
+
+    def has_intervene_permission(self, request: HttpRequest) -> bool:
+        """The rows are evidence and not edited; what is done about them is recorded."""
+        user = request.user
+        return user.has_perm("messaging.change_campaignmessage")
+
+    @admin.action(permissions=["intervene"], description="Cancel those queued")
+    def cancel(self, request: HttpRequest, queryset: QuerySet[CampaignMessage]) -> None:
+        self._intervene(request, queryset, cancel_message, "cancelled")
+
+    @admin.action(
+        permissions=["intervene"],
+        description="Retry: send those again that certainly failed",
+    )
+    def retry(self, request: HttpRequest, queryset: QuerySet[CampaignMessage]) -> None:
+        self._intervene(request, queryset, retry_message, "queued again")
+
+    def _intervene(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[CampaignMessage],
+        intervene: Intervention,
+        done: str,
+    ) -> None:
+        """Do it to each that allows it, and say why others do not."""
+        refusals: dict[str, int] = {}
+        for message in queryset:
+            try:
+                intervene(message, now=timezone.now())
+            except InterventionRefused as refusal:
+                refusals[str(refusal)] = refusals.get(str(refusal), 0) + 1
+        count = len(queryset) - sum(refusals.values())
+        self.message_user(request, f"{count} {done}.", _level(count))
+        for reason, refused in refusals.items():
+            self.message_user(request, f"{refused} not: {reason}", messages.WARNING)
 
     def change_view(
         self,

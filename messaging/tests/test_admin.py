@@ -123,8 +123,17 @@ def page(model, name="changelist", *arguments):
 
 def act(client, action, *campaigns):
     """Runs an action of the campaign list; returns what the page then says."""
-    form = {"action": action, "_selected_action": [each.pk for each in campaigns]}
-    response = client.post(page("campaign"), form, follow=True)
+    return run_action(client, page("campaign"), action, campaigns)
+
+
+def intervene(client, action, *chosen):
+    """Runs an action of the message list; returns what the page then says."""
+    return run_action(client, page("campaignmessage"), action, chosen)
+
+
+def run_action(client, url, action, rows):
+    form = {"action": action, "_selected_action": [each.pk for each in rows]}
+    response = client.post(url, form, follow=True)
     return [str(message) for message in response.context["messages"]]
 
 
@@ -282,6 +291,33 @@ def test_a_cancellation_tells_what_it_came_to(admin_client):
     assert act(admin_client, "cancel", campaign) == [
         "1 campaign was cancelled (1 withdrawn, 1 in flight)."
     ]
+
+
+def test_messages_are_cancelled_and_retried_or_it_is_said_why_not(admin_client):
+    waiting = MessageFactory()
+    failed = MessageFactory(status=MessageStatus.FAILED)
+    sent = MessageFactory(status=MessageStatus.SENT)
+
+    assert intervene(admin_client, "cancel", waiting, sent) == [
+        "1 cancelled.",
+        "1 not: The message is sent: there is nothing to cancel.",
+    ]
+    assert intervene(admin_client, "retry", failed) == ["1 queued again."]
+    statuses = CampaignMessage.objects.order_by("id").values_list("status", flat=True)
+    assert list(statuses) == [
+        MessageStatus.CANCELLED,
+        MessageStatus.QUEUED,
+        MessageStatus.SENT,
+    ]
+
+
+def test_who_may_only_look_cancels_no_message(viewer_client):
+    message = MessageFactory()
+
+    intervene(viewer_client, "cancel", message)
+
+    message.refresh_from_db()
+    assert message.status == MessageStatus.QUEUED
 
 
 def test_the_lanes_of_single_messages_are_shown_when_asked_for(admin_client):
