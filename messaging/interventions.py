@@ -6,10 +6,11 @@ from copy import copy
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
 from messaging.campaigns import reopen_campaign
 from messaging.models import CampaignMessage, RetentionMark
+from messaging.queue.look_ups import NOT_FOUND
 from messaging.queue.wakeup import notify_workers
 from messaging.standing import count_move
 from messaging.vocabulary import CampaignStatus
@@ -101,16 +102,15 @@ def _no_retry_because(message: CampaignMessage, now: datetime) -> str:
 
 def _may_have_been_sent(message: CampaignMessage) -> bool:
     """Whether of some attempt nobody knows, until today, how it ended."""
+    failed = Q(status__in=[MessageStatus.FAILED, MessageStatus.BOUNCED])
+    looked_up_in_vain = Q(event_id__endswith=f":{NOT_FOUND}")
     told_since = DeliveryReceipt.objects.filter(
+        failed | looked_up_in_vain,
         message=OuterRef("message"),
         attempt_number=OuterRef("attempt_number"),
-        status__in=[MessageStatus.FAILED, MessageStatus.BOUNCED],
     )
-    return (
-        message.attempts.filter(outcome=AttemptOutcome.UNKNOWN)
-        .filter(~Exists(told_since))
-        .exists()
-    )
+    unknown = message.attempts.filter(outcome=AttemptOutcome.UNKNOWN)
+    return message.is_outcome_unknown or unknown.filter(~Exists(told_since)).exists()
 
 
 def _queue_again(message: CampaignMessage, now: datetime) -> None:

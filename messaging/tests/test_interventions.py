@@ -11,6 +11,7 @@ from django.db import transaction
 from messaging.factories import MessageFactory
 from messaging.interventions import InterventionRefused, cancel_message, retry_message
 from messaging.models import Campaign
+from messaging.queue.look_ups import NOT_FOUND
 from messaging.queue.recover import close_campaigns
 from messaging.tests.scene import PATIENCE, accepted, claim, running, write
 from messaging.vocabulary import CampaignStatus
@@ -35,16 +36,15 @@ def unknown_attempt(message):
     )
 
 
-def told(message, status):
+def told(message, **fields):
+    fields = {"event_id": "1", "provider_status": "undelivered"} | fields
     return DeliveryReceipt.objects.create(
         message=message,
         attempt_number=1,
         provider="TwilioSMS",
-        event_id="1",
-        status=status,
-        provider_status="undelivered",
         received_at=NOW,
         raw="",
+        **fields,
     )
 
 
@@ -147,10 +147,15 @@ def test_an_earlier_attempt_that_nobody_knows_of_forbids_a_retry_too():
         retry_message(message, now=NOW)
 
 
-def test_a_receipt_that_tells_of_a_failure_allows_a_retry():
+@pytest.mark.parametrize(
+    "news",
+    [{"status": MessageStatus.FAILED}, {"event_id": f"1.1:{NOT_FOUND}"}],
+    ids=["a receipt", "a look-up"],
+)
+def test_certainty_that_it_was_not_sent_allows_a_retry(news):
     message = MessageFactory(status=MessageStatus.FAILED, **OVER)
     unknown_attempt(message)
-    told(message, MessageStatus.FAILED)
+    told(message, **news)
 
     retry_message(message, now=NOW)
 
