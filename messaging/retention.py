@@ -81,7 +81,9 @@ class _Step:
         if self.model is CampaignMessage:
             DeliveryReceipt.objects.filter(message__in=mine).delete()
             MessageDeliveryAttempt.objects.filter(message__in=mine).delete()
-        rows.delete()
+        # Not `delete()`, which would fetch each row first to see what refers to it: ten
+        # times slower, and the database's own foreign keys see it too.
+        rows._raw_delete(rows.db)
         return len(mine)
 
 
