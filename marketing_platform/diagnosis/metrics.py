@@ -22,26 +22,29 @@ from messaging.queue.clock import database_now
 from messaging.vocabulary import WorkerKind
 from routing.breaker import BreakerState
 from routing.models import ProviderHealth
-from routing.vocabulary import Channel
+from routing.statistics import stated
+from routing.tally import day_of
+from routing.vocabulary import AttemptOutcome, Channel
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One value, with what tells it from the others of its gauge."""
+    """One value, with what tells it from the others of its metric."""
 
     value: float
     labels: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Gauge:
-    """A figure that goes up and down."""
+class Metric:
+    """A figure: a gauge goes up and down, a counter grows and at times starts anew."""
 
     name: str
     meaning: str
     samples: list[Sample]
+    kind: str = "gauge"
 
 
 class MetricsView(APIView):
@@ -51,28 +54,28 @@ class MetricsView(APIView):
     schema = None  # not of the REST API
 
     def get(self, request: Request) -> HttpResponse:
-        """All gauges."""
-        text = exposition(gauges(database_now()))
+        """All of them."""
+        text = exposition(metrics(database_now()))
         return HttpResponse(text, content_type=CONTENT_TYPE)
 
 
-def gauges(now: datetime) -> Iterator[Gauge]:
+def metrics(now: datetime) -> Iterator[Metric]:
     """What there is to know now."""
     yield _due(now)
     oldest = oldest_due_at(now)
-    yield Gauge(
+    yield Metric(
         "messages_oldest_due_seconds",
         "For how long the oldest due message has waited.",
         [Sample((now - oldest).total_seconds() if oldest else 0.0, {})],
     )
     yield _sending()
-    yield Gauge(
+    yield Metric(
         "messages_quarantined",
         "Messages that were taken aside because they failed their workers.",
         [Sample(CampaignMessage.objects.quarantined().count(), {})],
     )
     yield _workers(now)
-    yield Gauge(
+    yield Metric(
         "cluster_heartbeat_age_seconds",
         "Since when no task has gone through a django-q2 cluster.",
         [
@@ -84,27 +87,31 @@ def gauges(now: datetime) -> Iterator[Gauge]:
         ],
     )
     yield _breakers()
+    yield _attempts(now)
 
 
-def exposition(gauges: Iterable[Gauge]) -> str:
+def exposition(metrics: Iterable[Metric]) -> str:
     """The text format: https://prometheus.io/docs/instrumenting/exposition_formats/"""
     lines: list[str] = []
-    for gauge in gauges:
+    for metric in metrics:
         lines += [
-            f"# HELP {gauge.name} {gauge.meaning}",
-            f"# TYPE {gauge.name} gauge",
-            *(f"{gauge.name}{_labels(each)} {each.value:g}" for each in gauge.samples),
+            f"# HELP {metric.name} {metric.meaning}",
+            f"# TYPE {metric.name} {metric.kind}",
+            *(
+                f"{metric.name}{_labels(each)} {each.value:g}"
+                for each in metric.samples
+            ),
         ]
     return "\n".join([*lines, ""])
 
 
-def _due(now: datetime) -> Gauge:
+def _due(now: datetime) -> Metric:
     """Counted row by row in the index: some 0.1 s for a million."""
     due = CampaignMessage.objects.due(now).filter(
         campaign__in=Campaign.objects.running()
     )
     counts = dict(due.order_by().values_list("channel").annotate(Count("pk")))
-    return Gauge(
+    return Metric(
         "messages_due",
         "Messages of running campaigns that may leave now.",
         [
@@ -114,10 +121,10 @@ def _due(now: datetime) -> Gauge:
     )
 
 
-def _sending() -> Gauge:
+def _sending() -> Metric:
     unknown = CampaignMessage.objects.outcome_unknown().count()
     sending = CampaignMessage.objects.sending().count()
-    return Gauge(
+    return Metric(
         "messages_sending",
         "Messages that a provider has, or may have.",
         [
@@ -127,10 +134,10 @@ def _sending() -> Gauge:
     )
 
 
-def _workers(now: datetime) -> Gauge:
+def _workers(now: datetime) -> Metric:
     alive = WorkerHeartbeat.objects.alive(now).order_by()
     counts = dict(alive.values_list("kind").annotate(Count("pk")))
-    return Gauge(
+    return Metric(
         "workers_alive",
         "Processes that drain the queue now.",
         [
@@ -140,8 +147,8 @@ def _workers(now: datetime) -> Gauge:
     )
 
 
-def _breakers() -> Gauge:
-    return Gauge(
+def _breakers() -> Metric:
+    return Metric(
         "provider_breaker_open",
         "Whether a provider's breaker keeps it out of traffic; 0.5: half open.",
         [
@@ -151,6 +158,24 @@ def _breakers() -> Gauge:
             )
             for row in ProviderHealth.objects.all()
         ],
+    )
+
+
+def _attempts(now: datetime) -> Metric:
+    counts: dict[tuple[str, str], int] = {}
+    for key, tally in stated(first=day_of(now)).tallies():
+        for outcome in AttemptOutcome:
+            name = (key.provider, outcome.label)
+            counts[name] = counts.get(name, 0) + tally.outcome(outcome)
+    return Metric(
+        "delivery_attempts_total",
+        "Attempts since midnight UTC, by how they ended.",
+        [
+            Sample(count, {"provider": provider, "outcome": outcome})
+            for (provider, outcome), count in counts.items()
+            if count
+        ],
+        kind="counter",
     )
 
 

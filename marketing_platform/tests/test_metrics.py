@@ -7,13 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from marketing_platform.diagnosis.metrics import Gauge, Sample, exposition, gauges
+from marketing_platform.diagnosis.metrics import Metric, Sample, exposition, metrics
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.vocabulary import CampaignStatus, WorkerKind
 from routing.breaker import BreakerState
+from routing.factories import AttemptFactory
 from routing.models import ProviderHealth
-from routing.vocabulary import Channel, MessageStatus
+from routing.statistics import keep
+from routing.tally import TallySheet
+from routing.vocabulary import AttemptOutcome, Channel, MessageStatus
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -23,7 +26,7 @@ LINE = re.compile(r'[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? -?[\d.e+-]+
 
 def told(name):
     """The samples of a metric, as they are exposed."""
-    lines = exposition(gauges(NOW)).splitlines()
+    lines = exposition(metrics(NOW)).splitlines()
     return [line for line in lines if re.match(rf"{name}[ {{]", line)]
 
 
@@ -31,7 +34,7 @@ def test_each_line_is_one_that_prometheus_reads():
     MessageFactory(due_at=NOW)
     ProviderHealth.objects.create(provider="TwilioSMS", channel=Channel.SMS)
 
-    lines = exposition(gauges(NOW)).splitlines()
+    lines = exposition(metrics(NOW)).splitlines()
 
     samples = [line for line in lines if not line.startswith("#")]
     assert all(LINE.fullmatch(line) for line in samples)
@@ -39,9 +42,9 @@ def test_each_line_is_one_that_prometheus_reads():
 
 
 def test_labels_are_escaped():
-    gauge = Gauge("g", "What it is.", [Sample(1.5, {"a": 'x"y\\z\n'})])
+    metric = Metric("g", "What it is.", [Sample(1.5, {"a": 'x"y\\z\n'})])
 
-    assert exposition([gauge]).splitlines()[-1] == 'g{a="x\\"y\\\\z\\n"} 1.5'
+    assert exposition([metric]).splitlines()[-1] == 'g{a="x\\"y\\\\z\\n"} 1.5'
 
 
 def test_due_messages_are_told_by_channel_and_by_who_has_waited_longest():
@@ -87,6 +90,24 @@ def test_workers_clusters_and_breakers_are_told():
     assert age == 'cluster_heartbeat_age_seconds{host="h",process_group="7"} 60'
     (breaker,) = told("provider_breaker_open")
     assert breaker == 'provider_breaker_open{provider="TwilioSMS",channel="SMS"} 1'
+
+
+def test_attempts_of_today_are_counted_by_provider_and_outcome():
+    sheet = TallySheet()
+    for outcome in (AttemptOutcome.ACCEPTED, AttemptOutcome.ACCEPTED):
+        sheet.count_attempt(attempt(outcome, NOW))
+    sheet.count_attempt(attempt(AttemptOutcome.REJECTED, NOW - timedelta(days=1)))
+    keep(sheet)
+
+    assert told("delivery_attempts_total") == [
+        'delivery_attempts_total{provider="TwilioSMS",outcome="Accepted"} 2'
+    ]
+
+
+def attempt(outcome, at):
+    """The columns of an attempt that are counted."""
+    made = AttemptFactory.build(outcome=outcome, attempted_at=at)
+    return vars(made)
 
 
 def test_prometheus_gets_them_with_an_administrators_token(api):
