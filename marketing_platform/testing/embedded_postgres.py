@@ -35,10 +35,7 @@ PROGRAMS = ("initdb", "postgres", "pg_isready")
 PORT = 5432  # of the socket's name only; nothing listens on TCP
 SUPERUSER = "postgres"
 # The data is thrown away, so nothing waits for the disk.
-SERVER_OPTIONS = (
-    *("-F", "-c", "full_page_writes=off", "-c", "listen_addresses="),
-    *("-c", "max_connections=200"),
-)
+SERVER_OPTIONS = (*("-F", "-c", "full_page_writes=off", "-c", "max_connections=200"),)
 START_SECONDS = 60.0
 # How to ask a server to stop, kindest first, and how long to wait for each.
 STOP_SIGNALS = ((signal.SIGINT, 20.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
@@ -137,32 +134,42 @@ def _major(bin_dir: Path) -> int | None:
     return int(name) if name.isdecimal() else None
 
 
+@dataclass(frozen=True)
+class Reach:
+    """From where a server can be reached; by default only through its socket."""
+
+    addresses: str = ""  # to listen on, with commas
+    port: int = PORT
+    trusted: str = ""  # the network whose hosts need no password
+
+
+SOCKET_ONLY = Reach()
+
+
 class Server:
-    """A server with its data and its socket in one directory; it can be restarted.
+    """A server with its data and its socket in one directory; it can be restarted."""
 
-    `options` are given to the server beside our own, such as an address to listen on.
-    """
-
-    def __init__(
-        self, found: Installation, directory: Path, *, options: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, found: Installation, directory: Path, reach: Reach) -> None:
         """Create the data; the server is not started yet."""
         self.directory = directory
+        self._reach = reach
         # The host stands in the query: as `user@%2Ftmp%2F...` environ would take the
         # escapes literally. The port is said, lest PGPORT means another one.
-        self.url = f"postgresql://{SUPERUSER}@:{PORT}/postgres?host={directory}"
+        self.url = f"postgresql://{SUPERUSER}@:{reach.port}/postgres?host={directory}"
         account = _server_account()
         self._bin_dir = found.bin_dir
         if account:
             os.chown(directory, account["user"], account["group"])
             self._bin_dir = _within_reach(found.bin_dir, directory, account)
-        self._options = options
         self._process_options = account | {
             "cwd": directory,
             "env": _server_environment(),
         }
         self._process: subprocess.Popen[bytes] | None = None
         _create_cluster(self._bin_dir, directory, self._process_options)
+        if reach.trusted:
+            with (directory / "data" / "pg_hba.conf").open("a") as rules:
+                rules.write(f"host all all {reach.trusted} trust\n")
 
     def start(self) -> None:
         """Start it, and return when it answers."""
@@ -171,8 +178,9 @@ class Server:
             self._process = subprocess.Popen(
                 [
                     *(self._bin_dir / "postgres", "-D", self.directory / "data"),
-                    *("-k", self.directory, "-p", str(PORT)),
-                    *(*SERVER_OPTIONS, *self._options),
+                    *("-k", self.directory, "-p", str(self._reach.port)),
+                    *(*SERVER_OPTIONS, "-c"),
+                    f"listen_addresses={self._reach.addresses}",
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -180,7 +188,9 @@ class Server:
                 start_new_session=True,  # Ctrl-C is for the command; this stops last
                 **self._process_options,
             )
-        _wait_until_ready(self._process, self._bin_dir, self.directory, log)
+        _wait_until_ready(
+            self._process, self._bin_dir, self.directory, port=self._reach.port, log=log
+        )
 
     def stop(self, *, is_crash: bool = False) -> None:
         """Stop it and roll back what is open; a crash recovers at the next start."""
@@ -194,17 +204,17 @@ class Server:
 
 
 @contextmanager
-def running_server(*, options: Sequence[str] = ()) -> Iterator[Server]:
+def running_server(*, reach: Reach = SOCKET_ONLY) -> Iterator[Server]:
     """A server of our own in a temporary directory, for as long as the block lasts."""
-    with _running(choose_installation(candidate_bin_dirs()), options) as server:
+    with _running(choose_installation(candidate_bin_dirs()), reach) as server:
         yield server
 
 
 @contextmanager
-def _running(found: Installation, options: Sequence[str] = ()) -> Iterator[Server]:
+def _running(found: Installation, reach: Reach = SOCKET_ONLY) -> Iterator[Server]:
     # Not under TMPDIR: the path of a socket ends at 107 bytes.
     with TemporaryDirectory(prefix="postgres-", dir="/tmp") as name:
-        server = Server(found, Path(name), options=options)
+        server = Server(found, Path(name), reach)
         try:
             server.start()
             yield server
@@ -273,9 +283,14 @@ def _create_cluster(
 
 
 def _wait_until_ready(
-    server: subprocess.Popen[bytes], bin_dir: Path, directory: Path, log: Path
+    server: subprocess.Popen[bytes],
+    bin_dir: Path,
+    directory: Path,
+    *,
+    port: int,
+    log: Path,
 ) -> None:
-    probe = [str(bin_dir / "pg_isready"), "-q", "-h", str(directory), "-p", str(PORT)]
+    probe = [str(bin_dir / "pg_isready"), "-q", "-h", str(directory), "-p", str(port)]
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         if subprocess.run(probe, check=False).returncode == 0:

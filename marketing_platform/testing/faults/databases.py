@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import psycopg
 
@@ -18,6 +18,9 @@ class Database(Protocol):
     """One database that can be brought back to the state in which it was kept."""
 
     url: str
+
+    def url_at(self, host: str) -> str:
+        """The URL for those who reach the database at this address."""
 
     def rows(self, query: str) -> list[Row]:
         """What the query finds."""
@@ -39,6 +42,9 @@ class SQLiteFile:
         self.path = path
         self.url = f"sqlite:///{path}"
         self._kept = path.with_suffix(".kept")
+
+    def url_at(self, host: str) -> str:
+        raise NotImplementedError("A file is reached from its own host only.")
 
     def rows(self, query: str) -> list[Row]:
         with closing(_connect(self.path)) as connection:
@@ -80,6 +86,13 @@ class PostgresDatabase:
         self._server_url = server_url
         self._name = name
         self._on_server(f"CREATE DATABASE {name}")
+
+    def url_at(self, host: str) -> str:
+        parts = urlsplit(self.url)
+        options = [(k, v) for k, v in parse_qsl(parts.query) if k != "host"]
+        netloc = f"{parts.username}@{host}:{parts.port}"
+        query = urlencode(options, quote_via=quote)
+        return parts._replace(netloc=netloc, query=query).geturl()
 
     def rows(self, query: str) -> list[Row]:
         with psycopg.connect(self.url, autocommit=True) as connection:

@@ -16,6 +16,7 @@ from marketing_platform.demo.audience import write_emails
 from marketing_platform.demo.processes import web_command
 from marketing_platform.demo.stage import free_port
 from marketing_platform.testing.faults.databases import Database
+from marketing_platform.testing.faults.hosts import Host
 from marketing_platform.testing.installation import MANAGE, Installation, wait_until
 from messaging.child_process import Child
 from routing.simulators.process import SimulatorProcess
@@ -106,19 +107,23 @@ class House:
         recipient: str = "",
         ending: str = "SIGKILL",
         clock: float = 0.0,
+        on: Host | None = None,
     ) -> Child:
         """Start a worker that a fault strikes from within, if one is given."""
         start = [sys.executable, MANAGE]
         if crash or clock:
             when = (f"--crash={crash}", f"--recipient={recipient}")
             start = [*SABOTAGE, *when, f"--ending={ending}", f"--clock={clock}", "--"]
-        worker = self._child("worker", [*start, *command])
+        worker = self._child("worker", [*start, *command], on)
         self.workers.append(worker)
         worker.start()
         return worker
 
-    def _child(self, name: str, command: list[str]) -> Child:
+    def _child(self, name: str, command: list[str], on: Host | None = None) -> Child:
         environment = {**os.environ, **self.installation.environment}
+        if on is not None:
+            command = on.command(*command)
+            environment["DATABASE_URL"] = self.database.url_at(on.gateway)
         log = self.directory / f"{name}.log"
         return Child(name, command, log=log, environment=environment)
 
