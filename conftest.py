@@ -19,6 +19,11 @@ from routing.simulators.simulation import SimulationOptions
 NOWHERE = "http://127.0.0.1:1"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`make test-faults` runs the fault tests on both databases at once."""
+    parser.addoption("--faults-on", choices=["sqlite", "postgresql"])
+
+
 @pytest.fixture(scope="session")
 def simulator_process(
     tmp_path_factory: pytest.TempPathFactory,

@@ -14,12 +14,33 @@ from marketing_platform.testing.faults.evidence import Evidence, keep
 from marketing_platform.testing.faults.house import House
 from marketing_platform.testing.faults.scene import Scene
 
+KINDS = ["sqlite", "postgresql"]
 MESSAGES = 2000
 SHORT_TRANSACTIONS = "-c idle_in_transaction_session_timeout=2s"
 SHOWN = ("messages", "lost", "doubled", "unknown", "recovered", "flagged")
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+LONG_FORM = 100  # kills from which on the long form is meant
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave to the long form what takes long and tells little more."""
+    if int(os.environ.get("FAULTS_KILLS", "0")) >= LONG_FORM:
+        return
+    left_out = [item for item in items if item.get_closest_marker("long_form")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_generate_tests(metafunc):
+    """All tests on the database that --faults-on names, or on both in turn."""
+    if "database_kind" in metafunc.fixturenames:
+        wanted = metafunc.config.getoption("--faults-on")
+        kinds = [wanted] if wanted else KINDS
+        metafunc.parametrize("database_kind", kinds, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def database_kind(request):
     return request.param
 

@@ -90,6 +90,7 @@ def test_killed_in_an_idle_cluster(make_scene, start_cluster, put_on_record, rol
 @pytest.mark.faults(
     row="5b", done="kill -9 a process of a busy django-q2 cluster", holds=HOLDS
 )
+@pytest.mark.long_form
 @EACH
 def test_killed_in_a_busy_cluster(make_scene, start_cluster, put_on_record, role):
     scene = make_scene(count=400)
