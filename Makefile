@@ -12,6 +12,8 @@ PYTEST_ARGS ?=
 FAULTS ?=# -k "...": some faults only
 FAULTS_KILLS ?=20# random kills on each database; 500 is the long form
 RUN_ARGS ?=
+BENCH ?=# names of benchmarks; none: all of them
+BENCH_ARGS ?=
 
 BIN := .venv/bin
 RUNTIME := .venv/.runtime-installed
@@ -19,7 +21,7 @@ DEVELOPMENT := .venv/.development-installed
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo run test test-sqlite test-postgres test-faults check format lock clean
+.PHONY: help install demo run test test-sqlite test-postgres test-faults bench check format lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | \
@@ -125,6 +127,11 @@ check: $(DEVELOPMENT) ## run the linters, the type checker and Django's own chec
 format: $(DEVELOPMENT) ## let ruff mend and format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# --- how fast it is ----------------------------------------------------------------
+
+bench: $(DEVELOPMENT) ## measure (BENCH="claim_record ...", BENCH_ARGS=--json, BENCH_SCALE=full)
+	$(BIN)/python -m benchmarks $(BENCH_ARGS) $(BENCH)
 
 # --- upkeep ------------------------------------------------------------------------
 

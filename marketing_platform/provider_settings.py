@@ -119,6 +119,7 @@ def _real_options(env: environ.Env) -> dict[str, dict[str, Any]]:
             "PASSWORD": env.str("SMTP_PASSWORD", default=""),
             "USE_TLS": env.bool("SMTP_USE_TLS", default=not is_ssl),
             "USE_SSL": is_ssl,
+            "MAX_CONNECTIONS": env.int("SMTP_MAX_CONNECTIONS", default=50),
             "FROM": sender,
         },
     }

@@ -190,7 +190,7 @@ INBOUND_HELP_TEXT = env.str("INBOUND_HELP_TEXT", default="")
 
 # How the queue is drained. See messaging/queue.
 QUEUE_BATCH_SIZE = env.int("QUEUE_BATCH_SIZE", default=50)  # per claim, at most
-QUEUE_WINDOW = env.int("QUEUE_WINDOW", default=50)  # in flight, per process
+QUEUE_WINDOW = env.int("QUEUE_WINDOW", default=200)  # in flight, per process
 QUEUE_LEASE_SECONDS = env.int("QUEUE_LEASE_SECONDS", default=90)
 # How long a message whose outcome is unknown waits for a receipt.
 QUEUE_VERDICT_SECONDS = env.int("QUEUE_VERDICT_SECONDS", default=3600)

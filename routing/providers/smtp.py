@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parseaddr
+from threading import BoundedSemaphore
 from typing import Any, BinaryIO, NamedTuple
 
 from django.core.mail import EmailMessage
@@ -82,10 +83,15 @@ REPLY_LIMIT = 1 << 20  # bytes of one reply
 KEEP_SECONDS = 30.0  # an idle connection, before it is closed
 TRUST_SECONDS = 1.0  # an idle connection, before a NOOP asks whether it still lives
 MESSAGES_PER_CONNECTION = 100  # many servers end a session at about that many
+# At once, per process. Postfix takes 50 from one host unless it is told otherwise, and
+# answers 421 to more.
+MAX_CONNECTIONS = 50
 
 
 class SMTPEmail(Provider):
-    """E-mail through one SMTP server: HOST, PORT, USE_TLS (STARTTLS) or USE_SSL."""
+    """E-mail through one SMTP server: HOST, PORT, USE_TLS (STARTTLS) or USE_SSL, and
+    no more than MAX_CONNECTIONS at once.
+    """
 
     channel = Channel.EMAIL
     required_options = ("HOST", "PORT", "FROM")
@@ -94,13 +100,17 @@ class SMTPEmail(Provider):
         super().__init__(name, options)
         self.timeout = float(options.get("TIMEOUT", DEFAULT_SECONDS))
         self._idle: deque[_Session] = deque()
+        self._slots = BoundedSemaphore(
+            int(options.get("MAX_CONNECTIONS") or MAX_CONNECTIONS)
+        )
         self._pid = os.getpid()
 
     def send(self, message: OutboundMessage) -> Acceptance:
         """Hand the message to the server.
 
         1. Compose it; what cannot be composed is refused here.
-        2. Take a session, or open one. Nothing is sent before it stands.
+        2. Take a session, or open one, once there are fewer than the most there may be.
+           Nothing is sent before it stands.
         3. Send. Keep the session, unless it broke.
         """
         message_id = f"<{message.reference}@{_domain(self.options['FROM'])}>"
@@ -120,6 +130,14 @@ class SMTPEmail(Provider):
             session.quit()
 
     def _deliver(self, call: Call, email: EmailMessage) -> None:
+        if not self._slots.acquire(timeout=call.remaining()):
+            raise TimeoutError("no connection became free within the deadline")
+        try:
+            self._send(call, email)
+        finally:
+            self._slots.release()
+
+    def _send(self, call: Call, email: EmailMessage) -> None:
         session = self._take()
         try:
             session.send(email)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from email import message_from_bytes
 from email.policy import default
@@ -190,6 +191,27 @@ def test_a_connection_is_kept_for_the_next_mail():
         sender.close()
 
     assert (len(mailbox.mails), len(mailbox.peers), mailbox.noops) == (3, 1, 0)
+
+
+def test_there_are_never_more_connections_than_the_server_takes():
+    with mail_server() as (mailbox, port), ThreadPoolExecutor(5) as at_once:
+        sender = sender_to(port, MAX_CONNECTIONS=2)
+        list(at_once.map(lambda _: send(sender), range(20)))
+        sender.close()
+
+    assert len(mailbox.mails) == 20
+    assert len(mailbox.peers) <= 2
+
+
+def test_a_mail_that_finds_no_connection_free_was_not_sent():
+    with mail_server() as (mailbox, port):
+        sender = sender_to(port, MAX_CONNECTIONS=1, TIMEOUT=0.2)
+        sender._slots.acquire()
+
+        with pytest.raises(ProviderError):
+            send(sender)
+
+    assert mailbox.mails == []
 
 
 def test_an_idle_connection_is_asked_before_it_is_used(monkeypatch):

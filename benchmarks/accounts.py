@@ -1,0 +1,23 @@
+"""Provider accounts for the environment of workers."""
+
+from __future__ import annotations
+
+
+def accounts(http: int = 0, smtp: int = 0) -> dict[str, str]:
+    """All providers of the default routes have credentials, and one is called."""
+    return {
+        "TWILIO_ACCOUNT_SID": "AC" + 32 * "0",
+        "TWILIO_AUTH_TOKEN": 32 * "1",
+        "TWILIO_FROM": "+15005550006",
+        "TWILIO_BASE_URL": f"http://127.0.0.1:{http}",
+        "VONAGE_API_KEY": "abcd1234",
+        "VONAGE_API_SECRET": 16 * "2",
+        "VONAGE_SIGNATURE_SECRET": 32 * "3",
+        "VONAGE_FROM": "15005550007",
+        "SENDGRID_API_KEY": "SG.0",
+        "SMTP_HOST": "127.0.0.1",
+        "SMTP_PORT": str(smtp or 25),
+        "SMTP_USE_TLS": "0",
+        "SMTP_MAX_CONNECTIONS": "200",
+        "EMAIL_FROM": "campaigns@example.com",
+    }

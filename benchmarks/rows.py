@@ -1,0 +1,39 @@
+"""What a benchmark prints: one measured number, and the bar it has to clear."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`value` in `unit`; `bar` is the least it may be or, with `is_most`, the most."""
+
+    what: str
+    value: float
+    unit: str
+    bar: float | None = None
+    is_most: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """Whether the bar is cleared; "" where there is none."""
+        if self.bar is None:
+            return ""
+        is_cleared = self.value <= self.bar if self.is_most else self.value >= self.bar
+        limit = f"{'<=' if self.is_most else '>='} {self.bar:g}"
+        return f"{limit} {'ok' if is_cleared else 'MISSED'}"
+
+    def tell(self) -> None:
+        """Pass the row up to the process that prints the table."""
+        sys.stdout.write(json.dumps(asdict(self)) + "\n")
+        sys.stdout.flush()
+
+
+def as_line(row: Row) -> str:
+    """The row as the table shows it."""
+    digits = 0 if abs(row.value) >= 100 else 2
+    value = f"{row.value:,.{digits}f}"
+    return f"  {row.what:<58} {value:>12} {row.unit:<10} {row.verdict}".rstrip()

@@ -1,0 +1,139 @@
+"""A fast HTTP server and SMTP sink, which answer after a given time.
+
+Cheap enough to keep ahead of what is measured: raw asyncio, no parser to speak of. Each
+runs in a process of its own: `python -m benchmarks.servers http|smtp LATENCY [LOG]`
+prints its port. With LOG, each arrival is a line there: the time and the recipient.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+_TO = re.compile(rb"To=%2B(\d+)")
+_numbers = itertools.count(1)
+
+
+class _Twilio(asyncio.Protocol):
+    """Creates a Message resource for every POST, whatever it says."""
+
+    def __init__(self, latency: float, log: Path | None) -> None:
+        self._latency = latency
+        self._log = log and log.open("a", buffering=1)
+        self._buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while (head := self._buffer.find(b"\r\n\r\n")) >= 0:
+            match = _LENGTH.search(self._buffer, 0, head)
+            end = head + 4 + (int(match[1]) if match else 0)
+            if len(self._buffer) < end:
+                return
+            self._arrived(self._buffer[:end])
+            self._buffer = self._buffer[end:]
+            if self._latency:
+                loop = asyncio.get_running_loop()
+                loop.call_later(self._latency, self._answer)
+            else:
+                self._answer()
+
+    def _arrived(self, request: bytes) -> None:
+        if self._log and (match := _TO.search(request)):
+            self._log.write(f"{time.time()} {match[1].decode()}\n")
+
+    def _answer(self) -> None:
+        body = (
+            b'{"sid": "SM%032x", "status": "queued", "num_segments": "1", '
+            b'"error_code": null, "price": null, "price_unit": "USD"}'
+        ) % next(_numbers)
+        self._transport.write(
+            b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
+
+
+class _Sink(asyncio.Protocol):
+    """Takes every message; thinks about it after its last line."""
+
+    def __init__(self, latency: float, log: Path | None) -> None:
+        self._latency = latency
+        self._buffer = b""
+        self._is_body = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        transport.write(b"220 sink\r\n")
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        end = b"\r\n.\r\n" if self._is_body else b"\r\n"
+        while (position := self._buffer.find(end)) >= 0:
+            line = self._buffer[:position]
+            self._buffer = self._buffer[position + len(end) :]
+            if self._is_body:
+                self._is_body = False
+                loop = asyncio.get_running_loop()
+                loop.call_later(self._latency, self._say, b"250 2.0.0 taken\r\n")
+            else:
+                self._command(line[:4].upper())
+            end = b"\r\n.\r\n" if self._is_body else b"\r\n"
+
+    def _command(self, verb: bytes) -> None:
+        if verb == b"EHLO":
+            self._say(b"250-sink\r\n250-8BITMIME\r\n250-PIPELINING\r\n250 SMTPUTF8\r\n")
+        elif verb == b"DATA":
+            self._is_body = True
+            self._say(b"354 go on\r\n")
+        elif verb == b"QUIT":
+            self._say(b"221 bye\r\n")
+            self._transport.close()
+        else:
+            self._say(b"250 2.0.0 ok\r\n")
+
+    def _say(self, reply: bytes) -> None:
+        self._transport.write(reply)
+
+
+PROTOCOLS = {"http": _Twilio, "smtp": _Sink}
+
+
+@contextmanager
+def server(protocol: str, *, latency: float, log: Path | None = None) -> Iterator[int]:
+    """The port of a server that runs for as long as the block lasts."""
+    command = [sys.executable, "-m", "benchmarks.servers", protocol, str(latency)]
+    command += [str(log)] if log else []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            yield int(process.stdout.readline())
+        finally:
+            process.terminate()
+
+
+async def _serve(protocol: str, latency: float, log: Path | None) -> None:
+    listener = await asyncio.get_running_loop().create_server(
+        lambda: PROTOCOLS[protocol](latency, log), "127.0.0.1", 0, backlog=2000
+    )
+    print(listener.sockets[0].getsockname()[1], flush=True)
+    await listener.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(
+        _serve(
+            sys.argv[1],
+            float(sys.argv[2]),
+            Path(sys.argv[3]) if len(sys.argv) > 3 else None,
+        )
+    )

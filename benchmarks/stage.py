@@ -1,0 +1,168 @@
+"""What benchmarks set up: campaigns with queued messages, and workers to send them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from django.db import connection
+from django.utils import timezone
+
+from benchmarks.accounts import accounts
+from messaging.models import Campaign, CampaignMessage, WorkerHeartbeat
+from messaging.queue.wakeup import notify_workers
+from messaging.vocabulary import CampaignStatus
+from routing.models import ChannelRoutingConfig
+from routing.vocabulary import Channel, MessageStatus
+
+IS_FULL = os.environ.get("BENCH_SCALE") == "full"
+PATIENCE = 300.0  # seconds
+
+# Copies of a campaign's first message, to other recipients, due a microsecond apart.
+_COPIES = """
+INSERT INTO messaging_campaignmessage ({columns})
+SELECT {values} FROM messaging_campaignmessage AS m, {numbers} WHERE m.id = %s
+"""
+_NUMBERS = {
+    "postgresql": "generate_series(2, {}) AS numbers(n)",
+    "sqlite": "(WITH RECURSIVE numbers(n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM "
+    "numbers WHERE n < {}) SELECT n FROM numbers)",
+}
+_LATER = {
+    "postgresql": "m.due_at + n * interval '1 microsecond'",
+    "sqlite": "m.due_at",
+}
+_RECIPIENTS = {
+    Channel.SMS: "'+1' || (2000000000 + n)",
+    Channel.EMAIL: "'u' || n || '@example.com'",
+}
+
+
+def queue(
+    count: int,
+    *,
+    channel: Channel = Channel.SMS,
+    priority: int = 5,
+    status: CampaignStatus = CampaignStatus.RUNNING,
+    due_in: timedelta = timedelta(0),
+) -> Campaign:
+    """A campaign whose messages fall due after `due_in`, a microsecond apart."""
+    campaign = Campaign.objects.create(
+        name="Benchmark",
+        channel=channel,
+        subject="News" if channel == Channel.EMAIL else "",
+        body="Twenty per cent off until Sunday, at all our shops. Reply STOP to end.",
+        priority=priority,
+        status=status,
+    )
+    first = CampaignMessage.objects.create(
+        campaign=campaign,
+        channel=channel,
+        recipient="u1@example.com" if channel == Channel.EMAIL else "+12000000001",
+        country="US",
+        due_at=timezone.now() + due_in - timedelta(seconds=count / 1e6),
+    )
+    _copy(first, count)
+    return campaign
+
+
+def _copy(first: CampaignMessage, count: int) -> None:
+    columns = [
+        f.column for f in CampaignMessage._meta.concrete_fields if f.column != "id"
+    ]
+    special = {
+        "recipient": _RECIPIENTS[Channel(first.channel)],
+        "due_at": _LATER[connection.vendor],
+    }
+    statement = _COPIES.format(
+        columns=", ".join(columns),
+        values=", ".join(special.get(name, f"m.{name}") for name in columns),
+        numbers=_NUMBERS[connection.vendor].format(count),
+    )
+    is_postgres = connection.vendor == "postgresql"
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [first.pk])
+        cursor.execute(
+            "VACUUM ANALYZE messaging_campaignmessage" if is_postgres else "ANALYZE"
+        )
+
+
+def prefer_smtp() -> None:
+    """Turn the default e-mail route round: SMTP first, SendGrid to fall back to."""
+    ChannelRoutingConfig.objects.filter(channel=Channel.EMAIL).update(
+        primary_provider="SMTPEmail", fallback_provider="SendGridEmail"
+    )
+
+
+def launch(campaign: Campaign) -> None:
+    """Let its messages leave."""
+    Campaign.objects.filter(pk=campaign.pk).update(status=CampaignStatus.RUNNING)
+    notify_workers()
+
+
+class Worker:
+    """A `process_queue --watch`, with its processor time and memory."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._stat = Path(f"/proc/{process.pid}/stat")
+        self._status = Path(f"/proc/{process.pid}/status")
+        self.process = process
+
+    def cpu_seconds(self) -> float:
+        """User and system time so far."""
+        fields = self._stat.read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory(self) -> float:
+        """Resident, in MB."""
+        line = next(
+            line
+            for line in self._status.read_text().splitlines()
+            if line.startswith("VmRSS")
+        )
+        return int(line.split()[1]) / 1024
+
+
+@contextmanager
+def workers(
+    count: int, ports: Mapping[str, int], *options: str
+) -> Iterator[list[Worker]]:
+    """Workers that are up and idle. `ports` are those of their providers' servers."""
+    command = [sys.executable, "manage.py", "process_queue", "--watch", *options]
+    environment = os.environ | accounts(**ports)
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+            )
+            for _ in range(count)
+        ]
+        try:
+            wait_until(lambda: WorkerHeartbeat.objects.count() >= count)
+            yield [Worker(process) for process in processes]
+        finally:
+            for process in processes:
+                process.terminate()
+
+
+def wait_until_sent(campaign: Campaign) -> None:
+    """Wait for the last message to be recorded."""
+    left = CampaignMessage.objects.unfinished().filter(campaign=campaign)
+    wait_until(lambda: not left.exists())
+    sent = CampaignMessage.objects.filter(campaign=campaign, status=MessageStatus.SENT)
+    total = CampaignMessage.objects.filter(campaign=campaign)
+    assert sent.count() == total.count(), "not all were sent"
+
+
+def wait_until(is_over: Callable[[], bool], *, every: float = 0.02) -> None:
+    """Look every so many seconds; gives up after PATIENCE."""
+    deadline = time.monotonic() + PATIENCE
+    while not is_over():
+        assert time.monotonic() < deadline, "it takes too long"
+        time.sleep(every)
