@@ -15,6 +15,7 @@ from django.db.models.functions import TruncDate
 
 from routing.models import MessageDeliveryAttempt, StatisticsEntry
 from routing.tally import Key, Part, TallySheet, attempt_counts, cost_counts
+from routing.vocabulary import Channel
 
 ONE_DAY = timedelta(days=1)
 COUNTED = ("outcome", "is_late", "is_retry", "fallback_reason", "response_time_ms")
@@ -26,13 +27,22 @@ def keep(sheet: TallySheet) -> None:
     StatisticsEntry.objects.bulk_create(_entries(sheet))
 
 
-def stated(*, first: date | None = None, last: date | None = None) -> TallySheet:
-    """What the statistics say of some days, or of all."""
+def stated(
+    *,
+    first: date | None = None,
+    last: date | None = None,
+    channel: Channel | None = None,
+) -> TallySheet:
+    """What the statistics say of some days and a channel, or of all. One statement:
+    it sees what is being folded once.
+    """
     rows = StatisticsEntry.objects.order_by()
     if first is not None:
         rows = rows.filter(day__gte=first)
     if last is not None:
         rows = rows.filter(day__lte=last)
+    if channel is not None:
+        rows = rows.filter(channel=channel)
     sheet = TallySheet()
     for day, channel, provider, counts in rows.values_list(*Key._fields, "tally"):
         sheet.add(Key(day, channel, provider), counts)

@@ -12,12 +12,14 @@ Pure: no Django, no clock.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum, auto
-from typing import Any, NamedTuple
+from itertools import accumulate
+from typing import Any, NamedTuple, TypeVar
 
 from routing.vocabulary import AttemptOutcome, FallbackReason, MessageStatus
 
@@ -28,6 +30,7 @@ _BIN = "ms:"
 _STATUS, _FAILED_AFTER_SENT = "status:", "failed_after_sent"
 
 Counts = Mapping[str, int]
+K = TypeVar("K", date, int, str)  # one side of a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,9 @@ class Tally:
     counts: Counts = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        present = {name: count for name, count in self.counts.items() if count}
+        present = dict(self.counts)
+        if not all(present.values()):
+            present = {name: count for name, count in present.items() if count}
         object.__setattr__(self, "counts", present)
 
     def __add__(self, other: Tally) -> Tally:
@@ -112,20 +117,19 @@ class Tally:
     @property
     def average_response_ms(self) -> float:
         """0 when no call was timed."""
-        return _share(self._of("ms_sum"), sum(self._bins().values()))
+        return _share(self._of("ms_sum"), sum(count for _, count in self._bins()))
 
-    def response_ms(self, quantile: float) -> float:
-        """The response time that this share of the calls did not exceed; 0 for none.
+    def response_ms(self, *quantiles: float) -> list[float]:
+        """The response times that these shares of the calls did not exceed; 0 for none.
 
-        The nearest rank's, with a relative error of at most 5 %.
+        The nearest ranks', with a relative error of at most 5 %.
         """
-        bins = self._bins()
-        rank = max(1, math.ceil(quantile * sum(bins.values())))
-        for number in sorted(bins):
-            rank -= bins[number]
-            if rank <= 0:
-                return _middle_of(number)
-        return 0.0
+        bins = sorted(self._bins())
+        reached = list(accumulate(count for _, count in bins))
+        if not reached:
+            return [0.0 for _ in quantiles]
+        ranks = (max(1, math.ceil(each * reached[-1])) for each in quantiles)
+        return [_middle_of(bins[bisect_left(reached, rank)][0]) for rank in ranks]
 
     def spending(self) -> dict[str, Spending]:
         """What was spent, by currency."""
@@ -142,12 +146,12 @@ class Tally:
             for currency in currencies
         }
 
-    def _bins(self) -> dict[int, int]:
-        return {
-            int(name.removeprefix(_BIN)): count
+    def _bins(self) -> list[tuple[int, int]]:
+        return [
+            (int(name[len(_BIN) :]), count)
             for name, count in self.counts.items()
             if name.startswith(_BIN)
-        }
+        ]
 
     def _of(self, name: str) -> int:
         return self.counts.get(name, 0)
@@ -264,6 +268,16 @@ class TallySheet:
         return difference
 
 
+def total_by(
+    side: Callable[[Key], K], tallies: Iterable[tuple[Key, Tally]]
+) -> dict[K, Tally]:
+    """Tallies added up by one side of their keys, in its order."""
+    totals: dict[K, dict[str, int]] = {}
+    for key, tally in tallies:
+        _add_to(totals.setdefault(side(key), {}), tally.counts)
+    return {each: Tally(totals[each]) for each in sorted(totals)}
+
+
 def day_of(at: datetime) -> date:
     """The day in UTC that something counts for."""
     return at.astimezone(UTC).date()
@@ -275,6 +289,9 @@ def _key_of(attempt: Mapping[str, Any]) -> Key:
 
 
 def _add_to(total: dict[str, int], counts: Counts, *, times: int = 1) -> None:
+    if not total and times == 1:  # most of a report's rows: the first of their key
+        total.update(counts)
+        return
     for name, count in counts.items():
         total[name] = total.get(name, 0) + times * count
 

@@ -42,6 +42,8 @@ DOORS = {
     "/api/routingconfig/channel/0": {"GET": "admin"},
     "/api/routingconfig/delivery-attempts/1": {"GET": "read"},
     "/api/routingconfig/explain": {"POST": "admin"},
+    "/api/routingconfig/stats/channel/0": {"GET": "admin"},
+    "/api/routingconfig/stats/overall": {"GET": "admin"},
     "/metrics": {"GET": "admin"},
     "/unsubscribe/forged/": {"GET": PUBLIC, "POST": PUBLIC},  # the address is the key
     "/webhooks/TwilioSMS/": {"POST": SIGNED},

@@ -4,6 +4,7 @@ from routing.api.attempts import AttemptViewSet
 from routing.api.explanations import ExplanationViewSet
 from routing.api.router import Router
 from routing.api.routes import RouteViewSet
+from routing.api.statistics import StatisticsViewSet
 
 router = Router()
 router.register("routingconfig", RouteViewSet, basename="routingconfig")
@@ -11,5 +12,6 @@ router.register(
     "routingconfig/delivery-attempts", AttemptViewSet, basename="delivery-attempts"
 )
 router.register("routingconfig/explain", ExplanationViewSet, basename="explain")
+router.register("routingconfig/stats", StatisticsViewSet, basename="stats")
 
 urlpatterns = router.urls

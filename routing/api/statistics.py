@@ -1,0 +1,159 @@
+"""Statistics over REST: of a channel, or of all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from django.utils.dateparse import parse_date, parse_datetime
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from routing.api.channels import CHANNEL_IN_PATH, CHANNEL_PARAMETER, channel_in_path
+from routing.api.figures import FiguresSerializer, figures
+from routing.api.serializers import ApiSerializer, QuerySerializer, TermField
+from routing.queries import statistics_report
+from routing.tally import K, Tally, day_of
+from routing.vocabulary import Channel
+
+BEFORE = timedelta(days=29)  # the last day, when the first one is not named
+
+
+class DayField(serializers.DateField):
+    """A day in UTC: a date, or the day that a date-time falls on."""
+
+    default_error_messages = {
+        "invalid": "Write a date such as 2026-01-31, or a date-time such as "
+        "2026-01-31T12:00:00Z (with + as %2B)."
+    }
+
+    def to_internal_value(self, value: Any) -> date:
+        """A date-time without a zone is taken to be in UTC."""
+        try:
+            if day := parse_date(value):
+                return day
+            moment = parse_datetime(value)
+            if moment is None:
+                self.fail("invalid")
+            return day_of(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+        except (ValueError, OverflowError):  # no such day
+            self.fail("invalid")
+
+
+class PeriodSerializer(QuerySerializer):
+    """The days that a report is about, both included."""
+
+    start_date = DayField(
+        required=False, help_text="Without it, 30 days up to `endDate`."
+    )
+    end_date = DayField(required=False, help_text="Without it, today in UTC.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Both days; 400 when the first comes after the last."""
+        last = attrs.get("end_date") or _today()
+        first = attrs.get("start_date") or max(date.min + BEFORE, last) - BEFORE
+        if first > last:
+            raise ValidationError(
+                {"startDate": f"It comes after the last day, {last}."}, "after_end"
+            )
+        return {"first": first, "last": last}
+
+
+class ProviderFiguresSerializer(FiguresSerializer):
+    """What happened with one provider."""
+
+    provider = serializers.CharField()
+
+
+class DayFiguresSerializer(FiguresSerializer):
+    """What happened on one day, in UTC."""
+
+    date = serializers.DateField()
+
+
+class ChannelFiguresSerializer(FiguresSerializer):
+    """What happened on one channel."""
+
+    channel = TermField(choices=Channel.choices())
+
+
+class ReportSerializer(ApiSerializer):
+    """What happened in some days, in total and from several sides."""
+
+    start_date = serializers.DateField()
+    end_date = serializers.DateField()
+    totals = FiguresSerializer()
+    by_provider = ProviderFiguresSerializer(many=True)
+    by_day = DayFiguresSerializer(many=True)
+
+
+class ChannelReportSerializer(ReportSerializer):
+    """The report of one channel."""
+
+    channel = TermField(choices=Channel.choices())
+
+
+class OverallReportSerializer(ReportSerializer):
+    """The report of all channels."""
+
+    by_channel = ChannelFiguresSerializer(many=True)
+
+
+class StatisticsViewSet(GenericViewSet[Any]):
+    """Read from what was counted as it happened: a year is as quick as a day."""
+
+    required_scope = "admin"
+    filter_backends = []
+    pagination_class = None
+
+    @extend_schema(
+        summary="The statistics of a channel",
+        parameters=[CHANNEL_PARAMETER, PeriodSerializer],
+        responses=ChannelReportSerializer,
+    )
+    @action(detail=False, url_path=f"channel/{CHANNEL_IN_PATH}")
+    def channel(self, request: Request, **path: Any) -> Response:
+        channel = channel_in_path(path["channel"])
+        shown = _shown(*_period(request), channel) | {"channel": channel}
+        return Response(ChannelReportSerializer(shown).data)
+
+    @extend_schema(
+        summary="The statistics of all channels",
+        parameters=[PeriodSerializer],
+        responses=OverallReportSerializer,
+    )
+    @action(detail=False)
+    def overall(self, request: Request) -> Response:
+        return Response(OverallReportSerializer(_shown(*_period(request))).data)
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+def _period(request: Request) -> tuple[date, date]:
+    query = PeriodSerializer(data=request.query_params)
+    query.is_valid(raise_exception=True)
+    return query.validated_data["first"], query.validated_data["last"]
+
+
+def _shown(first: date, last: date, channel: Channel | None = None) -> dict[str, Any]:
+    report = statistics_report(first=first, last=last, channel=channel)
+    return {
+        "start_date": first,
+        "end_date": last,
+        "totals": figures(report.total),
+        "by_provider": _side("provider", report.by_provider),
+        "by_day": _side("date", report.by_day),
+        "by_channel": _side("channel", report.by_channel),
+    }
+
+
+def _side(label: str, tallies: Mapping[K, Tally]) -> list[dict[str, Any]]:
+    return [{label: each, **figures(tally)} for each, tally in tallies.items()]
