@@ -72,10 +72,14 @@ def queue(
     return campaign
 
 
+def message_columns() -> list[str]:
+    """The columns of a message, but for its id."""
+    columns = [field.column for field in CampaignMessage._meta.concrete_fields]
+    return [column for column in columns if column and column != "id"]
+
+
 def _copy(first: CampaignMessage, count: int) -> None:
-    columns = [
-        f.column for f in CampaignMessage._meta.concrete_fields if f.column != "id"
-    ]
+    columns = message_columns()
     special = {
         "recipient": _RECIPIENTS[Channel(first.channel)],
         "due_at": _LATER[connection.vendor],

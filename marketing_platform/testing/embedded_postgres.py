@@ -149,10 +149,17 @@ SOCKET_ONLY = Reach()
 class Server:
     """A server with its data and its socket in one directory; it can be restarted."""
 
-    def __init__(self, found: Installation, directory: Path, reach: Reach) -> None:
+    def __init__(
+        self,
+        found: Installation,
+        directory: Path,
+        reach: Reach,
+        options: Sequence[str] = (),
+    ) -> None:
         """Create the data; the server is not started yet."""
         self.directory = directory
         self._reach = reach
+        self._options = options
         # The host stands in the query: as `user@%2Ftmp%2F...` environ would take the
         # escapes literally. The port is said, lest PGPORT means another one.
         self.url = f"postgresql://{SUPERUSER}@:{reach.port}/postgres?host={directory}"
@@ -181,6 +188,7 @@ class Server:
                     *("-k", self.directory, "-p", str(self._reach.port)),
                     *(*SERVER_OPTIONS, "-c"),
                     f"listen_addresses={self._reach.addresses}",
+                    *self._options,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -204,17 +212,25 @@ class Server:
 
 
 @contextmanager
-def running_server(*, reach: Reach = SOCKET_ONLY) -> Iterator[Server]:
-    """A server of our own in a temporary directory, for as long as the block lasts."""
-    with _running(choose_installation(candidate_bin_dirs()), reach) as server:
+def running_server(
+    *, reach: Reach = SOCKET_ONLY, options: Sequence[str] = ()
+) -> Iterator[Server]:
+    """A server of our own in a temporary directory, for as long as the block lasts.
+
+    `options` are arguments of the server's, which come after ours and outdo them.
+    """
+    found = choose_installation(candidate_bin_dirs())
+    with _running(found, reach, options) as server:
         yield server
 
 
 @contextmanager
-def _running(found: Installation, reach: Reach = SOCKET_ONLY) -> Iterator[Server]:
+def _running(
+    found: Installation, reach: Reach = SOCKET_ONLY, options: Sequence[str] = ()
+) -> Iterator[Server]:
     # Not under TMPDIR: the path of a socket ends at 107 bytes.
     with TemporaryDirectory(prefix="postgres-", dir="/tmp") as name:
-        server = Server(found, Path(name), reach)
+        server = Server(found, Path(name), reach, options)
         try:
             server.start()
             yield server
