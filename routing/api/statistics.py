@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django.utils.dateparse import parse_date, parse_datetime
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
@@ -25,6 +25,14 @@ from routing.vocabulary import Channel
 BEFORE = timedelta(days=29)  # the last day, when the first one is not named
 
 
+@extend_schema_field(
+    {
+        "anyOf": [
+            {"type": "string", "format": "date"},
+            {"type": "string", "format": "date-time"},
+        ]
+    }
+)
 class DayField(serializers.DateField):
     """A day in UTC: a date, or the day that a date-time falls on."""
 
@@ -138,7 +146,8 @@ def _today() -> date:
 
 
 def _period(request: Request) -> tuple[date, date]:
-    query = PeriodSerializer(data=request.query_params)
+    # As a plain dictionary: in a form, a field that is left blank is as good as none.
+    query = PeriodSerializer(data=request.query_params.dict())
     query.is_valid(raise_exception=True)
     return query.validated_data["first"], query.validated_data["last"]
 

@@ -172,6 +172,7 @@ def test_without_days_it_is_about_the_last_thirty(stats, api):
 @pytest.mark.parametrize(
     ("query", "field", "code"),
     [
+        ({"startDate": ""}, "startDate", "invalid"),
         ({"startDate": "yesterday"}, "startDate", "invalid"),
         ({"startDate": "2026-02-30"}, "startDate", "invalid"),
         ({"endDate": "0001-01-01T00:00:00+14:00"}, "endDate", "invalid"),
