@@ -21,21 +21,27 @@ def withdraw(
     now: datetime,
     reason: str = "The campaign was cancelled.",
 ) -> int:
-    """Cancel those that are queued; returns how many that were."""
-    withdrawn = 0
-    while count := _withdraw_some(messages, reason, now):
-        withdrawn += count
+    """Cancel those that are queued; returns how many that were.
+
+    It walks along the ids, so that no chunk looks again at what those before it have
+    withdrawn. What is queued again behind it was in flight; the sweep withdraws that.
+    """
+    withdrawn = last = 0
+    while ids := _withdraw_some(messages.filter(pk__gt=last), reason, now):
+        withdrawn, last = withdrawn + len(ids), ids[-1]
     return withdrawn
 
 
 def _withdraw_some(
     messages: CampaignMessageQuerySet, reason: str, now: datetime
-) -> int:
+) -> list[int]:
+    """Cancel a chunk of them; returns their ids, in order."""
     sheet = TallySheet()
     with transaction.atomic():
         queued = messages.queued().select_for_update(of=("self",)).order_by("pk")
         rows = list(queued.values_list("pk", "channel", "provider")[:CHUNK])
-        CampaignMessage.objects.filter(pk__in=[pk for pk, _, _ in rows]).update(
+        ids = [pk for pk, _, _ in rows]
+        CampaignMessage.objects.filter(pk__in=ids).update(
             status=MessageStatus.CANCELLED,
             status_reason=reason,
             finished_at=now,
@@ -49,4 +55,4 @@ def _withdraw_some(
                 at=now,
             )
         keep(sheet)
-    return len(rows)
+    return ids

@@ -19,10 +19,11 @@ from messaging.campaigns import (
     resume_campaigns,
 )
 from messaging.factories import CampaignFactory, MessageFactory
-from messaging.models import Campaign
+from messaging.models import Campaign, CampaignMessage
 from messaging.recipients import Recipient
 from messaging.tests.scene import PATIENCE, running
 from messaging.vocabulary import CampaignStatus
+from messaging.withdrawal import CHUNK
 from routing.vocabulary import MessageStatus
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -117,6 +118,17 @@ def test_cancel_tells_what_was_withdrawn_and_what_is_in_flight():
     done = cancel_campaigns(Campaign.objects.all(), now=NOW)
 
     assert done == Withdrawal(campaigns=1, withdrawn=2, in_flight=1)
+
+
+def test_cancel_withdraws_more_than_fits_in_a_chunk():
+    campaign = CampaignFactory()
+    messages = MessageFactory.build_batch(CHUNK + 1, campaign=campaign)
+    CampaignMessage.objects.bulk_create(messages)
+
+    done = cancel_campaigns(Campaign.objects.all(), now=NOW)
+
+    assert done.withdrawn == CHUNK + 1
+    assert not CampaignMessage.objects.queued().exists()
 
 
 def test_cancel_leaves_the_lanes_of_single_messages_open():
