@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import pytest
 import schemathesis
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import positive_data_acceptance
 
@@ -41,6 +43,17 @@ def few(max_examples):
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
+
+
+@pytest.fixture(autouse=True)
+def one_connection():
+    """WSGI closes connections between requests; the test's transaction lives on one."""
+    around_requests = (request_started, request_finished)
+    for signal in around_requests:
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in around_requests:
+        signal.connect(close_old_connections)
 
 
 @pytest.fixture
