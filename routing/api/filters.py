@@ -72,13 +72,13 @@ class StrictFilterBackend(filters.DjangoFilterBackend):  # type: ignore[misc]
         known |= set(getattr(view, "query_names", ()))
         if problems := unknown_names(request.query_params, known):
             raise ValidationError(dict(problems), code="unknown")
-        if problems := _not_one_value(request.query_params):
+        if problems := not_one_value(request.query_params):
             raise ValidationError(dict(problems), code="not_one_value")
         passed: QuerySet[Any] = super().filter_queryset(request, queryset, view)
         return passed
 
 
-def _not_one_value(parameters: QueryDict) -> dict[str, str]:
+def not_one_value(parameters: QueryDict) -> dict[str, str]:
     """A problem for each parameter that is empty, or that comes twice."""
     return {
         name: "Give it one value, or leave it out."

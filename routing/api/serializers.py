@@ -13,10 +13,11 @@ from typing import Any
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.core.exceptions import ValidationError as ModelProblems
 from django.db import models
+from django.http import QueryDict
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from routing.api.filters import listed
+from routing.api.filters import listed, not_one_value
 from routing.api.naming import camel_case, unknown_names
 
 # DRF takes "yes" for true and "7" for 7. JSON can say what it means.
@@ -103,10 +104,11 @@ class ApiSerializer(_Named):
 
 
 class QuerySerializer(_Named):
-    """The parameters of a query string: all of them texts."""
+    """The parameters of a query string: all of them texts, each of them one."""
 
     def wrong_types(self, data: Mapping[str, Any]) -> dict[str, str]:
-        return {}
+        """A problem for each one that DRF would take for left out."""
+        return not_one_value(data) if isinstance(data, QueryDict) else {}
 
 
 class ApiModelSerializer(_Named, serializers.ModelSerializer[Any]):

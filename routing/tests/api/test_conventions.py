@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.http import QueryDict
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.mixins import ListModelMixin
@@ -16,7 +17,12 @@ from messaging.models import CampaignMessage
 from routing.api.filters import ApiFilterSet, FlagFilter, TermFilter
 from routing.api.naming import camel_case
 from routing.api.problems import field_errors
-from routing.api.serializers import ApiModelSerializer, ApiSerializer, TermField
+from routing.api.serializers import (
+    ApiModelSerializer,
+    ApiSerializer,
+    QuerySerializer,
+    TermField,
+)
 from routing.vocabulary import Channel
 
 # Without a token: these are about bodies.
@@ -251,6 +257,17 @@ def test_a_filter_that_cannot_be_meant_is_refused(query, field, says):
     assert answer.status_code == 400
     assert answer.data["errors"][0]["field"] == field
     assert says in answer.data["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize("query", ["since=", "since=1&since=2"])
+def test_a_parameter_without_one_value_is_not_taken_for_left_out(query):
+    class Since(QuerySerializer):
+        since = serializers.CharField(required=False)
+
+    asked = Since(data=QueryDict(query))
+
+    assert not asked.is_valid()
+    assert asked.errors["since"] == "Give it one value, or leave it out."
 
 
 def test_an_address_below_the_api_without_endpoint_is_a_problem_document(client):
