@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
 import socket
 import time
@@ -44,8 +45,9 @@ CANARY_SHARE = 0.25
 # A canary that has not come back for this long is given up, and the next one let fly.
 # Until then there is one at a time: more would fill the queue while all workers drain.
 CANARY_LOST_AFTER = timedelta(seconds=90)
-# In the environment of a cluster that `messaging.watchdog` watches.
-WATCHED_VARIABLE = "QCLUSTER_IS_WATCHED"
+# In the environment of a cluster that `messaging.watchdog` watches: the end of a pipe,
+# by number, that is closed at the other end when the watchdog dies.
+WATCHED_VARIABLE = "QCLUSTER_WATCHDOG"
 # Time enough for a drain to start and show its heartbeat.
 EMIT_EVERY = timedelta(seconds=2)
 # A pusher asks several times a second; one that has not for this long is gone, or has
@@ -62,6 +64,7 @@ class DrainsWhenDue:
     """Adds drain tasks to what a broker hands out; called by django-q2's pusher."""
 
     _emit_timer: Timer | None = None
+    _is_leaving = False
 
     def ping(self) -> bool:
         """Called by the cluster's guard before it starts the other processes.
@@ -79,6 +82,7 @@ class DrainsWhenDue:
         """The broker's own tasks, else a drain task when there is work for one."""
         if parent_process() is not None:  # within a cluster
             _asked_at.value = time.monotonic()
+            self._leave_without_watchdog()
             if _is_canary_due():
                 _put_canary_off(CANARY_LOST_AFTER)
                 return [(CANARY, _package("look for life", CANARY_TASK))]
@@ -101,6 +105,15 @@ class DrainsWhenDue:
             show_life()
         except (DatabaseError, InterfaceError):  # the monitor must not die of it
             logger.exception("The cluster's heartbeat could not be written.")
+
+    def _leave_without_watchdog(self) -> None:
+        """End the cluster in order when its watchdog was killed: the next one starts a
+        cluster of its own.
+        """
+        if not self._is_leaving and _is_watchdog_gone():
+            self._is_leaving = True
+            logger.error("The cluster's watchdog is gone: the cluster leaves.")
+            os.kill(os.getpgrp(), signal.SIGTERM)  # its first process
 
 
 class DatabaseBroker(DrainsWhenDue, ORM):  # type: ignore[misc]
@@ -153,6 +166,11 @@ def show_life() -> None:
             "is_watched": WATCHED_VARIABLE in os.environ,
         },
     )
+
+
+def _is_watchdog_gone() -> bool:
+    pipe = os.environ.get(WATCHED_VARIABLE)
+    return pipe is not None and bool(select.select([int(pipe)], [], [], 0)[0])
 
 
 def _is_canary_due() -> bool:

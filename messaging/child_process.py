@@ -25,6 +25,7 @@ class Child:
         *,
         log: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
         stop_seconds: float = STOP_SECONDS,
     ) -> None:
         self.name = name
@@ -32,6 +33,7 @@ class Child:
         self._command = command
         self._log = log
         self._environment = environment
+        self._pass_fds = pass_fds
         self._stop_seconds = stop_seconds
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -86,6 +88,7 @@ class Child:
             stdout=output,
             stderr=output,
             env=self._environment,
+            pass_fds=self._pass_fds,
             start_new_session=True,
         )
 

@@ -36,6 +36,8 @@ LOOK_SECONDS = 1.0
 # How long a drain may take to finish what is in flight: two calls of a provider that
 # does not answer, the second one a fallback.
 LEAVE_WITHIN = timedelta(seconds=75)
+# Until the first sign of life of a new cluster, on a machine with much to do.
+START_WITHIN = timedelta(seconds=60)
 # A cluster that dies sooner than this is started again after a pause that doubles.
 YOUNG = timedelta(seconds=30)
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
@@ -72,9 +74,10 @@ class Watchdog:
     def __init__(self, cluster: Child, *, patience: timedelta) -> None:
         """`patience`: how long the cluster may show no sign of life."""
         self._cluster = cluster
+        self._patience = patience
         self._silence = Timer(patience)
         self._youth = Timer(YOUNG)
-        self._signs: Signs | None = None
+        self._signs = Signs()
         self._pause = FIRST_PAUSE
         self._stopping = threading.Event()
 
@@ -97,10 +100,11 @@ class Watchdog:
         if not self._cluster.is_running:
             return "has ended by itself"
         signs = self._look()
-        # Without a database a new cluster would be no better.
-        if signs is None or signs != self._signs:
+        if signs is None:  # without a database a new cluster would be no better
             self._silence.restart()
-        self._signs = signs
+        elif signs != self._signs:
+            self._signs = signs
+            self._silence = Timer(self._patience)
         return "shows no sign of life" if self._silence.is_over() else ""
 
     def _restart(self) -> None:
@@ -119,7 +123,8 @@ class Watchdog:
 
     def _start(self) -> None:
         self._cluster.start()
-        self._silence.restart()
+        self._signs = Signs()
+        self._silence = Timer(max(self._patience, START_WITHIN))
         self._youth.restart()
 
     def _next_pause(self) -> float:
@@ -136,11 +141,16 @@ class Watchdog:
 
 
 def watched_cluster() -> Child:
-    """`manage.py qcluster` as a child, not started yet."""
+    """`manage.py qcluster` as a child, not started yet.
+
+    It gets one end of a pipe; the other is ours alone, so that it notices our death.
+    """
+    theirs, _ours = os.pipe()
     return Child(
         "cluster",
         [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"],
-        environment=os.environ | {WATCHED_VARIABLE: "1"},
+        environment=os.environ | {WATCHED_VARIABLE: str(theirs)},
+        pass_fds=[theirs],
         stop_seconds=LEAVE_WITHIN.total_seconds(),
     )
 

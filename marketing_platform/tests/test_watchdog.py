@@ -75,7 +75,7 @@ def cluster(tmp_path, database, simulator, simulator_process):
         database_url=database,
         simulator_port=simulator_process.base_port,
         QCLUSTER_WORKERS="1",
-        QCLUSTER_PATIENCE_SECONDS="8",
+        QCLUSTER_PATIENCE_SECONDS="15",
         LOG_LEVEL="INFO",
     )
     log = simulator_process.handset_log
@@ -96,3 +96,10 @@ def test_a_stalled_cluster_is_started_again_and_leaves_with_all_its_processes(cl
     assert "shows no sign of life: it is started again" in cluster.log.read_text()
     assert cluster.process.returncode == 0
     assert not any(map(is_alive, cluster.workers()))
+
+
+def test_a_cluster_whose_watchdog_was_killed_leaves_by_itself(cluster):
+    cluster.process.kill()
+
+    wait_until(lambda: "has stopped" in cluster.log.read_text())
+    assert "watchdog is gone" in cluster.log.read_text()
