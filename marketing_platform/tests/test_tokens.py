@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.urls import reverse
 from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
@@ -244,6 +246,25 @@ def test_the_turns_of_a_token_come_back_with_time(token, settings):
     ]
 
     assert waits == [0, 1, 0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_processes_share_the_turns_of_a_token(token, settings):
+    if connection.vendor != "postgresql":
+        pytest.skip("an in-memory SQLite database has one connection")
+    settings.API_RATE_PER_SECOND, settings.API_BURST = 0.001, 3
+    token("read")
+
+    def ask(_):
+        try:
+            return take_turn(only_token(), now=NOW)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        waits = list(pool.map(ask, range(16)))
+
+    assert waits.count(timedelta(0)) == 3
 
 
 def test_the_back_office_shows_the_prefix_and_no_digest(admin_client, token):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from django.db import IntegrityError
 from django.http import QueryDict
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
@@ -16,7 +19,7 @@ from messaging.factories import MessageFactory
 from messaging.models import CampaignMessage
 from routing.api.filters import ApiFilterSet, FlagFilter, TermFilter
 from routing.api.naming import camel_case
-from routing.api.problems import field_errors
+from routing.api.problems import exception_handler, field_errors, server_error
 from routing.api.serializers import (
     ApiModelSerializer,
     ApiSerializer,
@@ -268,6 +271,21 @@ def test_a_parameter_without_one_value_is_not_taken_for_left_out(query):
 
     assert not asked.is_valid()
     assert asked.errors["since"] == "Give it one value, or leave it out."
+
+
+def test_who_was_slower_is_told_to_look_again():
+    answer = exception_handler(IntegrityError("duplicate key"), {})
+
+    assert answer.status_code == 409
+    assert "read the present state and try again" in answer.data["detail"]
+    assert "duplicate key" not in str(answer.data)
+
+
+def test_our_own_mistakes_are_problem_documents_too(rf):
+    answer = server_error(rf.get("/api/messages"))
+
+    assert (answer.status_code, json.loads(answer.content)["status"]) == (500, 500)
+    assert server_error(rf.get("/admin/"))["Content-Type"].startswith("text/html")
 
 
 def test_an_address_below_the_api_without_endpoint_is_a_problem_document(client):
