@@ -17,6 +17,7 @@ from marketing_platform.demo.processes import web_command
 from marketing_platform.demo.stage import free_port
 from marketing_platform.testing.faults.databases import Database
 from marketing_platform.testing.faults.hosts import Host
+from marketing_platform.testing.faults.nursery import Forked, Nursery
 from marketing_platform.testing.installation import MANAGE, Installation, wait_until
 from messaging.child_process import Child
 from routing.simulators.process import SimulatorProcess
@@ -36,6 +37,7 @@ TIMES = {
 }
 SABOTAGE = [sys.executable, "-m", "marketing_platform.testing.faults.sabotage"]
 WATCH = ("process_queue", "--watch", "--window=20", "--batch-size=10")
+WATCH_A_FEW = ("process_queue", "--watch", "--window=5", "--batch-size=5")
 
 
 class House:
@@ -72,7 +74,8 @@ class House:
             "max_retry_delay_seconds = 2"
         )
         database.keep()
-        self.workers: list[Child] = []
+        self.workers: list[Child | Forked] = []
+        self._nursery: Nursery | None = None
         self.web = self._child("web", web_command(self.public_url))
 
     @contextmanager
@@ -84,6 +87,8 @@ class House:
             yield self
         finally:
             self.web.stop()
+            if self._nursery is not None:
+                self._nursery.close()
 
     def begin(self) -> None:
         """Back to a full queue, nobody at work, and providers in good health."""
@@ -119,8 +124,21 @@ class House:
         worker.start()
         return worker
 
+    def fork_worker(self, *, crash: str = "") -> Forked:
+        """A worker from the nursery, that takes few messages into each death."""
+        if self._nursery is None:
+            log = self.directory / "worker.log"
+            self._nursery = Nursery(self._environment, log)
+        worker = self._nursery.start([f"--crash={crash}", "--", *WATCH_A_FEW])
+        self.workers.append(worker)
+        return worker
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, **self.installation.environment}
+
     def _child(self, name: str, command: list[str], on: Host | None = None) -> Child:
-        environment = {**os.environ, **self.installation.environment}
+        environment = self._environment
         if on is not None:
             command = on.command(*command)
             environment["DATABASE_URL"] = self.database.url_at(on.gateway)

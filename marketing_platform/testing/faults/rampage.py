@@ -8,13 +8,13 @@ from collections import Counter
 from dataclasses import dataclass
 from random import Random
 
+from marketing_platform.testing.faults.nursery import Forked
 from marketing_platform.testing.faults.sabotage import POINTS
 from marketing_platform.testing.faults.scene import Scene
-from messaging.child_process import Child
 
 FROM_OUTSIDE = "at any moment"
-LATEST_PASSING = 12  # of a crash point
-LONGEST_LIFE = 0.7  # seconds that a worker works before it is killed from outside
+LATEST_PASSING = 5  # of a crash point
+LONGEST_LIFE = 0.3  # seconds that a worker works before it is killed from outside
 LOOK_EVERY = 0.02
 
 
@@ -22,7 +22,7 @@ LOOK_EVERY = 0.02
 class Victim:
     """A worker, and how it will die."""
 
-    worker: Child
+    worker: Forked
     end: str
     seconds_left: float
     works_since: float | None = None
@@ -60,7 +60,7 @@ def _start(scene: Scene, rng: Random) -> Victim:
     end = rng.choice([*POINTS, FROM_OUTSIDE])
     passing = rng.randint(1, LATEST_PASSING)
     crash = "" if end == FROM_OUTSIDE else f"{end}:{passing}"
-    (worker,) = scene.start(crash=crash)
+    worker = scene.house.fork_worker(crash=crash)
     return Victim(worker, end, rng.uniform(0, LONGEST_LIFE))
 
 

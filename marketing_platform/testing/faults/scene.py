@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from marketing_platform.testing.faults.house import LEASE_SECONDS, House
+from marketing_platform.testing.faults.nursery import Forked
 from marketing_platform.testing.faults.verdict import Standing, Verdict, judge
 from marketing_platform.testing.installation import wait_until
 from messaging.child_process import Child
@@ -69,7 +70,7 @@ class Scene:
         """Until the provider's fault has struck as often as it was to."""
         wait_until(lambda: provider not in self.simulator.state()["faults"])
 
-    def wait_for_death(self, worker: Child) -> None:
+    def wait_for_death(self, worker: Child | Forked) -> None:
         """Until the worker is gone."""
         wait_until(lambda: not worker.is_running)
 

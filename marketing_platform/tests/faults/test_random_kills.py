@@ -13,7 +13,7 @@ import pytest
 from marketing_platform.testing.faults.rampage import rampage
 
 KILLS = int(os.environ.get("FAULTS_KILLS", "20"))
-WORKERS = 3
+WORKERS = 4
 MESSAGES_PER_ROUND = 1000
 
 
