@@ -95,7 +95,7 @@ class Scene:
         accounted = time.monotonic() - started
         self._wait_for_none(sending, seconds)
         settled = time.monotonic() - started
-        self._wait_for_records()
+        self._wait_for_records(seconds)
         return Recovery(round(accounted, 1), round(settled, 1))
 
     def calls(self) -> int:
@@ -147,12 +147,14 @@ class Scene:
             f"(SELECT id FROM ({ids} ORDER BY id LIMIT {count}) AS kept)"
         )
 
-    def _wait_for_records(self) -> None:
+    def _wait_for_records(self, seconds: float) -> None:
         """Until receipts are in, and attempts are written that only they know of.
 
         Whoever is missing for longer will be found missing by the judge.
         """
-        wait_until(lambda: not self.simulator.state()["receipts"]["pending"])
+        wait_until(
+            lambda: not self.simulator.state()["receipts"]["pending"], seconds=seconds
+        )
         with suppress(AssertionError):
             wait_until(
                 lambda: self.attempts() >= self.calls(),

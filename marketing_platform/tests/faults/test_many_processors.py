@@ -25,6 +25,7 @@ MANY = int(os.environ.get("FAULTS_MESSAGES", "600"))
 )
 def test_processors_at_once(make_scene, put_on_record, count):
     scene = make_scene(count=MANY)
+    scene.simulator.configure(receipts=False)
 
     scene.start(count)
     recovery = scene.recover(seconds=120)
