@@ -14,7 +14,7 @@ from django.db import connection
 from django.utils import timezone
 
 from benchmarks.rows import Row
-from benchmarks.stage import IS_FULL, message_columns, queue
+from benchmarks.stage import IS_FULL, columns_of, queue
 from messaging.campaigns import CampaignText, send_campaign
 from messaging.models import CampaignMessage
 from messaging.recipients import RecipientFile
@@ -58,7 +58,7 @@ def _load(path: Path) -> float:
 def _bare_copy() -> float:
     """Rows that are there already go out as text and come in as another campaign's."""
     campaign = queue(1)
-    copied = ", ".join(message_columns())
+    copied = ", ".join(columns_of(CampaignMessage))
     values = copied.replace("campaign_id", str(campaign.pk), 1)
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as bare:
         CampaignMessage.objects.filter(campaign=campaign).delete()

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from django.db import connection
+from django.db.models import Model
 from django.utils import timezone
 
 from benchmarks.accounts import accounts
@@ -72,14 +73,14 @@ def queue(
     return campaign
 
 
-def message_columns() -> list[str]:
-    """The columns of a message, but for its id."""
-    columns = [field.column for field in CampaignMessage._meta.concrete_fields]
+def columns_of(model: type[Model]) -> list[str]:
+    """The columns of its table, but for the id."""
+    columns = [field.column for field in model._meta.concrete_fields]
     return [column for column in columns if column and column != "id"]
 
 
 def _copy(first: CampaignMessage, count: int) -> None:
-    columns = message_columns()
+    columns = columns_of(CampaignMessage)
     special = {
         "recipient": _RECIPIENTS[Channel(first.channel)],
         "due_at": _LATER[connection.vendor],

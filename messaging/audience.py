@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TypeVar
 
 from messaging.content import ContentError, check_body, check_subject, render
-from messaging.intake import take_in
+from messaging.intake import take_in_audience
 from messaging.models import Campaign, CampaignMessage
 from messaging.recipients import Recipient, Rejection
 from routing.segments import count_segments
@@ -50,7 +50,7 @@ def add_recipients(
 
     for chunk in _chunks(rows):
         messages = _messages(campaign, chunk, due_at=due_at, reject=reject)
-        take_in(messages)
+        take_in_audience(messages)
         report.accepted += len(messages)
         on_progress()
     return report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from random import Random
 
 import pytest
@@ -55,3 +56,26 @@ def test_a_worker_asks_for_breakers_and_throttles_a_few_times_a_second_only():
         busy.claim(limit=1, now=NOW)
 
     assert not [each for each in captured if "routing_provider" in each["sql"]]
+
+
+def test_due_messages_are_read_from_their_index_in_order(route):
+    messages(3)
+    with CaptureQueriesContext(connection) as captured:
+        worker().claim(limit=50, now=NOW)
+    [locking] = [each["sql"] for each in captured if " LIMIT 50" in each["sql"]]
+
+    plan = plan_of(locking)
+
+    assert "message_due" in plan
+    assert not re.search(r"sort|temp b-tree", plan, re.IGNORECASE), plan
+
+
+def plan_of(statement):
+    """The database's plan, were a scan of the whole table out of the question."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            cursor.execute("SET LOCAL enable_bitmapscan = off")
+        word = "EXPLAIN" if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN"
+        cursor.execute(f"{word} {statement}")
+        return "\n".join(str(row) for row in cursor.fetchall())
