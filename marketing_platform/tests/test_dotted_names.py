@@ -47,12 +47,13 @@ def our_names():
 
 
 def resolves(name):
-    """Whether it is a module, something in one, a model, or a check's id."""
+    """Whether it is a module, something in one, a model, its permission, or a check."""
     return bool(
         CHECK_ID.fullmatch(name)
         or _importable(import_module, name)
         or _importable(import_string, name)
         or _is_model(name)
+        or _is_permission(name)
     )
 
 
@@ -68,6 +69,13 @@ def _is_model(name):
         return apps.get_model(name) is not None
     except (LookupError, ValueError):
         return False
+
+
+def _is_permission(name):
+    """Such as `messaging.change_campaign`."""
+    app, _, codename = name.partition(".")
+    action, _, model = codename.partition("_")
+    return action in {"add", "change", "delete", "view"} and _is_model(f"{app}.{model}")
 
 
 @pytest.mark.parametrize(("where", "name"), our_names())
@@ -88,6 +96,7 @@ def test_the_search_finds_the_names_that_matter():
 def test_the_search_would_notice_a_name_that_is_gone():
     assert not resolves("routing.gone")
     assert not resolves("routing.models.Gone")
+    assert not resolves("messaging.change_gone")
 
 
 @pytest.mark.parametrize(
