@@ -248,16 +248,15 @@ class Processor:
             self._judge(claimed, done)
             for claimed, done in self._look_ups.finish(now=self._clock())
         ]
-        if results:
-            for claimed in resume(
-                results,
-                owner=self._owner,
-                lease=self._limits.lease,
-                now=self._clock(),
-            ):
-                self._window.start(claimed)
+        for claimed in self._resume(results) if results else []:
+            self._window.start(claimed)
         if not self._is_stopping:
             self._look_ups.begin(now=self._clock())
+
+    def _resume(self, results: Sequence[Result]) -> list[Claimed]:
+        return resume(
+            results, owner=self._owner, lease=self._limits.lease, now=self._clock()
+        )
 
     def _claim(self) -> None:
         """Claim what can start now, and start it."""

@@ -1,0 +1,375 @@
+"""The life of messages and attempts, by any steps in any order, over the real services.
+
+Workers claim, call, record, stop for a while and die; receipts come early, late, twice
+and out of order; time passes; people cancel, pause and say STOP. What the providers in
+memory took is the judge; what docs/reliability.md says must hold does so at each step.
+
+A bounded run that is the same each time; `LIFE_EXAMPLES=2000` makes a long random one.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import timedelta
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from messaging.campaigns import cancel_campaigns, pause_campaigns, resume_campaigns
+from messaging.factories import CampaignFactory, MessageFactory
+from messaging.models import Campaign, CampaignMessage, Suppression
+from messaging.queue.processor import Limits, Processor
+from messaging.queue.recover import close_campaigns, recover_expired_leases
+from messaging.tests.conftest import MEMORY_PROVIDERS
+from messaging.tests.scene import LEASE, MINUTE, NOW
+from messaging.vocabulary import CampaignStatus, SuppressionReason, WorkerKind
+from routing.dispatch import hand_over
+from routing.factories import RouteFactory
+from routing.models import (
+    ChannelRoutingConfig,
+    DeliveryReceipt,
+    MessageDeliveryAttempt,
+    ProviderHealth,
+)
+from routing.planner import RoutingTable
+from routing.providers.base import (
+    OutcomeUnknown,
+    ProviderError,
+    Receipt,
+    RecipientError,
+)
+from routing.providers.registry import registry
+from routing.receipts import record_receipts
+from routing.reference import AttemptReference
+from routing.vocabulary import MessageStatus
+
+pytestmark = pytest.mark.django_db
+EXAMPLES = int(os.environ.get("LIFE_EXAMPLES", "0"))
+WORKERS = (0, 1)
+VERDICT_WAIT = timedelta(hours=1)
+PROVIDERS = tuple(MEMORY_PROVIDERS)
+QUEUED, SENDING, SENT, DELIVERED, FAILED, BOUNCED, CANCELLED, SUPPRESSED, EXPIRED = (
+    MessageStatus
+)
+# What an end may still turn into: only proof of delivery overrules it.
+AFTER = {
+    SENT: {SENT, DELIVERED, FAILED, BOUNCED},
+    DELIVERED: {DELIVERED},
+    FAILED: {FAILED, SENT, DELIVERED, BOUNCED},
+    BOUNCED: {BOUNCED, DELIVERED},
+    CANCELLED: {CANCELLED, DELIVERED},
+    SUPPRESSED: {SUPPRESSED, DELIVERED},
+}
+FAILURES = {
+    "taken": None,
+    "refused": ProviderError("down"),
+    "wrong number": RecipientError("no such number"),
+    "lost before": OutcomeUnknown("reset"),
+    "lost after": OutcomeUnknown("no answer"),
+}
+
+
+class Life(RuleBasedStateMachine):
+    """Two workers, two providers, a campaign and what happens to it."""
+
+    @initialize()
+    def begin(self):
+        self.now = NOW
+        self.told = set()  # events of receipts
+        self.last_status = {}
+        self.processors = {number: self.processor() for number in WORKERS}
+        self.claimed = {number: [] for number in WORKERS}  # not handed over yet
+        self.returned = {number: [] for number in WORKERS}  # not recorded yet
+        RouteFactory(initial_retry_delay_seconds=60, max_retries=2)
+        self.campaign = CampaignFactory()
+        self.take_in()
+
+    def processor(self):
+        return Processor(
+            kind=WorkerKind.COMMAND,
+            limits=Limits(lease=LEASE, verdict_wait=VERDICT_WAIT, window=1),
+            clock=lambda: self.now,
+            rng=Random(0),
+        )
+
+    def teardown(self):
+        try:
+            if hasattr(self, "campaign"):
+                self.come_to_rest()
+        finally:
+            forget_everything()
+
+    # What happens.
+
+    @precondition(lambda self: can_take_in())
+    @rule()
+    def take_in(self):
+        MessageFactory(campaign=self.campaign, due_at=self.now)
+
+    @rule(worker=st.sampled_from(WORKERS))
+    def claim(self, worker):
+        claim = self.processors[worker]._claimer.claim(limit=2, now=self.now)
+        self.start(worker, claim.claimed)
+
+    @rule(worker=st.sampled_from(WORKERS), ending=st.sampled_from(sorted(FAILURES)))
+    def call(self, worker, ending):
+        """Hand over what was claimed before, else what can be claimed now."""
+        if not self.claimed[worker]:
+            self.claim(worker)
+        while self.claimed[worker]:
+            self.hand_over(worker, ending)
+
+    @precondition(lambda self: any(self.returned.values()))
+    @rule(worker=st.sampled_from(WORKERS))
+    def record(self, worker):
+        processor = self.processors[worker]
+        results = [processor._judge(*each) for each in self.returned[worker]]
+        self.returned[worker] = []
+        stale = {
+            each.claimed.message_id: row(each.claimed.message_id)
+            for each in results
+            if not is_held(each.claimed, processor._owner) and each.hand_over.failure
+        }
+        self.start(worker, processor._write(results) if results else [])
+        for pk, before in stale.items():
+            assert row(pk) == before, "who has lost the lease changes nothing"
+
+    @rule(worker=st.sampled_from(WORKERS))
+    def die(self, worker):
+        self.claimed[worker], self.returned[worker] = [], []
+        self.processors[worker] = self.processor()
+
+    @rule()
+    def let_leases_run_out(self):
+        """Whoever is frozen meanwhile has lost them."""
+        self.now += LEASE
+        self.sweep()
+
+    @rule(worker=st.sampled_from(WORKERS), ending=st.sampled_from(sorted(FAILURES)))
+    def freeze(self, worker, ending):
+        """Stopped with its calls made, it goes on when it has lost its leases."""
+        self.call(worker, ending)
+        self.let_leases_run_out()
+        self.record(worker)
+
+    @rule()
+    def sweep(self):
+        recover_expired_leases(
+            routes=RoutingTable(),
+            verdict_wait=VERDICT_WAIT,
+            now=self.now,
+            rng=Random(0),
+        )
+        close_campaigns(now=self.now)
+
+    @rule(worker=st.sampled_from(WORKERS), is_told=st.booleans())
+    def look_up(self, worker, is_told):
+        for name in PROVIDERS:
+            registry.get(name).cannot_tell = not is_told
+        processor = self.processors[worker]
+        processor._look_ups.begin(now=self.now)
+        until = time.monotonic() + 5
+        while len(processor._look_ups._under_way) > processor._look_ups._done.qsize():
+            assert time.monotonic() < until
+        self.start(worker, self.resumed(processor))
+
+    @rule(seconds=st.sampled_from([1, 60, 700, 3700]))
+    def wait(self, seconds):
+        self.now += timedelta(seconds=seconds)
+
+    @precondition(lambda self: taken())
+    @rule(data=st.data(), status=st.sampled_from([SENT, DELIVERED, BOUNCED]))
+    def receive(self, data, status):
+        """A provider tells of what it took: early, late, again, in any order."""
+        provider, reference = data.draw(st.sampled_from(taken()))
+        event = f"{reference}:{status.label}"
+        receipt = Receipt(event, reference, "", status, status.label)
+        record_receipts(
+            provider_name=provider, receipts=[receipt], raw="", now=self.now
+        )
+        self.told.add((provider, event))
+
+    @rule(what=st.sampled_from(["go on", "go on", "pause", "cancel", "say STOP"]))
+    def intervene(self, what):
+        """People do what people do."""
+        campaigns = Campaign.objects.all()
+        if what == "go on":
+            resume_campaigns(campaigns)
+        elif what == "pause":
+            pause_campaigns(campaigns)
+        elif what == "cancel":
+            cancel_campaigns(campaigns, now=self.now)
+        else:
+            Suppression.objects.get_or_create(
+                address=CampaignMessage.objects.earliest("pk").recipient,
+                defaults={"reason": SuppressionReason.OPTED_OUT},
+            )
+
+    # What must hold.
+
+    @invariant()
+    def no_handset_gets_a_message_twice(self):
+        messages = [AttemptReference.parse(ref).message_id for _, ref in taken()]
+        assert len(messages) == len(set(messages))
+
+    @invariant()
+    def what_is_open_has_a_next_time(self):
+        for message in CampaignMessage.objects.unfinished():
+            is_queued = message.status == QUEUED
+            assert message.due_at if is_queued else message.lease_expires_at
+
+    @invariant()
+    def the_intent_was_on_the_row_before_the_call(self):
+        made = dict(CampaignMessage.objects.values_list("pk", "attempt_count"))
+        for _, reference in taken():
+            attempt = AttemptReference.parse(reference)
+            assert made[attempt.message_id] >= attempt.attempt_number
+
+    @invariant()
+    def a_status_never_goes_back(self):
+        for pk, status in CampaignMessage.objects.values_list("pk", "status"):
+            before = self.last_status.get(pk)
+            assert status in AFTER.get(before, set(MessageStatus)), (before, status)
+            self.last_status[pk] = MessageStatus(status)
+
+    @invariant()
+    def no_more_rounds_than_the_route_grants(self):
+        assert not CampaignMessage.objects.filter(retry_count__gt=2).exists()
+
+    @invariant()
+    def each_receipt_counts_once(self):
+        told = DeliveryReceipt.objects.exclude(provider_status__contains="looked up")
+        assert told.count() == len(self.told)
+
+    # How it goes on.
+
+    def start(self, worker, claimed):
+        """Hold what a worker is to hand over next; none of it was to be held back."""
+        stopped = set(Suppression.objects.values_list("address", flat=True))
+        for each in claimed:
+            assert each.content.recipient not in stopped, "nothing leaves after STOP"
+        self.claimed[worker] += claimed
+
+    def hand_over(self, worker, ending):
+        claimed = self.claimed[worker].pop(0)
+        provider = registry.get(claimed.decision.provider)
+        if failure := FAILURES[ending]:
+            provider.fail_with(failure, is_taken=ending == "lost after")
+        done = hand_over(
+            provider_name=claimed.decision.provider,
+            message=claimed.content,
+            segments=1,
+            estimate=None,
+            not_after=claimed.lease_expires_at,
+            clock=lambda: self.now,
+        )
+        provider._failures.clear()  # of a call that was not made
+        self.returned[worker].append((claimed, done))
+
+    def resumed(self, processor):
+        certain = processor._look_ups.finish(now=self.now)
+        results = [processor._judge(*each) for each in certain]
+        return processor._resume(results) if results else []
+
+    def come_to_rest(self):
+        """All ends well, given time: nothing stays open, nothing is denied."""
+        self.intervene("go on")
+        for _ in range(30):
+            if not CampaignMessage.objects.unfinished().exists():
+                break
+            self.now += 10 * MINUTE
+            for worker in WORKERS:
+                self.claim(worker)
+                while self.claimed[worker] or self.returned[worker]:
+                    while self.claimed[worker]:
+                        self.hand_over(worker, "taken")
+                    self.record(worker)
+                self.look_up(worker, is_told=True)
+            self.sweep()
+        assert not CampaignMessage.objects.unfinished().exists()
+        self.no_handset_gets_a_message_twice()
+        for _, reference in taken():
+            message = CampaignMessage.objects.get(
+                pk=AttemptReference.parse(reference).message_id
+            )
+            known = message.status in {SENT, DELIVERED, BOUNCED}
+            assert known or message.is_outcome_unknown, "what was taken is not denied"
+
+
+def can_take_in():
+    """An open campaign takes messages in, here at most four."""
+    is_open = Campaign.objects.filter(
+        status__in=[CampaignStatus.RUNNING, CampaignStatus.PAUSED]
+    ).exists()
+    return is_open and CampaignMessage.objects.count() < 4
+
+
+def taken():
+    """What the providers took: by whom, and under which reference of ours."""
+    return [
+        (name, message.reference)
+        for name in PROVIDERS
+        for message in registry.get(name).outbox
+    ]
+
+
+def row(pk):
+    return CampaignMessage.objects.filter(pk=pk).values().get()
+
+
+def is_held(claimed, owner):
+    message = CampaignMessage.objects.get(pk=claimed.message_id)
+    return (message.lease_owner, message.attempt_count) == (
+        owner,
+        claimed.attempt_number,
+    )
+
+
+def forget_everything():
+    for model in (
+        DeliveryReceipt,
+        MessageDeliveryAttempt,
+        CampaignMessage,
+        Campaign,
+        Suppression,
+        ChannelRoutingConfig,
+        ProviderHealth,
+    ):
+        model.objects.all().delete()
+    for name in PROVIDERS:
+        registry.get(name).close()
+
+
+def test_whatever_happens_no_message_is_lost_doubled_or_denied(settings_of_life):
+    run_state_machine_as_test(
+        Life,
+        settings=settings(
+            max_examples=EXAMPLES or 40,
+            stateful_step_count=30,
+            derandomize=not EXAMPLES,
+            deadline=None,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.fixture
+def settings_of_life(settings):
+    """Providers in memory that can be asked."""
+    options = {"SETTLING_SECONDS": 60, "TIMEOUT": 30}
+    settings.MESSAGE_PROVIDERS = {
+        name: definition | {"OPTIONS": options}
+        for name, definition in MEMORY_PROVIDERS.items()
+    }
