@@ -139,6 +139,10 @@ class Planner:
         is_throttled = self._health.has_throttles(now=now)
         return lock_capacity(providers) if is_throttled else Capacity()
 
+    def note_throttle(self) -> None:
+        """A provider asked to slow down: heed it from the next claim on."""
+        self._health.note_throttle()
+
     def is_watched(self, provider: str, channel: Channel, *, now: datetime) -> bool:
         """Whether the provider ever failed there, so that its calls are counted."""
         return provider in self._health.channels(now=now)[channel].breakers

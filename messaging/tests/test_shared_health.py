@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
+from random import Random
 
 import pytest
 
 from messaging.models import CampaignMessage
+from messaging.queue.claim import Claimer
+from messaging.queue.record import record
 from messaging.tests.scene import (
+    LEASE,
     MINUTE,
     NOW,
     accepted,
@@ -21,6 +25,7 @@ from routing.breaker import BreakerState
 from routing.budget import remaining_now
 from routing.decide import Decision, FallBack, GiveUp, Retry
 from routing.models import MessageDeliveryAttempt, ProviderHealth, ProviderThrottle
+from routing.planner import Planner
 from routing.providers.base import (
     AccountError,
     OutcomeUnknown,
@@ -237,6 +242,18 @@ def test_concurrent_calls_are_limited_over_all_workers(route):
     write(*map(accepted, over), owner=1)
     messages(4)
     assert providers(claim(owner=2)) == {"TwilioSMS": 2, "VonageSMS": 2}
+
+
+def test_a_worker_heeds_the_first_429_from_its_next_claim_on(route):
+    messages(2)
+    planner = Planner(rng=Random(0))
+    worker = Claimer(owner=1, lease=LEASE, planner=planner)
+    (one,) = worker.claim(limit=1, now=NOW).claimed
+    answer = failed(one, Throttled(retry_after=30 * SECOND), Retry(NOW + MINUTE, False))
+
+    record([answer], owner=1, lease=LEASE, planner=planner, now=NOW)
+
+    assert providers(worker.claim(limit=1, now=NOW).claimed) == {"VonageSMS": 1}
 
 
 def test_a_429_pauses_the_provider_for_all_workers_and_burns_no_round(route):

@@ -107,5 +107,6 @@ def put_on_record(request, database_kind):
 
 def _selector(node):
     """What -k wants for the test, on all databases."""
-    values = [str(v) for k, v in node.callspec.params.items() if k != "database_kind"]
-    return " and ".join([node.originalname, *values])
+    kind = node.callspec.params["database_kind"]
+    case = node.callspec.id.removeprefix(kind).removeprefix("-")
+    return " and ".join(filter(None, [node.originalname, case]))
