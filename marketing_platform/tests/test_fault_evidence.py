@@ -87,15 +87,17 @@ def test_the_table_has_a_row_per_fault_with_the_last_figures_of_each_database():
     measured = table(
         [
             evidence("10", "sqlite", 0),
+            evidence("1-4", "sqlite", 0),
             evidence("2", "sqlite", 7),
             evidence("2", "sqlite", 0),
             evidence("2", "postgresql", 0),
         ]
     ).splitlines()
 
-    assert measured[-2:] == [
+    assert measured[-3:] == [
+        "| 1-4 | kill | all is well | lost 0, kills 3 | – | `test_1-4` |",
         "| 2 | kill | all is well | lost 0, kills 3 | lost 0, kills 3 | `test_2` |",
-        "| 10 | kill | all is well | lost 0, kills 3 | not run | `test_10` |",
+        "| 10 | kill | all is well | lost 0, kills 3 | – | `test_10` |",
     ]
 
 

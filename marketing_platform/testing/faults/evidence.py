@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -16,7 +17,8 @@ from pathlib import Path
 BEGIN = "<!-- measured: begin -->"
 END = "<!-- measured: end -->"
 DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
-NO_FIGURES = "not run"
+OF_THE_UNKNOWN = ("recovered", "flagged")
+NO_FIGURES = "–"  # noqa: RUF001
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,8 @@ def table(lines: Iterable[str]) -> str:
 
 
 def _order(row: str) -> tuple[int, str]:
-    digits = "".join(letter for letter in row if letter.isdigit())
-    return int(digits or 999), row
+    number = re.match("[0-9]+", row)
+    return int(number[0]) if number else 999, row
 
 
 def _row(by_database: dict[str, Evidence]) -> str:
@@ -83,6 +85,8 @@ def _row(by_database: dict[str, Evidence]) -> str:
 
 
 def _figures(figures: dict[str, int | float]) -> str:
+    if not figures.get("unknown"):
+        figures = {k: v for k, v in figures.items() if k not in OF_THE_UNKNOWN}
     return ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in figures.items())
 
 
