@@ -30,6 +30,7 @@ BENCHMARKS = {
     "backlog": BOTH,
     "end_to_end": BOTH,
     "punctuality": BOTH,
+    "reads": BOTH,
     "loading": BOTH,
     "memory": ("postgresql",),
 }

@@ -35,8 +35,9 @@ settled AS (
     FROM v WHERE m.id = v.id AND m.lease_owner = 1)
 INSERT INTO routing_messagedeliveryattempt (message_id, attempt_number, channel,
     provider, attempted_at, outcome, external_message_id, error_code, error_message,
-    currency, response_time_ms, decision, is_late)
-SELECT id, 1, 0, 'TwilioSMS', now(), 1, external_id, '', '', '', 100, '{}', false FROM v
+    currency, response_time_ms, decision, is_late, is_retry)
+SELECT id, 1, 0, 'TwilioSMS', now(), 1, external_id, '', '', '', 100, '{}', false, false
+FROM v
 """
 
 

@@ -1,0 +1,116 @@
+"""What statistics and lists take to read, by how many attempts there are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from io import StringIO
+from statistics import median
+
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from benchmarks.rows import Row
+from benchmarks.stage import IS_FULL, columns_of, queue
+from marketing_platform.tokens.services import issue_token
+from marketing_platform.tokens.vocabulary import TokenScope
+from messaging.models import CampaignMessage
+from messaging.vocabulary import CampaignStatus
+from routing.models import MessageDeliveryAttempt
+from routing.vocabulary import AttemptOutcome, Channel, MessageStatus
+
+FEW = 10_000
+MANY = 5_000_000 if IS_FULL else 200_000
+READS = 15
+BAR = 2.0  # times what it takes with few
+
+# Copies of the first attempt, one for each other message, spread over a month.
+_COPIES = """
+INSERT INTO routing_messagedeliveryattempt ({columns})
+SELECT {values} FROM routing_messagedeliveryattempt AS a, messaging_campaignmessage AS m
+WHERE a.id = %s AND m.campaign_id = %s AND m.id <> a.message_id
+"""
+_A_DAY_EACH = {
+    "postgresql": "a.attempted_at - (m.id %% 30) * interval '1 day'",
+    "sqlite": "datetime(a.attempted_at, '-' || (m.id %% 30) || ' days')",
+}
+_TIDY = {"postgresql": "VACUUM ANALYZE", "sqlite": "ANALYZE"}
+
+
+def run() -> Iterator[Row]:
+    """Each page with few attempts, and with many."""
+    client = _client()
+    _attempt(FEW)
+    few = {name: _read_ms(client, path) for name, path in _paths().items()}
+    _attempt(MANY)
+    for name, path in _paths().items():
+        took = _read_ms(client, path)
+        yield Row(f"{name}, {FEW:,} attempts", few[name], "ms")
+        yield Row(f"{name}, {MANY:,} more", took, "ms")
+        yield Row("  beside few", took / few[name], "", bar=BAR, is_most=True)
+
+
+def _paths() -> dict[str, str]:
+    today = timezone.now().date()
+    span = f"startDate={today - timedelta(days=30)}&endDate={today}"
+    message = CampaignMessage.objects.order_by("id")[0]
+    return {
+        "statistics overall": f"/api/routingconfig/stats/overall?{span}",
+        "statistics of a channel": f"/api/routingconfig/stats/channel/0?{span}",
+        "attempts of a message": f"/api/routingconfig/delivery-attempts/{message.pk}",
+        "the latest messages": "/api/messages",
+    }
+
+
+def _read_ms(client: Client, path: str) -> float:
+    times = []
+    for _ in range(READS):
+        started = time.perf_counter()
+        answer = client.get(path)
+        times.append(time.perf_counter() - started)
+        assert answer.status_code == 200, (path, answer.content[:300])
+    return median(times) * 1000
+
+
+def _attempt(count: int) -> None:
+    """A campaign that was sent over the last month, and its statistics."""
+    campaign = queue(count, status=CampaignStatus.COMPLETED)
+    messages = CampaignMessage.objects.filter(campaign=campaign)
+    messages.update(status=MessageStatus.SENT, sent_at=timezone.now())
+    first = MessageDeliveryAttempt.objects.create(
+        message=messages.order_by("id")[0],
+        attempt_number=1,
+        channel=Channel.SMS,
+        provider="TwilioSMS",
+        attempted_at=timezone.now(),
+        outcome=AttemptOutcome.ACCEPTED,
+        external_message_id=f"SM{campaign.pk}",
+    )
+    special = {
+        "message_id": "m.id",
+        "attempted_at": _A_DAY_EACH[connection.vendor],
+        "external_message_id": "'SM' || m.id",
+    }
+    columns = columns_of(MessageDeliveryAttempt)
+    statement = _COPIES.format(
+        columns=", ".join(columns),
+        values=", ".join(special.get(name, f"a.{name}") for name in columns),
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [first.pk, campaign.pk])
+        cursor.execute(
+            "VACUUM ANALYZE" if connection.vendor == "postgresql" else "ANALYZE"
+        )
+    call_command("rebuild_stats", stdout=StringIO())
+
+
+def _client() -> Client:
+    user = User.objects.create_superuser("benchmark")
+    _, text = issue_token(
+        user=user, scope=TokenScope.ADMIN, expires_at=None, name="benchmark"
+    )
+    return Client(SERVER_NAME="localhost", headers={"authorization": f"Bearer {text}"})
