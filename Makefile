@@ -9,6 +9,9 @@ UV := $(shell command -v uv 2>/dev/null)# `make UV= ...` does without
 ONESHOT ?=# 1: the demo ends by itself
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
+# The tests wait for simulators and workers more than they compute, so that four at once
+# take half the time of two cores' worth. `make test TEST_WORKERS=0`: one by one.
+TEST_WORKERS ?= 4
 FAULTS ?=# -k "...": some faults only
 FAULTS_KILLS ?=20# random kills on each database; 500 is the long form
 RUN_ARGS ?=
@@ -83,16 +86,18 @@ run: $(RUNTIME) ## migrate the local database and serve on http://127.0.0.1:8000
 
 # --- the guards --------------------------------------------------------------------
 
+IN_PARALLEL = --numprocesses=$(TEST_WORKERS) --dist=loadfile
+
 test: test-sqlite test-postgres ## run the tests on SQLite, then on a real PostgreSQL
 
 # In memory, and no file named by somebody's .env: the tests never meet their database.
 test-sqlite: $(DEVELOPMENT) ## run the tests on SQLite (PYTEST_ARGS: for pytest)
 	@printf '\n=== tests on SQLite ===\n'
-	DATABASE_URL=sqlite://:memory: DATABASE_URL_FILE= $(BIN)/python -m pytest $(PYTEST_ARGS)
+	DATABASE_URL=sqlite://:memory: DATABASE_URL_FILE= $(BIN)/python -m pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 
 test-postgres: $(DEVELOPMENT) ## run them on PostgreSQL (TEST_DATABASE_URL: on yours)
 	@printf '\n=== tests on PostgreSQL ===\n'
-	$(BIN)/python -m marketing_platform.testing.embedded_postgres $(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m marketing_platform.testing.embedded_postgres $(BIN)/python -m pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 
 # Real processes, on SQLite files and on a PostgreSQL of their own: docs/reliability.md.
 # Both at once, since they mostly wait; 5 says that FAULTS picked none on one of them.
