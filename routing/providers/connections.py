@@ -13,6 +13,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from functools import cached_property
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from typing import Any
 
@@ -79,9 +80,21 @@ class Connections:
         return ssl.create_default_context()
 
 
+class _FinalResponse(HTTPResponse):
+    """Waits for the final answer. Python's own passes over "100 Continue" alone, takes
+    any other 1xx for the answer, and leaves the real one to the connection's next call.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        is_interim = HTTPStatus.CONTINUE <= status < HTTPStatus.OK
+        return version, HTTPStatus.CONTINUE if is_interim else status, reason
+
+
 class Connection(HTTPConnection):
     """Tells the current call its socket and the moment of the first byte."""
 
+    response_class = _FinalResponse
     released_at = 0.0
     _outgoing = b""
 

@@ -62,6 +62,23 @@ def test_a_connection_is_used_again():
         client.close()
 
 
+@pytest.mark.parametrize(
+    "interim", ["100 Continue", "102 Processing", "103 Early Hints"]
+)
+def test_an_interim_answer_is_never_taken_for_the_one_to_this_call_or_the_next(interim):
+    client = HttpClient(timeout=5)
+    early = f"HTTP/1.1 {interim}\r\nLink: </a>\r\n\r\n".encode()
+    first = say(early, answer("503 Busy", b"refused"), pause=0.05)
+    with ScriptedServer(first, say(answer("202 Accepted", b"taken"))) as server:
+        answers = [post(server, client=client) for _ in range(2)]
+
+        assert [(each.status, each.body) for each in answers] == [
+            (503, b"refused"),
+            (202, b"taken"),
+        ]
+        client.close()
+
+
 def test_there_are_never_more_connections_than_calls_at_once():
     client = HttpClient(timeout=5)
     slow = say(answer("200 OK", b"x"), pause=0.05)
