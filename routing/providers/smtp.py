@@ -264,6 +264,16 @@ class _WatchedConnection(smtplib.SMTP):
             current_call().use(self.sock)  # the one that TLS is wrapped around
         return reply
 
+    def data(self, msg: Any) -> tuple[int, bytes]:
+        """Reset the session if the server refuses to take the body: smtplib does so
+        after all other refusals, and the next MAIL would be refused for this one.
+        """
+        try:
+            return super().data(msg)
+        except smtplib.SMTPDataError:
+            self._rset()  # type: ignore[attr-defined]  # not in typeshed
+            raise
+
     def getreply(self) -> tuple[int, bytes]:
         if self.file is None and self.sock is not None:
             self.file = _BoundedLines(self.sock.makefile("rb"))

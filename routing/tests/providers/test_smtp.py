@@ -12,7 +12,7 @@ from email.policy import default
 
 import pytest
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult
+from aiosmtpd.smtp import SMTP, AuthResult
 
 from routing.providers import smtp
 from routing.providers.base import (
@@ -46,12 +46,27 @@ class Mailbox:
         return "250 OK"
 
 
+class OutOfSpace(SMTP):
+    """Asks for the body of no mail to first@, once it has heard all before it."""
+
+    async def smtp_DATA(self, arg):  # noqa: N802
+        if self.envelope.rcpt_tos == ["first@example.com"]:
+            await self.push("452 4.3.1 Insufficient system storage")
+        else:
+            await super().smtp_DATA(arg)
+
+
+class OutOfSpaceController(Controller):
+    def factory(self):
+        return OutOfSpace(self.handler, **self.SMTP_kwargs)
+
+
 @contextmanager
-def mail_server(**options):
+def mail_server(controller_class=Controller, **options):
     mailbox = Mailbox()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    controller = Controller(mailbox, hostname="127.0.0.1", port=port, **options)
+    controller = controller_class(mailbox, hostname="127.0.0.1", port=port, **options)
     controller.start()
     try:
         yield mailbox, port
@@ -166,6 +181,18 @@ def test_an_unknown_mailbox_spoils_neither_the_session_nor_the_next_mail(simulat
 
     assert sender._idle[0] is session
     sender.close()
+
+
+def test_a_mail_refused_before_its_body_does_not_spoil_the_next_one():
+    """smtplib leaves such a mail begun, and the next MAIL would meet a 503."""
+    with mail_server(OutOfSpaceController) as (mailbox, port):
+        sender = sender_to(port)
+        with pytest.raises(ProviderError):
+            send(sender, recipient="first@example.com")
+        send(sender, recipient="second@example.com")
+        sender.close()
+
+    assert [mail["To"] for mail in mailbox.mails] == ["second@example.com"]
 
 
 def test_the_mail_is_what_was_asked_for():
