@@ -198,6 +198,9 @@ QUEUE_VERDICT_SECONDS = env.int("QUEUE_VERDICT_SECONDS", default=3600)
 QUEUE_STALLED_SECONDS = env.int("QUEUE_STALLED_SECONDS", default=300)
 # Jitter adds up to this share of a retry's delay, and never takes away.
 RETRY_JITTER = env.float("RETRY_JITTER", default=0.1)
+# Dotted paths of retry policies of your own, separated by commas; a route may name
+# these as its `customRetryPolicy`, and nothing else (docs/routing.md).
+RETRY_POLICIES = env.list("RETRY_POLICIES", default=[])
 
 # `run_cluster` starts a cluster again that shows no sign of life for so long. More than
 # the longest of your own tasks in it, if all its workers may be busy with such.

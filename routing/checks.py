@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from routing.costs import PriceError, contract_price
+from routing.custom_policies import PolicyNotUsable, load_policy
 from routing.providers.registry import registry
 
 
@@ -28,6 +30,12 @@ def check_providers(**_: Any) -> list[CheckMessage]:
     return list(_unusable_prices())
 
 
+@register()
+def check_retry_policies(**_: Any) -> list[CheckMessage]:
+    """E003: RETRY_POLICIES lists what is no policy."""
+    return list(_unusable_policies())
+
+
 @register(deploy=True)
 def check_credentials(**_: Any) -> list[CheckMessage]:
     """W001: a provider has no credentials. Commands that need it say so themselves."""
@@ -36,6 +44,18 @@ def check_credentials(**_: Any) -> list[CheckMessage]:
     except (ImportError, KeyError):
         return []  # E001 says it
     return list(_idle_providers(idle))
+
+
+def _unusable_policies() -> Iterator[CheckMessage]:
+    for path in settings.RETRY_POLICIES:
+        try:
+            load_policy(path)
+        except PolicyNotUsable as error:
+            yield Error(
+                f"RETRY_POLICIES: {error}",
+                hint="It lists dotted paths of functions; see docs/routing.md.",
+                id="routing.E003",
+            )
 
 
 def _unusable_prices() -> Iterator[CheckMessage]:

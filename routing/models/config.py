@@ -13,9 +13,9 @@ from django.core.validators import (
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
-from django.utils.module_loading import import_string
 from phonenumbers import country_code_for_region
 
+from routing.custom_policies import PolicyNotUsable, load_policy
 from routing.providers.registry import registry
 from routing.retry import LONGEST_DELAY, RetryPolicy, policy_for
 from routing.route import Route, Scope
@@ -238,7 +238,7 @@ class ChannelRoutingConfig(models.Model):
             RetryStrategy(self.retry_strategy),
             initial=timedelta(seconds=self.initial_retry_delay_seconds),
             maximum=timedelta(seconds=self.max_retry_delay_seconds),
-            custom=import_string(self.custom_retry_policy)
+            custom=load_policy(self.custom_retry_policy)
             if self.custom_retry_policy
             else None,
         )
@@ -286,10 +286,10 @@ class ChannelRoutingConfig(models.Model):
         if not self.custom_retry_policy:
             return ""
         try:
-            policy = import_string(self.custom_retry_policy)
-        except Exception as error:  # noqa: BLE001 - importing runs anything
-            return f"Cannot be imported: {error}."
-        return "" if callable(policy) else "It must be callable with the history."
+            load_policy(self.custom_retry_policy)
+        except PolicyNotUsable as error:
+            return str(error)
+        return ""
 
 
 def problem_with_provider(name: str, channel: int | None) -> str:

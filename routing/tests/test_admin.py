@@ -57,7 +57,8 @@ def never(history):
 
 @pytest.fixture(autouse=True)
 def providers(settings):
-    """Three providers, kept in memory."""
+    """Three providers, kept in memory, and a retry policy."""
+    settings.RETRY_POLICIES = [f"{__name__}.never"]
     settings.MESSAGE_PROVIDERS = {
         "TwilioSMS": {"BACKEND": f"{MEMORY}SMS"},
         "VonageSMS": {"BACKEND": f"{MEMORY}SMS"},
@@ -308,21 +309,24 @@ def test_a_route_that_cannot_work_is_refused_with_the_reason(
 @pytest.mark.parametrize(
     ("path", "says"),
     [
-        ("nodots", "Cannot be imported: nodots doesn't look like a module path."),
-        ("no.such", "Cannot be imported: No module named 'no'."),
-        (".policy", "Cannot be imported: "),
-        ("..policy", "Cannot be imported: "),
-        (f"{__name__}.absent", "Cannot be imported: Module "),
-        (f"{__name__}.NOW", "It must be callable with the history."),
+        ("nodots", "cannot be imported: nodots doesn't look like a module path."),
+        ("no.such", "cannot be imported: No module named 'no'."),
+        (".policy", "cannot be imported: "),
+        ("..policy", "cannot be imported: "),
+        (f"{__name__}.absent", "cannot be imported: Module "),
+        (f"{__name__}.NOW", "must be callable with the history."),
     ],
 )
-def test_a_retry_policy_that_cannot_be_used_is_refused(admin_client, path, says):
+def test_a_retry_policy_that_cannot_be_used_is_refused(
+    admin_client, settings, path, says
+):
+    settings.RETRY_POLICIES = [path]
     custom = {"retry_strategy": 3, "custom_retry_policy": path}
 
     response = admin_client.post(reverse(ADD), FORM | custom)
 
     (message,) = errors_of(response)["custom_retry_policy"]
-    assert message.startswith(says)
+    assert message.startswith(f"{path!r} {says}")
 
 
 def test_two_active_routes_of_a_channel_need_different_priorities(admin_client):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from routing.checks import check_credentials, check_providers
+from routing.checks import check_credentials, check_providers, check_retry_policies
 
 SMS = {"BACKEND": "routing.providers.memory.MemorySMS"}
 TWILIO = {"BACKEND": "routing.providers.twilio.TwilioSMS"}
@@ -66,3 +66,12 @@ def test_a_price_needs_the_code_of_its_currency(settings, currency):
     settings.MESSAGE_PROVIDERS = {"Ours": SMS | {"OPTIONS": options}}
 
     assert [error.id for error in check_providers()] == ["routing.E002"]
+
+
+def test_a_retry_policy_that_is_none_is_an_error(settings):
+    settings.RETRY_POLICIES = ["routing.retry.no_retry", "routing.gone.policy"]
+
+    (error,) = check_retry_policies()
+
+    assert error.id == "routing.E003"
+    assert "'routing.gone.policy' cannot be imported" in error.msg

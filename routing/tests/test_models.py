@@ -37,6 +37,13 @@ NOT_CALLABLE = "not a policy"
 HERE = "routing.tests.test_models"
 
 
+@pytest.fixture(autouse=True)
+def listed(settings):
+    """The policies that routes may name."""
+    names = ("stop_at_once", "NOT_CALLABLE", "gone")
+    settings.RETRY_POLICIES = [f"{HERE}.{name}" for name in names]
+
+
 def refused(create, constraint, **fields):
     """The database, not Python, refuses these fields by this constraint."""
     with pytest.raises(IntegrityError) as caught, transaction.atomic():
@@ -118,7 +125,7 @@ def test_a_second_route_may_stand_beside_the_first_when_it_is(fields):
                 "custom_retry_policy": f"{HERE}.gone",
             },
             "custom_retry_policy",
-            "Cannot be imported",
+            "cannot be imported",
         ),
         (
             {
@@ -126,7 +133,7 @@ def test_a_second_route_may_stand_beside_the_first_when_it_is(fields):
                 "custom_retry_policy": f"{HERE}.NOT_CALLABLE",
             },
             "custom_retry_policy",
-            "It must be callable",
+            "must be callable",
         ),
         ({"fallback_provider": ""}, "__all__", "Fallback is enabled: choose"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from decimal import Decimal
 
@@ -49,6 +50,12 @@ THREE_PROVIDERS = {
 
 def stop_at_once(history):
     """A custom retry policy."""
+
+
+@pytest.fixture(autouse=True)
+def policies(settings):
+    """What a route may name."""
+    settings.RETRY_POLICIES = [f"{__name__}.stop_at_once"]
 
 
 @pytest.fixture
@@ -237,7 +244,7 @@ def test_a_filter_that_cannot_be_meant_is_refused(admin, query):
             {"retryStrategy": 3, "customRetryPolicy": "routing.gone"},
             "customRetryPolicy",
             "invalid",
-            "Cannot be imported",
+            "not in the setting RETRY_POLICIES",
         ),
         ({"retries": 3}, "retries", "unknown", "Allowed: campaignKind, channel,"),
         ({"enableFallback": "yes"}, "enableFallback", "type", "true or false"),
@@ -358,6 +365,16 @@ def test_a_further_provider_cannot_become_the_first_as_well(admin):
     answer = admin.patch(f"{ROUTES}/{route.pk}", {"primaryProvider": "C"})
 
     assert "furtherProviders[0].provider" in refusals(answer)
+
+
+def test_a_retry_policy_that_is_not_listed_is_not_even_imported(admin):
+    custom = {"retryStrategy": 3, "customRetryPolicy": "this.s"}  # prints a poem
+
+    answer = admin.post(ROUTES, EXAMPLE | custom)
+
+    _, detail = refusals(answer)["customRetryPolicy"]
+    assert f"which has: {__name__}.stop_at_once." in detail
+    assert "this" not in sys.modules
 
 
 def test_a_custom_retry_policy_is_taken_by_its_path(admin):
