@@ -42,7 +42,7 @@ def test_the_sms_route_is_the_documented_one():
     assert sms.providers == ("TwilioSMS", "VonageSMS")
     assert sms.routing_strategy == RoutingStrategy.PRIMARY
     assert sms.retry_strategy == RetryStrategy.EXPONENTIAL
-    assert (sms.enable_fallback, sms.max_retries, sms.priority) == (True, 3, 1)
+    assert (sms.enable_fallback, sms.max_retries, sms.priority) == (True, 3, 0)
     assert sms.initial_retry_delay_seconds == 60
     assert sms.max_retry_delay_seconds == 3600
 
@@ -55,7 +55,7 @@ def test_loading_them_twice_changes_nothing():
     assert list(ChannelRoutingConfig.objects.values()) == before
 
 
-def test_a_route_can_be_added_afterwards():
-    route = RouteFactory(priority=2)
+def test_a_route_that_is_added_afterwards_serves_instead():
+    route = RouteFactory()
 
     assert active_routes()[0].config_id == route.pk
