@@ -16,6 +16,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.table import Column
 
 from messaging.models import WorkerHeartbeat
 from messaging.queries import CampaignProgress, progress_of
@@ -64,10 +65,11 @@ def sending_bar(console: Console) -> Iterator[Callable[[CampaignProgress], None]
         yield _lines(console)
         return
     with Progress(
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
+        # Where the terminal is narrow, the words wrap, and the figures stay whole.
+        BarColumn(bar_width=20, table_column=Column(no_wrap=True)),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.description}", table_column=Column()),
         console=console,
     ) as bar:
         task = bar.add_task("", total=None)

@@ -1,0 +1,30 @@
+"""The bar over a campaign's messages."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.utils import timezone
+from rich.console import Console
+
+from messaging.progress import sending_bar
+from messaging.queries import CampaignProgress
+from routing.vocabulary import MessageStatus
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_narrow_terminal_cuts_off_no_figure():
+    terminal = Console(file=StringIO(), force_terminal=True, width=80)
+    by_status = dict.fromkeys(MessageStatus, 1051)
+    progress = CampaignProgress(by_status, timezone.now() + timedelta(hours=1))
+
+    with sending_bar(terminal) as show:
+        show(progress)
+
+    said = terminal.file.getvalue()
+    assert f"{7 * 1051}/{9 * 1051}" in said
+    assert "…" not in said
+    assert "1051 expired" in said
