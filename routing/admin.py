@@ -152,6 +152,7 @@ class ExplainForm(forms.Form):
     kind = forms.TypedChoiceField(
         choices=CampaignKind.choices(),
         coerce=lambda value: CampaignKind(int(value)),
+        required=False,
         label="Kind of campaign",
     )
     body = forms.CharField(
@@ -164,8 +165,9 @@ class ExplainForm(forms.Form):
         """The fields, and the parcel that they make."""
         if self.errors:
             return self.cleaned_data
+        kind = self.cleaned_data["kind"] or CampaignKind.MARKETING
         try:
-            return {"parcel": parcel_to(**self.cleaned_data)}
+            return {"parcel": parcel_to(**self.cleaned_data | {"kind": kind})}
         except UnusableAddress as error:
             raise forms.ValidationError({"to": str(error)}) from None
 
@@ -177,14 +179,12 @@ class RouteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     inlines = [FurtherProviderInline]
     list_display = [
         "channel",
-        "country",
-        "dial_prefix",
-        "campaign_kind",
-        "is_active",
-        "priority",
+        "route_scope",
         "routing_strategy",
         "primary_provider",
         "fallback_provider",
+        "is_active",
+        "priority",
         "enable_fallback",
         "retry_strategy",
         "max_retries",
@@ -225,6 +225,11 @@ class RouteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         ),
         ("When nobody can say", {"fields": ["unknown_outcome_policy"]}),
     ]
+
+    @admin.display(description="for")
+    def route_scope(self, route: ChannelRoutingConfig) -> str:
+        """Which messages of its channel it is for."""
+        return str(route.scope)
 
     def get_urls(self) -> list[Any]:
         """Those of every model, and the screen that explains a route."""

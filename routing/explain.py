@@ -136,6 +136,7 @@ def _as_dict(route: Route) -> dict[str, Any]:
         "channel": route.channel.label,
         "strategy": route.strategy.label,
         "priority": route.priority,
+        "scope": str(route.scope),
         "country": route.scope.country,
         "dial_prefix": route.scope.dial_prefix,
         "campaign_kind": None if kind is None else kind.label,

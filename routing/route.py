@@ -33,6 +33,15 @@ class Scope:
     dial_prefix: str = ""  # the digits after the +
     campaign_kind: CampaignKind | None = None
 
+    def __str__(self) -> str:
+        kind = self.campaign_kind
+        parts = [
+            self.country,
+            self.dial_prefix and f"+{self.dial_prefix}",
+            kind.label if kind is not None else "",
+        ]
+        return ", ".join(filter(None, parts)) or "all"
+
     def covers(self, destination: Destination) -> bool:
         """Whether a message to this destination may take the route."""
         return (

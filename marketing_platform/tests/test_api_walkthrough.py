@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.core.management import call_command
 
 # From "curl" up to the next one, the status in the comment after it, or an empty line.
 COMMAND = re.compile(
@@ -56,6 +57,7 @@ class Shell:
 
 @pytest.fixture
 def shell(live_server, simulator, token, tmp_path):
+    call_command("loaddata", "default_routes", verbosity=0)  # as the README does
     return Shell(
         tmp_path,
         API=f"{live_server.url}/api",

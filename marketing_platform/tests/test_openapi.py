@@ -41,6 +41,12 @@ def test_every_operation_needs_the_bearer_token(document):
     assert all(each["security"] == [{"bearer": []}] for each in operations)
 
 
+def test_every_operation_says_in_a_line_what_it_does(document):
+    for path in document["paths"].values():
+        for operation in path.values():
+            assert operation.get("summary"), operation["operationId"]
+
+
 def test_every_operation_says_how_it_refuses(document):
     for path in document["paths"].values():
         for operation in path.values():

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 from rest_framework.request import Request
@@ -40,6 +40,10 @@ from messaging.recipients import Rejection
 from routing.api.router import ID
 
 
+@extend_schema_view(
+    list=extend_schema(summary="The campaigns, newest first"),
+    retrieve=extend_schema(summary="One campaign, with its progress"),
+)
 class CampaignViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Campaign]):
     """Campaigns, without the lanes of single messages."""
 

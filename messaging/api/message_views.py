@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from django.utils import timezone
-from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
+from drf_spectacular.utils import (
+    PolymorphicProxySerializer,
+    extend_schema,
+    extend_schema_view,
+)
 from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 from rest_framework.request import Request
@@ -30,6 +34,10 @@ from messaging.posting import post_messages
 from routing.api.router import ID
 
 
+@extend_schema_view(
+    list=extend_schema(summary="The messages, newest first"),
+    retrieve=extend_schema(summary="One message, with its text and cost"),
+)
 class MessageViewSet(
     ListModelMixin, RetrieveModelMixin, GenericViewSet[CampaignMessage]
 ):

@@ -71,6 +71,7 @@ class ExplainedRouteSerializer(ApiSerializer):
     channel = LabelField(Channel)
     strategy = LabelField(RoutingStrategy)
     priority = serializers.IntegerField()
+    scope = serializers.CharField(help_text="Which messages it is for, in words.")
     country = serializers.CharField()
     dial_prefix = serializers.CharField()
     campaign_kind = LabelField(CampaignKind)

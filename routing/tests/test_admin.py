@@ -374,6 +374,24 @@ def test_a_reader_sees_which_way_a_message_would_take(reader_client):
     assert "closed" in page
 
 
+def test_a_link_to_an_explanation_may_leave_the_kind_of_campaign_out(reader_client):
+    RouteFactory()
+
+    page = reader_client.get(
+        reverse("admin:routing_explain"), {"channel": 0, "to": "+4915112345678"}
+    ).content.decode()
+
+    assert "TwilioSMS is the choice of Primary." in page
+
+
+def test_the_list_of_routes_says_which_messages_each_is_for(reader_client):
+    RouteFactory(country="DE", dial_prefix="49151", campaign_kind=1)
+
+    routes = reader_client.get(page("channelroutingconfig")).content.decode()
+
+    assert "DE, +49151, Transactional" in routes
+
+
 def test_the_routes_page_leads_to_the_explanation(reader_client):
     routes = reader_client.get(page("channelroutingconfig"))
 

@@ -193,6 +193,13 @@ def test_an_unknown_message_is_not_found(api):
         assert api("read").get(f"/api/messages/{key}").status_code == 404
 
 
+def test_who_asks_for_a_message_that_is_not_there_is_told_its_id(api):
+    answer = api("read").get("/api/messages/4711")
+
+    assert answer.status_code == 404
+    assert answer.json()["detail"] == "There is nothing with the id 4711."
+
+
 def test_messages_are_found_by_what_they_are(api):
     campaign = CampaignFactory(channel=Channel.EMAIL)
     other = MessageFactory(recipient="+14155550199")

@@ -78,14 +78,9 @@ def _show(explanation: Explanation, console: Console) -> None:
     where = f" ({explanation.country})" if explanation.country else ""
     console.print(f"To {explanation.to}{where}, segments: {explanation.segments}")
     if route:
-        scope = ", ".join(
-            filter(
-                None, [route["country"], route["dial_prefix"], route["campaign_kind"]]
-            )
-        )
         console.print(
             f"Route {route['id']}: {route['channel']}, {route['strategy']}, priority "
-            f"{route['priority']}, for {scope or 'all'}"
+            f"{route['priority']}, for {route['scope']}"
         )
         console.print(_candidates(explanation))
     console.print(explanation.why)

@@ -41,6 +41,7 @@ def test_it_names_route_candidates_choice_and_reason(ask, slash):
         "channel": 0,
         "strategy": 0,
         "priority": made.priority,
+        "scope": "DE, Marketing",
         "country": "DE",
         "dialPrefix": "",
         "campaignKind": 0,
