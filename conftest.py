@@ -9,14 +9,12 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from marketing_platform.provider_settings import simulated_providers
+from marketing_platform.testing.installation import NOWHERE
 from marketing_platform.tokens.services import issue_token
 from marketing_platform.tokens.vocabulary import TokenScope
 from routing.simulators.client import SimulatorClient
 from routing.simulators.process import SimulatorProcess
 from routing.simulators.simulation import SimulationOptions
-
-# Nobody listens there: receipts of a test without `live_server` go nowhere.
-NOWHERE = "http://127.0.0.1:1"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -13,6 +13,9 @@ from typing import IO, TypeVar
 from django.conf import settings
 
 MANAGE = str(settings.BASE_DIR / "manage.py")
+# Nobody listens there: receipts that no test waits for go nowhere, and not to the
+# default port, where somebody may be serving a database of their own.
+NOWHERE = "http://127.0.0.1:1"
 
 T = TypeVar("T")
 
@@ -32,6 +35,7 @@ class Installation:
             "STATE_DIR": str(directory),
             "DATABASE_URL": database_url,
             "PROVIDER_SIMULATOR_PORT": str(simulator_port),
+            "PUBLIC_URL": NOWHERE,
             "LOG_LEVEL": "WARNING",
             **environment,
         }

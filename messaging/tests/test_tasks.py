@@ -13,6 +13,7 @@ from contextlib import suppress
 import pytest
 from django.conf import settings
 
+from marketing_platform.testing.installation import NOWHERE
 from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage, WorkerHeartbeat
 from messaging.tasks import drain_queue
@@ -97,6 +98,7 @@ class Installation:
             "DATABASE_URL_FILE": "",
             "REDIS_URL": "",
             "PROVIDER_SIMULATOR_PORT": str(simulator_port),
+            "PUBLIC_URL": NOWHERE,
             "QCLUSTER_WORKERS": "1",
             "LOG_LEVEL": "WARNING",
         }
