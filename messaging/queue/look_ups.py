@@ -22,7 +22,7 @@ from messaging.queue.placement import Claimed, content_of, held
 from messaging.queue.quarantine import quarantined_if_it_fails
 from routing.dispatch import HandOver, missing
 from routing.look_ups import Finding, look_up, providers_to_ask
-from routing.models import MessageDeliveryAttempt
+from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.planner import RoutingTable
 from routing.providers.base import Enquiry, OutboundMessage, Receipt
 from routing.receipts import record_receipts
@@ -222,14 +222,22 @@ def _certainly_not_sent(each: LookUp, route: Route) -> tuple[Claimed, HandOver]:
 
 
 def _is_of_another_message(each: LookUp, receipt: Receipt) -> bool:
-    """Where no reference comes back, two messages may look alike."""
-    return (
-        MessageDeliveryAttempt.objects.filter(
-            provider=each.provider, external_message_id=receipt.external_message_id
-        )
-        .exclude(external_message_id="")
-        .exclude(message=each.message)
-        .exists()
+    """Where no reference comes back, two messages to one recipient may look alike.
+
+    The other one's attempt may be unknown too: then only its receipts have the id.
+    """
+    if not receipt.external_message_id:
+        return False
+    found = {
+        "provider": each.provider,
+        "external_message_id": receipt.external_message_id,
+    }
+    attempts = MessageDeliveryAttempt.objects.filter(**found)
+    receipts = DeliveryReceipt.objects.filter(
+        **found, message__recipient=each.message.recipient
+    )
+    return any(
+        rows.exclude(message=each.message).exists() for rows in (attempts, receipts)
     )
 
 

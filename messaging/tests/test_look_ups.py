@@ -9,6 +9,7 @@ from datetime import timedelta
 from random import Random
 
 import pytest
+from django.db.models import F
 
 from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage
@@ -19,7 +20,7 @@ from messaging.queue.recover import NO_VERDICT, recover_expired_leases
 from messaging.tests.conftest import MEMORY_PROVIDERS
 from messaging.tests.scene import LEASE, NOW, claim, messages
 from messaging.vocabulary import WorkerKind
-from routing.factories import AttemptFactory, RouteFactory
+from routing.factories import AttemptFactory, ReceiptFactory, RouteFactory
 from routing.models import ChannelRoutingConfig, MessageDeliveryAttempt
 from routing.planner import RoutingTable
 from routing.providers.registry import registry
@@ -165,6 +166,22 @@ def test_what_another_message_was_sent_as_is_not_taken_for_this_one(lost, askabl
     askable.send(lost.content)
     other = messages(1)[0]
     AttemptFactory(message=other, external_message_id="SM1")
+    askable.look_up = with_id("SM1", askable.look_up)
+
+    ask(SETTLED)
+
+    lost_one = CampaignMessage.objects.get(pk=lost.message_id)
+    assert lost_one.is_outcome_unknown
+    assert "another message" in lost_one.status_reason
+
+
+def test_what_settled_another_unknown_message_does_not_settle_this_one(lost, askable):
+    """Of the other one's attempt no id is on record: only a receipt tells it."""
+    askable.send(lost.content)
+    other = messages(1)[0]
+    CampaignMessage.objects.update(recipient="+4915112345678", occurrence=F("id"))
+    AttemptFactory(message=other, outcome=AttemptOutcome.UNKNOWN)
+    ReceiptFactory(message=other, provider="TwilioSMS", external_message_id="SM1")
     askable.look_up = with_id("SM1", askable.look_up)
 
     ask(SETTLED)
