@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 
 from django import forms
 from django_filters import rest_framework as filters
+from django_filters.fields import IsoDateTimeField
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework.exceptions import ValidationError
@@ -14,14 +16,35 @@ from rest_framework.request import Request
 from messaging.vocabulary import CampaignStatus
 from routing.api.filters import ApiFilterSet, FlagFilter, TermFilter
 from routing.api.pagination import Pages
+from routing.api.router import LARGEST_ID
 from routing.vocabulary import CampaignKind, Channel, MessageStatus
 
 
 @extend_schema_field(OpenApiTypes.INT)
 class IdFilter(filters.Filter):  # type: ignore[misc]
-    """By the id of another row."""
+    """By the id of another row, as far as our databases count."""
 
     field_class = forms.IntegerField
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=0, max_value=LARGEST_ID, **kwargs)
+
+
+class MomentField(IsoDateTimeField):  # type: ignore[misc]
+    """A date-time that is one in UTC as well."""
+
+    def clean(self, value: Any) -> Any:
+        moment = super().clean(value)
+        try:
+            return moment and moment.astimezone(UTC)
+        except OverflowError:
+            raise forms.ValidationError("It is out of range.") from None
+
+
+class MomentFilter(filters.IsoDateTimeFilter):  # type: ignore[misc]
+    """By a date-time."""
+
+    field_class = MomentField
 
 
 class AddressFilter(filters.CharFilter):  # type: ignore[misc]
@@ -46,12 +69,8 @@ class MessageFilters(ApiFilterSet):
     is_outcome_unknown = FlagFilter(
         field_name="unknown_since", lookup_expr="isnull", exclude=True
     )
-    created_after = filters.IsoDateTimeFilter(
-        field_name="created_at", lookup_expr="gte"
-    )
-    created_before = filters.IsoDateTimeFilter(
-        field_name="created_at", lookup_expr="lt"
-    )
+    created_after = MomentFilter(field_name="created_at", lookup_expr="gte")
+    created_before = MomentFilter(field_name="created_at", lookup_expr="lt")
 
 
 class CampaignFilters(ApiFilterSet):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
+
+from routing.api.router import ID
 
 
 class Pages(CursorPagination):
@@ -40,11 +43,17 @@ class Pages(CursorPagination):
     def decode_cursor(self, request: Request) -> Any:
         """Where to go on; DRF would answer 404, as if the list were not there."""
         try:
-            return super().decode_cursor(request)
+            cursor = super().decode_cursor(request)
         except NotFound:
-            raise ValidationError(
-                {self.cursor_query_param: "Take it from `next` or `previous`."}
-            ) from None
+            raise self._not_ours() from None
+        if cursor and not re.fullmatch(ID, str(cursor.position or 0)):
+            raise self._not_ours()  # made by hand: all our lists go by the id
+        return cursor
+
+    def _not_ours(self) -> ValidationError:
+        return ValidationError(
+            {self.cursor_query_param: "Take it from `next` or `previous`."}
+        )
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         """With the range of the page size."""

@@ -6,6 +6,7 @@ from rest_framework.routers import SimpleRouter
 
 # For `lookup_value_regex`: what a BIGINT holds, so that no database is asked for more.
 ID = "[0-9]{1,18}"
+LARGEST_ID = 10**18 - 1
 
 
 class Router(SimpleRouter):

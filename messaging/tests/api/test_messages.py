@@ -244,6 +244,8 @@ def test_messages_are_found_by_when_they_were_made(api):
         ({"status": "queued"}, "status"),
         ({"campaign": "1.5"}, "campaign"),
         ({"createdAfter": "yesterday"}, "createdAfter"),
+        ({"createdBefore": "9999-12-31T23:59:59-14:00"}, "createdBefore"),
+        ({"campaign": 10**30}, "campaign"),
         ({"ordering": "body"}, "ordering"),
     ],
 )

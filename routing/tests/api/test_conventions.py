@@ -252,6 +252,7 @@ def test_a_filter_takes_the_integers_of_the_wire():
         ("?pageSize=201", "pageSize", "Choose from 1 to 200."),
         ("?pageSize=all", "pageSize", "Choose from 1 to 200."),
         ("?cursor=second", "cursor", "Take it from `next` or `previous`."),
+        ("?cursor=cD1hYmM=", "cursor", "Take it from `next` or `previous`."),  # p=abc
     ],
 )
 def test_a_filter_that_cannot_be_meant_is_refused(query, field, says):
