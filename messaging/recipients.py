@@ -157,6 +157,10 @@ class RecipientFile:
             )
         wanted = ADDRESS_COLUMNS[self.channel]
         found = [name for name in wanted if name in self.columns]
+        if not found and len(names) == 1 and ";" in names[0]:
+            raise RecipientFileError(
+                f"{self.path} has semicolons between its columns. Save it with commas."
+            )
         if not found:
             raise RecipientFileError(
                 f"{self.path} has no column {' or '.join(map(repr, wanted))} for the "

@@ -143,6 +143,11 @@ def test_a_file_with_a_header_only_has_no_rows(csv_file):
     assert list(csv_file("phone,name\n")) == []
 
 
+def test_a_file_with_semicolons_is_refused_with_what_to_do(csv_file):
+    with pytest.raises(RecipientFileError, match="Save it with commas"):
+        csv_file("phone;name\n+14155552671;Ann\n")
+
+
 def test_a_file_without_a_header_is_refused_with_what_it_has(csv_file):
     with pytest.raises(RecipientFileError) as refusal:
         csv_file(f"{ANN},Ann\n")
