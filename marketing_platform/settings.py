@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 import secrets
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import django_stubs_ext
 import environ
+from django.core.exceptions import ImproperlyConfigured
 from environ.fileaware_mapping import FileAwareMapping
 
 from marketing_platform.provider_settings import message_providers
@@ -36,7 +38,41 @@ class _Values(FileAwareMapping):  # type: ignore[misc]
 
 
 class _Env(environ.Env):  # type: ignore[misc]
+    """Names the variable that it cannot read, but not the value: it may be a secret."""
+
     ENVIRON = _Values()
+    FALSE = ("false", "off", "n", "no", "0", "")
+    WANTED: ClassVar[dict[type, str]] = {
+        bool: "1 or 0",
+        int: "a whole number",
+        float: "a number",
+        dict: "a URL such as postgres://user:password@host:5432/messages",
+    }
+
+    def get_value(self, var: str, cast: Any = None, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().get_value(var, cast, *args, **kwargs)
+        except ValueError:
+            wanted = self.WANTED.get(cast, "different")
+            raise ImproperlyConfigured(f"{var} must be {wanted}.") from None
+        except OSError as error:
+            raise ImproperlyConfigured(
+                f"{var}_FILE names a file that cannot be read: {error.strerror}."
+            ) from None
+
+    @classmethod
+    def parse_value(cls, value: str, cast: Any) -> Any:
+        known = (*cls.BOOLEAN_TRUE_STRINGS, *cls.FALSE)
+        if cast is bool and value.lower().strip() not in known:
+            raise ValueError  # and not False, as environ takes whatever is not true
+        return super().parse_value(value, cast)
+
+    def db(self, var: str, default: str) -> dict[str, Any]:
+        with suppress(ValueError), warnings.catch_warnings(action="ignore"):
+            found: dict[str, Any] = self.db_url_config(self.str(var, default=default))
+            if found.get("ENGINE"):
+                return found
+        raise ImproperlyConfigured(f"{var} must be {self.WANTED[dict]}.")
 
 
 env = _Env()

@@ -98,6 +98,26 @@ def test_every_variable_that_compose_wants_is_in_the_example():
     assert wanted >= {"POSTGRES_PASSWORD", "SECRET_KEY"}
 
 
+def test_every_variable_of_the_settings_is_in_the_example():
+    platform = ROOT / "marketing_platform"
+    read = set()
+    for name in ("settings.py", "provider_settings.py"):
+        text = (platform / name).read_text()
+        read |= set(re.findall(r"env\.\w+\(\s*\"(\w+)\"", text))
+
+    assert len(read) > 40
+    named = set(re.findall(r"\w+", (ROOT / ".env.example").read_text()))
+    assert not read - named, "Add these to .env.example."
+
+
+def test_no_example_has_a_comment_where_systemd_would_take_it_for_the_value():
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    examples = [line for line in lines if re.match(r"# \w+=", line)]
+
+    assert len(examples) > 40
+    assert [line for line in examples if re.search(r"=.*#", line)] == []
+
+
 def test_the_image_has_what_the_project_consists_of_and_does_not_run_as_root():
     lines = (DEPLOY / "Dockerfile").read_text().splitlines()
     copied = [line.split()[1] for line in lines if re.match(r"COPY [^-]", line)]

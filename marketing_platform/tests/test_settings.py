@@ -75,6 +75,35 @@ def database(*, env, **variables):
     return read("DATABASES", env=env, **variables)["DATABASES"]["default"]
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "wanted"),
+    [
+        ("QUEUE_WINDOW", "many", "must be a whole number."),
+        ("API_BURST", "much", "must be a number."),
+        ("SMTP_USE_TLS", "1  # STARTTLS", "must be 1 or 0."),
+        ("DATABASE_URL", "messages", "must be a URL such as postgres://"),
+        ("DATABASE_URL", "postgres://us:hush@db:port/m", "must be a URL such as"),
+        ("SECRET_KEY_FILE", "/nowhere", "names a file that cannot be read: No such"),
+    ],
+)
+def test_a_variable_that_cannot_be_read_is_named_in_one_line(
+    environment, variable, value, wanted
+):
+    checked = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        env=environment | {variable: value},
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+
+    assert checked.returncode == 1
+    assert checked.stderr.startswith(f"{variable} {wanted}")
+    assert len(checked.stderr.splitlines()) == 1
+
+
 def test_a_secret_key_is_made_once_and_is_nobody_elses_to_read(environment):
     first, second = (read("SECRET_KEY", env=environment) for _ in range(2))
 
