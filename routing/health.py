@@ -110,10 +110,12 @@ def take_probe(
 ) -> datetime | None:
     """Reserve the one probe of an open breaker; its token, or None.
 
-    Within the caller's transaction. Expects to lose: another worker may have taken it.
+    Within the caller's transaction. Expects to lose: another worker may have taken it,
+    or have the row at this moment. It is not waited for: a claim may take several, and
+    in any order.
     """
     row = (
-        ProviderHealth.objects.select_for_update()
+        ProviderHealth.objects.select_for_update(skip_locked=True)
         .filter(provider=provider, channel=channel)
         .first()
     )

@@ -359,4 +359,6 @@ def _suppress_opted_out(results: Iterable[Result]) -> None:
         and each.hand_over.failure.opted_out
     ]
     if opted_out:
+        # By address: unique rows that others are adding are waited for, too.
+        opted_out.sort(key=lambda each: each.address)
         Suppression.objects.bulk_create(opted_out, ignore_conflicts=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
+from contextlib import contextmanager
 from datetime import timedelta
 from random import Random
 
 import pytest
+from django.db import connection, transaction
 
 from messaging.models import CampaignMessage
 from messaging.queue.claim import Claimer
@@ -15,10 +18,12 @@ from messaging.tests.scene import (
     LEASE,
     MINUTE,
     NOW,
+    PATIENCE,
     accepted,
     claim,
     failed,
     messages,
+    running,
     write,
 )
 from routing.breaker import BreakerState
@@ -135,6 +140,36 @@ def test_one_message_at_a_time_probes_an_open_breaker(route):
     assert providers(first) == {"TwilioSMS": 1, "VonageSMS": 3}
     assert providers(second) == {"VonageSMS": 4}
     assert breaker().state == BreakerState.HALF_OPEN
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_claim_does_not_wait_for_a_breaker_that_another_worker_holds(route):
+    """It might hold another breaker, which that worker waits for."""
+    if connection.vendor != "postgresql":
+        pytest.skip("an in-memory SQLite database has one connection")
+    open_breaker()
+    messages(1)
+    with locked_elsewhere(ProviderHealth.objects.all()):
+        (claimed,) = claim()
+
+    assert (claimed.decision.provider, claimed.probe_token) == ("VonageSMS", None)
+
+
+@contextmanager
+def locked_elsewhere(rows):
+    """Another worker has these rows, and would let go after half the patience."""
+    is_locked, may_go = threading.Event(), threading.Event()
+
+    def hold():
+        with transaction.atomic():
+            list(rows.select_for_update())
+            is_locked.set()
+            may_go.wait(PATIENCE / 2)
+
+    with running(hold):
+        is_locked.wait(PATIENCE)
+        yield
+        may_go.set()
 
 
 def test_an_open_breaker_is_not_probed_before_its_time(route):
