@@ -107,6 +107,7 @@ FAULTS_ON = FAULTS_KILLS=$(FAULTS_KILLS) DATABASE_URL=sqlite://:memory: \
 test-faults: $(DEVELOPMENT) ## kill, cut and starve it on both databases (FAULTS="-k ...")
 	@mkdir -p var; \
 	$(FAULTS_ON) sqlite >var/faults-on-sqlite.log 2>&1 & sqlite=$$!; \
+	trap 'kill $$sqlite' INT TERM; \
 	printf '\n=== faults on PostgreSQL ===\n'; \
 	$(FAULTS_ON) postgresql || postgres=$$?; \
 	wait $$sqlite || { sqlite=$$?; [ $$sqlite -eq 5 ] || failed=1; }; \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -20,6 +21,11 @@ from routing.simulators.simulation import SimulationOptions
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`make test-faults` runs the fault tests on both databases at once."""
     parser.addoption("--faults-on", choices=["sqlite", "postgresql"])
+
+
+def pytest_configure() -> None:
+    """SIGTERM ends the tests as Ctrl-C does: with all that they started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

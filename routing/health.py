@@ -79,9 +79,9 @@ class HealthBook:
         self._refresh(now)
         return self._has_throttles
 
-    def note_throttle(self) -> None:
-        """A provider has just been given one: look for it from now on."""
-        self._has_throttles = True
+    def forget(self) -> None:
+        """Read it anew at the next look."""
+        self._read_at = None
 
     def _refresh(self, now: datetime) -> None:
         if self._read_at is not None and now - self._read_at < self._max_age:

@@ -139,9 +139,9 @@ class Planner:
         is_throttled = self._health.has_throttles(now=now)
         return lock_capacity(providers) if is_throttled else Capacity()
 
-    def note_throttle(self) -> None:
-        """A provider asked to slow down: heed it from the next claim on."""
-        self._health.note_throttle()
+    def note_failures(self) -> None:
+        """Something went wrong: heed what came of it from the next claim on."""
+        self._health.forget()
 
     def is_watched(self, provider: str, channel: Channel, *, now: datetime) -> bool:
         """Whether the provider ever failed there, so that its calls are counted."""

@@ -82,8 +82,8 @@ def record(
         mark_double_risks(_perhaps_doubled(results, held), now=now)
         _suppress_opted_out(results)
         _learn(results, planner, now)
-    if any(_throttled(each) for each in results):
-        planner.note_throttle()
+    if any(each.hand_over.failure for each in results):
+        planner.note_failures()
     return _fallbacks(results, held, now + lease)
 
 

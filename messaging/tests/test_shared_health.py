@@ -279,12 +279,17 @@ def test_concurrent_calls_are_limited_over_all_workers(route):
     assert providers(claim(owner=2)) == {"TwilioSMS": 2, "VonageSMS": 2}
 
 
-def test_a_worker_heeds_the_first_429_from_its_next_claim_on(route):
+@pytest.mark.parametrize(
+    "failure",
+    [Throttled(retry_after=30 * SECOND), AccountError(code="20003")],
+    ids=["429", "401"],
+)
+def test_a_worker_heeds_a_first_failure_from_its_next_claim_on(route, failure):
     messages(2)
     planner = Planner(rng=Random(0))
     worker = Claimer(owner=1, lease=LEASE, planner=planner)
     (one,) = worker.claim(limit=1, now=NOW).claimed
-    answer = failed(one, Throttled(retry_after=30 * SECOND), Retry(NOW + MINUTE, False))
+    answer = failed(one, failure, Retry(NOW + MINUTE, False))
 
     record([answer], owner=1, lease=LEASE, planner=planner, now=NOW)
 
