@@ -280,11 +280,22 @@ class QualityAdmin(ReadOnlyAdmin):
         "provider",
         "channel",
         "country",
-        "successes",
-        "failures",
+        "delivered",
+        "receipts",
         "updated_at",
     ]
     list_filter = ["channel", ProviderFilter]
+
+    @admin.display(description="delivered")
+    def delivered(self, quality: DeliveryQuality) -> str:
+        """The share as receipts tell it; a route's explanation has what it counts."""
+        known = quality.successes + quality.failures
+        return f"{quality.successes / known:.1%}" if known else "-"
+
+    @admin.display(description="receipts that still count")
+    def receipts(self, quality: DeliveryQuality) -> str:
+        """How many it rests on; older ones count less and less."""
+        return f"{quality.successes + quality.failures:.0f}"
 
 
 class ThrottleForm(ProviderForm):
@@ -317,13 +328,13 @@ class ThrottleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 class AttemptAdmin(ReadOnlyAdmin):
     list_display = [
         "id",
+        "attempted_at",
         "message",
         "attempt_number",
         "provider",
         "outcome",
-        "error_class",
         "error_code",
-        "attempted_at",
+        "error_class",
         "fallback_reason",
         "cost",
         "currency",

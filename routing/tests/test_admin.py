@@ -14,6 +14,7 @@ from messaging.factories import MessageFactory
 from routing.factories import RouteFactory
 from routing.models import (
     ChannelRoutingConfig,
+    DeliveryQuality,
     DeliveryReceipt,
     MessageDeliveryAttempt,
 )
@@ -390,6 +391,25 @@ def test_the_list_of_routes_says_which_messages_each_is_for(reader_client):
     routes = reader_client.get(page("channelroutingconfig")).content.decode()
 
     assert "DE, +49151, Transactional" in routes
+
+
+def test_delivery_quality_is_a_share_and_what_it_rests_on(reader_client):
+    DeliveryQuality.objects.create(
+        provider="TwilioSMS", channel=0, successes=6.83, failures=0.17, updated_at=NOW
+    )
+
+    listed = reader_client.get(page("deliveryquality")).content.decode()
+
+    assert "97.6%" in listed
+    assert '<td class="field-receipts">7</td>' in listed
+
+
+def test_times_are_told_to_the_second(reader_client):
+    DeliveryQuality.objects.create(provider="TwilioSMS", channel=0, updated_at=NOW)
+
+    listed = reader_client.get(page("deliveryquality")).content.decode()
+
+    assert "2026-11-24 09:00:00" in listed
 
 
 def test_the_routes_page_leads_to_the_explanation(reader_client):

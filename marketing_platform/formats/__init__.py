@@ -1,0 +1,1 @@
+"""How the back office writes times: shortly, to the second, and in one order."""
