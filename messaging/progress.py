@@ -25,6 +25,7 @@ from messaging.recipients import RecipientFile
 
 LOOK_EVERY = 0.5  # seconds
 SAY_EVERY = 10.0  # seconds, where there is no terminal
+NO_WORKER = "no worker: start `manage.py process_queue --watch`"
 
 
 @contextmanager
@@ -59,10 +60,15 @@ def watch_campaigns(campaign_ids: Sequence[int], *, console: Console) -> None:
 
 
 @contextmanager
-def sending_bar(console: Console) -> Iterator[Callable[[CampaignProgress], None]]:
-    """A bar over messages; yields what shows the progress it is given."""
+def sending_bar(
+    console: Console, *, no_worker: str = NO_WORKER
+) -> Iterator[Callable[[CampaignProgress], None]]:
+    """A bar over messages; yields what shows the progress it is given.
+
+    `no_worker` is what it says where messages wait and no worker lives.
+    """
     if not console.is_terminal:
-        yield _lines(console)
+        yield _lines(console, no_worker)
         return
     with Progress(
         # Where the terminal is narrow, the words wrap, and the figures stay whole.
@@ -79,18 +85,21 @@ def sending_bar(console: Console) -> Iterator[Callable[[CampaignProgress], None]
                 task,
                 total=progress.total,
                 completed=progress.total - progress.left,
-                description=f"{describe(progress)}{_hint(progress)}",
+                description=f"{describe(progress)}{_hint(progress, no_worker)}",
             )
 
         yield show
 
 
-def _lines(console: Console) -> Callable[[CampaignProgress], None]:
+def _lines(console: Console, no_worker: str) -> Callable[[CampaignProgress], None]:
     said, said_at = "", float("-inf")
 
     def show(progress: CampaignProgress) -> None:
         nonlocal said, said_at
-        line, now = f"{describe(progress)}{_hint(progress)}", time.monotonic()
+        line, now = (
+            f"{describe(progress)}{_hint(progress, no_worker)}",
+            time.monotonic(),
+        )
         if progress.left and line != said and now - said_at >= SAY_EVERY:
             console.print(line, soft_wrap=True)
             said, said_at = line, now
@@ -106,11 +115,11 @@ def describe(progress: CampaignProgress) -> str:
     )
 
 
-def _hint(progress: CampaignProgress) -> str:
+def _hint(progress: CampaignProgress, no_worker: str) -> str:
     """Why nothing may be moving."""
     now = database_now()
     if progress.next_due_at and progress.next_due_at > now:
         return f" (next at {timezone.localtime(progress.next_due_at):%d %b %H:%M:%S})"
     if not WorkerHeartbeat.objects.alive(now).exists() and progress.left:
-        return " (no worker: start `manage.py process_queue --watch`)"
+        return f" ({no_worker})"
     return ""

@@ -144,7 +144,7 @@ def play(cast: Cast, campaign_ids: Sequence[int], console: Console) -> Summary:
     """Watch the campaigns go out through an outage, and account for every message."""
     started = time.monotonic()
     is_outage_over = False
-    with sending_bar(console) as show:
+    with sending_bar(console, no_worker="a worker is being started") as show:
         while (progress := progress_of(campaign_ids)).left:
             show(progress)
             # As soon as the first have left: a fast worker leaves no time for more.

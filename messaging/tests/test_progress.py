@@ -16,6 +16,15 @@ from routing.vocabulary import MessageStatus
 pytestmark = pytest.mark.django_db
 
 
+def test_who_starts_workers_by_himself_is_not_told_to_start_one():
+    console = Console(file=StringIO())
+
+    with sending_bar(console, no_worker="it is being started") as show:
+        show(CampaignProgress({MessageStatus.QUEUED: 2}, None))
+
+    assert console.file.getvalue() == "2 queued (it is being started)\n"
+
+
 def test_a_narrow_terminal_cuts_off_no_figure():
     terminal = Console(file=StringIO(), force_terminal=True, width=80)
     by_status = dict.fromkeys(MessageStatus, 1051)
