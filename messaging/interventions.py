@@ -87,8 +87,8 @@ def _no_retry_because(message: CampaignMessage, now: datetime) -> str:
         )
     if _may_have_been_sent(message):
         return (
-            "Nobody knows whether the message was sent: the recipient might get it "
-            "twice. If that does not matter, post it as a new message."
+            "The message was sent once, or nobody knows whether it was: the recipient "
+            "might get it twice. If that does not matter, post it as a new message."
         )
     if RetentionMark.objects.beyond(message.created_at).exists():
         return (
@@ -101,16 +101,23 @@ def _no_retry_because(message: CampaignMessage, now: datetime) -> str:
 
 
 def _may_have_been_sent(message: CampaignMessage) -> bool:
-    """Whether of some attempt nobody knows, until today, how it ended."""
-    failed = Q(status__in=[MessageStatus.FAILED, MessageStatus.BOUNCED])
-    looked_up_in_vain = Q(event_id__endswith=f":{NOT_FOUND}")
-    told_since = DeliveryReceipt.objects.filter(
-        failed | looked_up_in_vain,
-        message=OuterRef("message"),
-        attempt_number=OuterRef("attempt_number"),
+    """Whether some attempt went out, or nobody knows until today how it ended.
+
+    A look-up in vain is no proof against what is told after it: it may have come early.
+    """
+    told = DeliveryReceipt.objects.filter(
+        message=OuterRef("message"), attempt_number=OuterRef("attempt_number")
     )
-    unknown = message.attempts.filter(outcome=AttemptOutcome.UNKNOWN)
-    return message.is_outcome_unknown or unknown.filter(~Exists(told_since)).exists()
+    went_out = told.filter(status__in=[MessageStatus.SENT, MessageStatus.DELIVERED])
+    came_back = told.filter(status__in=[MessageStatus.FAILED, MessageStatus.BOUNCED])
+    looked_up_in_vain = told.filter(event_id__endswith=f":{NOT_FOUND}")
+    perhaps_sent = (
+        Q(Exists(went_out))
+        | Q(outcome=AttemptOutcome.ACCEPTED)
+        | Q(~Exists(looked_up_in_vain), outcome=AttemptOutcome.UNKNOWN)
+    )
+    in_doubt = message.attempts.filter(perhaps_sent, ~Exists(came_back))
+    return message.is_outcome_unknown or in_doubt.exists()
 
 
 def _queue_again(message: CampaignMessage, now: datetime) -> None:

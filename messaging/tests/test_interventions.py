@@ -15,6 +15,7 @@ from messaging.queue.look_ups import NOT_FOUND
 from messaging.queue.recover import close_campaigns
 from messaging.tests.scene import PATIENCE, accepted, claim, running, write
 from messaging.vocabulary import CampaignStatus
+from routing.factories import AttemptFactory
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.vocabulary import AttemptOutcome, Channel, MessageStatus
 
@@ -160,6 +161,28 @@ def test_certainty_that_it_was_not_sent_allows_a_retry(news):
     retry_message(message, now=NOW)
 
     assert message.status == MessageStatus.QUEUED
+
+
+@pytest.mark.parametrize("says", [MessageStatus.SENT, MessageStatus.DELIVERED])
+def test_what_went_out_after_all_is_not_retried(says):
+    """Looked up too early: it was not there yet, and the fallback then failed."""
+    message = MessageFactory(status=MessageStatus.FAILED, **OVER)
+    unknown_attempt(message)
+    told(message, event_id=f"1.1:{NOT_FOUND}")
+    told(message, event_id="2", status=says)
+
+    with pytest.raises(InterventionRefused, match="might get it twice"):
+        retry_message(message, now=NOW)
+
+
+def test_an_acceptance_that_came_late_forbids_a_retry():
+    message = MessageFactory(status=MessageStatus.FAILED, **OVER)
+    unknown_attempt(message)
+    told(message, event_id=f"1.1:{NOT_FOUND}")
+    AttemptFactory(message=message, is_late=True)
+
+    with pytest.raises(InterventionRefused, match="might get it twice"):
+        retry_message(message, now=NOW)
 
 
 def test_an_expired_message_needs_a_new_time_to_be_retried():
