@@ -10,6 +10,7 @@ def main() -> None:
     try:
         from django.core.exceptions import ImproperlyConfigured
         from django.core.management import execute_from_command_line
+        from django.db.utils import OperationalError, ProgrammingError
     except ImportError:
         sys.exit(
             "Django is not installed here: run `make install`, use .venv/bin/python."
@@ -18,6 +19,11 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(str(error))
+    except (OperationalError, ProgrammingError) as error:
+        if "--traceback" in sys.argv:
+            raise
+        what = " ".join(str(error).split())
+        sys.exit(f"Database: {what} (`manage.py doctor` says what to do.)")
 
 
 if __name__ == "__main__":

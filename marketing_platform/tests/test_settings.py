@@ -60,6 +60,19 @@ def finish(process):
     return output
 
 
+def manage(*arguments, env):
+    """A command of manage.py, at its end."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        env=env,
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+
+
 def read(*names, env, **variables):
     """These settings, in an environment with these variables."""
     return json.loads(finish(start(SCRIPT, *names, env=env | variables)))
@@ -89,19 +102,27 @@ def database(*, env, **variables):
 def test_a_variable_that_cannot_be_read_is_named_in_one_line(
     environment, variable, value, wanted
 ):
-    checked = subprocess.run(
-        [sys.executable, "manage.py", "check"],
-        env=environment | {variable: value},
-        cwd=settings.BASE_DIR,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
+    checked = manage("check", env=environment | {variable: value})
 
     assert checked.returncode == 1
     assert checked.stderr.startswith(f"{variable} {wanted}")
     assert len(checked.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [("", "no such table"), ("postgres://us@127.0.0.1:1/m", "connection")],
+    ids=["not migrated", "not there"],
+)
+def test_a_database_that_cannot_be_used_is_told_in_one_line(environment, url, wanted):
+    if url:
+        environment["DATABASE_URL"] = url
+
+    refused = manage("issue_token", "ann", env=environment)
+
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"Database: {wanted}")
+    assert len(refused.stderr.splitlines()) == 1
 
 
 def test_a_secret_key_is_made_once_and_is_nobody_elses_to_read(environment):
