@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from email.utils import parseaddr
+from functools import lru_cache
 
 from django.core.exceptions import ValidationError
 from django.core.mail import EmailMessage
@@ -18,16 +18,26 @@ from routing.providers.base import (
 )
 
 
-def compose(
-    message: OutboundMessage, *, sender: str, headers: Mapping[str, str] | None = None
-) -> EmailMessage:
-    """A plain text e-mail to one recipient.
+def compose(message: OutboundMessage, *, sender: str) -> EmailMessage:
+    """A plain text e-mail to one recipient, as Django knows it; raises as `check`."""
+    check(message, sender=sender)
+    return EmailMessage(
+        subject=message.subject,
+        body=message.body,
+        from_email=sender,
+        to=[message.recipient],
+        headers=one_click(message.unsubscribe_url),
+    )
+
+
+def check(message: OutboundMessage, *, sender: str) -> None:
+    """Refuse what no e-mail can be made of.
 
     Raises RecipientError for what is no address, and MessageError for what an e-mail
     cannot carry. A line break in any of its fields could smuggle a header in. A sender
     that is no address is an AccountError.
     """
-    if not is_one_line(sender) or not is_address(parseaddr(sender)[1]):
+    if not _is_sender(sender):
         raise AccountError("FROM is not an e-mail address.")
     if message.media_urls:
         raise MessageError("An e-mail carries no media URLs.")
@@ -37,16 +47,14 @@ def compose(
         raise RecipientError("The recipient is not an e-mail address.")
     if not is_one_line(message.reference + message.unsubscribe_url):
         raise MessageError("The reference or unsubscribe URL has a control character.")
-    return EmailMessage(
-        subject=message.subject,
-        body=message.body,
-        from_email=sender,
-        to=[message.recipient],
-        headers={**(headers or {}), **_one_click(message.unsubscribe_url)},
-    )
 
 
-def _one_click(url: str) -> dict[str, str]:
+@lru_cache(maxsize=64)
+def _is_sender(text: str) -> bool:
+    return is_one_line(text) and is_address(parseaddr(text)[1])
+
+
+def one_click(url: str) -> dict[str, str]:
     """What makes mail programs show their own unsubscribe button (RFC 8058)."""
     if not url:
         return {}

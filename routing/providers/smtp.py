@@ -2,9 +2,9 @@
 
 RFC 5321 (reply codes: §4.2), RFC 3463 (enhanced codes), RFC 4954 (AUTH).
 
-SMTP sends no receipts; a bounce comes as an e-mail, which we do not read. What the
-server says before it asks for the body (354) is certain: nothing was sent. A connection
-lost after that leaves the outcome unknown, unless a reply of 4xx or 5xx came back.
+SMTP sends no receipts; a bounce comes as an e-mail, which we do not read. What comes
+before the first byte of the body is certain: nothing was sent. A connection lost after
+that leaves the outcome unknown, unless a reply of 4xx or 5xx came back.
 """
 
 from __future__ import annotations
@@ -13,16 +13,13 @@ import contextlib
 import os
 import re
 import smtplib
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import parseaddr
 from threading import BoundedSemaphore
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
-from django.core.mail import EmailMessage
 from django.core.mail.backends.smtp import EmailBackend
 from urllib3.util.wait import wait_for_read
 
@@ -39,8 +36,13 @@ from routing.providers.base import (
     Throttled,
 )
 from routing.providers.deadline import DEFAULT_SECONDS, Call, current_call
-from routing.providers.mail import compose
+from routing.providers.mime import WrittenMail, write
 from routing.providers.refusals import UNAVAILABLE, Table, refused
+from routing.providers.smtp_connection import (
+    CommandRefused,
+    WatchedConnection,
+    WatchedTLSConnection,
+)
 from routing.providers.wire import as_text
 from routing.vocabulary import Channel
 
@@ -79,7 +81,6 @@ _THROTTLING = re.compile(r"^4\.7\.|throttl|too many|rate limit", re.IGNORECASE)
 # mailbox).
 _MAILBOX = re.compile(r"^5\.[12]\.")
 
-REPLY_LIMIT = 1 << 20  # bytes of one reply
 KEEP_SECONDS = 30.0  # an idle connection, before it is closed
 TRUST_SECONDS = 1.0  # an idle connection, before a NOOP asks whether it still lives
 MESSAGES_PER_CONNECTION = 100  # many servers end a session at about that many
@@ -108,39 +109,37 @@ class SMTPEmail(Provider):
     def send(self, message: OutboundMessage) -> Acceptance:
         """Hand the message to the server.
 
-        1. Compose it; what cannot be composed is refused here.
+        1. Write it; what cannot be written is refused here.
         2. Take a session, or open one, once there are fewer than the most there may be.
            Nothing is sent before it stands.
         3. Send. Keep the session, unless it broke.
         """
-        message_id = f"<{message.reference}@{_domain(self.options['FROM'])}>"
-        headers = {"Message-ID": message_id, "X-Message-Reference": message.reference}
-        email = compose(message, sender=self.options["FROM"], headers=headers)
+        mail = write(message, sender=self.options["FROM"])
         with Call(self.timeout) as call:
             try:
-                self._deliver(call, email)
+                self._deliver(call, mail)
             except (smtplib.SMTPException, OSError, ValueError) as error:
                 # Without the cause: smtplib quotes what it sent, addresses and all.
                 raise _failure(call, error) from None
-        return Acceptance(external_message_id=message_id)
+        return Acceptance(external_message_id=mail.message_id)
 
     def close(self) -> None:
         """Say QUIT on every idle connection."""
         while session := self._pop():
             session.quit()
 
-    def _deliver(self, call: Call, email: EmailMessage) -> None:
+    def _deliver(self, call: Call, mail: WrittenMail) -> None:
         if not self._slots.acquire(timeout=call.remaining()):
             raise TimeoutError("no connection became free within the deadline")
         try:
-            self._send(call, email)
+            self._send(call, mail)
         finally:
             self._slots.release()
 
-    def _send(self, call: Call, email: EmailMessage) -> None:
+    def _send(self, call: Call, mail: WrittenMail) -> None:
         session = self._take()
         try:
-            session.send(email)
+            session.send(mail)
         finally:
             call.let_go()  # before another thread can take the session
             if session.is_open:
@@ -214,10 +213,10 @@ class _Session:
         self.connection.sock.settimeout(call.remaining())
         return idle < TRUST_SECONDS or self._answers()
 
-    def send(self, email: EmailMessage) -> None:
+    def send(self, mail: WrittenMail) -> None:
         """Send, and keep the connection after a clean refusal only."""
         try:
-            self.backend.send_messages([email])
+            self.connection.deliver(mail)
         except BaseException as error:
             reply = _reply(error)
             if reply is None or not reply.is_refusal:
@@ -244,77 +243,12 @@ class _Backend(EmailBackend):
     @property
     def connection_class(self) -> type[smtplib.SMTP]:
         """The class that `open` makes its connection of."""
-        return _WatchedTLSConnection if self.use_ssl else _WatchedConnection
+        return WatchedTLSConnection if self.use_ssl else WatchedConnection
 
     @property
     def half_open_connection(self) -> Any:
         """What `open` leaves behind when TLS or the login fails, or None."""
         return self._partial_connection  # type: ignore[attr-defined]  # not in stubs
-
-
-class _WatchedConnection(smtplib.SMTP):
-    """Tells the current call its socket, and the moment the server wants the body."""
-
-    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        return current_call().connect(host, port)
-
-    def starttls(self, *args: Any, **options: Any) -> tuple[int, bytes]:
-        reply = super().starttls(*args, **options)
-        if self.sock is not None:
-            current_call().use(self.sock)  # the one that TLS is wrapped around
-        return reply
-
-    def data(self, msg: Any) -> tuple[int, bytes]:
-        """Reset the session if the server refuses to take the body: smtplib does so
-        after all other refusals, and the next MAIL would be refused for this one.
-        """
-        try:
-            return super().data(msg)
-        except smtplib.SMTPDataError:
-            self._rset()  # type: ignore[attr-defined]  # not in typeshed
-            raise
-
-    def getreply(self) -> tuple[int, bytes]:
-        if self.file is None and self.sock is not None:
-            self.file = _BoundedLines(self.sock.makefile("rb"))
-        code, text = super().getreply()
-        if code == 354:
-            current_call().is_written = True
-        return code, text
-
-
-class _WatchedTLSConnection(_WatchedConnection, smtplib.SMTP_SSL):
-    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        plain = super()._get_socket(host, port, timeout)
-        wrapped = self.context.wrap_socket(plain, server_hostname=host)
-        current_call().use(wrapped)
-        return wrapped
-
-
-class _BoundedLines:
-    """A connection's replies, whole and of bounded length.
-
-    smtplib bounds a line, but not how many make a reply, and takes a line that was cut
-    for a whole one.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._bytes_left = REPLY_LIMIT
-
-    def readline(self, limit: int) -> bytes:
-        line = self._file.readline(limit)
-        self._bytes_left -= len(line)
-        if self._bytes_left < 0:
-            raise OSError(f"The reply is longer than {REPLY_LIMIT} bytes.")
-        if line and not line.endswith(b"\n"):
-            raise OSError("The reply was cut.")  # "250 2." may be half of anything
-        if line[3:4] != b"-":
-            self._bytes_left = REPLY_LIMIT
-        return line
-
-    def close(self) -> None:
-        self._file.close()
 
 
 def _hang_up(connection: smtplib.SMTP | None) -> None:
@@ -334,22 +268,16 @@ class _Reply(NamedTuple):
         return 400 <= self.code < 600
 
 
-_STAGES: dict[type[BaseException], str] = {
-    smtplib.SMTPAuthenticationError: "AUTH",
-    smtplib.SMTPSenderRefused: "MAIL",
-    smtplib.SMTPDataError: "DATA",
-}
-
-
 def _reply(error: BaseException) -> _Reply | None:
     """The server's words in the error; None when it said none."""
-    if isinstance(error, smtplib.SMTPRecipientsRefused):
-        code, text = next(iter(error.recipients.values()))
-        return _Reply("RCPT", code, _decoded(text))
-    if isinstance(error, smtplib.SMTPResponseException):
-        stage = _STAGES.get(type(error), "CONNECT")
-        return _Reply(stage, error.smtp_code, _decoded(error.smtp_error))
-    return None
+    if not isinstance(error, smtplib.SMTPResponseException):
+        return None
+    stage = "CONNECT"
+    if isinstance(error, CommandRefused):
+        stage = error.stage
+    elif isinstance(error, smtplib.SMTPAuthenticationError):
+        stage = "AUTH"
+    return _Reply(stage, error.smtp_code, _decoded(error.smtp_error))
 
 
 def _decoded(text: bytes | str) -> str:
@@ -383,7 +311,3 @@ def _temporary(reply: _Reply) -> Callable[..., SendFailure]:
     if reply.stage != "AUTH" and _THROTTLING.search(reply.text):
         return Throttled
     return UNAVAILABLE if reply.code == 421 else ProviderError
-
-
-def _domain(sender: str) -> str:
-    return parseaddr(sender)[1].rpartition("@")[2]

@@ -62,6 +62,18 @@ class SMTPWire:
             if session.transport is not None and session.is_idle:
                 session.transport.close()
 
+    async def handle_EHLO(  # noqa: N802
+        self,
+        _server: SMTPSession,
+        session: Any,
+        _envelope: SimulatedEnvelope,
+        hostname: str,
+        replies: list[str],
+    ) -> list[str]:
+        """Announce that commands may come all at once, as aiosmtpd takes them."""
+        session.host_name = hostname
+        return [*replies[:-1], "250-PIPELINING", replies[-1]]
+
     async def handle_AUTH(self, server: SMTPSession, *_: Any) -> Any:  # noqa: N802
         """Refuse the login if a fault of that stage strikes; else aiosmtpd goes on."""
         fault = self.simulation.faults.strike(PROVIDER, stages=_AUTH_STAGE)

@@ -14,6 +14,7 @@ from routing.providers.base import (
     SendFailure,
 )
 from routing.providers.mail import compose
+from routing.providers.mime import write
 
 SENDER = "Shop <shop@example.com>"
 EXPECTED = {
@@ -62,11 +63,7 @@ def message(**fields):
 
 def headers_of(**fields):
     """Names of the headers that go over the wire."""
-    composed = message(**fields)
-    mail = compose(
-        composed, sender=SENDER, headers={"X-Message-Reference": composed.reference}
-    )
-    head, _, _ = mail.message().as_bytes().partition(b"\n\n")
+    head, _, _ = write(message(**fields), sender=SENDER).content.partition(b"\r\n\r\n")
     lines = [line for line in head.split(b"\n") if not line.startswith((b" ", b"\t"))]
     return {line.split(b":")[0].decode() for line in lines}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,7 +17,6 @@ from routing.providers import smtp
 from routing.providers.base import (
     AccountError,
     MessageError,
-    OutcomeUnknown,
     ProviderError,
     RecipientError,
     Throttled,
@@ -377,44 +375,3 @@ def test_a_body_that_is_no_text_is_refused():
         send(sender_to(port), body="\ud800")
 
     assert mailbox.mails == []
-
-
-@pytest.mark.parametrize(
-    ("greeting", "kind"),
-    [(b"554 No service for you\r\n", ProviderError), (b"421 Later\r\n", ProviderError)],
-)
-def test_a_greeting_is_read(greeting, kind):
-    with greeter(greeting) as port, pytest.raises(kind) as caught:
-        send(sender_to(port))
-
-    assert caught.value.unavailable
-
-
-def test_half_a_reply_is_none():
-    """smtplib alone takes "250" without its line end for an acceptance."""
-    script = [b"220 hi\r\n", b"250 hi\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"]
-
-    with greeter(*script, b"250") as port, pytest.raises(OutcomeUnknown):
-        send(sender_to(port))
-
-
-@contextmanager
-def greeter(*replies: bytes):
-    """A server that says its lines one by one, then hangs up."""
-
-    def serve() -> None:
-        sock, _ = listener.accept()
-        with sock:
-            for position, reply in enumerate(replies):
-                sock.sendall(reply)
-                if position < len(replies) - 1:
-                    sock.recv(65536)
-                elif reply.startswith(b"250"):
-                    return
-            sock.recv(65536)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield listener.getsockname()[1]
-        thread.join()
