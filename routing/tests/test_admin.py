@@ -153,7 +153,8 @@ def test_every_page_of_evidence_opens_for_readers(reader_client, evidence, model
 
 @pytest.mark.parametrize("model", EVIDENCE)
 @pytest.mark.parametrize(
-    "query", ["q=1", "q=SM-unknown", "provider=TwilioSMS", "provider=gone"]
+    "query",
+    ["q=1", "q=SM-unknown", "provider=TwilioSMS", "provider=gone", "provider=%00"],
 )
 def test_evidence_can_be_searched_and_filtered(admin_client, evidence, model, query):
     assert admin_client.get(f"{page(model)}?{query}").status_code == 200
