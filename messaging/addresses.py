@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import phonenumbers
 
+from messaging.numbering_plans import country_of
 from routing.providers.mail import is_address
 from routing.vocabulary import Channel
 
@@ -53,6 +54,8 @@ def _email(text: str) -> Address:
 def _number(text: str, region: str) -> Address:
     if region:
         check_region(region)
+    if clean := country_of(text):
+        return Address(text, clean)
     number = _parsed(text, region)
     if number is None or not phonenumbers.is_valid_number(number):
         where = f" in {region}" if region else " with its +country code"

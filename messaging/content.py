@@ -54,7 +54,9 @@ def render(text: str, values: Mapping[str, str]) -> str:
 
 def is_unicode(text: str) -> bool:
     """Whether it can be stored; what the command line got as other bytes cannot."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    return text.isascii() or not any(
+        "\ud800" <= character <= "\udfff" for character in text
+    )
 
 
 def check_fields(text: str, allowed: Collection[str]) -> None:

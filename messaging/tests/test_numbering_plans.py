@@ -1,0 +1,84 @@
+"""What is known of clean numbers is what phonenumbers says of them."""
+
+from __future__ import annotations
+
+import random
+
+import phonenumbers
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from phonenumbers import PhoneMetadata, PhoneNumberFormat, PhoneNumberType
+
+from messaging.numbering_plans import country_of
+
+CODES = sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
+REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
+
+
+def read_by_phonenumbers(text, region):
+    """The number in E.164 and its country, or None if it is not valid."""
+    try:
+        number = phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_valid_number(number):
+        return None
+    e164 = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+    return e164, phonenumbers.region_code_for_number(number)
+
+
+def assert_the_same(text, region=None):
+    country = country_of(text)
+    if country is not None:
+        assert read_by_phonenumbers(text, region) == (text, country)
+
+
+def examples_of(region):
+    kinds = range(PhoneNumberType.VOICEMAIL + 1)
+    examples = [phonenumbers.example_number_for_type(region, kind) for kind in kinds]
+    return [
+        phonenumbers.format_number(each, PhoneNumberFormat.E164)
+        for each in examples
+        if each is not None
+    ]
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_all_near_a_regions_numbers_are_as_phonenumbers_says(region):
+    chance = random.Random(region)
+    for example in examples_of(region):
+        assert_the_same(example, region)
+        for _ in range(20):
+            position = chance.randrange(2, len(example))
+            digits = str(chance.randrange(10 ** chance.choice([0, 1, 1, 2])))
+            assert_the_same(example[:position] + digits + example[position + 1 :])
+
+
+@pytest.mark.parametrize("region", ["US", "CA", "DE", "GB", "FR", "IN", "ES", "NG"])
+def test_a_regions_mobile_numbers_need_not_be_read(region):
+    metadata = PhoneMetadata.metadata_for_region(region)
+    example = f"+{metadata.country_code}{metadata.mobile.example_number}"
+
+    assert country_of(example) == region
+
+
+@given(
+    st.sampled_from(CODES),
+    st.text("0123456789", min_size=4, max_size=13),
+    st.sampled_from([None, *REGIONS]),
+)
+def test_any_digits_are_as_phonenumbers_says(code, national, region):
+    assert_the_same(f"+{code}{national}", region)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "+", "14155552671", "+1415 5552671", "+1４155552671", "+14155552671\n"]
+)
+def test_what_is_not_clean_is_left_to_phonenumbers(text):
+    assert country_of(text) is None
+
+
+@pytest.mark.parametrize("text", ["+390612345678", "+80012345678", "+999123456789"])
+def test_zeros_and_codes_without_a_country_are_left_to_phonenumbers(text):
+    assert country_of(text) is None
