@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, Subquery
 
 from messaging.vocabulary import CampaignStatus
 from routing.route import Destination
@@ -42,10 +42,17 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
     def with_due_messages(self, now: datetime) -> CampaignQuerySet:
         """Running ones with work to do now, the most urgent first.
 
-        One index probe per running campaign, however many messages each has.
+        One index probe per running campaign, however many messages each has: an EXISTS
+        may be joined instead, by a scan of all that are due.
         """
         due = CampaignMessage.objects.due(now).filter(campaign=OuterRef("pk"))
-        return self.running().filter(Exists(due)).order_by("-priority", "id")
+        first = due.order_by("due_at", "id").values("due_at")[:1]
+        return (
+            self.running()
+            .alias(first_due_at=Subquery(first))
+            .filter(first_due_at__isnull=False)
+            .order_by("-priority", "id")
+        )
 
     def finished(self) -> CampaignQuerySet:
         """Running ones that have no message left to send, but for standing ones."""
