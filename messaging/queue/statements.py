@@ -9,7 +9,7 @@ how it becomes a table is the only thing in which the two databases differ.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -134,44 +134,42 @@ def insert_attempts(rows: Sequence[Row]) -> list[Row]:
         ]
 
 
-def _derived_table(columns: Columns, rows: Iterable[Row]) -> tuple[str, list[str]]:
+def _derived_table(columns: Columns, rows: Sequence[Row]) -> tuple[str, list[str]]:
     """The rows as a table `v`, and its one parameter."""
-    table = [{name: _plain(row[name]) for name in columns} for row in rows]
     if connection.vendor == "postgresql":
         types = ", ".join(f"{name} {kind}" for name, kind in columns.items())
         source = f"json_to_recordset(%s::json) AS v ({types})"
     else:
         fields = ", ".join(f"value ->> '{name}' AS {name}" for name in columns)
         source = f"(SELECT {fields} FROM json_each(%s)) AS v"  # noqa: S608 - our names
-    return source, [_as_json(table)]
+    return source, [_as_json(rows)]
 
 
-def _as_json(table: list[dict[str, Any]]) -> str:
-    document = json.dumps(table)
-    if "\\u0000" in document:  # within a decision; PostgreSQL refuses it in any text
-        document = json.dumps(_without_nul(table))
+def _as_json(rows: Sequence[Row]) -> str:
+    document = json.dumps(rows, default=_plain)
+    # PostgreSQL refuses NUL in any text, and no database takes half a character; whole
+    # ones beyond the first 65,536 are written as two halves, and do no harm here.
+    if "\\u0000" in document or "\\ud" in document:
+        document = json.dumps(_cleaned(rows), default=_plain)
     return document
 
 
-def _without_nul(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {_without_nul(key): _without_nul(each) for key, each in value.items()}
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_cleaned(key): _cleaned(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_without_nul(each) for each in value]
-    return value.replace("\0", "") if isinstance(value, str) else value
+        return [_cleaned(each) for each in value]
+    if isinstance(value, str):
+        return value.replace("\0", "").encode(errors="replace").decode()
+    return value
 
 
 def _plain(value: Any) -> Any:
-    """A value as both databases take it from JSON."""
-    if isinstance(value, str):
-        # PostgreSQL refuses NUL in a text, and no database takes half a character.
-        if value.isascii() and "\0" not in value:
-            return value
-        return value.replace("\0", "").encode(errors="replace").decode()
+    """What JSON has no form for, as both databases take it."""
     if isinstance(value, datetime):
         # As Django writes it on SQLite, where text comparison must agree.
         text = value.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
         return f"{text}+00" if connection.vendor == "postgresql" else text
     if isinstance(value, Decimal):
         return str(value)
-    return value
+    raise TypeError(f"A {type(value).__name__} has no form in a statement.")
