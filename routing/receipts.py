@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import transaction
 
-from routing.costs import Money, as_money
+from routing.costs import as_money
 from routing.delivery_quality import note_receipt
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.providers.base import Receipt
@@ -77,7 +77,7 @@ def _record(provider_name: str, receipt: Receipt, *, raw: str, now: datetime) ->
 def _correct_cost(receipt: DeliveryReceipt, about: AttemptReference) -> None:
     """What the provider charges takes the place of what was estimated.
 
-    An attempt that is not on record yet gets it when it is: `costs_told`.
+    An attempt that is not on record yet gets it when it is: `correct_costs`.
     """
     if receipt.cost is None:
         return
@@ -93,20 +93,19 @@ def _correct_cost(receipt: DeliveryReceipt, about: AttemptReference) -> None:
     keep(sheet)
 
 
-def costs_told(message_ids: Iterable[int]) -> dict[tuple[int, int, str], Money]:
-    """What receipts say that attempts cost, by message, attempt number and provider."""
+def correct_costs(message_ids: Iterable[int]) -> None:
+    """Put what earlier receipts tell onto attempts that have only now been recorded.
+
+    Rare: one by one, in the order that they came. One that was heeded before changes
+    nothing.
+    """
     receipts = DeliveryReceipt.objects.filter(
-        message__in=message_ids, cost__isnull=False
+        message__in=message_ids, attempt_number__isnull=False, cost__isnull=False
     ).order_by("received_at", "id")
-    return {
-        (receipt.message_id, receipt.attempt_number, receipt.provider): Money(
-            receipt.cost, receipt.currency
-        )
-        for receipt in receipts
-        if receipt.message_id is not None
-        and receipt.attempt_number is not None
-        and receipt.cost is not None
-    }
+    for receipt in receipts:
+        if receipt.message_id is not None and receipt.attempt_number is not None:
+            about = AttemptReference(receipt.message_id, receipt.attempt_number)
+            _correct_cost(receipt, about)
 
 
 def _columns(receipt: Receipt) -> dict[str, Any]:

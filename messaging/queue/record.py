@@ -17,13 +17,12 @@ from messaging.queue.late import settle_late
 from messaging.queue.placement import SHORTEST_PAUSE, Claimed
 from messaging.standing import count_arrival
 from messaging.vocabulary import SuppressionReason
-from routing.costs import Money
 from routing.decide import AwaitVerdict, FallBack, GiveUp, Retry, Sent, Step
 from routing.dispatch import HandOver
 from routing.health import CallOutcome, Capacity, learn, lock_capacity
 from routing.planner import Planner
 from routing.providers.base import RecipientError, Throttled
-from routing.receipts import costs_told
+from routing.receipts import correct_costs
 from routing.statistics import keep
 from routing.tally import TallySheet
 from routing.vocabulary import MessageStatus
@@ -36,12 +35,6 @@ class Result:
     claimed: Claimed
     hand_over: HandOver
     step: Step | Refusal  # a Refusal takes the place of a fallback
-
-    @property
-    def attempt_key(self) -> tuple[int, int, str]:
-        """Message, attempt number and provider: what a receipt is about."""
-        claimed = self.claimed
-        return claimed.message_id, claimed.attempt_number, self.hand_over.provider
 
 
 def record(
@@ -62,9 +55,9 @@ def record(
     3. settle the messages, as far as this worker still holds their lease; a fallback's
        next provider and a fresh lease stand on the row before the provider is called
     4. let an acceptance that comes late settle what still waits for a verdict
-    5. append the attempts, all of them: a late one is evidence too; a receipt may have
-       told already what one costs
-    6. count all of that in the statistics
+    5. append the attempts, all of them: a late one is evidence too
+    6. count all of that in the statistics, and correct costs that receipts have told
+       already
     7. mark the messages that an earlier attempt may have got through as well
     8. suppress the addresses that providers said have opted out
     9. let the providers' breakers know
@@ -76,9 +69,10 @@ def record(
         results = _draw_on_throttles(_past_the_gate(results, now), now)
         held = _settle(sheet, results, owner, lease, now)
         settle_late(sheet, _late_acceptances(results, held), now=now)
-        for row in statements.insert_attempts(_attempt_rows(results)):
-            sheet.count_attempt(row)
+        told = _append_attempts(sheet, results)
         keep(sheet)
+        if told:
+            correct_costs(told)
         mark_double_risks(_perhaps_doubled(results, held), now=now)
         _suppress_opted_out(results)
         _learn(results, planner, now)
@@ -307,17 +301,18 @@ def _reason(result: Result) -> str:
     return f"{result.hand_over.provider}{code}: {failure}"[:500]
 
 
-def _attempt_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
-    told = costs_told([each.claimed.message_id for each in results])
-    return [
-        _attempt_row(each, told.get(each.attempt_key, each.hand_over.cost))
-        for each in results
-    ]
+def _append_attempts(sheet: TallySheet, results: Iterable[Result]) -> list[int]:
+    """Returns the messages that receipts, which were faster, tell costs of."""
+    rows = statements.insert_attempts([_attempt_row(each) for each in results])
+    for row in rows:
+        sheet.count_attempt(row)
+    return [row["message_id"] for row in rows if row["is_cost_told"]]
 
 
-def _attempt_row(result: Result, cost: Money | None) -> dict[str, Any]:
+def _attempt_row(result: Result) -> dict[str, Any]:
     """The attempt as `statements.insert_attempts` takes it."""
     claimed, done = result.claimed, result.hand_over
+    cost = done.cost
     return {
         "message_id": claimed.message_id,
         "attempt_number": claimed.attempt_number,

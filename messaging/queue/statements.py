@@ -90,7 +90,10 @@ WHERE NOT EXISTS (
     SELECT 1 FROM routing_messagedeliveryattempt AS a
     WHERE a.message_id = v.message_id AND a.attempt_number = v.attempt_number
         AND (a.is_late OR a.attempted_at = v.attempted_at))
-RETURNING message_id, attempt_number, is_late
+RETURNING message_id, attempt_number, is_late, EXISTS (
+    SELECT 1 FROM routing_deliveryreceipt AS r
+    WHERE r.message_id = routing_messagedeliveryattempt.message_id
+        AND r.cost IS NOT NULL)
 """
 
 Row = Mapping[str, Any]
@@ -117,7 +120,11 @@ def settle(rows: Sequence[Row], *, owner: int) -> dict[int, int]:
 
 
 def insert_attempts(rows: Sequence[Row]) -> list[Row]:
-    """Append attempts; returns those that were not there yet, each with `is_late`."""
+    """Append attempts; returns those that were not there yet.
+
+    Each with `is_late`, and with `is_cost_told`: whether a receipt of its message,
+    which was faster, tells a cost.
+    """
     source, parameters = _derived_table(ATTEMPT_COLUMNS, rows)
     names = list(ATTEMPT_COLUMNS)
     statement = INSERT_ATTEMPTS.format(
@@ -129,8 +136,12 @@ def insert_attempts(rows: Sequence[Row]) -> list[Row]:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return [
-            {**given[message_id, number], "is_late": bool(is_late)}
-            for message_id, number, is_late in cursor.fetchall()
+            {
+                **given[message_id, number],
+                "is_late": bool(is_late),
+                "is_cost_told": bool(is_cost_told),
+            }
+            for message_id, number, is_late, is_cost_told in cursor.fetchall()
         ]
 
 
