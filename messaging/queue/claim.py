@@ -162,6 +162,7 @@ def _lock_due_of(
         CampaignMessage.objects.select_for_update(skip_locked=True, of=("self",))
         .due(now)
         .filter(campaign=campaign)
+        .with_suppression()
         .order_by("due_at", "id")[:limit]
     )
     rows = list(messages)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from messaging.models import CampaignMessage, Suppression
+from messaging.models import CampaignMessage
 from messaging.vocabulary import CampaignStatus
 from routing.vocabulary import MessageStatus
 
@@ -30,28 +30,18 @@ _EXPIRED = Refusal(MessageStatus.EXPIRED, "It expired while it waited.")
 
 
 def refusals_of(
-    messages: Collection[CampaignMessage], *, now: datetime
+    messages: Iterable[CampaignMessage], *, now: datetime
 ) -> dict[int, Refusal]:
-    """Those that must not leave, by id. The messages come with their campaigns.
+    """Those that must not leave, by id.
 
-    One query, for the suppressions.
+    The messages come with their campaigns, and `with_suppression`.
     """
-    suppressed = set(
-        Suppression.objects.filter(
-            address__in=[message.recipient for message in messages]
-        ).values_list("address", flat=True)
-    )
-    verdicts = {
-        message.pk: _refusal(message, message.recipient in suppressed, now)
-        for message in messages
-    }
+    verdicts = {message.pk: _refusal(message, now) for message in messages}
     return {pk: verdict for pk, verdict in verdicts.items() if verdict}
 
 
-def _refusal(
-    message: CampaignMessage, is_suppressed: bool, now: datetime
-) -> Refusal | None:
-    if is_suppressed:
+def _refusal(message: CampaignMessage, now: datetime) -> Refusal | None:
+    if message.suppression_id:
         return _SUPPRESSED
     if message.campaign.status == CampaignStatus.CANCELLED:
         return _CANCELLED

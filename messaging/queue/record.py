@@ -152,12 +152,12 @@ def _learn(results: Sequence[Result], planner: Planner, now: datetime) -> None:
 
 
 def _past_the_gate(results: Sequence[Result], now: datetime) -> list[Result]:
-    """Two queries, and none without fallbacks."""
+    """One query, and none without fallbacks."""
     ids = [r.claimed.message_id for r in results if isinstance(r.step, FallBack)]
     if not ids:
         return list(results)
-    messages = CampaignMessage.objects.select_related("campaign").filter(pk__in=ids)
-    refusals = refusals_of(list(messages), now=now)
+    messages = CampaignMessage.objects.with_suppression().select_related("campaign")
+    refusals = refusals_of(messages.filter(pk__in=ids), now=now)
     return [
         replace(each, step=refusals[each.claimed.message_id])
         if each.claimed.message_id in refusals
