@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -91,12 +91,22 @@ def provider_verdicts(route: Route) -> Mapping[str, str]:
     return {name: problem for name, problem in problems.items() if problem}
 
 
+# Strategies that neither take turns nor leave anything to chance.
+STEADY = {RoutingStrategy.PRIMARY, RoutingStrategy.FALLBACK, RoutingStrategy.LEAST_COST}
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """How the providers are at the moment: breakers, retry budgets, throttles."""
 
     health: Mapping[Channel, ChannelHealth] = field(default_factory=dict)
     capacity: Capacity = field(default_factory=Capacity)
+
+    def is_calm(self, route: Route) -> bool:
+        """Whether no provider of the route has a breaker, a budget or a throttle."""
+        health = self.health.get(route.channel, ChannelHealth())
+        watched = {*health.breakers, *self.capacity.rows}
+        return watched.isdisjoint(route.providers)
 
 
 class Planner:
@@ -156,6 +166,30 @@ class Planner:
                 others = found.setdefault((name, route.channel), [])
                 others.append(usable - {name})
         return found
+
+    def likeness(
+        self,
+        route: Route,
+        parcel: Parcel,
+        *,
+        now: datetime,
+        surroundings: Surroundings,
+    ) -> Hashable:
+        """Equal for parcels that the same decision holds for at the moment.
+
+        None where each needs its own: where there are turns, chance, or limits.
+        """
+        if route.strategy not in STEADY or not surroundings.is_calm(route):
+            return None
+        priced_by = max(
+            self._rates.table(
+                provider=name, channel=route.channel, now=now
+            ).longest_prefix
+            for name in route.providers
+        )
+        to = parcel.destination
+        number = to.recipient.removeprefix("+")[:priced_by]
+        return route.config_id, number, to.country, parcel.segments, parcel.is_retry
 
     def choices(
         self,

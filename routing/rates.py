@@ -55,7 +55,7 @@ class RateTable:
                 self._by_prefix.setdefault(row.dial_prefix, []).append(row)
             if row.country:
                 self._by_country.setdefault(row.country, []).append(row)
-        self._longest = max(map(len, self._by_prefix), default=0)
+        self.longest_prefix = max(map(len, self._by_prefix), default=0)  # in digits
         # A country may have thousands of prefixes: it is searched once a day.
         self._national: dict[tuple[str, date], list[Money]] = {}
 
@@ -76,7 +76,7 @@ class RateTable:
         digits = recipient.removeprefix("+")
         if not (digits.isascii() and digits.isdecimal()):
             return
-        for length in range(min(self._longest, len(digits)), 0, -1):
+        for length in range(min(self.longest_prefix, len(digits)), 0, -1):
             known = self._by_prefix.get(digits[:length])
             if known and (rows := _in_force(known, on)):
                 yield rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -30,6 +31,9 @@ MOST_ATTEMPTS = 32_000
 # A message that no provider can take is looked at again after this long.
 NO_PROVIDER_PAUSE = timedelta(seconds=10)
 SHORTEST_PAUSE = timedelta(milliseconds=50)
+
+# The token is there when the message probes a provider's open breaker.
+_Decided = tuple[Choices, Decision | None, datetime | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ class Placement:
         self._lease = lease
         self._lease_end = now + lease
         self._now = now
+        self._decided: dict[Hashable, _Decided] = {}
         self._claimed: list[Claimed] = []
         self._waiting: dict[tuple[str, timedelta], list[int]] = {}
 
@@ -104,11 +109,7 @@ class Placement:
         parcel = Parcel(
             message.destination, message.segments, is_retry=message.retry_count > 0
         )
-        choices = self._planner.choices(
-            route, parcel, now=self._now, turn=turn, surroundings=self._around
-        )
-        choices, probe_token = self._probe(route, parcel, choices)
-        decision = first_choice(route, choices)
+        choices, decision, probe_token = self._decide(route, parcel, turn)
         if decision and self._take(decision, parcel):
             claimed = _claimed(message, parcel, route, decision, self._lease_end)
             if probe_token:
@@ -126,6 +127,22 @@ class Placement:
                 status_reason=reason[:500], due_at=self._now + pause
             )
         return self._claimed
+
+    def _decide(self, route: Route, parcel: Parcel, turn: int) -> _Decided:
+        """One decision for all that are alike, as most of a claim are."""
+        likeness = self._planner.likeness(
+            route, parcel, now=self._now, surroundings=self._around
+        )
+        if likeness in self._decided:
+            return self._decided[likeness]
+        choices = self._planner.choices(
+            route, parcel, now=self._now, turn=turn, surroundings=self._around
+        )
+        choices, probe_token = self._probe(route, parcel, choices)
+        decided = choices, first_choice(route, choices), probe_token
+        if likeness is not None:
+            self._decided[likeness] = decided
+        return decided
 
     def _probe(
         self, route: Route, parcel: Parcel, choices: Choices

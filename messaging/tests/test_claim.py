@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from django.db import connection
@@ -12,8 +13,9 @@ from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage, Suppression
 from messaging.tests.scene import LEASE, MINUTE, NOW, claim, claimer, messages
 from messaging.vocabulary import CampaignStatus, SuppressionReason
+from routing.factories import RateFactory
 from routing.models import ChannelRoutingConfig
-from routing.vocabulary import FallbackReason, MessageStatus
+from routing.vocabulary import FallbackReason, MessageStatus, RoutingStrategy
 
 
 @pytest.mark.django_db
@@ -222,3 +224,27 @@ def test_workers_that_claim_at_the_same_time_never_get_the_same_message(route):
         worker.join()
 
     assert len(claimed) == len(set(claimed)) == 200
+
+
+@pytest.mark.django_db
+def test_each_message_of_a_claim_goes_where_its_own_number_is_cheapest(route):
+    ChannelRoutingConfig.objects.update(routing_strategy=RoutingStrategy.LEAST_COST)
+    for provider, prefix, price in [
+        ("TwilioSMS", "1", "0.05"),
+        ("VonageSMS", "1", "0.04"),
+        ("TwilioSMS", "1415", "0.01"),
+    ]:
+        RateFactory(
+            provider=provider,
+            dial_prefix=prefix,
+            country="US",
+            price=Decimal(price),
+            valid_from=NOW.date(),
+        )
+    campaign = CampaignFactory()
+    for recipient in ("+12125550100", "+14155550100", "+12125550101"):
+        messages(1, campaign=campaign, recipient=recipient, country="US")
+
+    providers = [each.decision.provider for each in claim()]
+
+    assert providers == ["VonageSMS", "TwilioSMS", "VonageSMS"]
