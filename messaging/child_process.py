@@ -29,7 +29,6 @@ class Child:
         stop_seconds: float = STOP_SECONDS,
     ) -> None:
         self.name = name
-        self.restarts = 0
         self._command = command
         self._log = log
         self._environment = environment
@@ -58,7 +57,6 @@ class Child:
     def restart(self) -> None:
         """End what is left of it at once, and start it again."""
         self.kill()
-        self.restarts += 1
         self.start()
 
     def kill(self) -> None:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -23,9 +23,9 @@ from marketing_platform.demo.stage import Stage
 from marketing_platform.demo.summary import Summary, summarise
 from messaging.campaigns import CampaignText, send_campaign
 from messaging.child_process import Child
-from messaging.models import CampaignMessage, WorkerHeartbeat
+from messaging.models import CampaignMessage
 from messaging.progress import sending_bar
-from messaging.queries import is_work_waiting, progress_of
+from messaging.queries import progress_of
 from messaging.queue.timer import Timer
 from messaging.recipients import RecipientFile
 from routing.models import ChannelRoutingConfig
@@ -36,8 +36,6 @@ from routing.simulators.simulation import SimulationOptions
 from routing.vocabulary import Channel, MessageStatus
 
 LOOK_EVERY = 0.1  # seconds
-# A worker that shows no sign of life for so long, with work waiting, is started anew.
-STALLED_AFTER = timedelta(seconds=15)
 RECEIPTS_WITHIN = timedelta(seconds=30)
 OUTAGE_SECONDS = 5
 
@@ -69,18 +67,12 @@ class Cast:
     simulator: SimulatorProcess
     worker: Child
     web: Child
-    worker_alive: Timer = field(default_factory=lambda: Timer(STALLED_AFTER))
 
     def supervise(self) -> None:
-        """Start again what has died, and a worker that no longer works."""
-        now = timezone.now()
-        if WorkerHeartbeat.objects.alive(now).exists() or not is_work_waiting(now):
-            self.worker_alive.restart()
-        if not self.worker.is_running or self.worker_alive.is_over():
-            self.worker.restart()
-            self.worker_alive.restart()
-        if not self.web.is_running:
-            self.web.restart()
+        """Start again what has died."""
+        for child in (self.worker, self.web):
+            if not child.is_running:
+                child.restart()
 
 
 def set_the_stage() -> None:
@@ -110,7 +102,7 @@ def cast_on_stage(stage: Stage) -> Iterator[Cast]:
             )
         )
         web = _child(stage, "web", web_command(stage.public_url))
-        worker = _child(stage, "worker", [sys.executable, _manage_py(), "qcluster"])
+        worker = _child(stage, "worker", [sys.executable, _manage_py(), "run_cluster"])
         for child in (web, worker):
             stack.callback(child.stop)
             child.start()
@@ -160,7 +152,6 @@ def play(cast: Cast, campaign_ids: Sequence[int], console: Console) -> Summary:
     return summarise(
         campaign_ids,
         verdict=check(entries, campaign_ids),
-        restarts=cast.worker.restarts,
         seconds=time.monotonic() - started,
     )
 

@@ -64,6 +64,7 @@ class Stage:
             "PROVIDER_TIMEOUT_SECONDS": "5",
             "QUEUE_LEASE_SECONDS": "12",
             "QUEUE_VERDICT_SECONDS": "15",
+            "QCLUSTER_PATIENCE_SECONDS": "15",
             "REDIS_URL": "",
             "DEBUG": "0",
             "LOG_LEVEL": "WARNING",

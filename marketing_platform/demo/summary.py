@@ -26,7 +26,6 @@ class Summary:
     attempts: int
     unknown_outcomes: int
     cost: dict[str, str]  # currency -> amount
-    restarts: int  # of the worker
     seconds: float
     verdict: Verdict
 
@@ -36,7 +35,7 @@ class Summary:
 
 
 def summarise(
-    campaign_ids: Sequence[int], *, verdict: Verdict, restarts: int, seconds: float
+    campaign_ids: Sequence[int], *, verdict: Verdict, seconds: float
 ) -> Summary:
     """Collect the figures of some campaigns."""
     messages = CampaignMessage.objects.filter(campaign__in=campaign_ids).order_by()
@@ -62,7 +61,6 @@ def summarise(
             currency: f"{total:.6f}"
             for currency, total in costs.annotate(Sum("cost"))
         },
-        restarts=restarts,
         seconds=round(seconds, 1),
         verdict=verdict,
     )
@@ -111,7 +109,6 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
         ),
         ("Cost", _pairs(summary.cost)),
         ("Time", f"{summary.seconds} s"),
-        ("Worker restarts", str(summary.restarts)),
         (
             "Handsets",
             f"{verdict.on_handsets} messages arrived: lost {verdict.lost}, doubled "
