@@ -105,3 +105,25 @@ def test_killed_in_a_busy_cluster(make_scene, start_cluster, put_on_record, role
     put_on_record(verdict, recovery, kills=1)
     assert verdict.is_clean
     assert verdict.accepted + verdict.flagged >= 400
+
+
+@pytest.mark.faults(
+    row="8",
+    done="django-q2's time-out strikes a drain that has calls in flight",
+    holds="its calls are unknown until somebody knows, none has failed; all else is "
+    "sent",
+)
+def test_a_drain_that_times_out(make_scene, start_cluster, put_on_record):
+    scene = make_scene(count=200)
+    scene.simulator.configure(latency=0.5)
+    family = start_cluster()
+    scene.wait_for_accepted(20)
+
+    os.kill(family["worker"], signal.SIGALRM)
+    recovery = scene.recover(seconds=WITHIN)
+
+    verdict = scene.verdict()
+    put_on_record(verdict, recovery)
+    assert verdict.is_clean
+    assert verdict.unknown > 0
+    assert verdict.accepted + verdict.flagged >= 200
