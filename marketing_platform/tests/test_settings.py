@@ -114,11 +114,14 @@ def test_a_variable_that_cannot_be_read_is_named_in_one_line(
     [("", "no such table"), ("postgres://us@127.0.0.1:1/m", "connection")],
     ids=["not migrated", "not there"],
 )
-def test_a_database_that_cannot_be_used_is_told_in_one_line(environment, url, wanted):
+@pytest.mark.parametrize("command", ["issue_token ann", "process_queue"])
+def test_a_database_that_cannot_be_used_is_told_in_one_line(
+    environment, command, url, wanted
+):
     if url:
         environment["DATABASE_URL"] = url
 
-    refused = manage("issue_token", "ann", env=environment)
+    refused = manage(*command.split(), env=environment)
 
     assert refused.returncode == 1
     assert refused.stderr.startswith(f"Database: {wanted}")

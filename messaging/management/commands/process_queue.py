@@ -13,6 +13,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from messaging.queries import is_work_waiting
+from messaging.queue.clock import database_now
 from messaging.queue.processor import Limits, Processor, Report
 from messaging.vocabulary import WorkerKind
 
@@ -56,6 +58,9 @@ class Command(BaseCommand):
             limits=_limits(options),
             idle_limit=None if options["watch"] else timedelta(0),
         )
+        if not options["watch"]:
+            # One that is to stay waits for its database; this one says what is wrong.
+            is_work_waiting(database_now())
 
         def stop(number: int, frame: FrameType | None) -> None:
             processor.stop()
