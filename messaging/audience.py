@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TypeVar
 
 from messaging.content import ContentError, check_body, check_subject, render
-from messaging.intake import take_in_audience
+from messaging.intake import Own, take_in_audience
 from messaging.models import Campaign, CampaignMessage
 from messaging.recipients import Recipient, Rejection
 from routing.segments import count_segments
@@ -48,10 +48,11 @@ def add_recipients(
         report.rejected += 1
         on_rejected(rejection)
 
+    shared = CampaignMessage(campaign=campaign, channel=campaign.channel, due_at=due_at)
     for chunk in _chunks(rows):
-        messages = _messages(campaign, chunk, due_at=due_at, reject=reject)
-        take_in_audience(messages)
-        report.accepted += len(messages)
+        owns = _owns(campaign, chunk, reject=reject)
+        take_in_audience(shared, owns)
+        report.accepted += len(owns)
         on_progress()
     return report
 
@@ -62,16 +63,15 @@ def _chunks(rows: Iterable[T]) -> Iterator[list[T]]:
         yield chunk
 
 
-def _messages(
+def _owns(
     campaign: Campaign,
     chunk: Sequence[Recipient | Rejection],
     *,
-    due_at: datetime,
     reject: OnRejected,
-) -> list[CampaignMessage]:
+) -> list[Own]:
     """The chunk's messages; what is not used is rejected, in the file's order."""
     taken = _already_queued(campaign, chunk)
-    messages = []
+    owns = []
     for row in chunk:
         if isinstance(row, Rejection):
             reject(row)
@@ -80,12 +80,12 @@ def _messages(
             reject(Rejection(row.line, "duplicate recipient", row.address.text))
             continue
         try:
-            messages.append(_message(campaign, row, due_at))
+            owns.append(_own(campaign, row))
         except ContentError as error:
             reject(Rejection(row.line, str(error), row.address.text))
         else:
             taken.add(row.address.text)
-    return messages
+    return owns
 
 
 def _already_queued(
@@ -99,20 +99,17 @@ def _already_queued(
     )
 
 
-def _message(campaign: Campaign, row: Recipient, due_at: datetime) -> CampaignMessage:
+def _own(campaign: Campaign, row: Recipient) -> Own:
     channel = Channel(campaign.channel)
     body = render(campaign.body, row.values)
     subject = render(campaign.subject, row.values)
     check_body(channel, body)
     check_subject(channel, subject)
-    return CampaignMessage(
-        campaign=campaign,
-        channel=channel,
+    return Own(
         recipient=row.address.text,
         country=row.address.country,
         # A text that all share stands on the campaign once.
-        body=body if body != campaign.body else "",
         subject=subject if subject != campaign.subject else "",
+        body=body if body != campaign.body else "",
         segments=count_segments(body) if channel == Channel.SMS else 1,
-        due_at=due_at,
     )

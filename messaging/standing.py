@@ -35,6 +35,13 @@ def count_taken_in(sheet: TallySheet, messages: Iterable[CampaignMessage]) -> No
         sheet.count(counts, at=each.created_at, channel=each.channel, provider="")
 
 
+def count_audience(sheet: TallySheet, shared: CampaignMessage, size: int) -> None:
+    """Count as many as were just created with this in common."""
+    counts = status_counts(MessageStatus.QUEUED)
+    at, channel = shared.created_at, shared.channel
+    sheet.count(counts, at=at, channel=channel, provider="", times=size)
+
+
 def count_arrival(
     sheet: TallySheet, status: int, *, channel: int, provider: str, at: datetime
 ) -> None:

@@ -47,7 +47,7 @@ def _utf16_units(character: str) -> int:
 def _split(
     text: str, width: Callable[[str], int], *, single: int, each: int
 ) -> list[str]:
-    if sum(map(width, text)) <= single:
+    if 2 * len(text) <= single or sum(map(width, text)) <= single:
         return [text]
     return list(_fill(text, width, each))
 

@@ -218,10 +218,16 @@ class TallySheet:
         self._counts: dict[Key, dict[str, int]] = {}
 
     def count(
-        self, counts: Counts, *, at: datetime, channel: int, provider: str
+        self,
+        counts: Counts,
+        *,
+        at: datetime,
+        channel: int,
+        provider: str,
+        times: int = 1,
     ) -> None:
-        """Add numbers to the day (UTC) of `at`."""
-        self.add(Key(day_of(at), channel, provider), counts)
+        """Add numbers to the day (UTC) of `at`, so many times."""
+        self.add(Key(day_of(at), channel, provider), counts, times=times)
 
     def count_attempt(self, attempt: Mapping[str, Any]) -> None:
         """Add an attempt, given as its columns."""

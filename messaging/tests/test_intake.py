@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from django.db import IntegrityError
 
 from messaging.factories import CampaignFactory, MessageFactory
-from messaging.intake import take_in, take_in_audience
+from messaging.intake import Own, take_in, take_in_audience
 from messaging.models import CampaignMessage
+
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 pytestmark = pytest.mark.django_db
 
 
+def take_in_alone(message):
+    take_in([message])
+
+
+def take_in_as_audience(*messages):
+    """All but what is their own is as with the first."""
+    owns = [
+        Own(**{name: getattr(message, name) for name in Own._fields})
+        for message in messages
+    ]
+    take_in_audience(messages[0], owns)
+
+
 def taken_in_by(take, **fields):
     """A message as it was stored, without what is its own."""
-    take([MessageFactory.build(campaign=CampaignFactory(), **fields)])
+    take(MessageFactory.build(campaign=CampaignFactory(), **fields))
     stored = CampaignMessage.objects.values().latest("id")
     return {
         name: value
@@ -23,11 +40,37 @@ def taken_in_by(take, **fields):
     }
 
 
-@pytest.mark.parametrize("body", ["", 'tab\tline\nquote" back\\slash \\N ’ 🎈'])
-def test_an_audience_is_stored_as_single_messages_are(body):
-    alone = taken_in_by(take_in, body=body)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"body": ""},
+        {"body": 'tab\tline\nquote" back\\slash \\N \\. %s %(body)s 100 % ’ 🎈\r\n'},
+        {"subject": "a\\b % c", "segments": 3, "country": "DE"},
+        {"media_urls": ["https://example.com/100%25/\\a.jpg"]},
+        {"expires_at": datetime(2030, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)},
+    ],
+)
+def test_an_audience_is_stored_as_single_messages_are(fields):
+    fields = {"due_at": NOON, **fields}
+    alone = taken_in_by(take_in_alone, **fields)
 
-    assert taken_in_by(take_in_audience, body=body) == alone
+    assert taken_in_by(take_in_as_audience, **fields) == alone
+
+
+def test_each_of_an_audience_has_its_own():
+    campaign = CampaignFactory()
+    numbers = [f"+1415555{number:04}" for number in range(250)]
+    take_in_as_audience(
+        *(
+            MessageFactory.build(
+                campaign=campaign, recipient=number, body=f"Hi {number}"
+            )
+            for number in numbers
+        )
+    )
+
+    stored = campaign.messages.order_by("recipient").values_list("recipient", "body")
+    assert [*stored] == [(number, f"Hi {number}") for number in numbers]
 
 
 def test_an_audience_is_stored_whole_or_not_at_all():
@@ -35,6 +78,6 @@ def test_an_audience_is_stored_whole_or_not_at_all():
     twice = [MessageFactory.build(campaign=campaign, recipient="+1") for _ in "12"]
 
     with pytest.raises(IntegrityError):
-        take_in_audience(twice)
+        take_in_as_audience(*twice)
 
     assert not campaign.messages.exists()
