@@ -91,7 +91,7 @@ class Claimer:
                 if share < 1:
                     is_held_back |= rooms[Channel(campaign.channel)] < 1
                     continue
-                rows = _lock_due_of(campaign, int(share), now)
+                rows = statements.lock_due(campaign, int(share), now)
                 rooms[Channel(campaign.channel)] -= len(rows)
                 locked += rows
             if len(locked) >= limit:
@@ -101,7 +101,7 @@ class Claimer:
     def _lanes_by_priority(self, now: datetime) -> Iterable[Sequence[Campaign]]:
         """Campaigns with due messages, by priority; within one, in turns."""
         levels: dict[int, list[Campaign]] = {}
-        for campaign in Campaign.objects.with_due_messages(now):
+        for campaign in statements.due_lanes(now):
             levels.setdefault(campaign.priority, []).append(campaign)
         self._turn += 1
         for lanes in levels.values():
@@ -147,28 +147,6 @@ class Claimer:
                 batches.setdefault(key, (route, []))[1].append(message)
         # In one order for all workers, so that two never wait for each other's turns.
         return [batches[key] for key in sorted(batches, key=lambda key: key or 0)]
-
-
-def _lock_due_of(
-    campaign: Campaign, limit: int, now: datetime
-) -> list[CampaignMessage]:
-    """Lock due messages of one campaign, the longest due first.
-
-    A plain SELECT with LIMIT, and the UPDATE in a statement of its own: as a sub-select
-    of the UPDATE it may be run once per row and claim without limit (PostgreSQL bug
-    15715). See docs/decisions/0001-claim-in-two-statements.md.
-    """
-    messages = (
-        CampaignMessage.objects.select_for_update(skip_locked=True, of=("self",))
-        .due(now)
-        .filter(campaign=campaign)
-        .with_suppression()
-        .order_by("due_at", "id")[:limit]
-    )
-    rows = list(messages)
-    for message in rows:
-        message.campaign = campaign
-    return rows
 
 
 def _gate(messages: Sequence[CampaignMessage], now: datetime) -> list[CampaignMessage]:
