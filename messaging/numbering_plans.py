@@ -8,7 +8,7 @@ one expression per country and length, and what is not plain is left to it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,7 +17,7 @@ from phonenumbers.phonemetadata import PhoneNumberDesc
 
 # A national part that starts with 0 (Italy) has a mark of its own in the library.
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
-_NEVER = re.compile(r"(?!)")
+_NEVER = r"(?!)"
 
 
 def country_of(text: str) -> str | None:
@@ -30,61 +30,69 @@ def country_of(text: str) -> str | None:
     for size in (1, 2, 3):
         code = int(text[1 : size + 1])
         if code in COUNTRY_CODE_TO_REGION_CODE:
-            return _country(code, text[size + 1 :])
-    return None
-
-
-def _country(code: int, national: str) -> str | None:
-    regions = _regions(code)
-    if national.startswith("0") or not regions or regions[0].may_rewrite(national):
-        return None
-    for region in regions:
-        if len(regions) == 1 or region.claims(national):
-            return region.name if region.has(national) else None
+            national = text[size + 1 :]
+            return _plan(code, len(national)).country_of(national)
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class _Region:
-    """A country's part of its country code."""
+    """A country's part of the numbers of one length that begin with its code."""
 
     name: str
-    metadata: PhoneMetadata
+    claims: re.Pattern[str]  # the beginning of a number that is no other country's
+    numbers: re.Pattern[str]  # all there can be
 
-    def may_rewrite(self, national: str) -> bool:
-        """Whether it starts with what might be dialled within the country only."""
-        prefix = self.metadata.national_prefix_for_parsing
-        return bool(prefix and re.match(prefix, national))
 
-    def claims(self, national: str) -> bool:
-        """Whether a number of a country code that several share is this one's."""
-        if self.metadata.leading_digits is not None:
-            return bool(re.match(self.metadata.leading_digits, national))
-        return self.has(national)
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The numbers of one length that begin with one country code."""
 
-    def has(self, national: str) -> bool:
-        """Whether there can be such a number."""
-        return bool(_numbers(self.name, len(national)).fullmatch(national))
+    may_be_rewritten: re.Pattern[str]  # what might be dialled within the country only
+    regions: Sequence[_Region]  # that share the code, the main one first
+
+    def country_of(self, national: str) -> str | None:
+        if self.may_be_rewritten.match(national):
+            return None
+        for region in self.regions:
+            if region.claims.match(national):
+                return region.name if region.numbers.fullmatch(national) else None
+        return None
 
 
 @cache
-def _regions(code: int) -> tuple[_Region, ...]:
-    """Those that share the code, the main one first; none for the whole world."""
+def _plan(code: int, length: int) -> _Plan:
+    """Without regions if the code is the whole world's."""
     found = [
         (name, PhoneMetadata.metadata_for_region(name, None))
         for name in COUNTRY_CODE_TO_REGION_CODE[code]
     ]
-    return tuple(_Region(name, metadata) for name, metadata in found if metadata)
+    regions = [(name, metadata) for name, metadata in found if metadata]
+    prefix = regions[0][1].national_prefix_for_parsing if regions else None
+    return _Plan(
+        may_be_rewritten=re.compile(f"0|{prefix}" if prefix else "0"),
+        regions=tuple(
+            _region(name, metadata, length, is_alone=len(regions) == 1)
+            for name, metadata in regions
+        ),
+    )
 
 
-@cache
-def _numbers(region: str, length: int) -> re.Pattern[str]:
-    """All numbers of the region that have this length."""
-    metadata = PhoneMetadata.metadata_for_region(region, None)
-    if metadata is None or not (general := _pattern(metadata.general_desc, length)):
-        return _NEVER
+def _region(
+    name: str, metadata: PhoneMetadata, length: int, *, is_alone: bool
+) -> _Region:
+    numbers = _numbers(metadata, length)
+    claims = metadata.leading_digits or rf"(?:{numbers})\Z"
+    return _Region(name, re.compile("" if is_alone else claims), re.compile(numbers))
+
+
+def _numbers(metadata: PhoneMetadata, length: int) -> str:
+    """A pattern for all numbers of the region that have this length."""
+    general = _pattern(metadata.general_desc, length)
     kinds = [f"(?:{pattern})" for pattern in _kinds(metadata, length)]
-    return re.compile(rf"(?=(?:{general})\Z)(?:{'|'.join(kinds)})") if kinds else _NEVER
+    if not general or not kinds:
+        return _NEVER
+    return rf"(?=(?:{general})\Z)(?:{'|'.join(kinds)})"
 
 
 def _kinds(metadata: PhoneMetadata, length: int) -> Iterator[str]:

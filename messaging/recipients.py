@@ -92,7 +92,7 @@ class RecipientFile:
             )
         values = dict(zip(self.columns, map(str.strip, cells), strict=True))
         text = values[self._address_column]
-        if any("\0" in value for value in values.values()):
+        if "\0" in "".join(cells):
             return Rejection(line, "it contains a NUL character", text)
         region = values.get("country") or self.default_region
         return read_row(self.channel, line, text, values, region=region)
