@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 import sqlite3
 import subprocess
@@ -16,6 +15,7 @@ import psycopg
 import pytest
 from django.conf import settings
 
+from marketing_platform.testing.families import descendants
 from marketing_platform.testing.installation import wait_until
 
 DEMO = [sys.executable, str(settings.BASE_DIR / "manage.py"), "demo", "--json"]
@@ -103,21 +103,6 @@ def drain_pid(database):
         with contextlib.closing(sqlite3.connect(path)) as connection:
             return (connection.execute(query).fetchone() or [None])[0]
     return None
-
-
-def descendants(pid):
-    """All processes below this one."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = re.sub(r"\(.*\)", "()", stat.read_text()).split()
-        except OSError:
-            continue
-        parents.setdefault(int(fields[3]), []).append(int(fields[0]))
-    below = list(parents.get(pid, []))
-    for child in below:
-        below.extend(parents.get(child, []))
-    return below
 
 
 def is_running(pid):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
+from marketing_platform.testing.families import children
 from marketing_platform.testing.installation import wait_until
 
 WITHIN = 90  # seconds without delivery, at most
@@ -17,25 +17,6 @@ ROLES = ["worker", "monitor", "pusher"]
 EACH = pytest.mark.parametrize("role", ["guard", *ROLES])
 TIMED_OUT = "SELECT 1 FROM django_q_task WHERE NOT success"
 HOLDS = "a new cluster sends the rest within 90 s; none is lost or doubled"
-
-
-def stat(pid):
-    """The parent and the start time of a process."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[1]), int(fields[19])
-
-
-def children(pid):
-    """Of a process, the eldest first."""
-    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-    found = {}
-    for each in pids:
-        try:
-            found[each] = stat(each)
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it has just ended
-    ours = [each for each, (parent, _) in found.items() if parent == pid]
-    return sorted(ours, key=lambda each: (found[each][1], each))
 
 
 def processes_of(watchdog):

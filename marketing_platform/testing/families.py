@@ -1,0 +1,31 @@
+"""Which processes are whose children, as Linux's /proc has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def children(pid: int) -> list[int]:
+    """Those of a process, the eldest first."""
+    found = {}
+    for each in Path("/proc").iterdir():
+        if each.name.isdigit():
+            try:
+                found[int(each.name)] = _parent_and_start(each)
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has just ended
+    ours = [each for each, (parent, _) in found.items() if parent == pid]
+    return sorted(ours, key=lambda each: (found[each][1], each))
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below this one."""
+    below = children(pid)
+    for child in below:
+        below.extend(children(child))
+    return below
+
+
+def _parent_and_start(process: Path) -> tuple[int, int]:
+    fields = (process / "stat").read_text().rpartition(")")[2].split()
+    return int(fields[1]), int(fields[19])

@@ -1,0 +1,80 @@
+"""Requests to the API that are far too large."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from marketing_platform.testing.families import children
+
+ROW = {"channel": 0, "to": "+14155550000", "body": "Hi"}
+MMS = {"channel": 1, "to": "+14155550000", "body": "Look", "mediaUrls": []}
+MEDIA = [f"https://example.com/{number}.jpg" for number in range(20)]
+REQUESTS = {
+    "a body of a megabyte": (ROW | {"body": "x" * 1_000_000}, {}, {400, 413}),
+    "ten thousand messages": ({"messages": [ROW] * 10_000}, {}, {400}),
+    "a header of 64 KB": (ROW, {"X-Long": "x" * 65_536}, {400, 431}),
+    "twenty media": (MMS | {"mediaUrls": MEDIA}, {}, {400}),
+}
+
+
+@pytest.fixture
+def scene(make_scene):
+    return make_scene(count=1)
+
+
+@pytest.fixture
+def token(scene):
+    run = scene.house.installation.run
+    run("createsuperuser", "--noinput", "--username=ann", "--email=a@example.com")
+    return run("issue_token", "ann", "--scope=send").split()[-1]
+
+
+def post(scene, token, body, headers):
+    """The answer of the API's status, whatever it is."""
+    return urllib3.request(
+        "POST",
+        f"{scene.house.public_url}/api/messages",
+        body=json.dumps(body),
+        headers={
+            "Authorization": f"Bearer {token}",
+            "Content-Type": "application/json",
+            **headers,
+        },
+        retries=False,
+    ).status
+
+
+def peak_megabytes(pid):
+    """What a process has had in memory at most; 0 when it has just ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
+    return 0
+
+
+@pytest.mark.faults(
+    row="28",
+    done="posted to the API: " + ", ".join(REQUESTS),
+    holds="refused, nothing is written, and the web server stays below 300 MB",
+)
+def test_requests_that_are_too_large(scene, token, put_on_record):
+    before = scene.count("messaging_campaignmessage", "1 = 1")
+
+    answers = {
+        name: post(scene, token, body, headers)
+        for name, (body, headers, _) in REQUESTS.items()
+    }
+
+    server = scene.house.web.group
+    peak = max(peak_megabytes(pid) for pid in [server, *children(server)])
+    put_on_record(scene.verdict(), web_megabytes=round(peak))
+    for name, (_, _, allowed) in REQUESTS.items():
+        assert answers[name] in allowed, name
+    assert scene.count("messaging_campaignmessage", "1 = 1") == before
+    assert peak < 300
