@@ -43,6 +43,14 @@ def message(*, created_at=OLD, status=MessageStatus.DELIVERED, **fields):
     return made
 
 
+def refused_message(**fields):
+    """One that no provider ever sent."""
+    made = message(status=MessageStatus.FAILED, **fields)
+    made.attempts.update(outcome=AttemptOutcome.REJECTED)
+    made.receipts.all().delete()
+    return made
+
+
 def prune(**policy):
     """What was cleared away, by step."""
     counts = {}
@@ -139,8 +147,7 @@ def test_content_goes_and_the_rest_stays():
 
 
 def test_a_message_without_its_text_is_not_sent_again():
-    cleared = message(status=MessageStatus.FAILED, body="Hi Ada")
-    cleared.attempts.update(outcome=AttemptOutcome.REJECTED)
+    cleared = refused_message(body="Hi Ada")
     prune(content_after=YEAR)
     cleared.refresh_from_db()
 
@@ -150,8 +157,7 @@ def test_a_message_without_its_text_is_not_sent_again():
 
 def test_a_young_message_may_still_be_sent_again_after_a_pruning():
     message(body="Hi Ada")
-    young = message(created_at=NOW, status=MessageStatus.FAILED)
-    young.attempts.update(outcome=AttemptOutcome.REJECTED)
+    young = refused_message(created_at=NOW)
     prune(content_after=YEAR)
     young.refresh_from_db()
 
