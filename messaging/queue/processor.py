@@ -296,7 +296,9 @@ class Processor:
             and not self._unrecorded
             and not self._is_done()
         ):
-            self._waiter.wait(WAIT_AT_MOST if self._is_idle else CLAIM_EVERY)
+            # Woken, it looks at once: the next wake-up may be long in coming.
+            is_woken = self._waiter.wait(WAIT_AT_MOST if self._is_idle else CLAIM_EVERY)
+            self._is_idle &= not is_woken
 
     def _judge(self, claimed: Claimed, done: HandOver) -> Result:
         return Result(claimed, done, self._step(claimed, done))

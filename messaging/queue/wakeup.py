@@ -33,17 +33,17 @@ class Waiter:
     def __init__(self) -> None:
         self._listening_on: object = None
 
-    def wait(self, at_most: timedelta) -> None:
-        """Return when woken, or when the time is over."""
+    def wait(self, at_most: timedelta) -> bool:
+        """Return when woken, or when the time is over; whether it was woken."""
         if connection.vendor != "postgresql":
             time.sleep(min(at_most, SQLITE_POLL).total_seconds())
-            return
+            return False
         self._listen()
         with connection.wrap_database_errors:
-            for _ in connection.connection.notifies(
+            woken_by = connection.connection.notifies(
                 timeout=at_most.total_seconds(), stop_after=1
-            ):
-                pass
+            )
+            return bool(list(woken_by))
 
     def _listen(self) -> None:
         """LISTEN once per connection; a new connection must ask again."""
