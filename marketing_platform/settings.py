@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import os
 import secrets
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import django_stubs_ext
-import environ
-from django.core.exceptions import ImproperlyConfigured
-from environ.fileaware_mapping import FileAwareMapping
 
+from marketing_platform.environment import Environment
 from marketing_platform.provider_settings import message_providers
 from messaging.vocabulary import CampaignStatus
 from routing import vocabulary
@@ -29,53 +26,7 @@ django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-
-class _Values(FileAwareMapping):  # type: ignore[misc]
-    """The environment and its `*_FILE` twins, without the line end of an editor."""
-
-    def __getitem__(self, key: str) -> str:
-        return str(super().__getitem__(key)).rstrip("\r\n")
-
-
-class _Env(environ.Env):  # type: ignore[misc]
-    """Names the variable that it cannot read, but not the value: it may be a secret."""
-
-    ENVIRON = _Values()
-    FALSE = ("false", "off", "n", "no", "0", "")
-    WANTED: ClassVar[dict[type, str]] = {
-        bool: "1 or 0",
-        int: "a whole number",
-        float: "a number",
-        dict: "a URL such as postgres://user:password@host:5432/messages",
-    }
-
-    def get_value(self, var: str, cast: Any = None, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return super().get_value(var, cast, *args, **kwargs)
-        except ValueError:
-            wanted = self.WANTED.get(cast, "different")
-            raise ImproperlyConfigured(f"{var} must be {wanted}.") from None
-        except OSError as error:
-            raise ImproperlyConfigured(
-                f"{var}_FILE names a file that cannot be read: {error.strerror}."
-            ) from None
-
-    @classmethod
-    def parse_value(cls, value: str, cast: Any) -> Any:
-        known = (*cls.BOOLEAN_TRUE_STRINGS, *cls.FALSE)
-        if cast is bool and value.lower().strip() not in known:
-            raise ValueError  # and not False, as environ takes whatever is not true
-        return super().parse_value(value, cast)
-
-    def db(self, var: str, default: str) -> dict[str, Any]:
-        with suppress(ValueError), warnings.catch_warnings(action="ignore"):
-            found: dict[str, Any] = self.db_url_config(self.str(var, default=default))
-            if found.get("ENGINE"):
-                return found
-        raise ImproperlyConfigured(f"{var} must be {self.WANTED[dict]}.")
-
-
-env = _Env()
+env = Environment()
 env.read_env(BASE_DIR / ".env")
 
 STATE_DIR = Path(env.str("STATE_DIR", default=str(BASE_DIR / "var")))
@@ -103,7 +54,7 @@ SECRET_KEY = env.str("SECRET_KEY", default="") or _own_secret_key()
 # Keys that were in use before: links in e-mails that went out stay good.
 SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 # Where the world reaches this installation: providers post their receipts here.
-PUBLIC_URL = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
+PUBLIC_URL = env.web_address("PUBLIC_URL", default="http://127.0.0.1:8000")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 _PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname
 if _PUBLIC_HOST and _PUBLIC_HOST not in ALLOWED_HOSTS:
@@ -208,7 +159,7 @@ LOGIN_REDIRECT_URL = "admin:index"
 
 LANGUAGE_CODE = "en"
 FORMAT_MODULE_PATH = "marketing_platform.formats"
-TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+TIME_ZONE = env.zone("TIME_ZONE", default="UTC")
 USE_TZ = True
 
 STATIC_URL = "static/"
@@ -339,7 +290,11 @@ LOGGING: dict[str, Any] = {
     },
     "root": {
         "handlers": ["stderr"],
-        "level": env.str("LOG_LEVEL", default="INFO"),
+        "level": env.word(
+            "LOG_LEVEL",
+            ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+            default="INFO",
+        ),
     },
     # Django gives these handlers of their own, which would mask nothing.
     "loggers": {

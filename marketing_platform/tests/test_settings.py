@@ -97,6 +97,13 @@ def database(*, env, **variables):
         ("DATABASE_URL", "messages", "must be a URL such as postgres://"),
         ("DATABASE_URL", "postgres://us:hush@db:port/m", "must be a URL such as"),
         ("SECRET_KEY_FILE", "/nowhere", "names a file that cannot be read: No such"),
+        ("LOG_LEVEL", "LOUD", "must be one of DEBUG, INFO,"),
+        ("TIME_ZONE", "Mars/X", "must be the name of a time zone,"),
+        ("TIME_ZONE", "/etc/passwd", "must be the name of a time zone,"),
+        ("PUBLIC_URL", "example.com", "must be a URL with http:// or https://,"),
+        ("PUBLIC_URL", "example.com:8000", "must be a URL with http:// or https://,"),
+        ("PUBLIC_URL", "https://", "must be a URL with http:// or https://,"),
+        ("PUBLIC_URL", "https://x.com:port", "must be a URL with http:// or https://,"),
     ],
 )
 def test_a_variable_that_cannot_be_read_is_named_in_one_line(
@@ -243,6 +250,23 @@ def test_without_https_nothing_of_it_is_on(environment):
     found = read(*TLS_SETTINGS, env=environment, PUBLIC_URL="http://m.example.com")
 
     assert not any(found.values())
+
+
+def test_words_and_addresses_are_taken_as_people_write_them(environment):
+    variables = {"LOG_LEVEL": "debug", "PUBLIC_URL": "https://m.example.com/ "}
+
+    found = read("LOGGING", "PUBLIC_URL", env=environment, **variables)
+
+    assert found["LOGGING"]["root"]["level"] == "DEBUG"
+    assert found["PUBLIC_URL"] == "https://m.example.com"
+
+
+def test_an_empty_variable_is_as_good_as_none(environment):
+    variables = {"TIME_ZONE": "", "LOG_LEVEL": "", "PUBLIC_URL": ""}
+
+    found = read("TIME_ZONE", "PUBLIC_URL", env=environment, **variables)
+
+    assert found == {"TIME_ZONE": "UTC", "PUBLIC_URL": "http://127.0.0.1:8000"}
 
 
 def test_debug_is_off_and_only_this_host_is_served_unless_told_otherwise(environment):

@@ -1,0 +1,102 @@
+"""The environment, read so that what is wrong with it is told in one line."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+from environ.fileaware_mapping import FileAwareMapping
+
+
+class _Values(FileAwareMapping):  # type: ignore[misc]
+    """The environment and its `*_FILE` twins, without the line end of an editor."""
+
+    def __getitem__(self, key: str) -> str:
+        return str(super().__getitem__(key)).rstrip("\r\n")
+
+
+class Environment(environ.Env):  # type: ignore[misc]
+    """Names the variable that it cannot read, but not the value: it may be a secret."""
+
+    ENVIRON = _Values()
+    FALSE = ("false", "off", "n", "no", "0", "")
+    WANTED: ClassVar[dict[type, str]] = {
+        bool: "1 or 0",
+        int: "a whole number",
+        float: "a number",
+        dict: "a URL such as postgres://user:password@host:5432/messages",
+    }
+
+    def get_value(self, var: str, cast: Any = None, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().get_value(var, cast, *args, **kwargs)
+        except ValueError:
+            wanted = self.WANTED.get(cast, "different")
+            raise ImproperlyConfigured(f"{var} must be {wanted}.") from None
+        except OSError as error:
+            raise ImproperlyConfigured(
+                f"{var}_FILE names a file that cannot be read: {error.strerror}."
+            ) from None
+
+    @classmethod
+    def parse_value(cls, value: str, cast: Any) -> Any:
+        known = (*cls.BOOLEAN_TRUE_STRINGS, *cls.FALSE)
+        if cast is bool and value.lower().strip() not in known:
+            raise ValueError  # and not False, as environ takes whatever is not true
+        return super().parse_value(value, cast)
+
+    def db(self, var: str, default: str) -> dict[str, Any]:
+        with suppress(ValueError), warnings.catch_warnings(action="ignore"):
+            found: dict[str, Any] = self.db_url_config(self.str(var, default=default))
+            if found.get("ENGINE"):
+                return found
+        raise ImproperlyConfigured(f"{var} must be {self.WANTED[dict]}.")
+
+    def word(self, var: str, words: Collection[str], default: str) -> str:
+        """One of these words, in capitals; in the environment it may have any case."""
+        wanted = f"one of {', '.join(words)}"
+        text = self._checked(var, default, wanted, lambda text: text.upper() in words)
+        return text.upper()
+
+    def web_address(self, var: str, default: str) -> str:
+        """A URL that others reach us by, without a slash at its end."""
+        wanted = "a URL with http:// or https://, such as https://messages.example.com"
+        return self._checked(var, default, wanted, _is_web_address).rstrip("/")
+
+    def zone(self, var: str, default: str) -> str:
+        """The name of a time zone that this host knows."""
+        wanted = "the name of a time zone, such as UTC or Europe/Berlin"
+        return self._checked(var, default, wanted, _is_zone)
+
+    def _checked(
+        self, var: str, default: str, wanted: str, is_good: Callable[[str], bool]
+    ) -> str:
+        text = self.str(var, default="").strip() or default
+        if not is_good(text):
+            raise ImproperlyConfigured(f"{var} must be {wanted}.")
+        return text
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        port_is_good = parts.port != 0  # a ValueError where it is no number
+    except ValueError:
+        return False
+    is_bare = not (parts.query or parts.fragment or parts.username or " " in text)
+    has_host = parts.scheme in {"http", "https"} and bool(parts.hostname)
+    return has_host and is_bare and port_is_good
+
+
+def _is_zone(text: str) -> bool:
+    try:
+        ZoneInfo(text)
+    except (OSError, ValueError, KeyError):  # no such file, no path, no such zone
+        return False
+    return True
