@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -11,7 +12,13 @@ from threading import Thread
 from messaging.queue.placement import Claimed
 from routing.dispatch import HandOver, given_up, hand_over
 
+logger = logging.getLogger(__name__)
+
 Done = tuple[Claimed, HandOver]
+NO_THREAD = (
+    "The host grants no thread to call providers in: look at its limits of processes "
+    "and memory (ulimit -u, the container's pids)."
+)
 
 
 class Window:
@@ -46,13 +53,12 @@ class Window:
         return self.size - self.in_flight
 
     def start(self, claimed: Claimed) -> None:
-        """Hand a message over, in a thread."""
+        """Hand a message over, in a thread: its own, or the next that is free."""
         give_up_at = time.monotonic() + self._patience.total_seconds()
         self._under_way[_key(claimed)] = claimed, self._clock(), give_up_at
         self._work.put(claimed)
         if self._threads < self.in_flight + self._left_behind:
-            self._threads += 1
-            Thread(target=self._send_all, name="sender", daemon=True).start()
+            self._add_thread()
 
     def finished(self, *, wait: float, at_most: int) -> list[Done]:
         """What has come back; waits up to `wait` seconds for the first one."""
@@ -72,6 +78,20 @@ class Window:
         """End the threads, which are idle by now, but for those left behind."""
         for _ in range(self._threads):
             self._work.put(None)
+
+    def _add_thread(self) -> None:
+        """Where the host grants no more threads, the window is as wide as there are."""
+        try:
+            Thread(target=self._send_all, name="sender", daemon=True).start()
+        except RuntimeError as error:
+            left = self._threads - self._left_behind
+            if left < 1:
+                raise RuntimeError(NO_THREAD) from error
+            if left < self.size:
+                logger.warning("The host grants no more than %d sender threads.", left)
+                self.size = left
+        else:
+            self._threads += 1
 
     def _overdue(self) -> list[Done]:
         """Those whose adapter hangs. The one that waits longest comes first."""

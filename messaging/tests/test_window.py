@@ -41,13 +41,20 @@ def hanging(route, settings):
     provider.may_end.set()
 
 
-def window(patience):
-    return Window(size=1, clock=lambda: NOW, patience=patience)
+@pytest.fixture
+def no_more_threads():
+    """The host grants none from when it is called on: each would need 64 TiB."""
+    yield lambda: threading.stack_size(2**46)
+    threading.stack_size(0)
+
+
+def window(patience, size=1):
+    return Window(size=size, clock=lambda: NOW, patience=patience)
 
 
 def take(window):
     """The one result that comes next."""
-    while not (done := window.finished(wait=0.01, at_most=10)):
+    while not (done := window.finished(wait=0.01, at_most=1)):
         pass
     ((_, hand_over),) = done
     return hand_over
@@ -100,3 +107,26 @@ def test_one_thread_serves_one_message_after_the_other(route):
         assert take(calls).outcome == AttemptOutcome.ACCEPTED
 
     assert calls._threads == 1
+
+
+def test_without_more_threads_those_there_are_do_all_the_work(route, no_more_threads):
+    messages(3)
+    first, *others = claim()
+    calls = window(patience=timedelta(minutes=1), size=3)
+    calls.start(first)
+    no_more_threads()
+
+    for claimed in others:
+        calls.start(claimed)
+
+    outcomes = [take(calls).outcome for _ in range(3)]
+    assert outcomes == [AttemptOutcome.ACCEPTED] * 3
+    assert (calls.size, calls.room) == (1, 1)
+
+
+def test_without_any_thread_the_worker_is_told_what_to_look_at(route, no_more_threads):
+    messages(1)
+    no_more_threads()
+
+    with pytest.raises(RuntimeError, match="grants no thread to call providers in"):
+        window(patience=timedelta(minutes=1)).start(claim()[0])
