@@ -108,7 +108,7 @@ def timeline_of(message: CampaignMessage) -> list[TimelineEntry]:
     entries = [
         TimelineEntry(message.created_at, "Queued", []),
         *map(_attempt_entry, message.attempts.all()),
-        *map(_receipt_entry, message.receipts.all()),
+        *(_receipt_entry(each, message) for each in message.receipts.all()),
     ]
     if message.double_risk_at:
         entries.append(TimelineEntry(message.double_risk_at, "Double risk", [DOUBLED]))
@@ -149,8 +149,10 @@ def _attempt_entry(attempt: MessageDeliveryAttempt) -> TimelineEntry:
     )
 
 
-def _receipt_entry(receipt: DeliveryReceipt) -> TimelineEntry:
-    facts = [f"about attempt {receipt.attempt_number}"]
+def _receipt_entry(receipt: DeliveryReceipt, message: CampaignMessage) -> TimelineEntry:
+    number = receipt.attempt_number or 0
+    was_made = number <= message.attempt_count
+    facts = [f"about attempt {number}" + ("" if was_made else ", which was never made")]
     if receipt.error_code or receipt.error_message:
         facts.append(_error(receipt.error_code, receipt.error_message))
     return TimelineEntry(

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Collection
 from datetime import datetime
 
+from django.db.models import F
+
 from messaging.models import CampaignMessage
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.vocabulary import AttemptOutcome, MessageStatus
@@ -39,7 +41,9 @@ def _got_through(message_ids: Collection[int]) -> set[Attempt]:
     ).values_list("message_id", "attempt_number")
     told: dict[Attempt, set[int | None]] = {}
     for message, number, status in DeliveryReceipt.objects.filter(
-        message__in=message_ids, attempt_number__isnull=False, status__isnull=False
+        message__in=message_ids,
+        attempt_number__lte=F("message__attempt_count"),  # no other was made
+        status__isnull=False,
     ).values_list("message_id", "attempt_number", "status"):
         told.setdefault((message, number), set()).add(status)
     delivered = {key for key, said in told.items() if MessageStatus.DELIVERED in said}

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, F, OuterRef
 
 from messaging.models import Campaign, CampaignMessage
 from messaging.queue.look_ups import can_be_asked_about
@@ -94,7 +94,8 @@ def recover_attempts(*, since: datetime, until: datetime) -> int:
     A receipt may be faster than its worker, and the worker may die before it records:
     then the message is as the receipt says, and nobody would look for its attempt.
     `since` and `until` bound when the receipts came; by `until`, a lease ago, every
-    worker that lives has recorded.
+    worker that lives has recorded. A receipt about an attempt that was never made is
+    evidence of none.
     """
     if not (found := _receipts_without_attempt(since, until)):
         return 0
@@ -122,8 +123,7 @@ def _receipts_without_attempt(
     )
     return list(
         DeliveryReceipt.objects.filter(received_at__gt=since, received_at__lte=until)
-        .exclude(message=None)
-        .filter(~Exists(on_record))
+        .filter(~Exists(on_record), attempt_number__lte=F("message__attempt_count"))
         .select_related("message")
         .order_by("received_at", "id")
     )

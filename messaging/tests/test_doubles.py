@@ -108,6 +108,16 @@ def test_parts_of_one_attempt_are_no_double(route):
     assert not is_double_risk()
 
 
+def test_an_attempt_that_was_never_made_got_nothing_through(fallen_back):
+    _, second = fallen_back
+    write(accepted(second))
+    third = second.fallen_back(second.decision, second.lease_expires_at)
+
+    tell(third, MessageStatus.DELIVERED)
+
+    assert not is_double_risk()
+
+
 def test_a_lost_worker_that_comes_back_after_it_was_sent_again_is_a_double(route):
     route.unknown_outcome_policy = UnknownOutcomePolicy.RESEND
     route.save()

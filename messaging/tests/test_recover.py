@@ -9,6 +9,7 @@ import pytest
 
 from messaging.factories import CampaignFactory
 from messaging.models import Campaign, CampaignMessage
+from messaging.queries import timeline_of
 from messaging.queue.recover import (
     NO_VERDICT,
     close_campaigns,
@@ -178,6 +179,17 @@ def test_an_attempt_that_is_on_record_is_not_recovered(route):
     write(accepted(claimed))
 
     assert recover_attempts(since=NOW - MINUTE, until=NOW + MINUTE) == 0
+
+
+def test_an_attempt_that_was_never_made_is_not_put_on_record(route):
+    messages(1)
+    (claimed,) = claim()
+    write(accepted(claimed))
+    receipt_for(claimed.fallen_back(claimed.decision, NOW + LEASE), at=NOW)
+
+    assert recover_attempts(since=NOW - MINUTE, until=NOW + MINUTE) == 0
+    told = [entry.facts for entry in timeline_of(message())]
+    assert ["about attempt 2, which was never made"] in told
 
 
 def test_a_receipt_of_a_living_workers_message_is_left_to_it(route):
