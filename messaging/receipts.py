@@ -19,7 +19,7 @@ from routing.models import DeliveryReceipt
 from routing.signals import receipt_recorded
 from routing.statistics import keep
 from routing.tally import TallySheet
-from routing.vocabulary import Channel, ErrorClass, MessageStatus
+from routing.vocabulary import AttemptOutcome, Channel, ErrorClass, MessageStatus
 
 # Given up without knowing whether it was sent: the one failure that is not settled.
 _UNSETTLED = Q(status=MessageStatus.FAILED, unknown_since__isnull=False)
@@ -45,9 +45,8 @@ def apply_receipt(
         return
     if resumes_at is not None:
         _send_again(message, receipt, resumes_at)
-    elif receipt.status is not None:
-        status = MessageStatus(receipt.status)
-        _move(message, _open_to(status, receipt), _news(message, receipt, now))
+    else:
+        _heed(message, receipt, now)
         _mark_double_risk(receipt, now)
     if complained:
         _suppress(receipt, SuppressionReason.COMPLAINT)
@@ -55,6 +54,27 @@ def apply_receipt(
         _suppress(receipt, SuppressionReason.OPTED_OUT)
     elif _is_hard_bounce(receipt):
         _suppress(receipt, SuppressionReason.HARD_BOUNCE)
+
+
+def _heed(message: CampaignMessage, receipt: DeliveryReceipt, now: datetime) -> None:
+    """Do what it says. If it calls off a retry, failures told before it count now."""
+    is_retry_pending = message.status == MessageStatus.QUEUED
+    is_changed = _move_as_told(message, receipt, now)
+    if is_changed and is_retry_pending and receipt.status == MessageStatus.SENT:
+        for earlier in message.receipts.filter(
+            attempt_number=receipt.attempt_number, status=MessageStatus.FAILED
+        ):
+            _move_as_told(message, earlier, now)
+
+
+def _move_as_told(
+    message: CampaignMessage, receipt: DeliveryReceipt, now: datetime
+) -> bool:
+    if receipt.status is None:
+        return False
+    status = MessageStatus(receipt.status)
+    allowed = _open_to(status, message, receipt)
+    return _move(message, allowed, _news(message, receipt, now))
 
 
 def _mark_double_risk(receipt: DeliveryReceipt, now: datetime) -> None:
@@ -97,23 +117,50 @@ def _send_again(
         "sent_at": None,
         "finished_at": None,
     }
-    if _move(message, _open_to(MessageStatus.FAILED, receipt), changes):
+    if _move(message, _open_to(MessageStatus.FAILED, message, receipt), changes):
         reopen_campaign(message.campaign_id)
 
 
-def _open_to(status: MessageStatus, receipt: DeliveryReceipt) -> Q:
+def _open_to(
+    status: MessageStatus, message: CampaignMessage, receipt: DeliveryReceipt
+) -> Q:
     """From which states a message may move to this one.
 
     Delivered is proof: it ends a retry that is pending elsewhere, and corrects whatever
-    else was thought of the message, unless an e-mail has bounced since. Other news
+    else was thought of the message, unless an e-mail has bounced since. Sent ends a
+    pending retry as well, if nobody had known whether the attempt was sent. Other news
     counts only about the latest attempt, and an e-mail may bounce after it was
     delivered. In whatever order the receipts of an attempt come, the end is the same.
     """
+    was_made = Q(attempt_count__gte=receipt.attempt_number)
     if status == MessageStatus.DELIVERED:
         bounced_since = Q(channel=Channel.EMAIL, status=MessageStatus.BOUNCED)
-        was_made = Q(attempt_count__gte=receipt.attempt_number)
         return was_made & ~Q(status=MessageStatus.DELIVERED) & ~bounced_since
-    return _open_to_news(status) & Q(attempt_count=receipt.attempt_number)
+    was_unknown, is_last = _standing_of(message, receipt)
+    latest = was_made if is_last else Q(attempt_count=receipt.attempt_number)
+    open_to_news = _open_to_news(status) & latest
+    if status == MessageStatus.SENT and was_unknown:
+        return open_to_news | Q(status=MessageStatus.QUEUED)
+    return open_to_news
+
+
+def _standing_of(
+    message: CampaignMessage, receipt: DeliveryReceipt
+) -> tuple[bool, bool]:
+    """Whether nobody knew if the attempt was sent; and then, if it is the last such.
+
+    All later ones were certainly not sent: a verdict on it is the message's. Looked up
+    only where it matters, of earlier attempts and of retries that are pending.
+    """
+    number = receipt.attempt_number or 0
+    later = message.attempt_count - number
+    if later < 0 or (later == 0 and message.status != MessageStatus.QUEUED):
+        return False, False
+    attempts = message.attempts.filter(is_late=False, attempt_number__gte=number)
+    outcomes = dict(attempts.values_list("attempt_number", "outcome"))
+    was_unknown = outcomes.pop(number, None) == AttemptOutcome.UNKNOWN
+    is_last = list(outcomes.values()) == [AttemptOutcome.REJECTED] * later
+    return was_unknown, was_unknown and is_last
 
 
 def _open_to_news(status: MessageStatus) -> Q:
