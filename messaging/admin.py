@@ -33,7 +33,7 @@ from messaging.models import (
 )
 from messaging.progress import describe
 from messaging.queries import progress_of, timeline_of
-from routing.admin import ProviderFilter, ReadOnlyAdmin
+from routing.admin.bases import ProviderFilter, ReadOnlyAdmin
 from routing.models import InboundMessage
 
 

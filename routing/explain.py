@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,8 @@ from routing.planner import Parcel, Planner, Surroundings, next_turn
 from routing.route import Destination, Route
 from routing.segments import count_segments
 from routing.vocabulary import CampaignKind, Channel, FallbackReason
+
+ENOUGH_FOR_A_DECIMAL = 100  # messages; of fewer, a tenth of a per cent says nothing
 
 
 class UnusableAddress(ValueError):
@@ -63,6 +66,18 @@ class Explanation:
     def as_json(self) -> dict[str, Any]:
         """The explanation for machines."""
         return asdict(self)
+
+
+def rate_in_words(candidate: Mapping[str, Any]) -> str:
+    """A candidate's delivery rate and how many messages it rests on, for people."""
+    score, count = candidate["score"], round(candidate["evidence"])
+    if score is None:
+        return "unknown"
+    if count < 1:
+        return f"{100 * score:.0f} % expected, no receipts yet"
+    digits = 1 if count >= ENOUGH_FOR_A_DECIMAL else 0
+    messages = "1 message" if count == 1 else f"{count} messages"
+    return f"{100 * score:.{digits}f} % of about {messages}"
 
 
 def explain(parcel: Parcel, *, planner: Planner, now: datetime) -> Explanation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -9,6 +10,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.urls import reverse
+from django.utils import timezone
 
 from messaging.factories import MessageFactory
 from routing.factories import RouteFactory
@@ -374,6 +376,21 @@ def test_a_reader_sees_which_way_a_message_would_take(reader_client):
     assert "TwilioSMS is the choice of Primary." in page
     assert "<th>VonageSMS</th>" in page
     assert "closed" in page
+
+
+def test_an_explanation_tells_delivery_rates_in_words(reader_client):
+    RouteFactory()
+    DeliveryQuality.objects.create(
+        provider="TwilioSMS",
+        channel=0,
+        successes=190,
+        failures=10,
+        updated_at=timezone.now(),
+    )
+
+    assert re.search(
+        r"<td>9\d\.\d % of about \d+ messages</td>", explain(reader_client).text
+    )
 
 
 def test_a_link_to_an_explanation_may_leave_the_kind_of_campaign_out(reader_client):

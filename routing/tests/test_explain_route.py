@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from routing.breaker import BreakerState
+from routing.explain import rate_in_words
 from routing.factories import RouteFactory
 from routing.models import (
     FurtherProvider,
@@ -215,3 +216,17 @@ def test_it_passes_over_a_provider_whose_rate_is_used_up(capsys):
         "B",
         "Rate limit exceeded",
     )
+
+
+@pytest.mark.parametrize(
+    ("score", "evidence", "says"),
+    [
+        (None, 0.0, "unknown"),
+        (0.9, 0.2, "90 % expected, no receipts yet"),
+        (0.9, 1.4, "90 % of about 1 message"),
+        (0.9437, 4.9, "94 % of about 5 messages"),
+        (0.9876, 412.3, "98.8 % of about 412 messages"),
+    ],
+)
+def test_a_delivery_rate_is_told_in_words(score, evidence, says):
+    assert rate_in_words({"score": score, "evidence": evidence}) == says

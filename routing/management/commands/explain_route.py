@@ -12,7 +12,13 @@ from django.utils import timezone
 from rich.console import Console
 from rich.table import Table
 
-from routing.explain import Explanation, UnusableAddress, explain, parcel_to
+from routing.explain import (
+    Explanation,
+    UnusableAddress,
+    explain,
+    parcel_to,
+    rate_in_words,
+)
 from routing.planner import Parcel, Planner
 from routing.vocabulary import CampaignKind, Channel
 
@@ -92,13 +98,12 @@ def _candidates(explanation: Explanation) -> Table:
         table.add_column(column, overflow="fold")
     for each in explanation.candidates:
         price = f"{each['price']} {each['currency']}" if each["price"] else "unknown"
-        score = f"{each['score']:.1%}" if each["score"] is not None else "unknown"
         table.add_row(
             each["provider"],
             each["verdict"],
             str(each["weight"]),
             price,
-            score,
+            rate_in_words(each),
             each["breaker"],
             each["throttle"],
         )

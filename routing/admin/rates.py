@@ -1,0 +1,44 @@
+"""What providers take for a message."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from routing.admin.bases import ProviderFilter, ProviderForm
+from routing.models import Rate
+
+
+class RateForm(ProviderForm):
+    class Meta:
+        model = Rate
+        fields = [
+            "provider",
+            "channel",
+            "dial_prefix",
+            "country",
+            "price",
+            "currency",
+            "valid_from",
+        ]
+
+
+@admin.register(Rate)
+class RateAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """For a look, and for one price; `manage.py import_rates` takes a whole deck."""
+
+    form = RateForm
+    list_display = [
+        "provider",
+        "channel",
+        "dial_prefix",
+        "country",
+        "price",
+        "currency",
+        "valid_from",
+        "updated_at",
+    ]
+    list_display_links = ["dial_prefix", "country"]
+    list_filter = ["channel", ProviderFilter, "valid_from"]
+    search_fields = ["dial_prefix__startswith", "=country"]
+    search_help_text = "How a dial prefix begins, or a country such as GB"
+    show_full_result_count = False

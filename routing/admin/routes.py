@@ -1,0 +1,191 @@
+"""Routes, and the screen that explains which way a message would take."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.urls import path
+from django.utils import timezone
+
+from routing.admin.bases import ProviderForm
+from routing.explain import UnusableAddress, explain, parcel_to, rate_in_words
+from routing.models import ChannelRoutingConfig, FurtherProvider
+from routing.planner import Planner
+from routing.vocabulary import CampaignKind, Channel
+
+
+class RouteForm(ProviderForm):
+    """A route's own fields; its further providers are an inline."""
+
+    provider_fields = ("primary_provider", "fallback_provider")
+
+    class Meta:
+        model = ChannelRoutingConfig
+        fields = [
+            "channel",
+            "country",
+            "dial_prefix",
+            "campaign_kind",
+            "is_active",
+            "priority",
+            "routing_strategy",
+            "primary_provider",
+            "fallback_provider",
+            "primary_weight",
+            "fallback_weight",
+            "enable_fallback",
+            "maximum_cost",
+            "currency",
+            "minimum_quality",
+            "max_retries",
+            "retry_strategy",
+            "initial_retry_delay_seconds",
+            "max_retry_delay_seconds",
+            "custom_retry_policy",
+            "unknown_outcome_policy",
+        ]
+
+
+class FurtherProviderForm(ProviderForm):
+    class Meta:
+        model = FurtherProvider
+        fields = ["position", "provider", "weight"]
+
+
+class FurtherProviderInline(admin.TabularInline):  # type: ignore[type-arg]
+    """The providers of a route after its first two."""
+
+    model = FurtherProvider
+    form = FurtherProviderForm
+    extra = 0
+
+
+class ExplainForm(forms.Form):
+    """The message whose way is asked for."""
+
+    channel = forms.TypedChoiceField(
+        choices=Channel.choices(), coerce=lambda value: Channel(int(value))
+    )
+    to = forms.CharField(
+        max_length=254, help_text="A number such as +491511234567, or an address."
+    )
+    kind = forms.TypedChoiceField(
+        choices=CampaignKind.choices(),
+        coerce=lambda value: CampaignKind(int(value)),
+        required=False,
+        label="Kind of campaign",
+    )
+    body = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 4, "cols": 60}),
+        help_text="Its length decides the price.",
+    )
+
+    def clean(self) -> dict[str, Any]:
+        """The fields, and the parcel that they make."""
+        if self.errors:
+            return self.cleaned_data
+        kind = self.cleaned_data["kind"] or CampaignKind.MARKETING
+        try:
+            return {"parcel": parcel_to(**self.cleaned_data | {"kind": kind})}
+        except UnusableAddress as error:
+            raise forms.ValidationError({"to": str(error)}) from None
+
+
+@admin.register(ChannelRoutingConfig)
+class RouteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    form = RouteForm
+    change_list_template = "admin/routing/channelroutingconfig/change_list.html"
+    inlines = [FurtherProviderInline]
+    list_display = [
+        "channel",
+        "route_scope",
+        "routing_strategy",
+        "primary_provider",
+        "fallback_provider",
+        "is_active",
+        "priority",
+        "enable_fallback",
+        "retry_strategy",
+        "max_retries",
+    ]
+    list_display_links = ["channel", "primary_provider"]
+    list_filter = ["channel", "is_active", "routing_strategy"]
+    fieldsets = [
+        (None, {"fields": ["channel", "is_active", "priority"]}),
+        (
+            "For which messages (blank: all of the channel)",
+            {"fields": ["country", "dial_prefix", "campaign_kind"]},
+        ),
+        (
+            "Providers",
+            {
+                "fields": [
+                    "routing_strategy",
+                    "primary_provider",
+                    "primary_weight",
+                    "fallback_provider",
+                    "fallback_weight",
+                    "enable_fallback",
+                ]
+            },
+        ),
+        ("Limits", {"fields": ["maximum_cost", "currency", "minimum_quality"]}),
+        (
+            "Retries",
+            {
+                "fields": [
+                    "retry_strategy",
+                    "max_retries",
+                    "initial_retry_delay_seconds",
+                    "max_retry_delay_seconds",
+                    "custom_retry_policy",
+                ]
+            },
+        ),
+        ("When nobody can say", {"fields": ["unknown_outcome_policy"]}),
+    ]
+
+    @admin.display(description="for")
+    def route_scope(self, route: ChannelRoutingConfig) -> str:
+        """Which messages of its channel it is for."""
+        return str(route.scope)
+
+    def get_urls(self) -> list[Any]:
+        """Those of every model, and the screen that explains a route."""
+        view = self.admin_site.admin_view(self.explain)
+        return [path("explain/", view, name="routing_explain"), *super().get_urls()]
+
+    def explain(self, request: HttpRequest) -> TemplateResponse:
+        """Which provider a message would go to now, and why. Writes nothing."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        form = ExplainForm(request.GET or None)
+        explanation, candidates = None, []
+        if form.is_valid():
+            explanation = explain(
+                form.cleaned_data["parcel"],
+                planner=Planner(rng=Random()),  # noqa: S311 - no secret
+                now=timezone.now(),
+            )
+            candidates = [
+                each | {"delivery_rate": rate_in_words(each)}
+                for each in explanation.candidates
+            ]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Explain a route",
+            "opts": self.opts,
+            "form": form,
+            "explanation": explanation,
+            "candidates": candidates,
+        }
+        return TemplateResponse(
+            request, "admin/routing/channelroutingconfig/explain.html", context
+        )
