@@ -111,6 +111,7 @@ def _real_options(env: environ.Env) -> dict[str, dict[str, Any]]:
             ),
             "BASE_URL": env.str("SENDGRID_BASE_URL", "https://api.sendgrid.com/v3/"),
             "FROM": sender,
+            "MAX_BATCH": env.int("SENDGRID_MAX_BATCH", default=1000),
         },
         "SMTPEmail": {
             "HOST": env.str("SMTP_HOST", default=""),

@@ -18,6 +18,7 @@ from routing.providers.base import (
     NotCalled,
     OutcomeUnknown,
     ProviderError,
+    RefusedTogether,
     SendFailure,
     Throttled,
 )
@@ -73,6 +74,9 @@ class AwaitVerdict:
 class GiveUp:
     """The message failed for good."""
 
+
+# Certainly not sent, and no fault of the message: its round goes on.
+PutOff = Throttled | CarrierCapReached | NotCalled | RefusedTogether
 
 Step = Sent | FallBack | Retry | AwaitVerdict | GiveUp
 
@@ -170,8 +174,8 @@ def next_step(
     1. accepted: sent
     2. may have been sent: never a blind fallback; the route's policy decides
     3. certainly not sent, and another provider may do better: fall back now
-    4. throttled, the carrier takes no more today, or it was too late to call: the same
-       round again, later
+    4. throttled, the carrier takes no more today, it was too late to call, or the call
+       was refused for another message in it: the same round again, now or later
     5. certainly not sent: the next round, if the policy grants one
     6. anything else is permanent
     """
@@ -181,21 +185,19 @@ def next_step(
         return _after_unknown(route, round_, at)
     if decision := _fall_back(route, failure, round_, at.choices):
         return FallBack(decision)
-    if isinstance(failure, Throttled | CarrierCapReached | NotCalled):
+    if isinstance(failure, PutOff):
         return Retry(_resumes_at(failure, at.now), is_burnt=False)
     if isinstance(failure, ProviderError):
         return _next_round(route, round_, at, not_before=failure.retry_after)
     return GiveUp()
 
 
-def _resumes_at(
-    failure: Throttled | CarrierCapReached | NotCalled, now: datetime
-) -> datetime:
-    if isinstance(failure, NotCalled):
-        return now
+def _resumes_at(failure: PutOff, now: datetime) -> datetime:
     if isinstance(failure, CarrierCapReached):
         return next_midnight(now, failure.zone)
-    return now + (failure.retry_after or THROTTLE_PAUSE)
+    if isinstance(failure, Throttled):
+        return now + (failure.retry_after or THROTTLE_PAUSE)
+    return now
 
 
 def cautious_step(failure: SendFailure | None, at: Circumstances) -> Step:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,6 +19,7 @@ from routing.providers.base import (
     NotCalled,
     OutboundMessage,
     OutcomeUnknown,
+    Provider,
     ProviderError,
     SendFailure,
     UnmappedError,
@@ -28,14 +29,25 @@ from routing.providers.registry import (
     UnknownProvider,
     registry,
 )
-from routing.vocabulary import AttemptOutcome
+from routing.vocabulary import AttemptOutcome, Channel
 
 logger = logging.getLogger(__name__)
+
+_Told = Acceptance | SendFailure
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A message to hand over; `estimate` is what it costs unless the provider says."""
+
+    message: OutboundMessage
+    segments: int
+    estimate: Money | None
 
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """One call of a provider and what came of it: an acceptance or a failure."""
+    """A call of a provider and what came of one message: acceptance or failure."""
 
     provider: str
     attempted_at: datetime
@@ -57,46 +69,90 @@ class HandOver:
 def hand_over(
     *,
     provider_name: str,
-    message: OutboundMessage,
-    segments: int,
-    estimate: Money | None,
+    loads: Sequence[Load],
     not_after: datetime,
     clock: Callable[[], datetime],
-) -> HandOver:
-    """Call the provider once and return what came of it; it never raises.
+) -> list[HandOver]:
+    """Call the provider once and return what came of each message; it never raises.
 
-    `estimate` is what the message costs unless the provider says otherwise. From
-    `not_after` on it does not call: others take the message for lost by then, and
-    ask the provider whether it has it.
+    Several messages have one `batch_key`. From `not_after` on it does not call: others
+    take the messages for lost by then, and ask the provider whether it has them.
     Runs in a thread of the window, where no database connection is held.
     """
     attempted_at, started = clock(), time.monotonic()
-    acceptance, failure, cost = None, None, None
+    told = _call(provider_name, loads, is_late=attempted_at >= not_after)
+    response_time_ms = round((time.monotonic() - started) * 1000)
+    return [
+        HandOver(
+            provider=provider_name,
+            attempted_at=attempted_at,
+            response_time_ms=response_time_ms,
+            acceptance=None if isinstance(each, SendFailure) else each,
+            failure=each if isinstance(each, SendFailure) else None,
+            cost=cost,
+        )
+        for each, cost in told
+    ]
+
+
+def _call(
+    provider_name: str, loads: Sequence[Load], *, is_late: bool
+) -> Sequence[tuple[_Told, Money | None]]:
+    """What is said of each message, and what it costs."""
+    failure: SendFailure
     try:
         provider = registry.get(provider_name)
-        if attempted_at >= not_after:
+        if is_late:
             raise NotCalled  # noqa: TRY301 - told like any other failure
-        acceptance = provider.send(message)
-        cost = cost_of(
-            acceptance, channel=provider.channel, segments=segments, estimate=estimate
-        )
+        told = _send(provider, [load.message for load in loads])
+        return [
+            (each, _cost(each, load, provider.channel))
+            for each, load in zip(told, loads, strict=True)
+        ]
     except SendFailure as error:
         failure = error
-        _report(provider_name, message, failure)
+        _report(provider_name, loads, failure)
     except (UnknownProvider, ProviderNotConfigured) as error:
         failure = AccountError(str(error))
     except BaseException:  # also what says to leave: here it would end a thread only
         # A fault of ours, after which the message may have been sent.
-        logger.exception("%s failed on %s", provider_name, message.reference)
+        logger.exception("%s failed on %s", provider_name, _names(loads))
         failure = OutcomeUnknown("The adapter failed; see the log.", code="adapter")
-    return HandOver(
-        provider=provider_name,
-        attempted_at=attempted_at,
-        response_time_ms=round((time.monotonic() - started) * 1000),
-        acceptance=acceptance if failure is None else None,
-        failure=failure,
-        cost=cost,
+    return [(failure, None)] * len(loads)
+
+
+def _send(provider: Provider, messages: Sequence[OutboundMessage]) -> Sequence[_Told]:
+    if len(messages) == 1:
+        return [provider.send(messages[0])]
+    return provider.send_batch(messages)
+
+
+def _cost(told: _Told, load: Load, channel: Channel) -> Money | None:
+    if isinstance(told, SendFailure):
+        return None
+    return cost_of(
+        told, channel=channel, segments=load.segments, estimate=load.estimate
     )
+
+
+def batch_size(provider_name: str) -> int:
+    """How many messages a call of the provider takes; 1 of one that cannot be had."""
+    try:
+        return registry.get(provider_name).batch_size
+    except (UnknownProvider, ProviderNotConfigured):
+        return 1
+
+
+def batch_key(provider_name: str, message: OutboundMessage) -> Hashable | None:
+    """Equal for messages that may share a call; None for one that goes alone.
+
+    Also for one that its adapter fails on: alone, it harms nobody.
+    """
+    try:
+        return registry.get(provider_name).batch_key(message)
+    except Exception:
+        logger.exception("%s failed on %s", provider_name, message.reference)
+        return None
 
 
 def given_up(
@@ -123,13 +179,17 @@ def missing(provider_name: str, *, attempted_at: datetime) -> HandOver:
     )
 
 
-def _report(provider_name: str, message: OutboundMessage, failure: SendFailure) -> None:
+def _report(provider_name: str, loads: Sequence[Load], failure: SendFailure) -> None:
     """Tell operators of codes that our tables lack."""
     if isinstance(failure, UnmappedError):
         logger.error(
             "%s refused %s with code %r, which is not in its table: %s",
             provider_name,
-            message.reference,
+            _names(loads),
             failure.code,
             failure,
         )
+
+
+def _names(loads: Sequence[Load]) -> str:
+    return ", ".join(load.message.reference for load in loads)

@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 
 from messaging.queue.placement import Claimed
-from routing.dispatch import HandOver, given_up, hand_over
+from routing.dispatch import HandOver, Load, given_up, hand_over
 
 logger = logging.getLogger(__name__)
 
@@ -114,14 +114,14 @@ class Window:
             self._done.put((claimed, self._send(claimed)))
 
     def _send(self, claimed: Claimed) -> HandOver:
-        return hand_over(
+        load = Load(claimed.content, claimed.parcel.segments, claimed.decision.estimate)
+        [done] = hand_over(
             provider_name=claimed.decision.provider,
-            message=claimed.content,
-            segments=claimed.parcel.segments,
-            estimate=claimed.decision.estimate,
+            loads=[load],
             not_after=claimed.lease_expires_at,
             clock=self._clock,
         )
+        return done
 
 
 def _key(claimed: Claimed) -> str:

@@ -14,7 +14,7 @@ from messaging.queue.processor import Limits, Processor
 from messaging.tests.scene import claim, failed, write
 from messaging.vocabulary import SuppressionReason, WorkerKind
 from routing.decide import Decision, FallBack
-from routing.dispatch import hand_over
+from routing.dispatch import Load, hand_over
 from routing.factories import RouteFactory
 from routing.inbound import record_inbound
 from routing.models import InboundMessage
@@ -140,11 +140,9 @@ def test_a_stop_while_a_provider_thinks_calls_the_fallback_off(
     simulator.set_fault("TwilioSMS", "unavailable")
     message = MessageFactory(recipient=ADA)
     [claimed] = claim(now=timezone.now())
-    done = hand_over(
+    [done] = hand_over(
         provider_name="TwilioSMS",
-        message=claimed.content,
-        segments=1,
-        estimate=None,
+        loads=[Load(claimed.content, segments=1, estimate=None)],
         not_after=claimed.lease_expires_at,
         clock=lambda: datetime.now(UTC),
     )

@@ -34,7 +34,7 @@ from messaging.queue.recover import close_campaigns, recover_expired_leases
 from messaging.tests.conftest import MEMORY_PROVIDERS
 from messaging.tests.scene import LEASE, MINUTE, NOW
 from messaging.vocabulary import CampaignStatus, SuppressionReason, WorkerKind
-from routing.dispatch import hand_over
+from routing.dispatch import Load, hand_over
 from routing.factories import RouteFactory
 from routing.models import (
     ChannelRoutingConfig,
@@ -266,11 +266,9 @@ class Life(RuleBasedStateMachine):
         provider = registry.get(claimed.decision.provider)
         if failure := FAILURES[ending]:
             provider.fail_with(failure, is_taken=ending == "lost after")
-        done = hand_over(
+        [done] = hand_over(
             provider_name=claimed.decision.provider,
-            message=claimed.content,
-            segments=1,
-            estimate=None,
+            loads=[Load(claimed.content, segments=1, estimate=None)],
             not_after=claimed.lease_expires_at,
             clock=lambda: self.now,
         )

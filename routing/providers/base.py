@@ -8,6 +8,7 @@
     │   └── AccountError  credentials, funds or permissions: a person must act
     ├── Throttled         certainly not sent; slow down
     ├── NotCalled         certainly not sent: too late to call
+    ├── RefusedTogether   certainly not sent: refused for another message of its call
     ├── CarrierCapReached certainly not sent; the carrier takes no more today
     └── OutcomeUnknown    may have been sent
 
@@ -17,13 +18,17 @@ a provider is of which kind is a table in the provider's own file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
 from routing.vocabulary import Channel, ErrorClass, Keyword, MessageStatus
+
+# The code of a failure after which the message shares no call any more: nobody knows
+# whether it was the one that its call was refused for.
+ALONE_FROM_NOW_ON = "together"
 
 
 class SendFailure(Exception):
@@ -118,6 +123,15 @@ class NotCalled(SendFailure):
     """The provider was not called: the lease on the message had run out."""
 
     error_class = ErrorClass.THROTTLED  # certainly not sent, and no fault of anybody's
+
+
+class RefusedTogether(SendFailure):
+    """The provider refused the call that carried it, not this message by name."""
+
+    error_class = ErrorClass.THROTTLED  # certainly not sent, and no fault of anybody's
+
+    def __init__(self, message: str = "", *, goes_alone: bool) -> None:
+        super().__init__(message, code=ALONE_FROM_NOW_ON if goes_alone else "beside")
 
 
 class OutcomeUnknown(SendFailure):
@@ -252,6 +266,8 @@ class Provider:
     # After how long the provider surely shows a message that it took; None: it cannot
     # be asked, unless the option SETTLING_SECONDS says so.
     settling_seconds: ClassVar[float | None] = None
+    # How many messages one call takes; the option MAX_BATCH may say fewer.
+    max_batch: ClassVar[int] = 1
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         self.name = name
@@ -266,6 +282,32 @@ class Provider:
 
         Returns when the provider has accepted it and raises a SendFailure otherwise.
         Never tries again by itself, and ends within the option TIMEOUT (seconds).
+        """
+        raise NotImplementedError
+
+    @property
+    def batch_size(self) -> int:
+        """How many messages may share a call."""
+        allowed = int(self.options.get("MAX_BATCH", self.max_batch))
+        return max(1, min(allowed, self.max_batch))
+
+    def batch_key(self, message: OutboundMessage) -> Hashable | None:
+        """Equal for messages that may share a call; None for one that goes alone.
+
+        Called by `routing.dispatch`, overridden with `max_batch`. Two messages to one
+        recipient never share a call, whatever their keys.
+        """
+        return None
+
+    def send_batch(
+        self, messages: Sequence[OutboundMessage]
+    ) -> list[Acceptance | SendFailure]:
+        """Hand over messages of one `batch_key`, in one call; what came of each.
+
+        Called by `routing.dispatch` for two or more, overridden with `max_batch`. What
+        is so of all of them may be raised. Otherwise as `send`: each must arrive as if
+        it had been sent alone, and one that was not sent, as the call was refused for
+        another, is RefusedTogether.
         """
         raise NotImplementedError
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from routing.providers.base import (
     Acceptance,
     Enquiry,
     LookUpFailed,
+    MessageError,
     OutboundMessage,
     Provider,
     Receipt,
+    RecipientError,
+    RefusedTogether,
     SendFailure,
 )
 from routing.vocabulary import Channel, MessageStatus
@@ -25,6 +28,7 @@ class _Memory(Provider):
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         super().__init__(name, options)
         self.outbox: list[OutboundMessage] = []  # what was accepted
+        self.calls: list[int] = []  # how many messages each had
         self.cannot_tell = False  # whether look-ups fail
         self._failures: deque[tuple[SendFailure, bool]] = deque()
         self._numbers = itertools.count(1)
@@ -36,16 +40,37 @@ class _Memory(Provider):
         """
         self._failures.extend((failure, is_taken) for failure in failures)
 
+    @property
+    def batch_size(self) -> int:
+        """As many as the option MAX_BATCH says; without it, each goes alone."""
+        return int(self.options.get("MAX_BATCH", 1))
+
+    def batch_key(self, message: OutboundMessage) -> Hashable | None:
+        """Any two may share a call."""
+        return ""
+
     def send(self, message: OutboundMessage) -> Acceptance:
         """Keep the message, or raise what `fail_with` was given."""
+        return self._take([message])[0]
+
+    def send_batch(
+        self, messages: Sequence[OutboundMessage]
+    ) -> list[Acceptance | SendFailure]:
+        """Keep all of them or none; what is one message's fault is the first one's."""
         try:
-            failure, is_taken = self._failures.popleft()
-        except IndexError:
-            self.outbox.append(message)
-            return Acceptance(external_message_id=f"memory-{next(self._numbers)}")
+            return [*self._take(messages)]
+        except (RecipientError, MessageError) as failure:
+            beside = RefusedTogether(goes_alone=False)
+            return [failure, *[beside] * (len(messages) - 1)]
+
+    def _take(self, messages: Sequence[OutboundMessage]) -> list[Acceptance]:
+        self.calls.append(len(messages))
+        failure, is_taken = self._failures.popleft() if self._failures else (None, True)
         if is_taken:
-            self.outbox.append(message)
-        raise failure
+            self.outbox.extend(messages)
+        if failure is not None:
+            raise failure
+        return [Acceptance(f"memory-{next(self._numbers)}") for _ in messages]
 
     def look_up(self, enquiry: Enquiry) -> Receipt | None:
         """Whether the message was taken, by its reference."""
@@ -65,6 +90,7 @@ class _Memory(Provider):
     def close(self) -> None:
         """Forget everything."""
         self.outbox.clear()
+        self.calls.clear()
         self._failures.clear()
 
 

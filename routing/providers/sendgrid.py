@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any
@@ -26,9 +26,11 @@ from anymail.exceptions import (
     AnymailNotSupportedWarning,
     AnymailWebhookValidationFailure,
 )
+from anymail.message import AnymailRecipientStatus
 from anymail.signals import AnymailTrackingEvent, EventType
 from anymail.webhooks.sendgrid import SendGridTrackingWebhookView
 from django.core.handlers.wsgi import WSGIRequest
+from django.core.mail import EmailMessage
 
 from routing.providers.base import (
     Acceptance,
@@ -42,11 +44,20 @@ from routing.providers.base import (
     OutcomeUnknown,
     Receipt,
     RecipientError,
+    RefusedTogether,
+    SendFailure,
+    UnmappedError,
     WebhookRequest,
 )
 from routing.providers.http import RETRY_AFTER_LIMIT, Answer, HttpProvider
-from routing.providers.mail import compose
-from routing.providers.refusals import Table
+from routing.providers.mail import check, compose
+from routing.providers.refusals import Table, refused
+from routing.providers.sendgrid_batches import (
+    RECIPIENT_FIELD,
+    batch_key,
+    compose_batch,
+    place_of,
+)
 from routing.providers.signatures import DEFAULT_MAX_AGE_SECONDS, require_recent
 from routing.providers.wire import as_count, as_object, as_text, json_value
 from routing.vocabulary import Channel, ErrorClass, MessageStatus
@@ -61,8 +72,10 @@ CODES: Table = {
     "406": AccountError,  # our Accept header
     "413": MessageError,  # more than 30 MB
     "415": AccountError,  # our Content-Type
-    "personalizations.0.to.0.email": RecipientError,
+    RECIPIENT_FIELD: RecipientError,
 }
+# These say nothing of the other messages of a call.
+_OF_ONE = (RecipientError, MessageError, UnmappedError)
 
 # `processed` and `deferred` are no verdict; neither are opens and clicks, which
 # programs that scan mail cause as well.
@@ -85,6 +98,7 @@ class SendGridEmail(HttpProvider):
     channel = Channel.EMAIL
     required_options = ("API_KEY", "FROM", "BASE_URL")
     codes = CODES
+    max_batch = 1000
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         super().__init__(name, options)
@@ -102,6 +116,51 @@ class SendGridEmail(HttpProvider):
         email = compose(message, sender=self.options["FROM"])
         email.metadata = {"reference": message.reference}  # type: ignore[attr-defined]
         try:
+            statuses = self._deliver(email)
+        except _Refused as refused_call:
+            raise self.refusal(refused_call.answer) from None
+        return _acceptance(statuses[message.recipient])
+
+    def batch_key(self, message: OutboundMessage) -> Hashable | None:
+        """What cannot be sent at all goes alone: `send` says so."""
+        try:
+            check(message, sender=self.options["FROM"])
+        except SendFailure:
+            return None
+        return batch_key(message)
+
+    def send_batch(
+        self, messages: Sequence[OutboundMessage]
+    ) -> list[Acceptance | SendFailure]:
+        """Each a personalization; SendGrid takes all of them, or none."""
+        try:
+            statuses = self._deliver(
+                compose_batch(messages, sender=self.options["FROM"])
+            )
+        except _Refused as refused_call:
+            return self._refusals(refused_call.answer, len(messages))
+        except MessageError as error:  # one of them cannot be written down: which?
+            raise RefusedTogether(str(error), goes_alone=True) from None
+        return [_acceptance(statuses[message.recipient]) for message in messages]
+
+    def _refusals(self, answer: Answer, count: int) -> list[Acceptance | SendFailure]:
+        """Whom a refused call was refused for, as far as the answer names them."""
+        failure = self.refusal(answer)
+        if not isinstance(failure, _OF_ONE):
+            raise failure
+        named = {
+            place: refused(self.codes, RECIPIENT_FIELD, text)
+            for field, text in _errors(answer)
+            if (place := place_of(field)) is not None and place < count
+        }
+        beside = RefusedTogether(
+            f"Refused with its call: {failure}", goes_alone=not named
+        )
+        return [named.get(place, beside) for place in range(count)]
+
+    def _deliver(self, email: EmailMessage) -> Mapping[str, AnymailRecipientStatus]:
+        """What Anymail says of each recipient; raises _Refused or a SendFailure."""
+        try:
             self._backend.send_messages([email])
         except requests.RequestException as error:
             # Raised before the request; what comes after it is a SendFailure already.
@@ -110,10 +169,7 @@ class SendGridEmail(HttpProvider):
             raise AccountError(f"API_KEY or BASE_URL is unusable: {name}") from None
         except (AnymailError, ValueError) as error:
             raise MessageError(f"Not sendable: {type(error).__name__}") from None
-        status = email.anymail_status.recipients[message.recipient]  # type: ignore[attr-defined]
-        if status.status not in ACCEPTED:
-            raise OutcomeUnknown("SendGrid did not say that it accepted the e-mail.")
-        return Acceptance(external_message_id=status.message_id)
+        return email.anymail_status.recipients  # type: ignore[attr-defined, no-any-return]
 
     def exchange(self, request: requests.PreparedRequest) -> Answer:
         """Carry a request of Anymail's; called through the session of its backend."""
@@ -124,16 +180,13 @@ class SendGridEmail(HttpProvider):
             headers=request.headers,
         )
         if not answer.is_success:
-            raise self.refusal(answer)
+            raise _Refused(answer)
         return answer
 
     def read_error(self, answer: Answer) -> tuple[str, str]:
-        """`{"errors": [{"message": …, "field": "from.email", "help": …}]}`"""
-        errors = answer.json().get("errors")
-        error = as_object(errors[0]) if isinstance(errors, list) and errors else {}
-        field, text = as_text(error.get("field")), as_text(error.get("message"))
-        code = field if field in self.codes else str(answer.status)
-        return code, f"{text} ({field})" if field else text
+        """The first of its errors; the field counts as the code if the table has it."""
+        field, text = (_errors(answer) or [("", "")])[0]
+        return field if field in self.codes else str(answer.status), text
 
     def retry_after(self, answer: Answer) -> timedelta | None:
         """SendGrid names the second at which its limit starts anew."""
@@ -181,6 +234,30 @@ class SendGridEmail(HttpProvider):
             _signed_at(request), now=self.clock(), max_age=timedelta(seconds=max_age)
         )
         return self._webhook
+
+
+class _Refused(Exception):
+    """SendGrid did not take the call."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+def _errors(answer: Answer) -> list[tuple[str, str]]:
+    """`{"errors": [{"message": …, "field": "from.email", "help": …}]}`, field first."""
+    errors = answer.json().get("errors")
+    found = []
+    for error in map(as_object, errors if isinstance(errors, list) else []):
+        field, text = as_text(error.get("field")), as_text(error.get("message"))
+        found.append((field, f"{text} ({field})" if field else text))
+    return found
+
+
+def _acceptance(status: AnymailRecipientStatus) -> Acceptance:
+    if status.status not in ACCEPTED:
+        raise OutcomeUnknown("SendGrid did not say that it accepted the e-mail.")
+    return Acceptance(external_message_id=status.message_id)
 
 
 def _looked_up(activity: dict[str, Any], reference: str) -> Receipt:

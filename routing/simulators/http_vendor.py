@@ -9,13 +9,16 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 _SHUTDOWN_SECONDS = 0.5
+_LARGEST_REQUEST = 30 * 2**20  # bytes, what SendGrid takes
 
 
 class HttpVendor:
     """Answers the routes of a vendor on the connections that its listener accepts."""
 
     def __init__(self, routes: list[web.RouteDef]) -> None:
-        app = web.Application(middlewares=[self._notice])
+        app = web.Application(
+            middlewares=[self._notice], client_max_size=_LARGEST_REQUEST
+        )
         app.add_routes(routes)
         self._runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS

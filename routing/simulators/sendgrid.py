@@ -9,7 +9,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -24,6 +24,9 @@ from routing.simulators.receipts import ReceiptCall
 from routing.simulators.simulation import Simulation
 
 PROVIDER = "SendGridEmail"
+_MOST_PERSONALIZATIONS = 1000
+_SUBSTITUTIONS_LIMIT = 10_000  # bytes per personalization
+_NESTED_SUBSTITUTIONS = 4
 _BATCH_SIZE = 100
 _BATCH_SECONDS = 0.1
 _MESSAGES = {
@@ -188,8 +191,16 @@ def _check(mail: Mapping[str, Any]) -> None:
             "Unless a valid template_id is provided, the content "
             "parameter is required.",
         )
+    if len(personalizations) > _MOST_PERSONALIZATIONS:
+        raise Refusal(
+            "400:personalizations",
+            "The personalization block is limited to 1000 personalizations per API "
+            f"request. You have provided {len(personalizations)} personalizations.",
+        )
     for index, personalization in enumerate(personalizations):
         _check_recipients(index, personalization)
+        _check_substitutions(index, personalization)
+    _check_unique(personalizations)
 
 
 def _check_recipients(index: int, personalization: Mapping[str, Any]) -> None:
@@ -200,6 +211,32 @@ def _check_recipients(index: int, personalization: Mapping[str, Any]) -> None:
                 f"400:personalizations.{index}.to.{position}.email",
                 "Does not contain a valid address.",
             )
+
+
+def _check_substitutions(index: int, personalization: Mapping[str, Any]) -> None:
+    substitutions = personalization.get("substitutions", {})
+    size = sum(len(f"{tag}{text}".encode()) for tag, text in substitutions.items())
+    if size > _SUBSTITUTIONS_LIMIT:
+        raise Refusal(
+            f"400:personalizations.{index}.substitutions",
+            "Substitutions are limited to 10000 bytes per personalization block.",
+        )
+    if not all(isinstance(text, str) for text in substitutions.values()):
+        raise Refusal("400", "Bad Request")
+
+
+def _check_unique(personalizations: Iterable[Mapping[str, Any]]) -> None:
+    seen: set[str] = set()
+    for personalization in personalizations:
+        for address in _recipients(personalization):
+            if address.lower() in seen:
+                raise Refusal(
+                    "400:personalizations",
+                    "Each unique email address in the personalizations array should "
+                    f"only be included once. You have included {address} more than "
+                    "once.",
+                )
+            seen.add(address.lower())
 
 
 def _is_address(value: Any) -> bool:
@@ -216,17 +253,27 @@ def _messages(
     for personalization in mail["personalizations"]:
         arguments = mail.get("custom_args", {}) | personalization.get("custom_args", {})
         headers = mail.get("headers", {}) | personalization.get("headers", {})
+        tags = personalization.get("substitutions", {})
+        subject = personalization.get("subject", mail.get("subject", ""))
         for recipient in _recipients(personalization):
             message = SimulatedMessage(
                 provider=PROVIDER,
                 external_message_id=message_id,
                 reference=str(arguments.get("reference", "")),
                 recipient=recipient,
-                subject=str(personalization.get("subject", mail.get("subject", ""))),
-                body=str(content[0].get("value", "")),
+                subject=_substituted(str(subject), tags),
+                body=_substituted(str(content[0].get("value", "")), tags),
                 unsubscribe_url=one_click_url(headers),
             )
             yield message, arguments
+
+
+def _substituted(text: str, tags: Mapping[str, str]) -> str:
+    """As SendGrid does it, also within what was substituted, four levels deep."""
+    for _ in range(_NESTED_SUBSTITUTIONS):
+        for tag, value in tags.items():
+            text = text.replace(tag, value)
+    return text
 
 
 def _recipients(personalization: Mapping[str, Any]) -> Iterator[str]:

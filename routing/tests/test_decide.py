@@ -31,6 +31,7 @@ from routing.providers.base import (
     OutcomeUnknown,
     ProviderError,
     RecipientError,
+    RefusedTogether,
     Throttled,
     UnmappedError,
 )
@@ -256,8 +257,11 @@ def test_an_unknown_outcome_is_sent_again_where_the_route_says_so():
     assert step(OutcomeUnknown(), route=route) == Retry(NOW + MINUTE, is_burnt=True)
 
 
-def test_a_message_whose_lease_ran_out_before_the_call_goes_at_once():
-    assert step(NotCalled()) == Retry(NOW, is_burnt=False)
+@pytest.mark.parametrize(
+    "failure", [NotCalled(), RefusedTogether(goes_alone=True)], ids=repr
+)
+def test_what_was_not_called_or_refused_for_another_goes_again_at_once(failure):
+    assert step(failure) == Retry(NOW, is_burnt=False)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ from decimal import Decimal
 import pytest
 
 from routing.costs import Money
-from routing.dispatch import hand_over
+from routing.dispatch import Load, batch_key, batch_size, hand_over
 from routing.factories import RouteFactory
 from routing.models import ChannelRoutingConfig
 from routing.planner import RoutingTable, active_routes, provider_verdicts
 from routing.providers.base import (
+    Acceptance,
     AccountError,
     MessageError,
     NotCalled,
@@ -23,6 +24,7 @@ from routing.providers.base import (
     Provider,
     ProviderError,
     RecipientError,
+    RefusedTogether,
     SendFailure,
     Throttled,
     UnmappedError,
@@ -58,14 +60,17 @@ def ours(settings):
 
 
 def send(provider="Ours", now=NOW, **fields):
-    return hand_over(
+    [done] = hand_over(
         provider_name=provider,
-        message=replace(MESSAGE, **fields),
-        segments=2,
-        estimate=Money(Decimal("0.02"), "EUR"),
+        loads=[load(**fields)],
         not_after=NOW + LEASE,
         clock=lambda: now,
     )
+    return done
+
+
+def load(**fields):
+    return Load(replace(MESSAGE, **fields), 2, Money(Decimal("0.02"), "EUR"))
 
 
 def test_an_accepted_message_comes_back_with_id_time_and_cost(ours):
@@ -166,6 +171,86 @@ def test_a_provider_that_cannot_be_had_has_certainly_not_sent(provider, says):
     assert type(done.failure) is AccountError
     assert done.outcome == AttemptOutcome.REJECTED
     assert says in str(done.failure)
+
+
+def together(*loads, provider="Ours"):
+    return hand_over(
+        provider_name=provider,
+        loads=loads,
+        not_after=NOW + LEASE,
+        clock=lambda: NOW,
+    )
+
+
+def test_messages_that_share_a_call_are_told_apart(ours):
+    one, other = together(load(), load(reference="m2a1"))
+
+    assert ours.calls == [2]
+    assert [each.reference for each in ours.outbox] == ["m1a1", "m2a1"]
+    assert one.acceptance != other.acceptance
+    assert one.cost == other.cost == Money(Decimal("0.02"), "EUR")
+
+
+def test_of_a_refused_call_each_has_its_own_outcome(ours):
+    ours.fail_with(RecipientError(code="21211"))
+
+    one, other = together(load(), load(reference="m2a1"))
+
+    assert (one.failure.code, one.cost) == ("21211", None)
+    assert type(other.failure) is RefusedTogether
+    assert ours.outbox == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"),
+    [
+        (OutcomeUnknown(), OutcomeUnknown),
+        (Throttled(), Throttled),
+        (ZeroDivisionError(), OutcomeUnknown),
+    ],
+)
+def test_what_befalls_a_call_befalls_all_that_share_it(ours, failure, kind):
+    ours.fail_with(failure)
+
+    done = together(load(), load(reference="m2a1"))
+
+    assert [type(each.failure) for each in done] == [kind, kind]
+
+
+class Forgetful(Provider):
+    """Breaks the contract: it answers for one of the messages, and has no key."""
+
+    channel = Channel.SMS
+    max_batch = 10
+
+    def send_batch(self, messages):
+        return [Acceptance("1")]
+
+    def batch_key(self, message):
+        raise ZeroDivisionError
+
+
+@pytest.fixture
+def forgetful(settings):
+    settings.MESSAGE_PROVIDERS = {"Forgetful": {"BACKEND": f"{__name__}.Forgetful"}}
+
+
+def test_an_adapter_that_does_not_answer_for_each_leaves_all_unknown(forgetful):
+    done = together(load(), load(reference="m2a1"), provider="Forgetful")
+
+    assert [each.outcome for each in done] == [AttemptOutcome.UNKNOWN] * 2
+
+
+def test_a_message_that_its_adapter_has_no_key_for_goes_alone(forgetful, caplog):
+    assert batch_key("Forgetful", MESSAGE) is None
+    assert "Forgetful failed on m1a1" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("provider", "size"), [("Ours", 1), ("Idle", 1), ("Nobody", 1)]
+)
+def test_without_a_word_of_its_provider_each_message_goes_alone(provider, size):
+    assert batch_size(provider) == size
 
 
 @pytest.mark.django_db

@@ -12,7 +12,7 @@ from django.test import Client
 from marketing_platform.provider_settings import simulated_providers
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Suppression
-from routing.dispatch import hand_over
+from routing.dispatch import Load, hand_over
 from routing.factories import AttemptFactory
 from routing.models import DeliveryReceipt
 from routing.providers.base import OutboundMessage
@@ -306,17 +306,16 @@ def receipts_arrive(simulator):
 def send(provider, message, *, reference):
     """Hand the message over to the simulated provider."""
     is_mms = message.channel == Channel.MMS
-    done = hand_over(
+    content = OutboundMessage(
+        reference=reference,
+        recipient=message.recipient,
+        body="Hello",
+        subject="News",
+        media_urls=["https://example.com/a.jpg"] if is_mms else [],
+    )
+    [done] = hand_over(
         provider_name=provider,
-        message=OutboundMessage(
-            reference=reference,
-            recipient=message.recipient,
-            body="Hello",
-            subject="News",
-            media_urls=["https://example.com/a.jpg"] if is_mms else [],
-        ),
-        segments=1,
-        estimate=None,
+        loads=[Load(content, segments=1, estimate=None)],
         not_after=datetime.max.replace(tzinfo=UTC),
         clock=lambda: datetime.now(UTC),
     )

@@ -31,6 +31,27 @@ def test_a_mail_is_accepted_with_its_id_and_an_empty_body(wires, simulator_proce
         ({"personalizations": 3}, 400, None),
         ({"personalizations": to("ada")}, 400, "personalizations.0.to.0.email"),
         ({"personalizations": to()}, 400, "personalizations.0.to.0.email"),
+        (
+            {"personalizations": to("a@e.com") + to("A@e.com")},
+            400,
+            "personalizations",
+        ),
+        (
+            {"personalizations": [{"to": [{"email": "a@e.com"}]}] * 1001},
+            400,
+            "personalizations",
+        ),
+        (
+            {"personalizations": to("a@e.com") + to("b")},
+            400,
+            "personalizations.1.to.0.email",
+        ),
+        (
+            {"personalizations": to("a@e.com", substitutions={"-x-": "a" * 10_000})},
+            400,
+            "personalizations.0.substitutions",
+        ),
+        ({"personalizations": to("a@e.com", substitutions={"-x-": 1})}, 400, None),
         ({"from": {}}, 400, "from.email"),
         ({"content": []}, 400, "content"),
     ],
@@ -41,6 +62,36 @@ def test_a_bad_request_gets_sendgrids_own_error(wires, changes, status, field):
     [error] = response.json()["errors"]
     assert (response.status, error.get("field")) == (status, field)
     assert error["message"]
+
+
+def test_each_personalization_has_a_text_headers_and_arguments_of_its_own(
+    wires, simulator_process
+):
+    people = [
+        {
+            "to": [{"email": f"{name}@example.com"}],
+            "subject": f"To {name}",
+            "substitutions": {"-name-": name, "-also-": "-name-"},
+            "custom_args": {"reference": reference},
+            "headers": {
+                "List-Unsubscribe": f"<https://e.com/{name}>",
+                "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+            },
+        }
+        for name, reference in [("ada", "m1a1"), ("bob", "m2a1")]
+    ]
+    content = [{"type": "text/plain", "value": "Hello -name-, -also-"}]
+
+    wires.sendgrid(personalizations=people, content=content)
+
+    messages = [e.message for e in read_handset_log(simulator_process.handset_log)]
+    assert [
+        (each.reference, each.subject, each.body, each.unsubscribe_url)
+        for each in messages
+    ] == [
+        ("m1a1", "To ada", "Hello ada, ada", "https://e.com/ada"),
+        ("m2a1", "To bob", "Hello bob, bob", "https://e.com/bob"),
+    ]
 
 
 def test_events_come_in_a_signed_batch_with_our_arguments(wires, receiver, simulator):

@@ -1,0 +1,89 @@
+"""Many e-mails in one call of SendGrid, each a personalization.
+
+https://www.twilio.com/docs/sendgrid/for-developers/sending-email/personalizations
+
+A personalization has a recipient, headers and arguments of its own. Texts that differ
+travel as substitutions of a tag that nobody can guess, so that no text can hold it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from django.core.mail import EmailMessage
+
+from routing.providers.base import OutboundMessage
+from routing.providers.mail import one_click
+
+RECIPIENT_FIELD = "personalizations.0.to.0.email"
+_ANY_RECIPIENT = re.compile(r"personalizations\.([0-9]{1,4})\.to\.0\.email")
+# Bytes per personalization. Whether they are counted before or after JSON and HTML are
+# escaped is not documented, so we count after.
+SUBSTITUTIONS_LIMIT = 10_000
+_TAGS_SIZE = 200  # of these, for the tags
+# Anymail finds what is a recipient's own by the address as it writes it: these stay as
+# they are, others may not.
+_PLAIN_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
+
+
+def batch_key(message: OutboundMessage) -> Hashable | None:
+    """Equal for messages that fit into one call; None for one that goes alone.
+
+    Texts that are too long to be substituted share a call with their equals.
+    """
+    if not message.body or not _PLAIN_ADDRESS.fullmatch(message.recipient):
+        return None
+    size = _escaped_size(message.subject) + _escaped_size(message.body) + _TAGS_SIZE
+    return "" if size <= SUBSTITUTIONS_LIMIT else (message.subject, message.body)
+
+
+def compose_batch(messages: Sequence[OutboundMessage], *, sender: str) -> EmailMessage:
+    """The e-mail that Anymail makes a personalization per recipient of.
+
+    No two messages have the same recipient. A text that all share stands in the e-mail
+    itself.
+    """
+    tag = f"-{secrets.token_hex(16)}{{}}-"
+    subjects = [message.subject for message in messages]
+    bodies = [message.body for message in messages]
+    own: list[dict[str, str]] = [{} for _ in messages]
+    email = EmailMessage(
+        subject=_shared("subject", subjects, own, tag),
+        body=_shared("body", bodies, own, tag),
+        from_email=sender,
+        to=[message.recipient for message in messages],
+    )
+    merged: dict[str, list[Any]] = {
+        "merge_metadata": [{"reference": message.reference} for message in messages],
+        "merge_headers": [one_click(message.unsubscribe_url) for message in messages],
+        "merge_data": own,
+    }
+    for attribute, values in merged.items():
+        setattr(email, attribute, dict(zip(email.to, values, strict=True)))
+    email.esp_extra = {"merge_field_format": tag}  # type: ignore[attr-defined]
+    return email
+
+
+def place_of(field: str) -> int | None:
+    """Which message of a call an error names the recipient of; None for none."""
+    match = _ANY_RECIPIENT.fullmatch(field)
+    return int(match[1]) if match else None
+
+
+def _shared(
+    name: str, texts: Sequence[str], own: Sequence[dict[str, str]], tag: str
+) -> str:
+    """The one text or, where they differ, a tag that each message's own takes."""
+    if len({*texts}) == 1:
+        return texts[0]
+    for values, text in zip(own, texts, strict=True):
+        values[name] = text
+    return tag.format(name)
+
+
+def _escaped_size(text: str) -> int:
+    return len(json.dumps(text)) + 5 * sum(text.count(each) for each in "<>&")
