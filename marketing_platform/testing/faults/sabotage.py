@@ -61,8 +61,8 @@ class Crash:
 
     def pass_by(self, arguments: dict[str, Any]) -> None:
         """Count one passing, and end the process if it is the one."""
-        message = arguments.get("message")
-        if self._recipient and getattr(message, "recipient", "") != self._recipient:
+        recipients = {load.message.recipient for load in arguments.get("loads", ())}
+        if self._recipient and self._recipient not in recipients:
             return
         with self._lock:
             self._left -= 1
