@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
+from routing.period import Period
 from routing.statistics import stated
 from routing.tally import Tally, total_by
 from routing.vocabulary import Channel
@@ -25,10 +26,18 @@ class StatisticsReport:
 
 
 def statistics_report(
-    *, first: date, last: date, channel: Channel | None = None
+    period: Period, *, channel: Channel | None = None, provider: str = ""
 ) -> StatisticsReport:
-    """The report of these days, both included. Costs a row per day and provider."""
-    tallies = list(stated(first=first, last=last, channel=channel).tallies())
+    """The report of some days, and of one channel or provider where it is named.
+
+    Costs a row per day and provider.
+    """
+    sheet = stated(first=period.first, last=period.last, channel=channel)
+    tallies = [
+        (key, tally)
+        for key, tally in sheet.tallies()
+        if not provider or key.provider == provider
+    ]
     by_provider = total_by(lambda key: key.provider, tallies)
     total = sum(by_provider.values(), Tally())
     by_provider.pop("", None)

@@ -108,11 +108,15 @@ class Tally:
         return _share(self.outcome(AttemptOutcome.ACCEPTED), self.attempts)
 
     @property
-    def delivery_rate(self) -> float:
-        """Of the accepted messages whose end is known, the share that arrived."""
-        delivered = self.messages(MessageStatus.DELIVERED)
+    def settled(self) -> int:
+        """Accepted messages whose end is known."""
         lost = self.messages(MessageStatus.BOUNCED) + self._of(_FAILED_AFTER_SENT)
-        return _share(delivered, delivered + lost)
+        return self.messages(MessageStatus.DELIVERED) + lost
+
+    @property
+    def delivery_rate(self) -> float:
+        """The share of the settled messages that arrived; 0 without any."""
+        return _share(self.messages(MessageStatus.DELIVERED), self.settled)
 
     @property
     def average_response_ms(self) -> float:

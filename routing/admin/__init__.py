@@ -1,5 +1,5 @@
 """The back office of routing: routes are edited, what happened is only read."""
 
-from routing.admin import evidence, health, rates, routes
+from routing.admin import evidence, health, rates, routes, statistics
 
-__all__ = ["evidence", "health", "rates", "routes"]
+__all__ = ["evidence", "health", "rates", "routes", "statistics"]

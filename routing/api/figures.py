@@ -1,14 +1,10 @@
-"""The figures that statistics show of whatever was tallied together."""
+"""The figures of statistics, as they are on the wire."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from rest_framework import serializers
 
 from routing.api.serializers import ApiSerializer
-from routing.tally import Tally
-from routing.vocabulary import AttemptOutcome, FallbackReason, MessageStatus
 
 _RATE = "From 0 to 1; 0 when there is nothing to divide by."
 
@@ -74,7 +70,7 @@ class CostsSerializer(ApiSerializer):
 
 
 class FiguresSerializer(ApiSerializer):
-    """What happened to messages, and how providers did."""
+    """What happened to messages, and how providers did: `routing.figures`."""
 
     messages = MessagesSerializer()
     delivery_rate = serializers.FloatField(
@@ -93,44 +89,3 @@ class FiguresSerializer(ApiSerializer):
     )
     response_time_ms = ResponseTimesSerializer()
     costs = CostsSerializer(many=True)
-
-
-def figures(tally: Tally) -> dict[str, Any]:
-    """A tally as FiguresSerializer shows it."""
-    fallbacks = _by_name(FallbackReason, tally.fallbacks)
-    p50, p95, p99 = tally.response_ms(0.5, 0.95, 0.99)
-    return {
-        "messages": _by_name(MessageStatus, tally.messages),
-        "delivery_rate": round(tally.delivery_rate, 4),
-        "attempts": tally.attempts,
-        "outcomes": _by_name(AttemptOutcome, tally.outcome),
-        "success_rate": round(tally.success_rate, 4),
-        "retries": tally.retries,
-        "fallbacks": {"total": sum(fallbacks.values())} | fallbacks,
-        "late_results": tally.late_results,
-        "response_time_ms": {
-            "average": round(tally.average_response_ms, 1),
-            "p50": round(p50, 1),
-            "p95": round(p95, 1),
-            "p99": round(p99, 1),
-        },
-        "costs": _costs(tally),
-    }
-
-
-def _by_name(terms: Any, count: Any) -> dict[str, int]:
-    return {term.name.lower(): count(term) for term in terms}
-
-
-def _costs(tally: Tally) -> list[dict[str, Any]]:
-    delivered = tally.messages(MessageStatus.DELIVERED)
-    return [
-        {
-            "currency": currency,
-            "total": spending.total,
-            "priced_attempts": spending.priced,
-            "average_per_attempt": spending.average,
-            "per_delivered_message": spending.per(delivered),
-        }
-        for currency, spending in tally.spending().items()
-    ]

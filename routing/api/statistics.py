@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date
 from typing import Any
 
+from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
@@ -16,13 +17,13 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from routing.api.channels import CHANNEL_IN_PATH, CHANNEL_PARAMETER, channel_in_path
-from routing.api.figures import FiguresSerializer, figures
+from routing.api.figures import FiguresSerializer
 from routing.api.serializers import ApiSerializer, QuerySerializer, TermField
+from routing.figures import figures
+from routing.period import Period, StartsAfterItsEnd
 from routing.queries import statistics_report
 from routing.tally import K, Tally, day_of
 from routing.vocabulary import Channel
-
-BEFORE = timedelta(days=29)  # the last day, when the first one is not named
 
 
 @extend_schema_field(
@@ -63,14 +64,12 @@ class PeriodSerializer(QuerySerializer):
     end_date = DayField(required=False, help_text="Without it, today in UTC.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Both days; 400 when the first comes after the last."""
-        last = attrs.get("end_date") or _today()
-        first = attrs.get("start_date") or max(date.min + BEFORE, last) - BEFORE
-        if first > last:
-            raise ValidationError(
-                {"startDate": f"It comes after the last day, {last}."}, "after_end"
-            )
-        return {"first": first, "last": last}
+        """As a `period`; 400 when the first day comes after the last."""
+        named = attrs.get("start_date"), attrs.get("end_date")
+        try:
+            return {"period": Period.named(*named, today=day_of(timezone.now()))}
+        except StartsAfterItsEnd as error:
+            raise ValidationError({"startDate": str(error)}, "after_end") from None
 
 
 class ProviderFiguresSerializer(FiguresSerializer):
@@ -128,7 +127,7 @@ class StatisticsViewSet(GenericViewSet[Any]):
     @action(detail=False, url_path=f"channel/{CHANNEL_IN_PATH}")
     def channel(self, request: Request, **path: Any) -> Response:
         channel = channel_in_path(path["channel"])
-        shown = _shown(*_period(request), channel) | {"channel": channel}
+        shown = _shown(_period(request), channel) | {"channel": channel}
         return Response(ChannelReportSerializer(shown).data)
 
     @extend_schema(
@@ -138,25 +137,22 @@ class StatisticsViewSet(GenericViewSet[Any]):
     )
     @action(detail=False)
     def overall(self, request: Request) -> Response:
-        return Response(OverallReportSerializer(_shown(*_period(request))).data)
+        return Response(OverallReportSerializer(_shown(_period(request))).data)
 
 
-def _today() -> date:
-    return datetime.now(UTC).date()
-
-
-def _period(request: Request) -> tuple[date, date]:
+def _period(request: Request) -> Period:
     # As a plain dictionary: in a form, a field that is left blank is as good as none.
     query = PeriodSerializer(data=request.query_params.dict())
     query.is_valid(raise_exception=True)
-    return query.validated_data["first"], query.validated_data["last"]
+    period: Period = query.validated_data["period"]
+    return period
 
 
-def _shown(first: date, last: date, channel: Channel | None = None) -> dict[str, Any]:
-    report = statistics_report(first=first, last=last, channel=channel)
+def _shown(period: Period, channel: Channel | None = None) -> dict[str, Any]:
+    report = statistics_report(period, channel=channel)
     return {
-        "start_date": first,
-        "end_date": last,
+        "start_date": period.first,
+        "end_date": period.last,
         "totals": figures(report.total),
         "by_provider": _side("provider", report.by_provider),
         "by_day": _side("date", report.by_day),

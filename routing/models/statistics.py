@@ -25,7 +25,7 @@ class StatisticsEntry(models.Model):
     is_folded = models.BooleanField(default=False)
 
     class Meta:
-        verbose_name_plural = "statistics entries"
+        verbose_name = verbose_name_plural = "statistics"
         ordering = ["-day", "channel", "provider"]
         indexes = [
             models.Index(fields=["day", "channel"], name="statistics_by_day"),

@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import pytest
 
+from routing.period import Period
 from routing.queries import statistics_report
-from routing.statistics import keep
-from routing.tally import Key, TallySheet, status_counts
+from routing.tests.counted import happened, reached
 from routing.vocabulary import AttemptOutcome, Channel, FallbackReason, MessageStatus
 
 pytestmark = pytest.mark.django_db
@@ -23,33 +23,6 @@ def stats(api):
     """What an administrator reads."""
     reader = api("admin")
     return lambda path=SMS, **query: reader.get(path, query or JANUARY)
-
-
-def happened(day="2026-01-02", *, channel=Channel.SMS, provider="TwilioSMS", **fields):
-    """An attempt of that day was counted."""
-    attempt = {
-        "attempted_at": datetime.fromisoformat(f"{day}T12:00+00:00"),
-        "channel": channel,
-        "provider": provider,
-        "outcome": AttemptOutcome.ACCEPTED,
-        "is_late": False,
-        "is_retry": False,
-        "fallback_reason": None,
-        "response_time_ms": 100,
-        "cost": Decimal("0.01"),
-        "currency": "USD",
-    }
-    sheet = TallySheet()
-    sheet.count_attempt(attempt | fields)
-    keep(sheet)
-
-
-def reached(status, day="2026-01-02", *, provider="TwilioSMS", times=1, **facts):
-    """Messages of that day reached a status."""
-    sheet = TallySheet()
-    key = Key(date.fromisoformat(day), Channel.SMS, provider)
-    sheet.add(key, status_counts(status, **facts), times=times)
-    keep(sheet)
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
@@ -204,7 +177,7 @@ def test_a_year_is_read_from_what_was_counted_alone(django_assert_num_queries):
         happened(f"2026-02-{day:02}")
 
     with django_assert_num_queries(1):
-        report = statistics_report(first=date(2026, 1, 1), last=date(2026, 12, 31))
+        report = statistics_report(Period(date(2026, 1, 1), date(2026, 12, 31)))
 
     assert report.total.attempts == 28
     assert len(report.by_day) == 28

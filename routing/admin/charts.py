@@ -1,0 +1,68 @@
+"""Bars that a page draws by itself: inline SVG, no script, legible without colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+BAR_WIDTH, BAR_STEP = 8, 10
+HEIGHT = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """What a bar stands for: so many, of which so many went wrong."""
+
+    label: str
+    total: int
+    bad: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A bar in the units of its chart, and what a pointer over it reads."""
+
+    x: int
+    y: float
+    height: float
+    bad_y: float
+    bad_height: float
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Bars beside each other, in the order of the amounts."""
+
+    bars: list[Bar]
+    label: str  # for who cannot see it
+    height: int = HEIGHT
+    bar_width: int = BAR_WIDTH
+
+    @property
+    def width(self) -> int:
+        """Of all bars."""
+        return BAR_STEP * len(self.bars)
+
+
+def chart(amounts: Sequence[Amount], *, of: str) -> Chart:
+    """A chart of so many of something; the largest amount is as high as it gets."""
+    largest = max((each.total for each in amounts), default=0) or 1
+    bars = [
+        _bar(BAR_STEP * place, each, HEIGHT / largest, of)
+        for place, each in enumerate(amounts)
+    ]
+    return Chart(bars, f"{of.capitalize()}, at most {largest:,}")
+
+
+def _bar(x: int, amount: Amount, scale: float, of: str) -> Bar:
+    height, bad_height = amount.total * scale, amount.bad * scale
+    failed = f", {amount.bad:,} not accepted" if amount.bad else ""
+    return Bar(
+        x=x,
+        y=round(HEIGHT - height, 2),
+        height=round(height, 2),
+        bad_y=round(HEIGHT - bad_height, 2),
+        bad_height=round(bad_height, 2),
+        title=f"{amount.label}: {amount.total:,} {of}{failed}",
+    )

@@ -1,0 +1,109 @@
+"""Statistics as tables: for a page, and as CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from io import StringIO
+from typing import Any, NamedTuple
+
+from routing.figures import NOTHING, delivery_rate, figures, spending, success_rate
+from routing.tally import Tally
+from routing.vocabulary import FallbackReason, MessageStatus
+
+# With one of these in front, spreadsheets take a text for a formula, and run it.
+_STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+class Column(NamedTuple):
+    """A column of the page's tables: group, title and meaning, and what is in it."""
+
+    group: str
+    title: str
+    meaning: str
+    cell: Callable[[Tally], str]
+
+
+def _messages(status: MessageStatus) -> Callable[[Tally], str]:
+    return lambda tally: f"{tally.messages(status):,}"
+
+
+def _taken_in(tally: Tally) -> str:
+    count = tally.messages(MessageStatus.QUEUED)
+    return f"{count:,}" if count else NOTHING
+
+
+def _response(quantile: float) -> Callable[[Tally], str]:
+    return lambda tally: f"{tally.response_ms(quantile)[0]:,.0f}"
+
+
+def _fallbacks(tally: Tally) -> str:
+    return f"{sum(map(tally.fallbacks, FallbackReason)):,}"
+
+
+COLUMNS = (
+    Column("Messages", "in", "taken in; not yet by a provider", _taken_in),
+    Column("Messages", "sent", "accepted", _messages(MessageStatus.SENT)),
+    Column("Messages", "delivered", "by receipts", _messages(MessageStatus.DELIVERED)),
+    Column("Messages", "failed", "gave up", _messages(MessageStatus.FAILED)),
+    Column("Messages", "bounced", "came back", _messages(MessageStatus.BOUNCED)),
+    Column(
+        "Messages",
+        "rate",
+        "delivered / (delivered + bounced + failed after acceptance)",
+        delivery_rate,
+    ),
+    Column("Attempts", "all", "hand-overs to providers", lambda t: f"{t.attempts:,}"),
+    Column("Attempts", "accepted", "accepted / attempts", success_rate),
+    Column("Attempts", "fallbacks", "not by the first choice", _fallbacks),
+    Column("Response, ms", "p50", "within 5 %", _response(0.5)),
+    Column("Response, ms", "p95", "within 5 %", _response(0.95)),
+    Column("Response, ms", "p99", "within 5 %", _response(0.99)),
+    Column("Spent", "in all", "as far as costs are known", spending),
+)
+
+
+def groups() -> Iterator[tuple[str, int]]:
+    """The groups of the columns, and how many columns each has."""
+    names = [column.group for column in COLUMNS]
+    return ((name, names.count(name)) for name in dict.fromkeys(names))
+
+
+def cells(tally: Tally) -> list[str]:
+    """What stands in the columns."""
+    return [column.cell(tally) for column in COLUMNS]
+
+
+def as_csv(side: str, tallies: Mapping[str, Tally]) -> str:
+    """All figures of one side, a line for each; the first column says of what."""
+    lines = [{side: label} | flat(figures(tally)) for label, tally in tallies.items()]
+    columns = dict.fromkeys(name for line in lines for name in line) or {side: None}
+    text = StringIO()
+    writer = csv.DictWriter(text, list(columns), restval="0")
+    writer.writeheader()
+    writer.writerows({k: _harmless(v) for k, v in line.items()} for line in lines)
+    return text.getvalue()
+
+
+def flat(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures without nesting: `messages_sent`, `cost_USD_total`."""
+    costs = {
+        f"cost_{each['currency']}": {k: each[k] for k in each if k != "currency"}
+        for each in shown["costs"]
+    }
+    rest = {name: value for name, value in shown.items() if name != "costs"}
+    return dict(_flattened((rest | costs).items()))
+
+
+def _flattened(figures: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    for name, value in figures:
+        if isinstance(value, Mapping):
+            yield from ((f"{name}_{inner}", count) for inner, count in value.items())
+        else:
+            yield name, value
+
+
+def _harmless(value: Any) -> Any:
+    """A text that no spreadsheet takes for a formula; other values as they are."""
+    is_risky = isinstance(value, str) and value.startswith(_STARTS_A_FORMULA)
+    return f"'{value}" if is_risky else value
