@@ -1,0 +1,117 @@
+"""Quiet hours: when nobody wants to be written to, by the clock on the wall. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+_SPAN = re.compile(r"([0-9]{1,2}):([0-9]{2})\s*-\s*([0-9]{1,2}):([0-9]{2})")
+# How the reason begins of what waits for their end.
+REASON = "Quiet hours until"
+# Zones whose waking hours do not meet within two nights never do.
+_LONGEST = timedelta(days=2)
+
+
+class QuietHoursError(ValueError):
+    """These are no quiet hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuietHours:
+    """From one local time until before another, over midnight where that is earlier."""
+
+    start: time
+    end: time
+
+    def __post_init__(self) -> None:
+        if self.start == self.end:
+            raise QuietHoursError(
+                "Quiet hours must end at another time than they begin at, such as "
+                "21:00-08:00."
+            )
+
+    def __str__(self) -> str:
+        return f"{self.start:%H:%M}-{self.end:%H:%M}"
+
+    @classmethod
+    def parse(cls, text: str) -> QuietHours:
+        """Read what people write, such as 21:00-08:00."""
+        try:
+            if match := _SPAN.fullmatch(text.strip()):
+                hour, minute, end_hour, end_minute = map(int, match.groups())
+                return cls(time(hour, minute), time(end_hour, end_minute))
+        except QuietHoursError:
+            raise
+        except ValueError:
+            pass  # a clock has no such time
+        raise QuietHoursError(
+            f"{text[:40]!r} are no quiet hours such as 21:00-08:00, in the recipients' "
+            "local time."
+        )
+
+    def cover(self, wall: time) -> bool:
+        """Whether it is quiet when a clock shows this."""
+        if self.start < self.end:
+            return self.start <= wall < self.end
+        return wall >= self.start or wall < self.end
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """It is quiet now, until then, as the clocks of this zone show it."""
+
+    until: datetime
+    zone: str
+
+    def __str__(self) -> str:
+        until = self.until.astimezone(ZoneInfo(self.zone))
+        return f"{REASON} {until:%H:%M} in {self.zone}."
+
+
+@lru_cache(maxsize=256)  # most of a claim are in the same few zones, at the same moment
+def quiet_at(
+    hours: QuietHours, now: datetime, *, zones: tuple[str, ...], home: str
+) -> Quiet | None:
+    """Whether it is quiet for somebody who may be in any of these zones.
+
+    It is as long as it is quiet in one of them. Without zones, and where they lie so
+    far apart that no time suits all (a number of a whole continent), `home` stands for
+    them.
+    """
+    quiet, moment = None, now
+    while ends := [
+        Quiet(_end(hours, moment, zone), zone)
+        for zone in zones or (home,)
+        if hours.cover(_wall(moment, zone))
+    ]:
+        quiet = max(ends, key=lambda each: each.until)
+        moment = quiet.until
+        if moment - now > _LONGEST:
+            return quiet_at(hours, now, zones=(home,), home=home)
+    return quiet
+
+
+def _end(hours: QuietHours, now: datetime, zone: str) -> datetime:
+    """When the quiet hours end that it is in now.
+
+    A time that clocks skip is counted from before they are set forward (RFC 5545,
+    3.3.5); of one that they show twice, either may be the end.
+    """
+    today = now.astimezone(ZoneInfo(zone)).date()
+    ends = [
+        datetime.combine(day, hours.end, ZoneInfo(zone)).replace(fold=fold)
+        for day in (today, today + timedelta(days=1), today + timedelta(days=2))
+        for fold in (0, 1)
+    ]
+    return min(
+        end
+        for end in (each.astimezone(UTC) for each in ends)
+        if end > now and not hours.cover(_wall(end, zone))
+    )
+
+
+def _wall(moment: datetime, zone: str) -> time:
+    return moment.astimezone(ZoneInfo(zone)).time()
