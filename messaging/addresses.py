@@ -27,14 +27,15 @@ def parse_address(channel: Channel, text: str, *, region: str = "") -> Address:
     """Normalise an address; `region` is where a national number is at home.
 
     E-mail addresses become lower case as a whole: no mailbox in use tells cases apart,
-    and nobody wants the same mail twice.
+    and nobody wants the same mail twice. Their country is the region, if it is a code:
+    lists have names of countries, too, which nothing depends on.
     """
-    text = text.strip()
+    text, region = text.strip(), region.strip().upper()
     if not text:
         raise AddressError("the address is empty")
     if channel == Channel.EMAIL:
-        return _email(text.lower())
-    return _number(text, region.strip().upper())
+        return _email(text.lower(), region)
+    return _number(text, region)
 
 
 def check_region(region: str) -> None:
@@ -43,12 +44,12 @@ def check_region(region: str) -> None:
         raise AddressError(f"{region[:40]!r} is not a country code such as DE or US")
 
 
-def _email(text: str) -> Address:
+def _email(text: str, region: str) -> Address:
     if len(text) > 254:
         raise AddressError("the e-mail address is longer than 254 characters")
     if not is_address(text):
         raise AddressError(f"{text[:40]!r} is not an e-mail address")
-    return Address(text)
+    return Address(text, region if region in phonenumbers.SUPPORTED_REGIONS else "")
 
 
 def _number(text: str, region: str) -> Address:

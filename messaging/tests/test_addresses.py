@@ -164,6 +164,16 @@ def test_what_is_no_e_mail_address_is_refused(text):
         email(text)
 
 
+@pytest.mark.parametrize(
+    ("region", "country"),
+    [("DE", "DE"), (" us ", "US"), ("", ""), ("Germany", ""), ("UK", "")],
+)
+def test_an_e_mail_is_at_home_where_its_list_says_by_a_code(region, country):
+    address = parse_address(Channel.EMAIL, "ann@example.com", region=region)
+
+    assert address == Address("ann@example.com", country)
+
+
 def test_an_e_mail_address_fits_its_column():
     longest = f"{'a' * 64}@{'b' * 63}.{'c' * 63}.{'d' * 57}.com"
     assert len(email(longest).text) == 254
