@@ -5,13 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 from environ.fileaware_mapping import FileAwareMapping
+
+T = TypeVar("T")
 
 
 class _Values(FileAwareMapping):  # type: ignore[misc]
@@ -73,6 +75,14 @@ class Environment(environ.Env):  # type: ignore[misc]
         """The name of a time zone that this host knows."""
         wanted = "the name of a time zone, such as UTC or Europe/Berlin"
         return self._checked(var, default, wanted, _is_zone)
+
+    def parsed(self, var: str, parse: Callable[[str], T], wanted: str) -> T | None:
+        """What `parse` makes of it, None where it is not set."""
+        text = self.str(var, default="").strip()
+        try:
+            return parse(text) if text else None
+        except ValueError:
+            raise ImproperlyConfigured(f"{var} must be {wanted}.") from None
 
     def _checked(
         self, var: str, default: str, wanted: str, is_good: Callable[[str], bool]

@@ -19,6 +19,7 @@ import django_stubs_ext
 
 from marketing_platform.environment import Environment
 from marketing_platform.provider_settings import message_providers
+from messaging.quiet_hours import QuietHours
 from messaging.vocabulary import CampaignStatus
 from routing import vocabulary
 
@@ -176,6 +177,12 @@ PROVIDER_SIMULATOR_PORT = env.int("PROVIDER_SIMULATOR_PORT", default=None)
 # What a handset hears that texts HELP, where the provider takes our answer (Twilio) and
 # does not answer by itself. "" answers nothing.
 INBOUND_HELP_TEXT = env.str("INBOUND_HELP_TEXT", default="")
+
+# When marketing does not leave, by the recipients' clocks, unless its campaign says
+# otherwise: such as 21:00-08:00. "" is never.
+QUIET_HOURS = env.parsed(
+    "QUIET_HOURS", QuietHours.parse, "two local times such as 21:00-08:00"
+)
 
 # How the queue is drained. See messaging/queue.
 QUEUE_BATCH_SIZE = env.int("QUEUE_BATCH_SIZE", default=50)  # per claim, at most

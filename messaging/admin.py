@@ -16,6 +16,7 @@ from django.utils.html import format_html
 
 from messaging.campaigns import (
     cancel_campaigns,
+    look_again_at_quiet,
     pause_campaigns,
     resume_campaigns,
 )
@@ -35,6 +36,7 @@ from messaging.progress import describe
 from messaging.queries import progress_of, timeline_of
 from routing.admin.bases import ProviderFilter, ReadOnlyAdmin
 from routing.models import InboundMessage
+from routing.vocabulary import CampaignKind
 
 
 class LaneFilter(admin.SimpleListFilter):
@@ -87,6 +89,8 @@ class CampaignAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "media_urls",
         "scheduled_at",
         "expires_at",
+        "quiet_from",
+        "quiet_until",
         "created_at",
         "launched_at",
         "completed_at",
@@ -104,6 +108,22 @@ class CampaignAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "launched_at",
         "completed_at",
     )
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Campaign | None = None
+    ) -> tuple[str, ...]:
+        """Only campaigns of marketing have quiet hours of their own."""
+        may_have = obj and obj.kind == CampaignKind.MARKETING and not obj.is_standing
+        fields = self.readonly_fields
+        return fields if may_have else (*fields, "quiet_from", "quiet_until")
+
+    def save_model(
+        self, request: HttpRequest, obj: Campaign, form: Any, change: bool
+    ) -> None:
+        """Other quiet hours count for what waits already, too."""
+        super().save_model(request, obj, form, change)
+        if {"quiet_from", "quiet_until"} & set(form.changed_data):
+            look_again_at_quiet(obj, now=timezone.now())
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # campaigns come from send_campaign, which checks and loads them

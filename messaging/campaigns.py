@@ -14,6 +14,7 @@ from messaging.content import (
     check_body,
     check_fields,
     check_media,
+    check_quiet_hours,
     check_subject,
     check_times,
     is_unicode,
@@ -25,6 +26,7 @@ from messaging.models import (
     CampaignQuerySet,
 )
 from messaging.queue.wakeup import notify_workers
+from messaging.quiet_hours import REASON, QuietHours
 from messaging.recipients import Recipient, RecipientFile, Rejection
 from messaging.vocabulary import CampaignStatus
 from messaging.withdrawal import withdraw
@@ -70,6 +72,7 @@ class CampaignText:
     priority: int = 5
     scheduled_at: datetime | None = None
     expires_at: datetime | None = None
+    quiet_hours: QuietHours | None = None  # by the recipients' clocks
 
 
 def send_campaign(
@@ -107,6 +110,7 @@ def send_campaign(
 def create_campaign(text: CampaignText, *, now: datetime) -> Campaign:
     """A draft: nothing of it leaves before it is launched."""
     check_text(text, now=now)
+    quiet = text.quiet_hours
     return Campaign.objects.create(
         name=text.name,
         channel=text.channel,
@@ -117,6 +121,8 @@ def create_campaign(text: CampaignText, *, now: datetime) -> Campaign:
         media_urls=list(text.media_urls),
         scheduled_at=text.scheduled_at,
         expires_at=text.expires_at,
+        quiet_from=quiet.start if quiet else None,
+        quiet_until=quiet.end if quiet else None,
     )
 
 
@@ -131,6 +137,7 @@ def check_text(text: CampaignText, *, now: datetime) -> None:
         check_body(text.channel, text.body)
         check_subject(text.channel, text.subject)
         check_media(text.channel, text.media_urls)
+        check_quiet_hours(text.kind, text.quiet_hours)
     except ContentError as error:
         raise CampaignError(str(error)) from error
 
@@ -209,6 +216,17 @@ def resume_campaigns(campaigns: CampaignQuerySet) -> int:
     resumed = campaigns.paused().update(status=CampaignStatus.RUNNING)
     notify_workers()
     return resumed
+
+
+def look_again_at_quiet(campaign: Campaign, *, now: datetime) -> int:
+    """Let workers see what waits for quiet hours that have just been changed.
+
+    Returns how many messages that are. Those that it is quiet for go on waiting.
+    """
+    waiting = campaign.messages.queued().filter(status_reason__startswith=REASON)
+    count = waiting.update(due_at=now, status_reason="")
+    notify_workers()
+    return count
 
 
 def reopen_campaign(campaign_id: int) -> Campaign:

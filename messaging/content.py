@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from messaging.public_urls import problem_with_url
+from messaging.quiet_hours import QuietHours
 from routing.header_text import is_one_line
 from routing.vocabulary import CampaignKind, Channel
 
@@ -112,6 +113,15 @@ def check_times(
         raise ContentError(
             f"The expiry {expires_at.isoformat()} is not after the time to send, "
             f"{starts_at.isoformat()}."
+        )
+
+
+def check_quiet_hours(kind: CampaignKind, hours: QuietHours | None) -> None:
+    """Only marketing has any."""
+    if hours is not None and kind != CampaignKind.MARKETING:
+        raise ContentError(
+            f"A {kind.label.lower()} campaign has no quiet hours: somebody waits for "
+            "it. Leave them out."
         )
 
 

@@ -119,7 +119,9 @@ def _hint(progress: CampaignProgress, no_worker: str) -> str:
     """Why nothing may be moving."""
     now = database_now()
     if progress.next_due_at and progress.next_due_at > now:
-        return f" (next at {timezone.localtime(progress.next_due_at):%d %b %H:%M:%S})"
+        at = f"{timezone.localtime(progress.next_due_at):%d %b %H:%M:%S}"
+        why = f": {progress.next_reason.rstrip('.')}" if progress.next_reason else ""
+        return f" (next at {at}{why})"
     if not WorkerHeartbeat.objects.alive(now).exists() and progress.left:
         return f" ({no_worker})"
     return ""

@@ -42,6 +42,7 @@ class CampaignProgress:
 
     by_status: dict[MessageStatus, int]
     next_due_at: datetime | None
+    next_reason: str = ""  # why the first one waits until then, if it was put off
 
     @property
     def total(self) -> int:
@@ -73,9 +74,12 @@ def progress_of(campaign_ids: Sequence[int]) -> CampaignProgress:
     """The progress of campaigns, taken together."""
     messages = CampaignMessage.objects.filter(campaign__in=campaign_ids)
     counts = messages.order_by().values_list("status").annotate(Count("id"))
+    first = messages.queued().order_by("due_at", "id")
+    due_at, reason = first.values_list("due_at", "status_reason").first() or (None, "")
     return CampaignProgress(
         by_status={MessageStatus(status): count for status, count in counts},
-        next_due_at=messages.queued().aggregate(first=Min("due_at"))["first"],
+        next_due_at=due_at,
+        next_reason=reason,
     )
 
 

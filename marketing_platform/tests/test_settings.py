@@ -97,6 +97,7 @@ def database(*, env, **variables):
         ("DATABASE_URL", "messages", "must be a URL such as postgres://"),
         ("DATABASE_URL", "postgres://us:hush@db:port/m", "must be a URL such as"),
         ("SECRET_KEY_FILE", "/nowhere", "names a file that cannot be read: No such"),
+        ("QUIET_HOURS", "9pm", "must be two local times such as"),
         ("LOG_LEVEL", "LOUD", "must be one of DEBUG, INFO,"),
         ("TIME_ZONE", "Mars/X", "must be the name of a time zone,"),
         ("TIME_ZONE", "/etc/passwd", "must be the name of a time zone,"),

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import time
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from messaging.api.content import AT_ONCE, ContentSerializer
+from messaging.api.content import AT_ONCE, ContentSerializer, noted
 from messaging.campaigns import CampaignText
-from messaging.content import own_fields, unfilled_fields
-from messaging.models import Campaign
+from messaging.content import check_quiet_hours, own_fields, unfilled_fields
+from messaging.models import Campaign, usual_quiet_hours
 from messaging.posting import PRIORITIES
 from messaging.queries import progress_of
+from messaging.quiet_hours import QuietHours
 from messaging.recipients import CELL_LIMIT, Recipient, Rejection, read_row
 from messaging.vocabulary import CampaignStatus
 from routing.api.serializers import ApiModelSerializer, ApiSerializer, TermField
 from routing.vocabulary import CampaignKind, Channel, MessageStatus
+
+
+class WallTimeField(serializers.RegexField):
+    """A time as a clock shows it, such as 08:00."""
+
+    default_error_messages = {"invalid": "This must be a time such as 08:00."}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(r"^([01][0-9]|2[0-3]):[0-5][0-9]$", **kwargs)
+
+    def to_representation(self, value: Any) -> str:
+        """To the minute."""
+        return f"{value:%H:%M}"
 
 
 class CampaignDraftSerializer(ContentSerializer):
@@ -27,12 +42,38 @@ class CampaignDraftSerializer(ContentSerializer):
     body = serializers.CharField(
         trim_whitespace=False, help_text="May use fields such as {{first_name}}."
     )
+    quiet_from = WallTimeField(
+        required=False,
+        allow_null=True,
+        help_text="Nothing leaves from this local time of the recipient on, such as "
+        "21:00; left out: as the installation has it. Marketing only.",
+    )
+    quiet_until = WallTimeField(
+        required=False,
+        allow_null=True,
+        help_text="Until this one, such as 08:00; both null: no quiet hours.",
+    )
     priority = serializers.IntegerField(
         default=5,
         min_value=0,
         max_value=PRIORITIES[CampaignKind.TRANSACTIONAL] - 1,
         help_text="Higher ones go first; before all go single transactional messages.",
     )
+
+    def check_more(self, attrs: dict[str, Any], problems: dict[str, str]) -> None:
+        """Both ends of the quiet hours, or neither."""
+        is_left_out = not {"quiet_from", "quiet_until"} & attrs.keys()
+        start, end = attrs.pop("quiet_from", None), attrs.pop("quiet_until", None)
+        attrs["quiet_hours"] = usual_quiet_hours(attrs["kind"]) if is_left_out else None
+        if bool(start) != bool(end):
+            lacking = "quietUntil" if start else "quietFrom"
+            problems[lacking] = "Quiet hours need both quietFrom and quietUntil."
+        elif start and end:
+            with noted(problems, "quietUntil"):
+                hours = QuietHours(time.fromisoformat(start), time.fromisoformat(end))
+                attrs["quiet_hours"] = hours
+            with noted(problems, "quietFrom"):
+                check_quiet_hours(attrs["kind"], attrs["quiet_hours"])
 
     def text(self) -> CampaignText:
         """As services take it."""
@@ -43,6 +84,8 @@ class CampaignSerializer(ApiModelSerializer):
     """A campaign."""
 
     media_urls = serializers.ListField(child=serializers.CharField())
+    quiet_from = WallTimeField(allow_null=True)
+    quiet_until = WallTimeField(allow_null=True)
 
     class Meta:
         model = Campaign
@@ -58,6 +101,8 @@ class CampaignSerializer(ApiModelSerializer):
             "media_urls",
             "scheduled_at",
             "expires_at",
+            "quiet_from",
+            "quiet_until",
             "created_at",
             "launched_at",
             "completed_at",
@@ -78,6 +123,10 @@ class ProgressSerializer(ApiSerializer):
     total = serializers.IntegerField()
     left = serializers.IntegerField(help_text="Queued or being sent.")
     next_due_at = serializers.DateTimeField(allow_null=True)
+    next_reason = serializers.CharField(
+        help_text='Why the first one waits until then, such as "Quiet hours until '
+        '08:00 in Europe/Berlin."; "" when it was not put off.'
+    )
     by_status = StatusCountSerializer(
         many=True, source="counts", help_text="Every status, also those with none."
     )

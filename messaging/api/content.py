@@ -18,6 +18,7 @@ from messaging.content import (
     check_subject,
     check_times,
 )
+from messaging.quiet_hours import QuietHoursError
 from routing.api.serializers import ApiSerializer, TermField
 from routing.vocabulary import CampaignKind, Channel
 
@@ -75,7 +76,7 @@ class ContentSerializer(ApiSerializer):
 def noted(problems: dict[str, str], field: str) -> Iterator[None]:
     try:
         yield
-    except ContentError as error:
+    except (ContentError, QuietHoursError) as error:
         problems[field] = str(error)
     except AddressError as error:
         problems[field] = f"{error}."

@@ -5,6 +5,7 @@ from messaging.models.campaigns import (
     CampaignMessage,
     CampaignMessageQuerySet,
     CampaignQuerySet,
+    usual_quiet_hours,
 )
 from messaging.models.idempotency import KeptAnswer, KeptAnswerQuerySet
 from messaging.models.retention import RetentionMark, RetentionMarkQuerySet
@@ -30,4 +31,5 @@ __all__ = [
     "Suppression",
     "WorkerHeartbeat",
     "WorkerHeartbeatQuerySet",
+    "usual_quiet_hours",
 ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.conf import settings
 from django.db import models
-from django.db.models import Exists, OuterRef, Q, Subquery
+from django.db.models import Exists, F, OuterRef, Q, Subquery
 
 from messaging.models.suppressions import Suppression
+from messaging.quiet_hours import QuietHours
 from messaging.vocabulary import CampaignStatus
 from routing.route import Destination
 from routing.vocabulary import CampaignKind, Channel, MessageStatus
@@ -92,6 +94,12 @@ class Campaign(models.Model):
     expires_at = models.DateTimeField(
         null=True, blank=True, help_text="Messages still waiting then are not sent."
     )
+    quiet_from = models.TimeField(
+        null=True, blank=True, help_text="Nothing leaves from this local time on ..."
+    )
+    quiet_until = models.TimeField(
+        null=True, blank=True, help_text="... until this one, where the recipient is."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     launched_at = models.DateTimeField(null=True, blank=True)
     completed_at = models.DateTimeField(null=True, blank=True)
@@ -106,6 +114,14 @@ class Campaign(models.Model):
                 condition=Q(is_standing=True),
                 name="one_lane_for_single_messages",
             ),
+            models.CheckConstraint(
+                condition=Q(quiet_from__isnull=True, quiet_until__isnull=True)
+                | Q(quiet_from__isnull=False, quiet_until__isnull=False)
+                & ~Q(quiet_from=F("quiet_until")),
+                name="quiet_hours_begin_and_end",
+                violation_error_message="Quiet hours need a beginning and an end, at "
+                "different times.",
+            ),
         ]
         indexes = [
             models.Index(
@@ -117,6 +133,24 @@ class Campaign(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def quiet_hours(self) -> QuietHours | None:
+        """When its messages do not leave, by the recipient's clock.
+
+        Single messages keep to those that marketing has unless it is told otherwise.
+        """
+        if self.is_standing:
+            return usual_quiet_hours(self.kind)
+        if self.quiet_from is None or self.quiet_until is None:
+            return None
+        return QuietHours(self.quiet_from, self.quiet_until)
+
+
+def usual_quiet_hours(kind: int) -> QuietHours | None:
+    """Those of the settings, for marketing; what somebody waits for has none."""
+    hours: QuietHours | None = settings.QUIET_HOURS
+    return hours if kind == CampaignKind.MARKETING else None
 
 
 class CampaignMessageQuerySet(models.QuerySet["CampaignMessage"]):

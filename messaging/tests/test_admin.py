@@ -15,6 +15,7 @@ from messaging.vocabulary import CampaignStatus, SuppressionReason, WorkerKind
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.vocabulary import (
     AttemptOutcome,
+    CampaignKind,
     Channel,
     ErrorClass,
     FallbackReason,
@@ -198,6 +199,51 @@ def test_a_campaigns_urgency_can_be_changed_and_its_text_cannot(admin_client):
 
     campaign.refresh_from_db()
     assert (campaign.priority, campaign.body) == (9, "Hello")
+
+
+def edit(client, campaign, **fields):
+    """Saves the page of a campaign with these fields; returns what comes then."""
+    form = {"name": campaign.name, "priority": 5} | fields
+    return client.post(page("campaign", "change", campaign.pk), form)
+
+
+def test_a_campaigns_quiet_hours_are_edited_and_count_at_once(admin_client):
+    campaign = CampaignFactory(quiet_from="21:00", quiet_until="08:00")
+    waiting = MessageFactory(
+        campaign=campaign,
+        due_at=NOW + timedelta(days=9999),
+        status_reason="Quiet hours until 08:00 in Europe/Berlin.",
+    )
+
+    edit(admin_client, campaign, quiet_from="23:00", quiet_until="06:30")
+
+    campaign.refresh_from_db()
+    waiting.refresh_from_db()
+    assert str(campaign.quiet_hours) == "23:00-06:30"
+    assert waiting.due_at < NOW + timedelta(days=9999)
+
+
+@pytest.mark.parametrize("until", ["", "21:00"])
+def test_quiet_hours_without_an_end_of_their_own_are_refused(admin_client, until):
+    campaign = CampaignFactory()
+
+    answer = edit(admin_client, campaign, quiet_from="21:00", quiet_until=until)
+
+    assert "Quiet hours need a beginning and an end" in answer.content.decode()
+    campaign.refresh_from_db()
+    assert campaign.quiet_hours is None
+
+
+@pytest.mark.parametrize(
+    "fields", [{"kind": CampaignKind.TRANSACTIONAL}, {"is_standing": True}]
+)
+def test_what_has_no_quiet_hours_of_its_own_gets_none(admin_client, fields):
+    campaign = CampaignFactory(**fields)
+
+    edit(admin_client, campaign, quiet_from="21:00", quiet_until="08:00")
+
+    campaign.refresh_from_db()
+    assert campaign.quiet_from is None
     assert campaign.status == CampaignStatus.RUNNING
 
 

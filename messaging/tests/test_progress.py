@@ -25,6 +25,19 @@ def test_who_starts_workers_by_himself_is_not_told_to_start_one():
     assert console.file.getvalue() == "2 queued (it is being started)\n"
 
 
+def test_it_says_until_when_all_wait_and_why():
+    console = Console(file=StringIO(), width=200)
+    morning = timezone.now() + timedelta(hours=8)
+    reason = "Quiet hours until 08:00 in Europe/Berlin."
+
+    with sending_bar(console) as show:
+        show(CampaignProgress({MessageStatus.QUEUED: 2}, morning, reason))
+
+    said = console.file.getvalue()
+    assert said.startswith("2 queued (next at ")
+    assert said.endswith(": Quiet hours until 08:00 in Europe/Berlin)\n")
+
+
 def test_a_narrow_terminal_cuts_off_no_figure():
     terminal = Console(file=StringIO(), force_terminal=True, width=80)
     by_status = dict.fromkeys(MessageStatus, 1051)

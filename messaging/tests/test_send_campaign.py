@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from messaging.models import Campaign, CampaignMessage
+from messaging.quiet_hours import QuietHours
 from routing.factories import RouteFactory
 from routing.vocabulary import Channel, MessageStatus
 
@@ -170,6 +171,35 @@ def test_a_schedule_that_is_no_time_is_refused(route, run, settings, schedule):
     assert says.startswith(f"--schedule {schedule!r} is not a time such as 2030-")
 
 
+NIGHT, SIESTA = QuietHours.parse("21:00-08:00"), QuietHours.parse("13:00-15:00")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, NIGHT),  # the installation's
+        ({"quiet-hours": "13:00-15:00"}, SIESTA),
+        ({"quiet-hours": "none"}, None),
+        ({"kind": "transactional"}, None),
+    ],
+)
+def test_quiet_hours_are_the_installations_unless_told_otherwise(
+    route, run, settings, options, expected
+):
+    settings.QUIET_HOURS = NIGHT
+
+    out = run(**options)
+
+    assert Campaign.objects.get().quiet_hours == expected
+    assert (f"None leaves in {expected}" in out) == (expected is not None)
+
+
+def test_an_installation_has_no_quiet_hours_unless_it_sets_some(route, run):
+    run()
+
+    assert Campaign.objects.get().quiet_hours is None
+
+
 def test_a_schedule_in_the_past_is_refused(route, run):
     an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
 
@@ -201,6 +231,21 @@ def test_a_schedule_in_the_past_is_refused(route, run):
         ),
         ({"body": " "}, "The body is empty."),
         ({"name": ""}, "A campaign needs a name of at most 200 characters."),
+        (
+            {"quiet-hours": "at night"},
+            "--quiet-hours: 'at night' are no quiet hours such as 21:00-08:00, in the "
+            "recipients' local time.",
+        ),
+        (
+            {"quiet-hours": "08:00-08:00"},
+            "--quiet-hours: Quiet hours must end at another time than they begin at, "
+            "such as 21:00-08:00.",
+        ),
+        (
+            {"kind": "transactional", "quiet-hours": "21:00-08:00"},
+            "A transactional campaign has no quiet hours: somebody waits for it. Leave "
+            "them out.",
+        ),
         (
             {"default-region": "Mars"},
             "The default region 'MARS' is not a country code such as DE or US.",

@@ -17,8 +17,9 @@ from rich.console import Console
 
 from messaging.audience import LoadReport
 from messaging.campaigns import CampaignError, CampaignText, send_campaign
-from messaging.models import Campaign
+from messaging.models import Campaign, usual_quiet_hours
 from messaging.progress import loading_bar, watch_campaigns
+from messaging.quiet_hours import QuietHours, QuietHoursError
 from messaging.recipients import RecipientFile, RecipientFileError, Rejection
 from routing.vocabulary import CampaignKind, Channel
 
@@ -50,6 +51,12 @@ class Command(BaseCommand):
             help="send at this time, such as 2030-01-31T09:00+01:00, not at once",
         )
         parser.add_argument(
+            "--quiet-hours",
+            metavar="FROM-UNTIL",
+            help="local times of the recipients, such as 21:00-08:00, in which nothing "
+            "leaves; or none (default: QUIET_HOURS, for marketing)",
+        )
+        parser.add_argument(
             "--default-region",
             default="",
             metavar="CC",
@@ -72,6 +79,8 @@ class Command(BaseCommand):
         if campaign.scheduled_at:
             at = timezone.localtime(campaign.scheduled_at)
             self.stdout.write(f"They leave from {at:%Y-%m-%d %H:%M %Z}.")
+        if hours := campaign.quiet_hours:
+            self.stdout.write(f"None leaves in {hours} where its recipient is.")
         if options["watch"]:
             watch_campaigns([campaign.pk], console=Console())
 
@@ -98,14 +107,16 @@ class Command(BaseCommand):
 
 
 def _text(options: dict[str, Any]) -> CampaignText:
+    kind = _kind(options["kind"])
     return CampaignText(
         name=options["name"],
         channel=_channel(options["channel"]),
         body=options["body"],
         subject=options["subject"],
         media_urls=options["media"],
-        kind=_kind(options["kind"]),
+        kind=kind,
         scheduled_at=_schedule(options["schedule"]),
+        quiet_hours=_quiet_hours(options["quiet_hours"], kind),
     )
 
 
@@ -139,6 +150,17 @@ def _schedule(text: str | None) -> datetime | None:
     raise CampaignError(
         f"--schedule {text!r} is not a time such as 2030-01-31T09:00+01:00."
     )
+
+
+def _quiet_hours(text: str | None, kind: CampaignKind) -> QuietHours | None:
+    if text is None:
+        return usual_quiet_hours(kind)
+    if text.strip().lower() == "none":
+        return None
+    try:
+        return QuietHours.parse(text)
+    except QuietHoursError as error:
+        raise CampaignError(f"--quiet-hours: {error}") from error
 
 
 class _RejectsFile:

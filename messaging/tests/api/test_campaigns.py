@@ -8,6 +8,7 @@ import pytest
 
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Campaign, CampaignMessage
+from messaging.quiet_hours import QuietHours
 from messaging.vocabulary import CampaignStatus
 from routing.models import ChannelRoutingConfig
 from routing.vocabulary import MessageStatus
@@ -50,6 +51,55 @@ def test_a_campaign_begins_as_a_draft(sender):
     answer = response.json()
     assert (answer["id"], answer["status"], answer["priority"]) == (campaign.pk, 0, 7)
     assert answer["progress"]["total"] == 0
+
+
+NIGHT = {"quietFrom": "21:00", "quietUntil": "08:00"}
+NO_NIGHT = {"quietFrom": None, "quietUntil": None}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, {"quietFrom": "22:30", "quietUntil": "07:00"}),  # the installation's
+        (NIGHT, NIGHT),
+        (NO_NIGHT, NO_NIGHT),
+        ({"kind": 1}, NO_NIGHT),
+    ],
+)
+def test_quiet_hours_are_the_installations_unless_told_otherwise(
+    sender, settings, given, told
+):
+    settings.QUIET_HOURS = QuietHours.parse("22:30-07:00")
+
+    answer = sender.post("/api/campaigns", DRAFT | given)
+
+    assert answer.status_code == 201
+    assert told.items() <= answer.json().items()
+    shown = sender.get(f"/api/campaigns/{answer.json()['id']}").json()
+    assert told.items() <= shown.items()
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "says"),
+    [
+        ({"quietFrom": "21:00"}, "quietUntil", "need both quietFrom and quietUntil"),
+        (NIGHT | {"quietFrom": None}, "quietFrom", "need both quietFrom"),
+        (NIGHT | {"quietUntil": "21:00"}, "quietUntil", "must end at another time"),
+        (NIGHT | {"quietUntil": "8"}, "quietUntil", "must be a time such as 08:00"),
+        (NIGHT | {"quietFrom": "24:00"}, "quietFrom", "must be a time such as 08:00"),
+        (NIGHT | {"quietFrom": 21}, "quietFrom", "must be a text in quotes"),
+        (NIGHT | {"kind": 1}, "quietFrom", "transactional campaign has no quiet hours"),
+    ],
+)
+def test_quiet_hours_that_are_none_are_refused_at_their_field(
+    sender, given, field, says
+):
+    answer = sender.post("/api/campaigns", DRAFT | given)
+
+    assert answer.status_code == 400
+    (problem,) = answer.json()["errors"]
+    assert problem["field"] == field
+    assert says in problem["detail"]
 
 
 def test_a_campaign_goes_from_draft_to_handsets_and_its_progress_is_told(sender, draft):
