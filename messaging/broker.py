@@ -32,8 +32,8 @@ from django_q.signing import SignedPackage
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.queries import is_work_waiting
 from messaging.queue.clock import database_now
-from messaging.queue.timer import Timer
 from messaging.vocabulary import WorkerKind
+from routing.timer import Timer
 
 logger = logging.getLogger(__name__)
 

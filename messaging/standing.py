@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time
+from typing import Protocol
 
 from django.db.models import BooleanField, Count, ExpressionWrapper, Q
 from django.db.models.functions import TruncDate
@@ -43,19 +44,34 @@ def count_audience(sheet: TallySheet, shared: CampaignMessage, size: int) -> Non
 
 
 def count_arrival(
-    sheet: TallySheet, status: int, *, channel: int, provider: str, at: datetime
+    sheet: TallySheet,
+    status: int,
+    *,
+    channel: int,
+    provider: str,
+    at: datetime,
+    times: int = 1,
 ) -> None:
-    """Count a message that went from Queued or Sending to this status.
+    """Count a message, or as many, that went from Queued or Sending to this status.
 
     Sending and Queued are passed through again and again: they count nothing here.
     """
     if status == MessageStatus.SENT or status in ENDS:
         counts = status_counts(status)
-        sheet.count(counts, at=at, channel=channel, provider=provider)
+        sheet.count(counts, at=at, channel=channel, provider=provider, times=times)
+
+
+class _Counted(Protocol):
+    """What the statistics keep apart."""
+
+    @property
+    def channel(self) -> int: ...
+    @property
+    def provider(self) -> str: ...
 
 
 def count_end(
-    sheet: TallySheet, message: CampaignMessage, status: int, *, now: datetime
+    sheet: TallySheet, message: _Counted, status: int, *, now: datetime
 ) -> None:
     """Count a message, Queued or Sending so far, that has this status from now on."""
     count_arrival(

@@ -27,8 +27,8 @@ from messaging.broker import WATCHED_VARIABLE
 from messaging.child_process import Child
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.queue.clock import database_now
-from messaging.queue.timer import Timer
 from messaging.vocabulary import WorkerKind
+from routing.timer import Timer
 
 logger = logging.getLogger(__name__)
 

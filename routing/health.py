@@ -8,7 +8,7 @@ that workers never wait for each other in a circle.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
@@ -327,8 +327,10 @@ def read_capacity(providers: Iterable[str]) -> Capacity:
     return Capacity({row.provider: row for row in rows})
 
 
-def lock_capacity(providers: Iterable[str]) -> Capacity:
+def lock_capacity(providers: Collection[str]) -> Capacity:
     """The throttles of some providers, locked until the transaction ends."""
+    if not providers:
+        return Capacity()
     rows = (
         ProviderThrottle.objects.select_for_update()
         .filter(provider__in=set(providers))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
+from typing import NamedTuple
 
 from django.db.models import F
 
@@ -50,6 +51,18 @@ class Parcel:
     is_retry: bool = False  # after a round that failed
 
 
+class Likeness(NamedTuple):
+    """Tells which parcels are alike to a route that takes no turns and no chances."""
+
+    priced_digits: int  # of a number, that prices depend on
+
+    def of(self, parcel: Parcel) -> Hashable:
+        """Equal for those that are."""
+        to = parcel.destination
+        number = to.recipient.removeprefix("+")[: self.priced_digits]
+        return number, to.country, parcel.segments, parcel.is_retry
+
+
 class RoutingTable:
     """The active routes, read again when older than `max_age`; one per worker."""
 
@@ -57,16 +70,25 @@ class RoutingTable:
         self._max_age = max_age
         self._routes: list[Route] = []
         self._read_at: datetime | None = None
+        self._chosen: dict[Hashable, Route | None] = {}
+        self._digits = 0  # of a recipient that tell which dial prefixes cover it
 
     def route(self, destination: Destination, *, now: datetime) -> Route | None:
         """The route of a message, None when no active one covers it."""
-        return choose_route(self.all(now=now), destination)
+        routes = self.all(now=now)
+        to = destination
+        alike = to.channel, to.campaign_kind, to.country, to.recipient[: self._digits]
+        if alike not in self._chosen:
+            self._chosen[alike] = choose_route(routes, destination)
+        return self._chosen[alike]
 
     def all(self, *, now: datetime) -> Sequence[Route]:
         """All active routes."""
         if self._read_at is None or now - self._read_at >= self._max_age:
-            self._routes = active_routes()
-            self._read_at = now
+            self._routes, self._read_at = active_routes(), now
+            self._chosen = {}
+            prefixes = [each.scope.dial_prefix for each in self._routes]
+            self._digits = len("+") + max(map(len, prefixes), default=0)
         return self._routes
 
 
@@ -144,7 +166,7 @@ class Planner:
         """How the providers are, without a lock and without throttles."""
         return Surroundings(self._health.channels(now=now))
 
-    def lock_capacity(self, providers: Iterable[str], *, now: datetime) -> Capacity:
+    def lock_capacity(self, providers: Collection[str], *, now: datetime) -> Capacity:
         """The providers' throttles, locked; without a query while there are none."""
         is_throttled = self._health.has_throttles(now=now)
         return lock_capacity(providers) if is_throttled else Capacity()
@@ -153,9 +175,13 @@ class Planner:
         """Something went wrong: heed what came of it from the next claim on."""
         self._health.forget()
 
-    def is_watched(self, provider: str, channel: Channel, *, now: datetime) -> bool:
-        """Whether the provider ever failed there, so that its calls are counted."""
-        return provider in self._health.channels(now=now)[channel].breakers
+    def watched(self, *, now: datetime) -> set[tuple[str, Channel]]:
+        """The providers that ever failed, and where: their calls are counted."""
+        return {
+            (provider, channel)
+            for channel, health in self._health.channels(now=now).items()
+            for provider in health.breakers
+        }
 
     def alternatives(self, *, now: datetime) -> Alternatives:
         """Where the messages of each provider could go instead, route by route."""
@@ -168,28 +194,22 @@ class Planner:
         return found
 
     def likeness(
-        self,
-        route: Route,
-        parcel: Parcel,
-        *,
-        now: datetime,
-        surroundings: Surroundings,
-    ) -> Hashable:
-        """Equal for parcels that the same decision holds for at the moment.
+        self, route: Route, *, now: datetime, surroundings: Surroundings
+    ) -> Likeness | None:
+        """Which parcels of the route the same decision holds for at the moment.
 
         None where each needs its own: where there are turns, chance, or limits.
         """
         if route.strategy not in STEADY or not surroundings.is_calm(route):
             return None
-        priced_by = max(
-            self._rates.table(
-                provider=name, channel=route.channel, now=now
-            ).longest_prefix
-            for name in route.providers
+        return Likeness(
+            max(
+                self._rates.table(
+                    provider=name, channel=route.channel, now=now
+                ).longest_prefix
+                for name in route.providers
+            )
         )
-        to = parcel.destination
-        number = to.recipient.removeprefix("+")[:priced_by]
-        return route.config_id, number, to.country, parcel.segments, parcel.is_retry
 
     def choices(
         self,

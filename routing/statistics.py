@@ -13,18 +13,33 @@ from django.db import transaction
 from django.db.models import Count
 from django.db.models.functions import TruncDate
 
+from routing.bulk import Columns, as_json, derived_table, prepared_cursor
 from routing.models import MessageDeliveryAttempt, StatisticsEntry
 from routing.tally import Key, Part, TallySheet, attempt_counts, cost_counts
 from routing.vocabulary import Channel
 
 ONE_DAY = timedelta(days=1)
 COUNTED = ("outcome", "is_late", "is_retry", "fallback_reason", "response_time_ms")
+ENTRY_COLUMNS: Columns = {
+    "day": "date",
+    "channel": "smallint",
+    "provider": "text",
+    "tally": "jsonb",
+}
+INSERT_ENTRIES = """
+INSERT INTO routing_statisticsentry (day, channel, provider, tally, is_folded)
+SELECT v.day, v.channel, v.provider, v.tally, false FROM {rows}
+"""
 FOLD_AT_MOST = 2000  # entries at once: a short transaction, again in a second
 
 
 def keep(sheet: TallySheet) -> None:
     """Add what was counted, in one INSERT; within the caller's transaction."""
-    StatisticsEntry.objects.bulk_create(_entries(sheet))
+    rows = [{**key._asdict(), "tally": tally.counts} for key, tally in sheet.tallies()]
+    if rows:
+        with prepared_cursor() as cursor:
+            statement = INSERT_ENTRIES.format(rows=derived_table(ENTRY_COLUMNS))
+            cursor.execute(statement, [as_json(rows)])
 
 
 def stated(
@@ -113,14 +128,10 @@ def _replace(entries: list[StatisticsEntry]) -> None:
     for entry in entries:
         sheet.add(_key_of(entry), entry.tally)
     StatisticsEntry.objects.filter(pk__in=[entry.pk for entry in entries]).delete()
-    StatisticsEntry.objects.bulk_create(_entries(sheet, is_folded=True))
-
-
-def _entries(sheet: TallySheet, *, is_folded: bool = False) -> list[StatisticsEntry]:
-    return [
-        StatisticsEntry(**key._asdict(), tally=tally.counts, is_folded=is_folded)
+    StatisticsEntry.objects.bulk_create(
+        StatisticsEntry(**key._asdict(), tally=tally.counts, is_folded=True)
         for key, tally in sheet.tallies()
-    ]
+    )
 
 
 def _key_of(entry: StatisticsEntry) -> Key:

@@ -234,10 +234,11 @@ class TallySheet:
         self.add(Key(day_of(at), channel, provider), counts, times=times)
 
     def count_attempt(self, attempt: Mapping[str, Any]) -> None:
-        """Add an attempt, given as its columns."""
+        """Add an attempt, given as its columns; one without a cost may lack those."""
         where = _key_of(attempt)
         self.add(where, attempt_counts(attempt))
-        self.add(where, cost_counts(attempt["cost"], attempt["currency"]))
+        if (cost := attempt.get("cost")) is not None:
+            self.add(where, cost_counts(cost, attempt["currency"]))
 
     def change_cost(
         self, attempt: Mapping[str, Any], *, cost: Decimal, currency: str

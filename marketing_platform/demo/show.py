@@ -26,13 +26,13 @@ from messaging.child_process import Child
 from messaging.models import CampaignMessage
 from messaging.progress import sending_bar
 from messaging.queries import progress_of
-from messaging.queue.timer import Timer
 from messaging.recipients import RecipientFile
 from routing.models import ChannelRoutingConfig
 from routing.simulators.client import SimulatorClient
 from routing.simulators.handset import read_handset_log
 from routing.simulators.process import SimulatorProcess
 from routing.simulators.simulation import SimulationOptions
+from routing.timer import Timer
 from routing.vocabulary import Channel, MessageStatus
 
 LOOK_EVERY = 0.1  # seconds

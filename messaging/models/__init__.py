@@ -5,6 +5,7 @@ from messaging.models.campaigns import (
     CampaignMessage,
     CampaignMessageQuerySet,
     CampaignQuerySet,
+    MessageFacts,
     usual_quiet_hours,
 )
 from messaging.models.idempotency import KeptAnswer, KeptAnswerQuerySet
@@ -26,6 +27,7 @@ __all__ = [
     "ClusterHeartbeatQuerySet",
     "KeptAnswer",
     "KeptAnswerQuerySet",
+    "MessageFacts",
     "RetentionMark",
     "RetentionMarkQuerySet",
     "Suppression",

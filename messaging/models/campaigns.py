@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Protocol
 
 from django.conf import settings
 from django.db import models
@@ -215,7 +216,48 @@ class CampaignMessageQuerySet(models.QuerySet["CampaignMessage"]):
         return self.sending().filter(lease_expires_at__lte=now)
 
 
-class CampaignMessage(models.Model):
+class _Facts(Protocol):
+    """The columns that `MessageFacts` looks at."""
+
+    @property
+    def campaign(self) -> Campaign: ...
+    @property
+    def recipient(self) -> str: ...
+    @property
+    def country(self) -> str: ...
+    @property
+    def media_urls(self) -> list[str] | None: ...
+    @property
+    def expires_at(self) -> datetime | None: ...
+
+
+class MessageFacts:
+    """What follows from a message's columns and its campaign."""
+
+    def is_expired(self: _Facts, now: datetime) -> bool:
+        """Whether its own time, or its campaign's, is over."""
+        expires_at = self.expires_at or self.campaign.expires_at
+        return expires_at is not None and expires_at <= now
+
+    @property
+    def media(self: _Facts) -> list[str]:
+        """The media that it carries."""
+        if self.media_urls is None:
+            return list(self.campaign.media_urls)
+        return list(self.media_urls)
+
+    @property
+    def destination(self: _Facts) -> Destination:
+        """Where it is going, as far as routes look at it."""
+        return Destination(
+            channel=Channel(self.campaign.channel),
+            recipient=self.recipient,
+            country=self.country,
+            campaign_kind=CampaignKind(self.campaign.kind),
+        )
+
+
+class CampaignMessage(MessageFacts, models.Model):
     """One text to one recipient. The row is its own place in the queue.
 
     While it is being sent, the row is also the write-ahead record: owner, attempt
@@ -330,28 +372,6 @@ class CampaignMessage(models.Model):
 
     def __str__(self) -> str:
         return f"Message {self.pk}"
-
-    def is_expired(self, now: datetime) -> bool:
-        """Whether its own time, or its campaign's, is over."""
-        expires_at = self.expires_at or self.campaign.expires_at
-        return expires_at is not None and expires_at <= now
-
-    @property
-    def media(self) -> list[str]:
-        """The media that it carries; needs its campaign."""
-        if self.media_urls is None:
-            return list(self.campaign.media_urls)
-        return list(self.media_urls)
-
-    @property
-    def destination(self) -> Destination:
-        """Where it is going, as far as routes look at it; needs its campaign."""
-        return Destination(
-            channel=Channel(self.channel),
-            recipient=self.recipient,
-            country=self.country,
-            campaign_kind=CampaignKind(self.campaign.kind),
-        )
 
     @property
     def is_outcome_unknown(self) -> bool:

@@ -9,19 +9,21 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Count
 
-from messaging.models import Campaign, CampaignMessage
+from messaging.models import CampaignMessage
 from messaging.queue import statements
+from messaging.queue.due import DueMessage
 from messaging.queue.gate import Refusal, refusals_of
-from messaging.queue.placement import Claimed, Placement
+from messaging.queue.lanes import Lanes
+from messaging.queue.placement import Addressed, Claimed, Placement
 from messaging.queue.quarantine import one_suspect_of, quarantined_if_it_fails
 from messaging.standing import count_end
 from routing.models import MessageDeliveryAttempt
-from routing.planner import Planner, Surroundings, take_turns
+from routing.planner import Planner, Surroundings
 from routing.retry import PastAttempt
 from routing.route import Route
 from routing.statistics import keep
 from routing.tally import TallySheet
-from routing.vocabulary import AttemptOutcome, Channel, ErrorClass, MessageStatus
+from routing.vocabulary import AttemptOutcome, ErrorClass, MessageStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Claimer:
         self._owner = owner
         self._lease = lease
         self._planner = planner
-        self._turn = 0  # whose turn is first, so that campaigns share fairly
+        self._lanes = Lanes()
 
     def claim(self, *, limit: int, now: datetime) -> Claim:
         """Move at most `limit` due messages to Sending and return them.
@@ -59,58 +61,30 @@ class Claimer:
 
         Another worker's locked rows are skipped, so a claim may come back short.
         """
-        with transaction.atomic():
-            locked, is_held_back = self._lock_due(limit, now)
-            passed = one_suspect_of(_gate(locked, now), now=now)
-            claimed = self._choose(passed, now)
-            if claimed:
-                statements.mark_claimed(
-                    [
-                        {"id": each.message_id, "provider": each.decision.provider}
-                        for each in claimed
-                    ],
-                    owner=self._owner,
-                    lease_expires_at=now + self._lease,
-                )
+        try:
+            with transaction.atomic():
+                return self._claim(limit, now)
+        except BaseException:
+            self._lanes.forget()
+            raise
+
+    def _claim(self, limit: int, now: datetime) -> Claim:
+        rooms = self._planner.rooms(now=now)
+        locked, is_held_back = self._lanes.lock_due(limit, rooms, now=now)
+        passed = one_suspect_of(_gate(locked, now), now=now)
+        claimed = self._choose(passed, now)
+        if claimed:
+            statements.mark_claimed(
+                [
+                    {"id": each.message_id, "provider": each.decision.provider}
+                    for each in claimed
+                ],
+                owner=self._owner,
+                lease_expires_at=now + self._lease,
+            )
         return Claim(claimed, seen=len(locked), is_held_back=is_held_back)
 
-    def _lock_due(
-        self, limit: int, now: datetime
-    ) -> tuple[list[CampaignMessage], bool]:
-        """A throttle that is used up keeps its channel's messages where they are."""
-        locked: list[CampaignMessage] = []
-        is_held_back = False
-        rooms = self._planner.rooms(now=now)
-        for lanes in self._lanes_by_priority(now):
-            for position, campaign in enumerate(lanes):
-                room = limit - len(locked)
-                share = min(
-                    -(-room // (len(lanes) - position)),
-                    rooms[Channel(campaign.channel)],
-                )
-                if share < 1:
-                    is_held_back |= rooms[Channel(campaign.channel)] < 1
-                    continue
-                rows = statements.lock_due(campaign, int(share), now)
-                rooms[Channel(campaign.channel)] -= len(rows)
-                locked += rows
-            if len(locked) >= limit:
-                break
-        return locked, is_held_back
-
-    def _lanes_by_priority(self, now: datetime) -> Iterable[Sequence[Campaign]]:
-        """Campaigns with due messages, by priority; within one, in turns."""
-        levels: dict[int, list[Campaign]] = {}
-        for campaign in statements.due_lanes(now):
-            levels.setdefault(campaign.priority, []).append(campaign)
-        self._turn += 1
-        for lanes in levels.values():
-            first = self._turn % len(lanes)
-            yield lanes[first:] + lanes[:first]
-
-    def _choose(
-        self, messages: Sequence[CampaignMessage], now: datetime
-    ) -> list[Claimed]:
+    def _choose(self, messages: Sequence[DueMessage], now: datetime) -> list[Claimed]:
         by_route = self._by_route(messages, now)
         placement = Placement(
             planner=self._planner,
@@ -121,10 +95,7 @@ class Claimer:
             now=now,
         )
         for route, batch in by_route:
-            first_turn = take_turns(route, len(batch)) if route else 0
-            for turn, message in enumerate(batch, start=first_turn):
-                with quarantined_if_it_fails(message, now=now):
-                    placement.place(message, route, turn)
+            placement.place(batch, route)
         return _with_history(placement.keep())
 
     def _surroundings(self, routes: Sequence[Route], now: datetime) -> Surroundings:
@@ -136,20 +107,21 @@ class Claimer:
         return replace(self._planner.look_around(now=now), capacity=capacity)
 
     def _by_route(
-        self, messages: Sequence[CampaignMessage], now: datetime
-    ) -> list[tuple[Route | None, list[CampaignMessage]]]:
+        self, messages: Sequence[DueMessage], now: datetime
+    ) -> list[tuple[Route | None, list[Addressed]]]:
         """The messages of each route, in the order of their ids."""
-        batches: dict[int | None, tuple[Route | None, list[CampaignMessage]]] = {}
+        batches: dict[int | None, tuple[Route | None, list[Addressed]]] = {}
         for message in messages:
             with quarantined_if_it_fails(message, now=now):
-                route = self._planner.route(message.destination, now=now)
+                destination = message.destination
+                route = self._planner.route(destination, now=now)
                 key = route.config_id if route else None
-                batches.setdefault(key, (route, []))[1].append(message)
+                batches.setdefault(key, (route, []))[1].append((message, destination))
         # In one order for all workers, so that two never wait for each other's turns.
         return [batches[key] for key in sorted(batches, key=lambda key: key or 0)]
 
 
-def _gate(messages: Sequence[CampaignMessage], now: datetime) -> list[CampaignMessage]:
+def _gate(messages: Sequence[DueMessage], now: datetime) -> list[DueMessage]:
     """Let through what may still be sent; the rest is finished, with its reason."""
     refusals = refusals_of(messages, now=now)
     _count_refused(messages, refusals, now)
@@ -164,7 +136,7 @@ def _gate(messages: Sequence[CampaignMessage], now: datetime) -> list[CampaignMe
 
 
 def _count_refused(
-    messages: Iterable[CampaignMessage], refusals: Mapping[int, Refusal], now: datetime
+    messages: Iterable[DueMessage], refusals: Mapping[int, Refusal], now: datetime
 ) -> None:
     sheet = TallySheet()
     for message in messages:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from django.db import connection
 from django.utils import timezone
 
-from messaging.queue.timer import Timer
+from routing.timer import Timer
 
 READ_EVERY = timedelta(seconds=2)
 

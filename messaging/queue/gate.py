@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from messaging.models import CampaignMessage
+from messaging.queue.due import AnyMessage
 from messaging.vocabulary import CampaignStatus
 from routing.vocabulary import MessageStatus
 
@@ -29,9 +29,7 @@ _PAUSED = Refusal(MessageStatus.QUEUED, "The campaign is paused.")
 _EXPIRED = Refusal(MessageStatus.EXPIRED, "It expired while it waited.")
 
 
-def refusals_of(
-    messages: Iterable[CampaignMessage], *, now: datetime
-) -> dict[int, Refusal]:
+def refusals_of(messages: Iterable[AnyMessage], *, now: datetime) -> dict[int, Refusal]:
     """Those that must not leave, by id.
 
     The messages come with their campaigns, and `with_suppression`.
@@ -40,7 +38,7 @@ def refusals_of(
     return {pk: verdict for pk, verdict in verdicts.items() if verdict}
 
 
-def _refusal(message: CampaignMessage, now: datetime) -> Refusal | None:
+def _refusal(message: AnyMessage, now: datetime) -> Refusal | None:
     if message.suppression_id:
         return _SUPPRESSED
     if message.campaign.status == CampaignStatus.CANCELLED:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
-from messaging.queue.timer import Timer
 from messaging.vocabulary import WorkerKind
+from routing.timer import Timer
 
 BEAT_EVERY = timedelta(seconds=1)
 FORGET_AFTER = timedelta(days=1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from messaging.content import UNSUBSCRIBE_FIELD, render
 from messaging.models import CampaignMessage
+from messaging.queue.due import AnyMessage, DueMessage
+from messaging.queue.quarantine import quarantined_if_it_fails
 from messaging.unsubscribe_links import unsubscribe_url
 from routing.decide import (
     Choices,
@@ -18,7 +20,7 @@ from routing.decide import (
     screened_choices,
 )
 from routing.health import ChannelHealth, can_be_probed, take_probe
-from routing.planner import Parcel, Planner, Surroundings
+from routing.planner import Parcel, Planner, Surroundings, take_turns
 from routing.providers.base import OutboundMessage
 from routing.reference import AttemptReference
 from routing.retry import PastAttempt
@@ -34,6 +36,7 @@ SHORTEST_PAUSE = timedelta(milliseconds=50)
 
 # The token is there when the message probes a provider's open breaker.
 _Decided = tuple[Choices, Decision | None, datetime | None]
+Addressed = tuple[DueMessage, Destination]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +100,35 @@ class Placement:
         self._lease = lease
         self._lease_end = now + lease
         self._now = now
-        self._decided: dict[Hashable, _Decided] = {}
         self._claimed: list[Claimed] = []
         self._waiting: dict[tuple[str, timedelta], list[int]] = {}
 
-    def place(self, message: CampaignMessage, route: Route | None, turn: int) -> None:
-        """Give the message the provider it leaves by, or a reason to wait."""
+    def place(self, batch: Sequence[Addressed], route: Route | None) -> None:
+        """Give the messages of a route the providers they leave by, or a reason to
+        wait. One decision does for all that are alike, as most are.
+        """
         if route is None:
-            self._wait(message, _no_route(message.destination), NO_PROVIDER_PAUSE)
+            for message, destination in batch:
+                self._wait(message, _no_route(destination), NO_PROVIDER_PAUSE)
             return
-        parcel = Parcel(
-            message.destination, message.segments, is_retry=message.retry_count > 0
+        likeness = self._planner.likeness(
+            route, now=self._now, surroundings=self._around
         )
-        choices, decision, probe_token = self._decide(route, parcel, turn)
+        decided: dict[Hashable, _Decided] = {}
+        first_turn = take_turns(route, len(batch))
+        for turn, (message, destination) in enumerate(batch, start=first_turn):
+            with quarantined_if_it_fails(message, now=self._now):
+                is_retry = message.retry_count > 0
+                parcel = Parcel(destination, message.segments, is_retry)
+                alike = likeness.of(parcel) if likeness else turn
+                if alike not in decided:
+                    decided[alike] = self._decide(route, parcel, turn)
+                self._place(message, route, parcel, decided[alike])
+
+    def _place(
+        self, message: DueMessage, route: Route, parcel: Parcel, decided: _Decided
+    ) -> None:
+        choices, decision, probe_token = decided
         if decision and self._take(decision, parcel):
             claimed = _claimed(message, parcel, route, decision, self._lease_end)
             if probe_token:
@@ -129,20 +148,11 @@ class Placement:
         return self._claimed
 
     def _decide(self, route: Route, parcel: Parcel, turn: int) -> _Decided:
-        """One decision for all that are alike, as most of a claim are."""
-        likeness = self._planner.likeness(
-            route, parcel, now=self._now, surroundings=self._around
-        )
-        if likeness in self._decided:
-            return self._decided[likeness]
         choices = self._planner.choices(
             route, parcel, now=self._now, turn=turn, surroundings=self._around
         )
         choices, probe_token = self._probe(route, parcel, choices)
-        decided = choices, first_choice(route, choices), probe_token
-        if likeness is not None:
-            self._decided[likeness] = decided
-        return decided
+        return choices, first_choice(route, choices), probe_token
 
     def _probe(
         self, route: Route, parcel: Parcel, choices: Choices
@@ -180,7 +190,7 @@ class Placement:
                 waits.append(breaker.open_until - self._now)
         return max(min(waits), SHORTEST_PAUSE)
 
-    def _wait(self, message: CampaignMessage, reason: str, pause: timedelta) -> None:
+    def _wait(self, message: DueMessage, reason: str, pause: timedelta) -> None:
         self._waiting.setdefault((reason, pause), []).append(message.pk)
 
 
@@ -200,7 +210,7 @@ def _no_provider(route: Route, choices: Choices) -> str:
 
 
 def _claimed(
-    message: CampaignMessage,
+    message: DueMessage,
     parcel: Parcel,
     route: Route,
     decision: Decision,
@@ -211,7 +221,7 @@ def _claimed(
     number = message.attempt_count + 1
     return Claimed(
         message_id=message.pk,
-        channel=Channel(message.channel),
+        channel=parcel.destination.channel,
         attempt_number=number,
         retry_count=message.retry_count,
         parcel=parcel,
@@ -248,7 +258,7 @@ def held(
     )
 
 
-def content_of(message: CampaignMessage, *, attempt_number: int) -> OutboundMessage:
+def content_of(message: AnyMessage, *, attempt_number: int) -> OutboundMessage:
     """The message as it goes out. Marketing by e-mail says how to get no more of it."""
     campaign = message.campaign
     body, url = message.body or campaign.body, ""

@@ -37,7 +37,6 @@ from messaging.queue.recover import (
     recover_expired_leases,
 )
 from messaging.queue.silence import count_silence
-from messaging.queue.timer import Timer
 from messaging.queue.wakeup import Waiter
 from messaging.queue.window import Window
 from messaging.vocabulary import WorkerKind
@@ -57,6 +56,7 @@ from routing.dispatch import HandOver
 from routing.look_ups import first_look
 from routing.planner import Planner, RoutingTable
 from routing.statistics import fold_entries
+from routing.timer import Timer
 
 logger = logging.getLogger(__name__)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ from routing.decide import AwaitVerdict, FallBack, GiveUp, Retry, Sent, Step
 from routing.dispatch import HandOver
 from routing.health import CallOutcome, Capacity, learn, lock_capacity
 from routing.planner import Planner
-from routing.providers.base import RecipientError, Throttled
+from routing.providers.base import RecipientError, SendFailure, Throttled
 from routing.receipts import correct_costs
 from routing.statistics import keep
 from routing.tally import TallySheet
@@ -136,11 +137,12 @@ def _perhaps_doubled(results: Sequence[Result], held: Collection[int]) -> list[i
 
 def _learn(results: Sequence[Result], planner: Planner, now: datetime) -> None:
     """Of providers that never failed, nothing is counted."""
-    calls = [_call_outcome(each) for each in results]
+    watched = planner.watched(now=now)
     telling = [
-        each
-        for each in calls
-        if each.failure or planner.is_watched(each.provider, each.channel, now=now)
+        _call_outcome(each)
+        for each in results
+        if each.hand_over.failure
+        or (each.hand_over.provider, each.claimed.channel) in watched
     ]
     if telling:
         learn(
@@ -213,24 +215,15 @@ def _call_outcome(result: Result) -> CallOutcome:
 def _settlement(
     result: Result, owner: int, lease: timedelta, now: datetime
 ) -> dict[str, Any]:
+    """The row as `statements.settle` takes it: without the lease, unless it says so."""
     claimed = result.claimed
     row: dict[str, Any] = {
         "message_id": claimed.message_id,
         "attempt_number": claimed.attempt_number,
-        "next_status": MessageStatus.QUEUED,
-        "status_reason": _reason(result),
-        "due_at": None,
-        "retry_count": claimed.retry_count,
-        "next_attempt": claimed.attempt_number,
-        "next_provider": claimed.decision.provider,
-        "lease_owner": None,
-        "lease_expires_at": None,
-        "unknown_since": None,
-        "sent_at": None,
-        "finished_at": None,
     }
-    row.update(_changes(result.step, claimed, owner, now + lease, now))
-    return row
+    if reason := _reason(result):
+        row["status_reason"] = reason
+    return row | _changes(result.step, claimed, owner, now + lease, now)
 
 
 def _changes(
@@ -240,7 +233,7 @@ def _changes(
     lease_end: datetime,
     now: datetime,
 ) -> dict[str, Any]:
-    """What a step changes on its message, beside giving the lease back."""
+    """What a step makes of its message."""
     match step:
         case Sent():
             return {"next_status": MessageStatus.SENT, "sent_at": now}
@@ -253,7 +246,11 @@ def _changes(
                 "lease_expires_at": lease_end,
             }
         case Retry(due_at=due_at, is_burnt=is_burnt):
-            return {"due_at": due_at, "retry_count": claimed.retry_count + is_burnt}
+            return {
+                "next_status": MessageStatus.QUEUED,
+                "due_at": due_at,
+                "retry_count": claimed.retry_count + is_burnt,
+            }
         case AwaitVerdict(deadline=deadline):
             return {
                 "next_status": MessageStatus.SENDING,
@@ -269,15 +266,15 @@ def _changes(
 def _count_settled(
     sheet: TallySheet, results: Iterable[Result], held: Mapping[int, int], now: datetime
 ) -> None:
-    for each in results:
-        if (status := held.get(each.claimed.message_id)) is not None:
-            count_arrival(
-                sheet,
-                status,
-                channel=each.claimed.channel,
-                provider=each.claimed.decision.provider,
-                at=now,
-            )
+    arrivals = Counter(
+        (held[each.message_id], each.channel, each.decision.provider)
+        for each in (result.claimed for result in results)
+        if each.message_id in held
+    )
+    for (status, channel, provider), times in arrivals.items():
+        count_arrival(
+            sheet, status, channel=channel, provider=provider, at=now, times=times
+        )
 
 
 def _late_acceptances(
@@ -301,44 +298,52 @@ def _reason(result: Result) -> str:
     return f"{result.hand_over.provider}{code}: {failure}"[:500]
 
 
-def _append_attempts(sheet: TallySheet, results: Iterable[Result]) -> list[int]:
+def _append_attempts(sheet: TallySheet, results: Sequence[Result]) -> list[int]:
     """Returns the messages that receipts, which were faster, tell costs of."""
-    rows = statements.insert_attempts([_attempt_row(each) for each in results])
-    for row in rows:
-        sheet.count_attempt(row)
-    return [row["message_id"] for row in rows if row["is_cost_told"]]
+    decisions: dict[int, tuple[int, Mapping[str, Any]]] = {}  # by identity
+    rows = {}
+    for each in results:
+        record = each.claimed.decision.record
+        place, _ = decisions.setdefault(id(record), (len(decisions), record))
+        key = each.claimed.message_id, each.claimed.attempt_number
+        rows[key] = {**_attempt_row(each), "decision": place}
+    appended = statements.insert_attempts(
+        list(rows.values()), decisions=[record for _, record in decisions.values()]
+    )
+    for one in appended:
+        row = rows[one.message_id, one.attempt_number]
+        sheet.count_attempt({**row, "is_late": one.is_late})
+    return [one.message_id for one in appended if one.is_cost_told]
 
 
 def _attempt_row(result: Result) -> dict[str, Any]:
-    """The attempt as `statements.insert_attempts` takes it."""
+    """The attempt as `statements.insert_attempts` takes it, but for its decision."""
     claimed, done = result.claimed, result.hand_over
-    cost = done.cost
-    return {
+    row: dict[str, Any] = {
         "message_id": claimed.message_id,
         "attempt_number": claimed.attempt_number,
         "channel": claimed.channel,
         "provider": done.provider,
         "attempted_at": done.attempted_at,
         "outcome": done.outcome,
-        "external_message_id": (
-            done.acceptance.external_message_id if done.acceptance else ""
-        ),
-        "cost": cost and cost.amount,
-        "currency": cost.currency if cost else "",
         "response_time_ms": done.response_time_ms,
         "fallback_reason": claimed.decision.fallback_reason,
-        "decision": claimed.decision.record,
         "is_retry": claimed.parcel.is_retry,
-        **_error(done),
     }
+    if done.acceptance:
+        row["external_message_id"] = done.acceptance.external_message_id
+    if done.cost:
+        row |= {"cost": done.cost.amount, "currency": done.cost.currency}
+    if done.failure:
+        row |= _error(done.failure)
+    return row
 
 
-def _error(done: HandOver) -> dict[str, Any]:
-    failure = done.failure
+def _error(failure: SendFailure) -> dict[str, Any]:
     return {
-        "error_class": failure and failure.error_class,
-        "error_code": failure.code[:100] if failure else "",
-        "error_message": str(failure)[:500] if failure else "",
+        "error_class": failure.error_class,
+        "error_code": failure.code[:100],
+        "error_message": str(failure)[:500],
     }
 
 

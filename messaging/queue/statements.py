@@ -1,48 +1,83 @@
-"""The hot path's statements as SQL, the same for SQLite and PostgreSQL.
+"""The statements that every message passes through, as SQL, for both databases.
 
-Measured per message (2 cores, PostgreSQL): bulk_update 600 us of client time, one
-UPDATE from a derived table 11 us. Each takes all its rows as one JSON text, which is
-the cheapest to write (an array per column cost 12 us per message to quote); how it
-becomes a table, and the locks, are the only things in which the two databases differ.
-The two queries of a claim took the ORM 1.3 ms to compile, each time anew.
+Rows travel as one JSON parameter (`routing.bulk`): one code path where unnest() would
+need another, and a statement whose text does not depend on how many rows there are.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 
-from messaging.models import Campaign, CampaignMessage
+from messaging.models import Campaign
+from messaging.queue.due import DueMessage
+from routing.bulk import Columns, Row, as_json, as_text, derived_table, prepared_cursor
 
-# Column -> its PostgreSQL type.
-Columns = Mapping[str, str]
 
-# As `Campaign.objects.with_due_messages`, which says why it is no EXISTS.
+class Place(NamedTuple):
+    """A place in a lane: a due time, as the database writes it, and an id."""
+
+    due_at: str
+    message_id: int
+
+
+class Share(NamedTuple):
+    """How many due messages to lock of a campaign, after which place in its lane."""
+
+    campaign: Campaign
+    after: Place
+    size: int
+
+
+SHARE_COLUMNS: Columns = {
+    "campaign_id": "bigint",
+    "due_at": "timestamptz",
+    "id": "bigint",
+    "size": "integer",
+}
+
+# As `Campaign.objects.with_due_messages`, which says why it is no EXISTS; those that
+# are known to have some need no look. The ORM takes longer to say so than this takes.
 DUE_LANES = """
 SELECT c.* FROM messaging_campaign AS c
-WHERE c.status = 1 AND (
+WHERE c.status = 1 AND (c.id IN ({known}) OR (
     SELECT m.due_at FROM messaging_campaignmessage AS m
     WHERE m.campaign_id = c.id AND m.status = 0 AND m.due_at <= %s
-    ORDER BY m.due_at, m.id LIMIT 1) IS NOT NULL
+    ORDER BY m.due_at, m.id LIMIT 1) IS NOT NULL)
 ORDER BY c.priority DESC, c.id
 """
 
-# The messages `with_suppression`. LIMIT must stand at the top, and the UPDATE in a
-# statement of its own: as a sub-select of the UPDATE this may be run once per row, and
-# claim without limit (PostgreSQL bug 15715).
-# See docs/decisions/0001-claim-in-two-statements.md.
-LOCK_DUE = """
-SELECT m.*, (SELECT s.id FROM messaging_suppression AS s
-             WHERE s.address = m.recipient LIMIT 1) AS suppression_id
-FROM messaging_campaignmessage AS m
-WHERE m.campaign_id = %s AND m.status = 0 AND m.due_at <= %s
-ORDER BY m.due_at, m.id LIMIT %s
+# The columns of `DueMessage`, and the messages `with_suppression`.
+_DUE_COLUMNS = """
+    m.id, CAST(m.due_at AS text), m.recipient, m.country, m.subject, m.body,
+    m.media_urls, m.segments, m.expires_at, m.provider, m.attempt_count, m.retry_count,
+    (SELECT s.id FROM messaging_suppression AS s WHERE s.address = m.recipient LIMIT 1)
 """
+_IS_DUE = """
+    m.status = 0 AND m.due_at <= %s AND (m.due_at, m.id) > ({after})
+ORDER BY m.due_at, m.id LIMIT
+"""
+
+# One look for all lanes, each by its index. The UPDATE must stand in a statement of its
+# own: with this as its sub-select, it may run it once per row, and claim without limit
+# (PostgreSQL bug 15715). See docs/decisions/0001-claim-in-two-statements.md.
+LOCK_DUE = f"""
+SELECT c.id, {_DUE_COLUMNS}
+FROM {{shares}} JOIN messaging_campaign AS c ON c.id = v.campaign_id AND c.status = 1
+CROSS JOIN LATERAL (
+    SELECT m.* FROM messaging_campaignmessage AS m WHERE m.campaign_id = c.id
+    AND {_IS_DUE.format(after="v.due_at, v.id")} v.size FOR UPDATE SKIP LOCKED) AS m
+"""  # noqa: S608 - our own text
+LOCK_DUE_OF_ONE = f"""
+SELECT c.id, {_DUE_COLUMNS}
+FROM messaging_campaign AS c JOIN messaging_campaignmessage AS m ON m.campaign_id = c.id
+WHERE c.id = %s AND c.status = 1 AND {_IS_DUE.format(after="%s, %s")} %s
+"""  # noqa: S608 - our own text
 
 CLAIM_COLUMNS: Columns = {"id": "bigint", "provider": "text"}
 
@@ -73,9 +108,11 @@ SETTLE_COLUMNS: Columns = {
 # only while nobody else has said what became of the message: a receipt may be faster.
 SETTLE = """
 UPDATE messaging_campaignmessage AS m
-SET status = v.next_status, status_reason = v.status_reason,
-    due_at = COALESCE(v.due_at, m.due_at), retry_count = v.retry_count,
-    attempt_count = v.next_attempt, provider = v.next_provider,
+SET status = v.next_status, status_reason = COALESCE(v.status_reason, ''),
+    due_at = COALESCE(v.due_at, m.due_at),
+    retry_count = COALESCE(v.retry_count, m.retry_count),
+    attempt_count = COALESCE(v.next_attempt, m.attempt_count),
+    provider = COALESCE(v.next_provider, m.provider),
     lease_owner = v.lease_owner, lease_expires_at = v.lease_expires_at,
     unknown_since = v.unknown_since, sent_at = v.sent_at, finished_at = v.finished_at
 FROM {rows}
@@ -99,18 +136,22 @@ ATTEMPT_COLUMNS: Columns = {
     "currency": "text",
     "response_time_ms": "integer",
     "fallback_reason": "smallint",
-    "decision": "jsonb",
+    "decision": "integer",
     "is_retry": "boolean",
 }
+_NEVER_NULL = {"external_message_id", "error_code", "error_message", "currency"}
 
-# An attempt is written once, however often its writing is tried again after a lost
-# connection; one whose number recovery has already written is kept beside it, as late.
+# Of the decisions, which most of a batch share, each goes once: as JSON of every row
+# they were the dearest part of all. An attempt is written once, however often its
+# writing is tried again after a lost connection; one whose number recovery has already
+# written is kept beside it, as late.
 INSERT_ATTEMPTS = """
+WITH decisions AS ({decisions})
 INSERT INTO routing_messagedeliveryattempt ({columns}, is_late)
 SELECT {values}, EXISTS (
     SELECT 1 FROM routing_messagedeliveryattempt AS a
     WHERE a.message_id = v.message_id AND a.attempt_number = v.attempt_number)
-FROM {rows}
+FROM {rows} JOIN decisions AS d ON d.number = v.decision
 WHERE NOT EXISTS (
     SELECT 1 FROM routing_messagedeliveryattempt AS a
     WHERE a.message_id = v.message_id AND a.attempt_number = v.attempt_number
@@ -120,111 +161,126 @@ RETURNING message_id, attempt_number, is_late, EXISTS (
     WHERE r.message_id = routing_messagedeliveryattempt.message_id
         AND r.cost IS NOT NULL)
 """
-
-Row = Mapping[str, Any]
-
-
-def due_lanes(now: datetime) -> list[Campaign]:
-    """Running campaigns with work to do now, the most urgent first."""
-    return list(Campaign.objects.raw(DUE_LANES, [_plain(now)]))
+_DECISIONS = {
+    "postgresql": "SELECT ordinality - 1 AS number, value::jsonb AS document "
+    "FROM json_array_elements(%s::json) WITH ORDINALITY",
+    "sqlite": "SELECT key AS number, value AS document FROM json_each(%s)",
+}
 
 
-def lock_due(campaign: Campaign, limit: int, now: datetime) -> list[CampaignMessage]:
-    """Lock due messages of one campaign, the longest due first."""
-    is_postgres = connection.vendor == "postgresql"
-    lock = "FOR UPDATE OF m SKIP LOCKED" if is_postgres else ""
-    messages = list(
-        CampaignMessage.objects.raw(
-            f"{LOCK_DUE} {lock}", [campaign.pk, _plain(now), limit]
-        )
-    )
-    for message in messages:
-        message.campaign = campaign
-    return messages
+class Appended(NamedTuple):
+    """An attempt that was not there yet.
+
+    `is_cost_told`: whether a receipt of its message, which was faster, tells a cost.
+    """
+
+    message_id: int
+    attempt_number: int
+    is_late: bool
+    is_cost_told: bool
+
+
+def due_lanes(now: datetime, *, known: Collection[int]) -> list[Campaign]:
+    """Running campaigns with work to do now, the most urgent first.
+
+    Of those that are `known` to have some it is only asked whether they still run.
+    """
+    statement = DUE_LANES.format(known=", ".join(["%s"] * len(known)) or "NULL")
+    return list(Campaign.objects.raw(statement, [*known, as_text(now)]))
+
+
+def lock_due(shares: Sequence[Share], now: datetime) -> list[DueMessage]:
+    """Lock due messages of running campaigns: of each lane the longest due first.
+
+    What another worker has locked is passed over, so that it may be fewer.
+    """
+    campaigns = {share.campaign.pk: share.campaign for share in shares}
+    with prepared_cursor() as cursor:
+        if connection.vendor == "postgresql":
+            rows = _locked_at_once(cursor, shares, now)
+        else:
+            rows = _locked_in_turn(cursor, shares, now)
+    return [_due_message(campaigns[pk], row) for pk, *row in rows]
+
+
+def _locked_at_once(
+    cursor: CursorWrapper, shares: Sequence[Share], now: datetime
+) -> list[tuple[Any, ...]]:
+    wanted = [
+        {
+            "campaign_id": campaign.pk,
+            "due_at": after.due_at,
+            "id": after.message_id,
+            "size": size,
+        }
+        for campaign, after, size in shares
+    ]
+    statement = LOCK_DUE.format(shares=derived_table(SHARE_COLUMNS))
+    cursor.execute(statement, [as_json(wanted), as_text(now)])
+    return list(cursor.fetchall())
+
+
+def _locked_in_turn(
+    cursor: CursorWrapper, shares: Sequence[Share], now: datetime
+) -> list[tuple[Any, ...]]:
+    """SQLite joins nothing laterally, and a statement costs it little."""
+    rows: list[tuple[Any, ...]] = []
+    for campaign, after, size in shares:
+        cursor.execute(LOCK_DUE_OF_ONE, [campaign.pk, as_text(now), *after, size])
+        rows += cursor.fetchall()
+    return rows
+
+
+def _due_message(campaign: Campaign, row: Sequence[Any]) -> DueMessage:
+    message = DueMessage(campaign, *row)
+    if (expires_at := message.expires_at) and expires_at.tzinfo is None:
+        # SQLite keeps no time zones: all is in UTC.
+        message = message._replace(expires_at=expires_at.replace(tzinfo=UTC))
+    if isinstance(message.media_urls, str):
+        message = message._replace(media_urls=json.loads(message.media_urls))
+    return message
 
 
 def mark_claimed(
     rows: Sequence[Row], *, owner: int, lease_expires_at: datetime
 ) -> None:
     """Move locked, queued rows to Sending with the provider that will be called."""
-    source, parameters = _derived_table(CLAIM_COLUMNS, rows)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            CLAIM.format(rows=source),
-            [owner, _plain(lease_expires_at), *parameters],
-        )
+    statement = CLAIM.format(rows=derived_table(CLAIM_COLUMNS))
+    with prepared_cursor() as cursor:
+        cursor.execute(statement, [owner, as_text(lease_expires_at), as_json(rows)])
 
 
 def settle(rows: Sequence[Row], *, owner: int) -> dict[int, int]:
-    """Write what came of claimed messages; returns {id: status} of those it could."""
-    source, parameters = _derived_table(SETTLE_COLUMNS, rows)
-    with connection.cursor() as cursor:
-        cursor.execute(SETTLE.format(rows=source), [*parameters, owner])
+    """Write what came of claimed messages; returns {id: status} of those it could.
+
+    What a row does not name stays as it was, or is cleared.
+    """
+    statement = SETTLE.format(rows=derived_table(SETTLE_COLUMNS))
+    with prepared_cursor() as cursor:
+        cursor.execute(statement, [as_json(rows), owner])
         return dict(cursor.fetchall())
 
 
-def insert_attempts(rows: Sequence[Row]) -> list[Row]:
+def insert_attempts(rows: Sequence[Row], *, decisions: Sequence[Row]) -> list[Appended]:
     """Append attempts; returns those that were not there yet.
 
-    Each with `is_late`, and with `is_cost_told`: whether a receipt of its message,
-    which was faster, tells a cost.
+    The `decision` of a row is its place in the decisions.
     """
-    source, parameters = _derived_table(ATTEMPT_COLUMNS, rows)
-    names = list(ATTEMPT_COLUMNS)
     statement = INSERT_ATTEMPTS.format(
-        columns=", ".join(names),
-        values=", ".join(f"v.{name}" for name in names),
-        rows=source,
+        decisions=_DECISIONS[connection.vendor],
+        columns=", ".join(ATTEMPT_COLUMNS),
+        values=", ".join(map(_value, ATTEMPT_COLUMNS)),
+        rows=derived_table(ATTEMPT_COLUMNS),
     )
-    given = {(row["message_id"], row["attempt_number"]): row for row in rows}
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
+    with prepared_cursor() as cursor:
+        cursor.execute(statement, [as_json(decisions), as_json(rows)])
         return [
-            {
-                **given[message_id, number],
-                "is_late": bool(is_late),
-                "is_cost_told": bool(is_cost_told),
-            }
+            Appended(message_id, number, bool(is_late), bool(is_cost_told))
             for message_id, number, is_late, is_cost_told in cursor.fetchall()
         ]
 
 
-def _derived_table(columns: Columns, rows: Sequence[Row]) -> tuple[str, list[str]]:
-    """The rows as a table `v`, and its one parameter."""
-    if connection.vendor == "postgresql":
-        types = ", ".join(f"{name} {kind}" for name, kind in columns.items())
-        source = f"json_to_recordset(%s::json) AS v ({types})"
-    else:
-        fields = ", ".join(f"value ->> '{name}' AS {name}" for name in columns)
-        source = f"(SELECT {fields} FROM json_each(%s)) AS v"  # noqa: S608 - our names
-    return source, [_as_json(rows)]
-
-
-def _as_json(rows: Sequence[Row]) -> str:
-    document = json.dumps(rows, default=_plain)
-    # PostgreSQL refuses NUL in any text, and no database takes half a character; whole
-    # ones beyond the first 65,536 are written as two halves, and do no harm here.
-    if "\\u0000" in document or "\\ud" in document:
-        document = json.dumps(_cleaned(rows), default=_plain)
-    return document
-
-
-def _cleaned(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {_cleaned(key): _cleaned(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_cleaned(each) for each in value]
-    if isinstance(value, str):
-        return value.replace("\0", "").encode(errors="replace").decode()
-    return value
-
-
-def _plain(value: Any) -> Any:
-    """What JSON has no form for, as both databases take it."""
-    if isinstance(value, datetime):
-        # As Django writes it on SQLite, where text comparison must agree.
-        text = value.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
-        return f"{text}+00" if connection.vendor == "postgresql" else text
-    if isinstance(value, Decimal):
-        return str(value)
-    raise TypeError(f"A {type(value).__name__} has no form in a statement.")
+def _value(column: str) -> str:
+    if column == "decision":
+        return "d.document"
+    return f"COALESCE(v.{column}, '')" if column in _NEVER_NULL else f"v.{column}"

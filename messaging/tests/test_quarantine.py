@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from messaging.models import CampaignMessage
+from messaging.models import Campaign, CampaignMessage
 from messaging.queue.placement import MOST_ATTEMPTS
 from messaging.queue.processor import Processor
 from messaging.queue.quarantine import APART, WORKERS_LOST_AT_MOST
@@ -22,7 +22,7 @@ from routing.planner import RoutingTable
 from routing.vocabulary import MessageStatus, RetryStrategy, UnknownOutcomePolicy
 
 pytestmark = pytest.mark.django_db
-NO_CHANNEL = 9
+NO_KIND = 9
 
 
 @pytest.fixture
@@ -89,15 +89,17 @@ def test_messages_that_have_cost_two_workers_are_claimed_apart(resending):
 def test_a_message_that_cannot_be_placed_is_quarantined_and_the_others_leave(
     route, caplog
 ):
-    poison, well = messages(2)
-    CampaignMessage.objects.filter(pk=poison.pk).update(channel=NO_CHANNEL)
+    (poison,), (well,) = messages(1), messages(1)
+    Campaign.objects.filter(messages=poison).update(kind=NO_KIND)
 
     (claimed,) = claim()
 
     assert claimed.message_id == well.pk
     assert CampaignMessage.objects.quarantined().get() == poison
     poison.refresh_from_db()
-    assert poison.status_reason == "Quarantined: ValueError: 9 is not a valid Channel"
+    assert (
+        poison.status_reason == "Quarantined: ValueError: 9 is not a valid CampaignKind"
+    )
     assert caplog.text.count(f"Message {poison.pk} is quarantined") == 1
     assert claim(now=NOW + MINUTE) == []
 
@@ -110,9 +112,9 @@ def test_a_message_that_cannot_be_counted_further_is_quarantined(route):
 
 
 def test_a_message_that_cannot_be_recovered_is_quarantined_and_the_others_go_on(route):
-    poison, well = messages(2)
+    (poison,), (well,) = messages(1), messages(1)
     claim()
-    CampaignMessage.objects.filter(pk=poison.pk).update(channel=NO_CHANNEL)
+    Campaign.objects.filter(messages=poison).update(kind=NO_KIND)
 
     recover(NOW + LEASE)
 

@@ -1,0 +1,136 @@
+"""Lanes: whose turn it is.
+
+A campaign's due messages are its lane. The more urgent lanes go first; those of one
+priority share alike, whatever waits in each.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+
+from messaging.models import Campaign
+from messaging.queue import statements
+from messaging.queue.due import DueMessage
+from messaging.queue.statements import Place, Share
+from routing.vocabulary import Channel
+
+# A lane that gave all that was asked of it has more, most likely: until it does not,
+# other lanes are looked for this often only. It is what an urgent campaign may wait.
+LOOK_EVERY = timedelta(milliseconds=50)
+# Where a lane was left, the next claim goes on: whatever came before has been claimed,
+# and while an old transaction is open elsewhere, its dead rows would be read again each
+# time. Only a row that another worker had locked, and let go, may have stayed behind.
+LOOK_BACK_EVERY = timedelta(seconds=5)
+# Single messages come while others leave, and may be committed a while after the time
+# that they are due.
+COMMIT_LAG = timedelta(seconds=5)
+
+FRONT = Place("1970-01-01 00:00:00", 0)
+
+
+class Lanes:
+    """The lanes as one worker knows them."""
+
+    def __init__(self) -> None:
+        self._campaigns: Sequence[Campaign] = ()  # the most urgent first
+        self._places: dict[int, Place] = {}  # where those were left that had more
+        self._turn = 0  # whose turn is first
+        self._looked_at = self._looked_back_at = datetime.min.replace(tzinfo=UTC)
+
+    def lock_due(
+        self, limit: int, rooms: Mapping[Channel, float], *, now: datetime
+    ) -> tuple[list[DueMessage], bool]:
+        """Lock at most so many messages; whether more are due, but without room.
+
+        `rooms` is how many messages of each channel its providers may take. Within the
+        caller's transaction, once; should that fail, `forget`.
+        """
+        self._turn += 1
+        is_fresh = now - self._looked_at >= LOOK_EVERY
+        if is_fresh:
+            self._look(now)
+        draw = _Draw(limit, dict(rooms), self._places)
+        self._draw(draw, now)
+        if draw.room and not is_fresh:
+            self._look(now)
+            self._draw(draw, now)
+        self._places = draw.places()
+        return draw.locked, draw.is_held_back
+
+    def forget(self) -> None:
+        """Begin at the front of all lanes again."""
+        self._places = {}
+        self._looked_at = datetime.min.replace(tzinfo=UTC)
+
+    def _look(self, now: datetime) -> None:
+        """Find the lanes that have something to give."""
+        if now - self._looked_back_at >= LOOK_BACK_EVERY:
+            self._places, self._looked_back_at = {}, now
+        self._campaigns = statements.due_lanes(now, known=self._places)
+        self._looked_at = now
+
+    def _draw(self, draw: _Draw, now: datetime) -> None:
+        for _, level in groupby(self._campaigns, key=lambda each: each.priority):
+            lanes = list(level)
+            first = self._turn % len(lanes)
+            draw.take(lanes[first:] + lanes[:first], now)
+
+
+class _Draw:
+    """What one claim locks."""
+
+    def __init__(
+        self, room: int, rooms: dict[Channel, float], places: Mapping[int, Place]
+    ) -> None:
+        self.room = room
+        self.locked: list[DueMessage] = []
+        self.is_held_back = False
+        self._rooms = rooms
+        self._before = places
+        self._reached: dict[int, Place] = {}  # in this transaction: it is ours up to it
+        self._exhausted: set[int] = set()
+
+    def take(self, lanes: Sequence[Campaign], now: datetime) -> None:
+        """Lock a fair share of each lane; what one leaves goes to those with more."""
+        while lanes and (shares := self._shares(lanes)):
+            rows = statements.lock_due(shares, now)
+            self.locked += rows
+            self.room -= len(rows)
+            for row in rows:
+                self._rooms[Channel(row.channel)] -= 1
+                self._reached[row.campaign.pk] = Place(row.due_at, row.pk)
+            counts = Counter(row.campaign.pk for row in rows)
+            lanes = [each for each, _, size in shares if counts[each.pk] == size]
+            self._exhausted |= {each.pk for each, _, _ in shares}
+            self._exhausted -= {each.pk for each in lanes}
+
+    def places(self) -> dict[int, Place]:
+        """Where the lanes are left that have more, as it seems."""
+        places = {**self._before, **self._reached}
+        return {pk: place for pk, place in places.items() if pk not in self._exhausted}
+
+    def _shares(self, lanes: Sequence[Campaign]) -> list[Share]:
+        """A throttle that is used up keeps its channel's messages where they are."""
+        room, rooms, shares = self.room, dict(self._rooms), []
+        for position, campaign in enumerate(lanes):
+            channel = Channel(campaign.channel)
+            fair = -(-room // (len(lanes) - position))
+            count = int(min(fair, rooms[channel]))
+            if count > 0:
+                shares.append(Share(campaign, self._place(campaign), count))
+                room, rooms[channel] = room - count, rooms[channel] - count
+            else:
+                self.is_held_back |= self._rooms[channel] < 1
+        return shares
+
+    def _place(self, campaign: Campaign) -> Place:
+        if campaign.pk in self._reached:
+            return self._reached[campaign.pk]
+        place = self._before.get(campaign.pk, FRONT)
+        if campaign.is_standing and place is not FRONT:
+            due_at = datetime.fromisoformat(place.due_at) - COMMIT_LAG
+            return Place(str(due_at), 0)
+        return place
