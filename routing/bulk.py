@@ -34,7 +34,8 @@ _plans = Timer(PLAN_EVERY)
 def prepared_cursor() -> Iterator[CursorWrapper]:
     """A cursor of Django's; on PostgreSQL, its statements are prepared.
 
-    They must be few, and always the same text: each one stays in the connection.
+    They must be few, and always the same text: each one stays in the connection. For
+    workers, which connect directly: a pooler may lose them.
     """
     if connection.vendor != "postgresql":
         with connection.cursor() as cursor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Count
 from django.db.models.functions import TruncDate
 
@@ -33,11 +33,14 @@ SELECT v.day, v.channel, v.provider, v.tally, false FROM {rows}
 FOLD_AT_MOST = 2000  # entries at once: a short transaction, again in a second
 
 
-def keep(sheet: TallySheet) -> None:
-    """Add what was counted, in one INSERT; within the caller's transaction."""
+def keep(sheet: TallySheet, *, is_prepared: bool = False) -> None:
+    """Add what was counted, in one INSERT; within the caller's transaction.
+
+    Prepared, it is cheaper; workers may, web processes may be behind a pooler.
+    """
     rows = [{**key._asdict(), "tally": tally.counts} for key, tally in sheet.tallies()]
     if rows:
-        with prepared_cursor() as cursor:
+        with prepared_cursor() if is_prepared else connection.cursor() as cursor:
             statement = INSERT_ENTRIES.format(rows=derived_table(ENTRY_COLUMNS))
             cursor.execute(statement, [as_json(rows)])
 

@@ -71,7 +71,7 @@ def record(
         held = _settle(sheet, results, owner, lease, now)
         settle_late(sheet, _late_acceptances(results, held), now=now)
         told = _append_attempts(sheet, results)
-        keep(sheet)
+        keep(sheet, is_prepared=True)
         if told:
             correct_costs(told)
         mark_double_risks(_perhaps_doubled(results, held), now=now)

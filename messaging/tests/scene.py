@@ -88,3 +88,19 @@ def running(work):
     yield thread
     thread.join(PATIENCE)
     assert not thread.is_alive()
+
+
+def statements_of(work):
+    """The statements that the work takes, with their parameters.
+
+    But for what makes plans anew, which comes every few seconds.
+    """
+    seen = []
+
+    def note(execute, statement, parameters, *others):
+        seen.append((statement, parameters))
+        return execute(statement, parameters, *others)
+
+    with connection.execute_wrapper(note):
+        work()
+    return [each for each in seen if each[0] != "DISCARD PLANS"]

@@ -9,7 +9,15 @@ import pytest
 from django.db import connection
 
 from messaging.queue.claim import Claimer
-from messaging.tests.scene import LEASE, NOW, accepted, claim, messages, write
+from messaging.tests.scene import (
+    LEASE,
+    NOW,
+    accepted,
+    claim,
+    messages,
+    statements_of,
+    write,
+)
 from routing.planner import Planner
 
 pytestmark = pytest.mark.usefixtures("route")
@@ -18,19 +26,6 @@ pytestmark = pytest.mark.usefixtures("route")
 def worker():
     """A worker's claims, with what it keeps at hand between two of them."""
     return Claimer(owner=1, lease=LEASE, planner=Planner(rng=Random(0)))
-
-
-def statements_of(work):
-    """The statements that the work takes, with their parameters."""
-    seen = []
-
-    def note(execute, statement, parameters, *others):
-        seen.append((statement, parameters))
-        return execute(statement, parameters, *others)
-
-    with connection.execute_wrapper(note):
-        work()
-    return [each for each in seen if each[0] != "DISCARD PLANS"]
 
 
 def queries_of(work):
