@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import Count, F
 
 from messaging.models import CampaignMessage
 from messaging.queue import statements
@@ -131,6 +131,7 @@ def _gate(messages: Sequence[DueMessage], now: datetime) -> list[DueMessage]:
             status=refusal.status,
             status_reason=refusal.reason,
             finished_at=refusal.finished_at(now),
+            due_at=refusal.due_at or F("due_at"),
         )
     return [message for message in messages if message.pk not in refusals]
 

@@ -6,9 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.conf import settings
+
 from messaging.queue.due import AnyMessage
+from messaging.quiet_hours import QuietHours, quiet_at
+from messaging.time_zones import zones_of
 from messaging.vocabulary import CampaignStatus
-from routing.vocabulary import MessageStatus
+from routing.vocabulary import Channel, MessageStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +21,7 @@ class Refusal:
 
     status: MessageStatus
     reason: str
+    due_at: datetime | None = None  # when it may try again; None: as it was
 
     def finished_at(self, now: datetime) -> datetime | None:
         """When its message ended; None when it only waits."""
@@ -45,4 +50,20 @@ def _refusal(message: AnyMessage, now: datetime) -> Refusal | None:
         return _CANCELLED
     if message.is_expired(now):
         return _EXPIRED
-    return _PAUSED if message.campaign.status == CampaignStatus.PAUSED else None
+    if message.campaign.status == CampaignStatus.PAUSED:
+        return _PAUSED
+    hours = message.campaign.quiet_hours
+    return _quiet(message, hours, now) if hours else None
+
+
+def _quiet(message: AnyMessage, hours: QuietHours, now: datetime) -> Refusal | None:
+    """Until they end for its recipient, or it expires, which is then its end."""
+    zones = zones_of(
+        Channel(message.channel), message.recipient, message.country, now=now
+    )
+    quiet = quiet_at(hours, now, zones=zones, home=settings.TIME_ZONE)
+    if quiet is None:
+        return None
+    expires_at = message.expires_at or message.campaign.expires_at
+    due_at = min(quiet.until, expires_at or quiet.until)
+    return Refusal(MessageStatus.QUEUED, str(quiet), due_at)

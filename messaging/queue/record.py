@@ -50,7 +50,8 @@ def record(
 
     One short transaction:
     1. call off the fallbacks that must not leave any more: since the claim somebody
-       said STOP, the campaign was cancelled or paused, or the message expired
+       said STOP, the campaign was cancelled or paused, the message expired, or its
+       recipient's quiet hours have begun
     2. slow the throttles of providers that asked for it, and draw the fallbacks from
        those of theirs: one that finds no room waits for a later round
     3. settle the messages, as far as this worker still holds their lease; a fallback's
@@ -258,7 +259,11 @@ def _changes(
                 "unknown_since": now,
             }
         case Refusal(status=status):
-            return {"next_status": status, "finished_at": step.finished_at(now)}
+            return {
+                "next_status": status,
+                "due_at": step.due_at,
+                "finished_at": step.finished_at(now),
+            }
         case GiveUp():
             return {"next_status": MessageStatus.FAILED, "finished_at": now}
 

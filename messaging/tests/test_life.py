@@ -13,6 +13,7 @@ import os
 import time
 from datetime import timedelta
 from random import Random
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -31,6 +32,7 @@ from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Campaign, CampaignMessage, Suppression
 from messaging.queue.processor import Limits, Processor
 from messaging.queue.recover import close_campaigns, recover_expired_leases
+from messaging.quiet_hours import QuietHours
 from messaging.tests.conftest import MEMORY_PROVIDERS
 from messaging.tests.scene import LEASE, MINUTE, NOW
 from messaging.vocabulary import CampaignStatus, SuppressionReason, WorkerKind
@@ -59,6 +61,8 @@ EXAMPLES = int(os.environ.get("LIFE_EXAMPLES", "0"))
 WORKERS = (0, 1)
 VERDICT_WAIT = timedelta(hours=1)
 PROVIDERS = tuple(MEMORY_PROVIDERS)
+# Soon after it begins there; the messages go to California.
+BREAK, CALIFORNIA = QuietHours.parse("02:05-02:25"), ZoneInfo("America/Los_Angeles")
 QUEUED, SENDING, SENT, DELIVERED, FAILED, BOUNCED, CANCELLED, SUPPRESSED, EXPIRED = (
     MessageStatus
 )
@@ -92,7 +96,7 @@ class Life(RuleBasedStateMachine):
         self.claimed = {number: [] for number in WORKERS}  # not handed over yet
         self.returned = {number: [] for number in WORKERS}  # not recorded yet
         RouteFactory(initial_retry_delay_seconds=60, max_retries=2)
-        self.campaign = CampaignFactory()
+        self.campaign = CampaignFactory(quiet_from=BREAK.start, quiet_until=BREAK.end)
         self.take_in()
 
     def processor(self):
@@ -259,6 +263,7 @@ class Life(RuleBasedStateMachine):
         stopped = set(Suppression.objects.values_list("address", flat=True))
         for each in claimed:
             assert each.content.recipient not in stopped, "nothing leaves after STOP"
+            assert not BREAK.cover(self.now.astimezone(CALIFORNIA).time())
         self.claimed[worker] += claimed
 
     def hand_over(self, worker, ending):
