@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from random import Random
 
 import pytest
 
@@ -33,7 +34,7 @@ from routing.decide import (
     Sent,
 )
 from routing.dispatch import HandOver
-from routing.models import MessageDeliveryAttempt
+from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.planner import RoutingTable
 from routing.providers.base import (
     Acceptance,
@@ -46,6 +47,7 @@ from routing.vocabulary import (
     ErrorClass,
     FallbackReason,
     MessageStatus,
+    UnknownOutcomePolicy,
 )
 
 pytestmark = pytest.mark.django_db
@@ -212,6 +214,40 @@ def test_a_late_acceptance_does_not_touch_a_message_that_went_on(claimed):
     assert again.attempt_number == 2
 
 
+@pytest.fixture
+def to_be_sent_again(claimed, route):
+    """Its worker was lost, and its route resends: the next try waits for its time."""
+    route.unknown_outcome_policy = UnknownOutcomePolicy.RESEND
+    route.save()
+    lose_the_lease()
+    assert message().status == MessageStatus.QUEUED
+    return claimed
+
+
+def test_a_late_acceptance_calls_off_the_retry_that_waits(to_be_sent_again):
+    write(accepted(to_be_sent_again))
+
+    assert message().status == MessageStatus.SENT
+    assert claim(owner=2, now=NOW + timedelta(days=1)) == []
+
+
+def test_a_late_acceptance_leaves_the_retry_of_what_has_failed_since(to_be_sent_again):
+    DeliveryReceipt.objects.create(
+        message=message(),
+        attempt_number=1,
+        provider="TwilioSMS",
+        event_id="1",
+        status=MessageStatus.FAILED,
+        provider_status="failed",
+        received_at=NOW,
+        raw="",
+    )
+
+    write(accepted(to_be_sent_again))
+
+    assert message().status == MessageStatus.QUEUED
+
+
 def test_recording_twice_changes_nothing_the_second_time(claimed):
     result = accepted(claimed)
     write(result)
@@ -314,7 +350,7 @@ def lose_the_lease():
         routes=RoutingTable(),
         verdict_wait=timedelta(hours=1),
         now=NOW + LEASE,
-        rng=None,
+        rng=Random(0),
     )
 
 
