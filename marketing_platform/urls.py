@@ -10,9 +10,6 @@ from marketing_platform.diagnosis.metrics import MetricsView
 handler404 = "routing.api.problems.not_found"
 handler500 = "routing.api.problems.server_error"
 
-admin.site.site_header = admin.site.site_title = "Marketing platform"
-admin.site.index_title = "Back office"
-
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),

@@ -9,6 +9,8 @@ from itertools import islice
 from typing import TypeVar
 
 from django.db import connection
+from django.db.models import F
+from django.db.models.functions import Coalesce
 
 from messaging.content import ContentError, check_body, check_subject, render
 from messaging.intake import Own, take_in_audience
@@ -56,6 +58,8 @@ def add_recipients(
         take_in_audience(shared, owns)
         report.accepted += len(owns)
         on_progress()
+    loaded = Coalesce(F("message_count"), 0) + report.accepted
+    Campaign.objects.filter(pk=campaign.pk).update(message_count=loaded)
     return report
 
 

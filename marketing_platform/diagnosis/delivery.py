@@ -12,7 +12,7 @@ from marketing_platform.diagnosis.findings import (
     Finding,
     fail,
     ok,
-    seconds,
+    span,
     warn,
 )
 from messaging.models import (
@@ -22,7 +22,6 @@ from messaging.models import (
     WorkerHeartbeat,
 )
 from messaging.queue.clock import clock_skew
-from messaging.vocabulary import CampaignStatus
 from routing.breaker import BreakerState
 from routing.health import describe_breaker
 from routing.models import MessageDeliveryAttempt, ProviderHealth
@@ -31,8 +30,8 @@ from routing.vocabulary import ErrorClass
 SILENT_WITHIN = timedelta(hours=1)  # longer ago, a cluster was taken out of service
 SKEW_LIMIT = timedelta(seconds=2)
 SWEPT_WITHIN = timedelta(minutes=1)  # workers look for expired leases every second
-DAY = timedelta(days=1)
-# There is no index on the time of attempts: the latest ones are found by their ids.
+DAY, WEEK = timedelta(days=1), timedelta(days=7)
+# Bounds what a check reads, however many attempts a day has.
 LATEST_ATTEMPTS = 100_000
 
 
@@ -42,7 +41,7 @@ def cluster(now: datetime) -> Finding:
     alive = known.alive(now)
     if silent := known.exclude(pk__in=alive.values("pk")).first():
         return fail(
-            f"{silent} has shown no sign of life for {seconds(now - silent.beat_at)}.",
+            f"{silent} has shown no sign of life for {span(now - silent.beat_at)}.",
             "If you have not stopped it, restart it; `manage.py run_cluster` does so "
             "by itself.",
         )
@@ -85,7 +84,7 @@ def leases(now: datetime) -> Finding:
     stuck = CampaignMessage.objects.lease_expired(now - SWEPT_WITHIN).count()
     if stuck:
         return fail(
-            f"Messages whose lease ran out over {seconds(SWEPT_WITHIN)} ago: {stuck}. "
+            f"Messages whose lease ran out over {span(SWEPT_WITHIN)} ago: {stuck}. "
             "Any worker would have recovered them.",
             "Start a worker: `python manage.py run_cluster`.",
         )
@@ -100,7 +99,7 @@ def unknown_outcomes(now: datetime) -> Finding:
     if found["count"]:
         return warn(
             f"Messages that may have been sent, nobody knows: {found['count']}, the "
-            f"oldest for {seconds(now - found['since'])}.",
+            f"oldest for {span(now - found['since'])}.",
             "They settle by receipt, look-up or deadline. If they grow in number, see "
             "that the provider's receipts reach PUBLIC_URL/webhooks/.",
         )
@@ -121,25 +120,52 @@ def quarantine(now: datetime) -> Finding:
 
 def unmapped_errors(now: datetime) -> Finding:
     """Codes with which providers refused messages, and that our tables lack."""
+    if codes := _refusals(ErrorClass.UNMAPPED, now):
+        return warn(
+            f"Messages refused today with codes that we do not know: {codes}.",
+            "They were not tried again. Look the codes up at the provider, and add "
+            "them to its table in routing/providers/.",
+        )
+    return ok("Providers gave no unknown error code in the last day.")
+
+
+def account_errors(now: datetime) -> Finding:
+    """Providers that refuse our credentials, or want money."""
+    if codes := _refusals(ErrorClass.ACCOUNT, now):
+        return warn(
+            f"Providers refused our account today: {codes}.",
+            "Look at credentials, funds and permissions in the provider's console; "
+            "docs/providers.md names the settings.",
+        )
+    return ok("No provider has refused our account in the last day.")
+
+
+def _refusals(error_class: ErrorClass, now: datetime) -> str:
+    """The last day's errors of a class: provider, code and how many."""
     attempts = MessageDeliveryAttempt.objects.order_by()
     latest = attempts.aggregate(latest=Max("pk"))["latest"] or 0
     codes = (
         attempts.filter(
             pk__gt=latest - LATEST_ATTEMPTS,
             attempted_at__gt=now - DAY,
-            error_class=ErrorClass.UNMAPPED,
+            error_class=error_class,
         )
         .values_list("provider", "error_code")
         .annotate(count=Count("pk"))
     )
-    if codes:
-        listed = ", ".join(f"{name} {code} ({count})" for name, code, count in codes)
+    return ", ".join(f"{name} {code} ({count})" for name, code, count in codes)
+
+
+def double_risks(now: datetime) -> Finding:
+    """Messages that may lately have reached their recipient twice."""
+    lately = CampaignMessage.objects.filter(double_risk_at__gt=now - WEEK)
+    if count := lately.count():
         return warn(
-            f"Messages refused today with codes that we do not know: {listed}.",
-            "They were not tried again. Look the codes up at the provider, and add "
-            "them to its table in routing/providers/.",
+            f"Messages of the last seven days that may have come twice: {count}.",
+            "Nobody can call one back. See on each which attempts got through; if they "
+            "grow in number, let the route wait for unknown outcomes.",
         )
-    return ok("Providers gave no unknown error code in the last day.")
+    return ok("No message of the last seven days may have come twice.")
 
 
 def breakers(now: datetime) -> Finding:
@@ -161,8 +187,7 @@ def breakers(now: datetime) -> Finding:
 
 def paused_campaigns(now: datetime) -> Finding:
     """Campaigns that hold messages back because somebody said so."""
-    due = CampaignMessage.objects.due(now).values("campaign")
-    paused = Campaign.objects.filter(status=CampaignStatus.PAUSED, pk__in=due)
+    paused = Campaign.objects.paused().holding_due_messages(now)
     if names := list(paused.values_list("name", flat=True)[:10]):
         return warn(
             f"Paused campaigns with messages due: {', '.join(names)}.",
@@ -181,6 +206,8 @@ DELIVERY: dict[str, Check] = {
         unknown_outcomes,
         quarantine,
         unmapped_errors,
+        account_errors,
+        double_risks,
         breakers,
         paused_campaigns,
     )

@@ -80,6 +80,10 @@ def worst(findings: Iterable[Finding]) -> Level:
     return next((each for each in (Level.FAIL, Level.WARN) if each in levels), Level.OK)
 
 
-def seconds(duration: timedelta) -> str:
-    """A duration as findings tell it."""
-    return f"{duration.total_seconds():.0f} s"
+def span(duration: timedelta) -> str:
+    """A duration as people tell it: 90 s, 5 min, 3 h, 4 days."""
+    seconds = max(0.0, duration.total_seconds())
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -66,6 +66,7 @@ def task_queue(now: datetime) -> Finding:
 def routes(now: datetime) -> Finding:
     """Whether every active route has providers that can send."""
     active = ChannelRoutingConfig.objects.filter(is_active=True)
+    active = active.prefetch_related("further_providers")
     found = [(route, _unusable(route)) for route in active]
     if not found:
         return fail(

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from marketing_platform.diagnosis.findings import Check, Finding, fail, ok, seconds
+from marketing_platform.diagnosis.findings import Check, Finding, fail, ok, span
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.queries import oldest_due_at
 from routing.models import MessageDeliveryAttempt
@@ -57,14 +57,14 @@ def queue(now: datetime) -> Finding:
     due_at = oldest_due_at(now)
     if due_at is None:
         return ok("No message is due.")
-    waiting = f"The oldest due message has waited for {seconds(now - due_at)}"
+    waiting = f"The oldest due message has waited for {span(now - due_at)}"
     if due_at > now - limit:
         return ok(f"{waiting}.")
     last = MessageDeliveryAttempt.objects.order_by("-pk").first()
     if last and last.attempted_at > now - limit:
         return ok(f"{waiting}, and messages leave.")
     return fail(
-        f"{waiting}, and none has left in the last {seconds(limit)}.",
+        f"{waiting}, and none has left in the last {span(limit)}.",
         "Run `python manage.py process_queue` and watch its log; see whether all "
         "providers' breakers are open, or their throttles used up.",
     )

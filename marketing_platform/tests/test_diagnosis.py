@@ -14,7 +14,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
 from marketing_platform.diagnosis import delivery, installation
-from marketing_platform.diagnosis.findings import Level, examine, ok
+from marketing_platform.diagnosis.findings import Level, examine, ok, span
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.vocabulary import CampaignStatus, WorkerKind
@@ -142,7 +142,7 @@ def test_messages_that_wait_while_none_leaves_are_a_failure(client, healthy):
     status, answer = readyz(client)
 
     assert status == 503
-    assert "has waited for 600 s" in answer["checks"]["queue"]["detail"]
+    assert "has waited for 10 min" in answer["checks"]["queue"]["detail"]
 
 
 def test_a_long_queue_that_moves_is_none(client, healthy):
@@ -303,6 +303,40 @@ def test_error_codes_that_no_table_has_are_listed():
 
     assert found.level == Level.WARN
     assert "TwilioSMS 31337 (2)" in found.text
+
+
+def test_providers_that_refuse_our_account_are_named():
+    assert level(delivery.account_errors) == Level.OK
+    AttemptFactory(
+        message=MessageFactory(),
+        attempted_at=timezone.now(),
+        error_class=ErrorClass.ACCOUNT,
+        error_code="20003",
+    )
+
+    found = delivery.account_errors(timezone.now())
+
+    assert found.level == Level.WARN
+    assert "TwilioSMS 20003 (1)" in found.text
+
+
+def test_messages_that_may_have_come_twice_are_counted_for_a_week():
+    message = MessageFactory(
+        status=MessageStatus.SENT, double_risk_at=timezone.now() - timedelta(days=6)
+    )
+    assert level(delivery.double_risks) == Level.WARN
+
+    message.double_risk_at -= timedelta(days=2)
+    message.save()
+    assert level(delivery.double_risks) == Level.OK
+
+
+@pytest.mark.parametrize(
+    ("seconds", "says"),
+    [(0, "0 s"), (90, "90 s"), (300, "5 min"), (10_800, "3 h"), (345_600, "4 days")],
+)
+def test_durations_are_told_as_people_do(seconds, says):
+    assert span(timedelta(seconds=seconds)) == says
 
 
 def test_a_provider_out_of_traffic_is_named():

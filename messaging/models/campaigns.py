@@ -43,20 +43,20 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
             ]
         )
 
-    def with_due_messages(self, now: datetime) -> CampaignQuerySet:
-        """Running ones with work to do now, the most urgent first.
+    def holding_due_messages(self, now: datetime) -> CampaignQuerySet:
+        """Those of which a message is due.
 
-        One index probe per running campaign, however many messages each has: an EXISTS
-        may be joined instead, by a scan of all that are due.
+        One index probe per campaign, however many messages each has: an EXISTS may be
+        joined instead, by a scan of all that are due.
         """
         due = CampaignMessage.objects.due(now).filter(campaign=OuterRef("pk"))
         first = due.order_by("due_at", "id").values("due_at")[:1]
-        return (
-            self.running()
-            .alias(first_due_at=Subquery(first))
-            .filter(first_due_at__isnull=False)
-            .order_by("-priority", "id")
-        )
+        due_at = Subquery(first)
+        return self.alias(first_due_at=due_at).filter(first_due_at__isnull=False)
+
+    def with_due_messages(self, now: datetime) -> CampaignQuerySet:
+        """Running ones with work to do now, the most urgent first."""
+        return self.running().holding_due_messages(now).order_by("-priority", "id")
 
     def finished(self) -> CampaignQuerySet:
         """Running ones that have no message left to send, but for standing ones."""
@@ -87,6 +87,12 @@ class Campaign(models.Model):
     )
     priority = models.PositiveSmallIntegerField(
         default=5, help_text="Campaigns with a higher number go first."
+    )
+    message_count = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="With how many messages it was loaded. Null: before this was kept.",
     )
     is_standing = models.BooleanField(
         default=False, help_text="The lane of single messages of its channel and kind."

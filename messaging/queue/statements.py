@@ -41,7 +41,7 @@ SHARE_COLUMNS: Columns = {
     "size": "integer",
 }
 
-# As `Campaign.objects.with_due_messages`, which says why it is no EXISTS; those that
+# As `with_due_messages` (`holding_due_messages` says why it is no EXISTS); those that
 # are known to have some need no look. The ORM takes longer to say so than this takes.
 DUE_LANES = """
 SELECT c.* FROM messaging_campaign AS c

@@ -153,6 +153,16 @@ def test_bad_rows_are_rejected_in_order_and_the_others_sent(send):
     assert campaign.messages.count() == 2
 
 
+def test_a_campaign_knows_how_many_messages_it_was_loaded_with(send):
+    campaign, _ = send([f"{phone(1)},Ann", "hello,Bob", f"{phone(2)},Cy"])
+    assert campaign.message_count == 2
+
+    more = [Recipient(1, Address(phone(3), "US"), {})]
+    add_recipients(campaign, more, due_at=NOW, on_rejected=lambda rejection: None)
+    campaign.refresh_from_db()
+    assert campaign.message_count == 3
+
+
 def test_a_recipient_is_the_same_however_written(send):
     _, rejections = send(["+1 (415) 200-0001,a", "+14152000001,b"])
 

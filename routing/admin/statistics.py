@@ -17,8 +17,8 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from routing.admin.bases import ReadOnlyAdmin
-from routing.admin.charts import Amount, Chart, chart
 from routing.admin.statistics_tables import COLUMNS, as_csv, cells, groups
+from routing.charts import Amount, Chart, chart
 from routing.figures import delivery_rate, figures, spending, success_rate
 from routing.models import StatisticsEntry
 from routing.period import Period, StartsAfterItsEnd

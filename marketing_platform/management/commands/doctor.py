@@ -10,13 +10,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from marketing_platform.diagnosis.delivery import DELIVERY
+from marketing_platform.diagnosis.checks import CHECKS
 from marketing_platform.diagnosis.findings import Finding, Level, examine, worst
-from marketing_platform.diagnosis.installation import ROUTES, SETTINGS
-from marketing_platform.diagnosis.readiness import READINESS
 from messaging.queue.clock import database_now
 
-CHECKS = READINESS | SETTINGS | ROUTES | DELIVERY
 EXIT_STATUS = {Level.OK: 0, Level.FAIL: 1, Level.WARN: 3}
 
 

@@ -1,0 +1,7 @@
+from django.contrib.admin.apps import AdminConfig
+
+
+class BackOfficeConfig(AdminConfig):
+    """Django's admin, with our front page."""
+
+    default_site = "marketing_platform.office.site.BackOffice"

@@ -1,0 +1,270 @@
+"""How messages are leaving: the panels of queue, providers, campaigns and workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+
+from marketing_platform.diagnosis.findings import Level, span
+from marketing_platform.office.links import ATTEMPTS, MESSAGES, listed
+from messaging.models import ClusterHeartbeat, WorkerHeartbeat
+from messaging.queue_status import CampaignStanding, campaigns_under_way, queue_status
+from routing.breaker import BreakerState
+from routing.charts import Amount, Chart, chart
+from routing.figures import delivery_rate, success_rate
+from routing.period import Period
+from routing.provider_status import (
+    LOOKED_AT,
+    LatestAttempt,
+    ProviderStatus,
+    per_minute,
+    provider_statuses,
+)
+from routing.queries import statistics_report
+from routing.tally import Tally, day_of
+from routing.vocabulary import AttemptOutcome, Channel, MessageStatus
+
+AT_MOST = 10  # rows of campaigns or workers; the lists have all
+A_WEEK = timedelta(days=6)  # before today
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One number, what it means, and the list behind it."""
+
+    label: str
+    value: str
+    note: str
+    href: str
+    level: Level = Level.OK
+
+
+def tiles(latest: Sequence[LatestAttempt], *, now: datetime) -> list[Tile]:
+    """The queue in six numbers."""
+    queue = queue_status(now=now)
+    waited = now - queue.oldest_due_at if queue.oldest_due_at else timedelta(0)
+    is_late = waited.total_seconds() > settings.QUEUE_STALLED_SECONDS
+    queued = listed(MESSAGES, status__exact=MessageStatus.QUEUED.value)
+    return [
+        Tile(
+            "Due now",
+            str(queue.due),
+            f"the oldest for {span(waited)}" if queue.oldest_due_at else "none waits",
+            queued,
+            Level.FAIL if is_late else Level.OK,
+        ),
+        Tile("Not due yet", str(queue.later), "scheduled, or put off", queued),
+        Tile(
+            "Being sent",
+            str(queue.in_flight),
+            "by workers, at this moment",
+            listed(MESSAGES, status__exact=MessageStatus.SENDING.value),
+        ),
+        Tile(
+            "Outcome unknown",
+            str(queue.unknown),
+            "may have been sent; wait for word",
+            listed(MESSAGES, outcome="unknown"),
+            Level.WARN if queue.unknown else Level.OK,
+        ),
+        _pace(latest, now),
+        _workers_alive(now),
+    ]
+
+
+def _pace(latest: Sequence[LatestAttempt], now: datetime) -> Tile:
+    over = "the last 15 minutes"
+    if len(latest) == LOOKED_AT:
+        over = f"the last {span(now - latest[-1].attempted_at)}"
+    pace = per_minute(latest, now=now)
+    value = f"{pace:,.0f}" if pace >= 10 or not pace else f"{pace:.1f}"
+    return Tile("Attempts a minute", value, f"over {over}", listed(ATTEMPTS))
+
+
+def _workers_alive(now: datetime) -> Tile:
+    alive = WorkerHeartbeat.objects.alive(now).count()
+    standing_by = ClusterHeartbeat.objects.alive(now).count()
+    is_nobody = not alive and not standing_by
+    return Tile(
+        "Workers at work",
+        f"{alive:,}",
+        "nobody sends" if is_nobody else f"clusters standing by: {standing_by}",
+        listed("messaging_workerheartbeat"),
+        Level.FAIL if is_nobody else Level.OK,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRow:
+    """A line of the providers' table."""
+
+    status: ProviderStatus
+    level: Level
+    accepted: str
+    delivered: str
+    p50: str
+    p95: str
+    error: str
+    error_age: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class Providers:
+    """Those in use, and those that could not be used and were not."""
+
+    used: list[ProviderRow]
+    idle: list[ProviderRow]
+
+
+def providers(latest: Sequence[LatestAttempt], *, now: datetime) -> Providers:
+    """How each provider is doing today, and in the last minutes."""
+    statuses = provider_statuses(latest, now=now)
+    rows = [_provider_row(status, now) for status in statuses]
+    return Providers(
+        used=[row for row in rows if row.status.today or not row.status.problem],
+        idle=[row for row in rows if row.status.problem and not row.status.today],
+    )
+
+
+def _provider_row(status: ProviderStatus, now: datetime) -> ProviderRow:
+    is_timed = any(status.today.response_ms(1.0))
+    p50, p95 = status.today.response_ms(0.5, 0.95)
+    last = status.last_error
+    return ProviderRow(
+        status=status,
+        level=_level_of(status),
+        accepted=success_rate(status.today),
+        delivered=delivery_rate(status.today),
+        p50=f"{p50:,.0f}" if is_timed else "",
+        p95=f"{p95:,.0f}" if is_timed else "",
+        error=last.error if last else "",
+        error_age=f"{span(now - last.attempted_at)} ago" if last else "",
+        href=listed(ATTEMPTS, provider=status.name),
+    )
+
+
+def _level_of(status: ProviderStatus) -> Level:
+    """Bad: it gets no traffic. Doubtful: it is probed, or refuses most attempts."""
+    if status.state == BreakerState.OPEN:
+        return Level.FAIL
+    is_failing = 2 * status.accepted_lately < len(status.lately)
+    is_doubtful = is_failing or status.state == BreakerState.HALF_OPEN
+    return Level.WARN if is_doubtful else Level.OK
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignRow:
+    """A line of the campaigns under way."""
+
+    standing: CampaignStanding
+    progress: str
+    next_at: datetime | None  # when nothing of it is due before
+    href: str
+
+
+def campaigns(*, now: datetime) -> list[CampaignRow]:
+    """Campaigns under way, with their progress."""
+    return [_campaign_row(each, now) for each in campaigns_under_way(at_most=AT_MOST)]
+
+
+def _campaign_row(standing: CampaignStanding, now: datetime) -> CampaignRow:
+    next_at, total = standing.next_due_at, standing.campaign.message_count
+    of_all = "" if total is None else f" of {total:,}"
+    return CampaignRow(
+        standing=standing,
+        progress=f"{standing.waiting}{of_all} wait",
+        next_at=next_at if next_at and next_at > now else None,
+        href=listed(MESSAGES, campaign__id__exact=standing.campaign.pk),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A worker or a cluster, and its last sign of life."""
+
+    name: str
+    note: str
+    age: str
+    is_alive: bool
+
+
+def workers(*, now: datetime) -> list[WorkerRow]:
+    """Who drains the queue, or did until lately; those alive first."""
+    rows = [
+        WorkerRow(
+            name=f"{each}",
+            note=f"{each.in_flight} in flight",
+            age=span(now - each.beat_at),
+            is_alive=each.beat_at > now - WorkerHeartbeat.STALE_AFTER,
+        )
+        for each in WorkerHeartbeat.objects.all()[:AT_MOST]
+    ] + [
+        WorkerRow(
+            name=f"{each}",
+            note="with a watchdog" if each.is_watched else "without a watchdog",
+            age=span(now - each.beat_at),
+            is_alive=each.beat_at > now - ClusterHeartbeat.STALE_AFTER,
+        )
+        for each in ClusterHeartbeat.objects.order_by("-beat_at")[:AT_MOST]
+    ]
+    return sorted(rows, key=lambda row: not row.is_alive)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRow:
+    """A channel today and in the last seven days."""
+
+    label: str
+    today: list[str]
+    week: list[str]
+    chart: Chart
+    href: str
+
+
+def channels(*, now: datetime) -> list[ChannelRow]:
+    """What became of the messages of each channel that was used."""
+    week = Period(day_of(now) - A_WEEK, day_of(now))
+    rows = [_channel_row(channel, week) for channel in Channel]
+    return [row for row in rows if row is not None]
+
+
+def _channel_row(channel: Channel, week: Period) -> ChannelRow | None:
+    report = statistics_report(week, channel=channel)
+    if not report.total:
+        return None
+    days = [week.first + timedelta(days=number) for number in range(7)]
+    tallies = {day: report.by_day.get(day, Tally()) for day in days}
+    amounts = [_amount(f"{day:%a %d %b}", tally) for day, tally in tallies.items()]
+    return ChannelRow(
+        label=channel.label,
+        today=_figures(tallies[week.last]),
+        week=_figures(report.total),
+        chart=chart(amounts, of="attempts"),
+        href=listed(
+            "routing_statisticsentry",
+            channel=channel.value,
+            start=week.first,
+            end=week.last,
+        ),
+    )
+
+
+def _figures(tally: Tally) -> list[str]:
+    shown = (
+        MessageStatus.QUEUED,
+        MessageStatus.SENT,
+        MessageStatus.DELIVERED,
+        MessageStatus.FAILED,
+        MessageStatus.BOUNCED,
+    )
+    counts = [f"{tally.messages(status):,}" for status in shown]
+    return [*counts, delivery_rate(tally)]
+
+
+def _amount(label: str, tally: Tally) -> Amount:
+    refused = tally.attempts - tally.outcome(AttemptOutcome.ACCEPTED)
+    return Amount(label, tally.attempts, refused)

@@ -1,0 +1,48 @@
+"""The lists behind what the dashboard tells, each with its filter set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from messaging.vocabulary import CampaignStatus
+from routing.vocabulary import ErrorClass, MessageStatus
+
+
+def listed(model: str, **filters: Any) -> str:
+    """The address of a model's list (`messaging_campaign`) with these filters set."""
+    address = reverse(f"admin:{model}_changelist")
+    return f"{address}?{urlencode(filters)}" if filters else address
+
+
+MESSAGES, ATTEMPTS = "messaging_campaignmessage", "routing_messagedeliveryattempt"
+
+# By the name of the check: the list in which one sees what it found.
+LISTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "workers": ("messaging_workerheartbeat", {}),
+    "one_writer": ("messaging_workerheartbeat", {}),
+    "clocks": ("messaging_workerheartbeat", {}),
+    "queue": (MESSAGES, {"status__exact": MessageStatus.QUEUED.value}),
+    "leases": (MESSAGES, {"status__exact": MessageStatus.SENDING.value}),
+    "routes": ("routing_channelroutingconfig", {"is_active__exact": 1}),
+    "unknown_outcomes": (MESSAGES, {"outcome": "unknown"}),
+    "quarantine": (MESSAGES, {"outcome": "quarantined"}),
+    "double_risks": (MESSAGES, {"outcome": "double"}),
+    "unmapped_errors": (ATTEMPTS, {"error_class__exact": ErrorClass.UNMAPPED.value}),
+    "account_errors": (ATTEMPTS, {"error_class__exact": ErrorClass.ACCOUNT.value}),
+    "breakers": ("routing_providerhealth", {}),
+    "paused_campaigns": (
+        "messaging_campaign",
+        {"status__exact": CampaignStatus.PAUSED.value},
+    ),
+}
+
+
+def behind_finding(check: str) -> str:
+    """Where one sees what the check found; "" where there is no such list."""
+    if check not in LISTS:
+        return ""
+    model, filters = LISTS[check]
+    return listed(model, **filters)

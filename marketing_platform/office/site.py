@@ -1,0 +1,31 @@
+"""The admin site: Django's, whose front page is the dashboard.
+
+The dashboard is the front page, not one click from it: who comes because a provider is
+down should see it before choosing among lists.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+
+from marketing_platform.office.dashboard import dashboard
+from messaging.queue.clock import database_now
+
+
+class BackOffice(AdminSite):
+    """Everything that is registered with `django.contrib.admin`."""
+
+    site_header = site_title = "Marketing platform"
+    index_title = "Back office"
+    index_template = "admin/office/dashboard.html"
+
+    def index(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        """The dashboard, as far as the user may see what it is about."""
+        panels = dashboard(may_see=request.user.has_perm, now=database_now())
+        return super().index(request, panels | (extra_context or {}))
