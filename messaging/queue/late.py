@@ -1,8 +1,8 @@
-"""Acceptances that come when the worker has lost its lease. Rare: one by one."""
+"""News of attempts that were given up as unknown: they were sent after all. Rare."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import copy
 from datetime import datetime
 
@@ -35,16 +35,44 @@ def settle_late(
             count_move(sheet, before=before, after=message)
 
 
+def known_as_sent(message_ids: Collection[int]) -> set[int]:
+    """Those of which receipts say that an attempt of unknown outcome was sent.
+
+    And of none of these that it failed.
+    """
+    if not message_ids:
+        return set()
+    same = {
+        "message": OuterRef("message"),
+        "attempt_number": OuterRef("attempt_number"),
+    }
+    told = DeliveryReceipt.objects.filter(message__in=message_ids)
+    sent = told.filter(
+        _was_unknown(same), ~_has_failed(same), status=MessageStatus.SENT
+    )
+    return set(sent.values_list("message", flat=True))
+
+
 def _waits_for_a_retry() -> Q:
     """After an attempt of unknown outcome, which no receipt says has failed."""
     latest = {"message": OuterRef("pk"), "attempt_number": OuterRef("attempt_count")}
-    unknown = MessageDeliveryAttempt.objects.filter(
-        **latest, outcome=AttemptOutcome.UNKNOWN
+    return Q(_was_unknown(latest), ~_has_failed(latest), status=MessageStatus.QUEUED)
+
+
+def _was_unknown(which: Mapping[str, OuterRef]) -> Exists:
+    return Exists(
+        MessageDeliveryAttempt.objects.filter(
+            **which, outcome=AttemptOutcome.UNKNOWN, is_late=False
+        )
     )
-    failed = DeliveryReceipt.objects.filter(
-        **latest, status__in=[MessageStatus.FAILED, MessageStatus.BOUNCED]
+
+
+def _has_failed(which: Mapping[str, OuterRef]) -> Exists:
+    return Exists(
+        DeliveryReceipt.objects.filter(
+            **which, status__in=[MessageStatus.FAILED, MessageStatus.BOUNCED]
+        )
     )
-    return Q(Exists(unknown), ~Exists(failed), status=MessageStatus.QUEUED)
 
 
 def _mark_as_sent(message: CampaignMessage, now: datetime) -> None:

@@ -14,7 +14,7 @@ from messaging.models import CampaignMessage, Suppression
 from messaging.queue import statements
 from messaging.queue.doubles import mark_double_risks
 from messaging.queue.gate import Refusal, refusals_of
-from messaging.queue.late import settle_late
+from messaging.queue.late import known_as_sent, settle_late
 from messaging.queue.placement import SHORTEST_PAUSE, Claimed
 from messaging.standing import count_arrival
 from messaging.vocabulary import SuppressionReason
@@ -51,7 +51,8 @@ def record(
     One short transaction:
     1. call off the fallbacks that must not leave any more: since the claim somebody
        said STOP, the campaign was cancelled or paused, the message expired, or its
-       recipient's quiet hours have begun
+       recipient's quiet hours have begun; retries too, where an earlier attempt turned
+       out to have been sent
     2. slow the throttles of providers that asked for it, and draw the fallbacks from
        those of theirs: one that finds no room waits for a later round
     3. settle the messages, as far as this worker still holds their lease; a fallback's
@@ -154,8 +155,23 @@ def _learn(results: Sequence[Result], planner: Planner, now: datetime) -> None:
         )
 
 
+def _without_those_sent(results: Sequence[Result]) -> list[Result]:
+    """Nothing more is tried where an earlier attempt has got through after all."""
+    again = [
+        each.claimed.message_id
+        for each in results
+        if each.claimed.attempt_number > 1 and isinstance(each.step, FallBack | Retry)
+    ]
+    sent = known_as_sent(again)
+    return [
+        replace(each, step=Sent()) if each.claimed.message_id in sent else each
+        for each in results
+    ]
+
+
 def _past_the_gate(results: Sequence[Result], now: datetime) -> list[Result]:
     """One query, and none without fallbacks."""
+    results = _without_those_sent(results)
     ids = [r.claimed.message_id for r in results if isinstance(r.step, FallBack)]
     if not ids:
         return list(results)
@@ -297,7 +313,7 @@ def _reason(result: Result) -> str:
     if isinstance(result.step, Refusal):
         return result.step.reason
     failure = result.hand_over.failure
-    if failure is None:
+    if failure is None or isinstance(result.step, Sent):
         return ""
     code = f" {failure.code}" if failure.code else ""
     return f"{result.hand_over.provider}{code}: {failure}"[:500]

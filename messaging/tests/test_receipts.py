@@ -14,11 +14,17 @@ from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Campaign, Suppression
 from messaging.tests.scene import NOW, accepted, claim, failed, messages, write
 from messaging.vocabulary import CampaignStatus, SuppressionReason
-from routing.decide import AwaitVerdict, Retry
+from routing.decide import AwaitVerdict, Decision, FallBack, Retry
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
-from routing.providers.base import OutcomeUnknown, Receipt
+from routing.providers.base import OutcomeUnknown, ProviderError, Receipt
 from routing.receipts import record_receipts
-from routing.vocabulary import AttemptOutcome, Channel, ErrorClass, MessageStatus
+from routing.vocabulary import (
+    AttemptOutcome,
+    Channel,
+    ErrorClass,
+    FallbackReason,
+    MessageStatus,
+)
 
 pytestmark = pytest.mark.django_db
 QUEUED, SENDING, SENT, DELIVERED, FAILED, BOUNCED, CANCELLED, SUPPRESSED, EXPIRED = (
@@ -188,6 +194,29 @@ def test_what_is_with_a_provider_again_is_not_called_off_by_an_earlier_acceptanc
     about = on_record(message(SENDING, lease_owner=1), "UNKNOWN")
 
     assert status_after(about, receipt(about, SENT, attempt=EARLIER)) == SENDING
+
+
+AT_ONCE = FallBack(Decision("VonageSMS", FallbackReason.PRIMARY_FAILED, {}))
+
+
+@pytest.mark.parametrize("step", [Retry(NOW, is_burnt=True), AT_ONCE], ids=type)
+@pytest.mark.parametrize("news", [(SENT,), (SENT, FAILED), ()], ids=len)
+def test_what_was_told_while_another_try_was_made_counts_when_that_has_failed(
+    route, step, news
+):
+    (about,) = messages(1)
+    write(failed(claim()[0], OutcomeUnknown(), Retry(NOW, is_burnt=True)))
+    (again,) = claim()
+    tell(*(receipt(about, each, attempt=1) for each in news))
+
+    fallbacks = write(failed(again, ProviderError("refused"), step))
+
+    about.refresh_from_db()
+    is_sent = news == (SENT,)
+    assert (about.status == SENT) == is_sent
+    assert (about.sent_at is not None) == is_sent
+    assert len(fallbacks) == (step == AT_ONCE and not is_sent)
+    assert ("refused" in about.status_reason) != is_sent
 
 
 @pytest.mark.parametrize("verdict", VERDICTS, ids=labels)
