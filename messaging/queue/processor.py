@@ -216,9 +216,9 @@ class Processor:
 
     def _allowance(self) -> int:
         """How many messages may be claimed now, were they there."""
-        # A result that is not recorded yet may come back as a fallback.
-        room = self._window.room - len(self._unrecorded)
-        room = min(room, self._limits.batch_size)
+        # A failure that is not recorded yet may come back as a fallback.
+        failures = sum(done.failure is not None for _, done in self._unrecorded)
+        room = min(self._window.room - failures, self._limits.batch_size)
         if self._limits.max_messages is None:
             return room
         return min(room, self._limits.max_messages - self.report.claimed)

@@ -12,10 +12,12 @@ from django.utils import timezone
 from messaging.factories import CampaignFactory
 from messaging.models import Campaign, CampaignMessage, WorkerHeartbeat
 from messaging.queue.processor import Limits, Processor
-from messaging.tests.scene import messages
+from messaging.tests.scene import NOW, claim, messages
 from messaging.vocabulary import CampaignStatus, WorkerKind
+from routing.dispatch import HandOver
 from routing.factories import RateFactory, RouteFactory
 from routing.models import MessageDeliveryAttempt, ProviderThrottle
+from routing.providers.base import ProviderError
 from routing.simulators.handset import read_handset_log
 from routing.vocabulary import (
     AttemptOutcome,
@@ -246,6 +248,20 @@ def test_a_worker_that_is_told_to_stop_finishes_what_is_in_flight(
     assert 5 <= report.accepted < 30
     assert len(arrivals()) == report.accepted == report.claimed
     assert not CampaignMessage.objects.filter(status=MessageStatus.SENDING).exists()
+
+
+@pytest.mark.parametrize(("failure", "room"), [(None, 2), (ProviderError(), 1)])
+def test_only_what_may_fall_back_keeps_its_place_until_it_is_recorded(
+    route, failure, room
+):
+    messages(1)
+    worker = Processor(kind=WorkerKind.COMMAND, limits=Limits(batch_size=2, window=2))
+    (claimed,) = claim(owner=worker._owner)
+    done = HandOver("TwilioSMS", NOW, response_time_ms=12, failure=failure)
+
+    worker._unrecorded = [(claimed, done)]
+
+    assert worker._allowance() == room
 
 
 def test_a_worker_recovers_what_a_dead_one_left_behind(sms_route):
