@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from random import Random
+from threading import Event
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from messaging.queue.claim import Claimer
 from messaging.tests.scene import (
     LEASE,
     NOW,
+    PATIENCE,
     accepted,
     claim,
     messages,
+    running,
     statements_of,
     write,
 )
@@ -50,6 +53,29 @@ def test_recording_fifty_results_takes_as_many_statements_as_recording_one():
     fifty = queries_of(lambda: write(*map(accepted, others)))
 
     assert one == fifty
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("needs_a_server")
+def test_a_worker_records_while_another_ones_record_is_not_committed():
+    messages(2)
+    [mine], [theirs] = claim(limit=1, owner=1), claim(limit=1, owner=2)
+    written, recorded = Event(), Event()
+
+    def write_and_linger():
+        with transaction.atomic():
+            write(accepted(theirs), owner=2)
+            written.set()
+            recorded.wait(PATIENCE)
+
+    with running(write_and_linger), transaction.atomic():
+        assert written.wait(PATIENCE)
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '3s'")
+        try:
+            write(accepted(mine), owner=1)
+        finally:
+            recorded.set()
 
 
 def test_a_worker_asks_for_breakers_and_throttles_a_few_times_a_second_only():

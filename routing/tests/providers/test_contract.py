@@ -78,6 +78,29 @@ def test_it_sends_from_many_threads_at_once(simulator, name):
     provider.close()
 
 
+TAKEN = {
+    "TwilioSMS": answer("201 Created", b'{"sid": "SM1", "status": "queued"}'),
+    "TwilioMMS": answer("201 Created", b'{"sid": "MM1", "status": "queued"}'),
+    "VonageSMS": answer(
+        "200 OK", b'{"messages": [{"status": "0", "message-id": "1"}]}'
+    ),
+    "VonageMMS": answer("202 Accepted", b'{"message_uuid": "u1"}'),
+    "SendGridEmail": answer("202 Accepted", b"", "X-Message-Id: s1"),
+}
+
+
+@http_providers
+def test_it_opens_no_more_connections_than_there_are_threads(simulator, name):
+    with ScriptedServer(*[say(TAKEN[name])] * 40) as server:
+        provider = build(name, BASE_URL=server.url)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(provider.send, [message_for(provider)] * 40))
+        provider.close()
+
+    assert len(server.requests) == 40
+    assert server.connections <= 4
+
+
 @http_providers
 def test_its_receipt_brings_the_reference_back(simulator, name):
     with ReceiptCatcher() as catcher:
