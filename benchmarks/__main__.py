@@ -3,7 +3,8 @@
     python -m benchmarks [--json] [NAME ...]
 
 BENCH_SCALE=full takes the sizes of the large rows from the hundred thousands to the
-millions.
+millions. One that does not end in time is ended; the others run all the same. Exits
+with 1 when a bar is missed, or something could not be measured.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import argparse
 import json
 import os
 import platform
-import subprocess
+import signal
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
 
+from benchmarks.children import Failed, rows_of
 from benchmarks.databases import Databases, environment_of, open_databases
+from benchmarks.results import Results
 from benchmarks.rows import Row, as_line
 
 BOTH = ("postgresql", "sqlite")
@@ -28,16 +30,21 @@ BOTH = ("postgresql", "sqlite")
 BENCHMARKS = {
     "claim_record": BOTH,
     "backlog": BOTH,
+    "campaigns": BOTH,
+    "contention": ("postgresql",),
     "end_to_end": BOTH,
     "punctuality": BOTH,
     "reads": BOTH,
     "loading": BOTH,
     "memory": ("postgresql",),
 }
+LIMITS = {"default": 300, "full": 3600}  # seconds, for each
+
+Say = Callable[[str], None]
 
 
-def main() -> None:
-    """The command line."""
+def main() -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--json", action="store_true", help="print JSON, no table")
@@ -45,56 +52,69 @@ def main() -> None:
     names = arguments.names or list(BENCHMARKS)
     if unknown := set(names) - set(BENCHMARKS):
         parser.error(f"no {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
-    results = _run(names, is_quiet=arguments.json)
+    # Ended from outside, it takes its server and its workers along.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    table = sys.stderr if arguments.json else sys.stdout
+    results = _run(names, partial(print, file=table, flush=True))
     if arguments.json:
-        json.dump({**_machine(), "results": results}, sys.stdout, indent=2)
+        json.dump(results.as_document(), sys.stdout, indent=2)
         print()
+    return results.exit_status
 
 
-def _run(names: list[str], *, is_quiet: bool) -> dict[str, list[dict[str, Any]]]:
+def _run(names: list[str], say: Say) -> Results:
     kinds = {kind for name in names for kind in BENCHMARKS[name]}
-    results: dict[str, list[dict[str, Any]]] = {}
-    say = _nothing if is_quiet else print
-    say(", ".join(f"{key}: {value}" for key, value in _machine().items()))
+    results = Results(_machine())
+    say(", ".join(f"{key}: {value}" for key, value in results.machine.items()))
     with open_databases(kinds) as databases:
         for name in names:
             for kind in BENCHMARKS[name]:
-                say(f"\n{name} ({kind})", flush=True)
-                rows = results[f"{name} ({kind})"] = []
-                for row in _rows(name, databases[kind]):
-                    rows.append(asdict(row))
-                    say(as_line(row), flush=True)
+                _measure(name, kind, databases[kind], results, say)
+    say(f"\n{results.summary()}")
     return results
 
 
+def _measure(
+    name: str, kind: str, databases: Databases, results: Results, say: Say
+) -> None:
+    title = f"{name} ({kind})"
+    say(f"\n{title}")
+    rows = results.rows[title] = []
+    try:
+        for row in _rows(name, databases):
+            rows.append(row)
+            say(as_line(row))
+    except Failed as error:
+        results.failures[title] = str(error)
+        say(f"  FAILED: {error}")
+
+
 def _rows(name: str, databases: Databases) -> Iterator[Row]:
-    """What the benchmark tells, as it comes."""
-    command = [sys.executable, "-m", "benchmarks.child", name]
-    environment = environment_of(databases.fresh(name))
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, text=True
-    ) as child:
-        assert child.stdout
-        for line in child.stdout:
-            yield Row(**json.loads(line))
-    databases.drop(name)
-    if child.returncode:
-        raise SystemExit(f"The benchmark {name} failed.")
+    """What the benchmark tells, as it comes, of a database of its own."""
+    try:
+        yield from rows_of(
+            [sys.executable, "-m", "benchmarks.child", name],
+            environment=environment_of(databases.fresh(name)),
+            limit=LIMITS[_scale()],
+        )
+    finally:
+        databases.drop(name)
+
+
+def _scale() -> str:
+    return "full" if os.environ.get("BENCH_SCALE") == "full" else "default"
 
 
 def _machine() -> dict[str, str]:
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "cores": str(os.cpu_count()),
+        "load": f"{os.getloadavg()[0]:.1f}",
         "machine": platform.machine(),
         "python": platform.python_version(),
-        "scale": os.environ.get("BENCH_SCALE", "default"),
+        "scale": _scale(),
     }
 
 
-def _nothing(*_: object, **__: object) -> None:
-    pass
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 from io import StringIO
 from statistics import median
 
@@ -14,8 +15,8 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from benchmarks.rows import Row
-from benchmarks.stage import IS_FULL, columns_of, queue
+from benchmarks.rows import Row, progress
+from benchmarks.stage import IS_FULL, columns_of, queue, tidy
 from marketing_platform.tokens.services import issue_token
 from marketing_platform.tokens.vocabulary import TokenScope
 from messaging.models import CampaignMessage
@@ -25,10 +26,12 @@ from routing.vocabulary import AttemptOutcome, Channel, MessageStatus
 
 FEW = 10_000
 MANY = 5_000_000 if IS_FULL else 200_000
-READS = 15
+READS, ROUNDS = 9, 3
+PROVIDERS = ("TwilioSMS", "VonageSMS", "Another")
 BAR = 2.0  # times what it takes with few
 
-# Copies of the first attempt, one for each other message, spread over a month.
+# Copies of the first attempt, one for each other message: spread over a month and three
+# providers, each call of another length, so that the tallies are as large as they get.
 _COPIES = """
 INSERT INTO routing_messagedeliveryattempt ({columns})
 SELECT {values} FROM routing_messagedeliveryattempt AS a, messaging_campaignmessage AS m
@@ -38,7 +41,9 @@ _A_DAY_EACH = {
     "postgresql": "a.attempted_at - (m.id %% 30) * interval '1 day'",
     "sqlite": "datetime(a.attempted_at, '-' || (m.id %% 30) || ' days')",
 }
-_TIDY = {"postgresql": "VACUUM ANALYZE", "sqlite": "ANALYZE"}
+_PROVIDER = " ".join(
+    f"WHEN {number} THEN '{name}'" for number, name in enumerate(PROVIDERS)
+)
 
 
 def run() -> Iterator[Row]:
@@ -67,17 +72,23 @@ def _paths() -> dict[str, str]:
 
 
 def _read_ms(client: Client, path: str) -> float:
-    times = []
-    for _ in range(READS):
-        started = time.perf_counter()
-        answer = client.get(path)
-        times.append(time.perf_counter() - started)
-        assert answer.status_code == 200, (path, answer.content[:300])
-    return median(times) * 1000
+    """The best median of some rounds; the very first read is to warm up."""
+    _read(client, path)
+    rounds = [[_read(client, path) for _ in range(READS)] for _ in range(ROUNDS)]
+    return min(map(median, rounds)) * 1000
+
+
+def _read(client: Client, path: str) -> float:
+    started = time.perf_counter()
+    answer = client.get(path)
+    seconds = time.perf_counter() - started
+    assert answer.status_code == 200, (path, answer.content[:300])
+    return seconds
 
 
 def _attempt(count: int) -> None:
     """A campaign that was sent over the last month, and its statistics."""
+    progress(f"making {count:,} attempts")
     campaign = queue(count, status=CampaignStatus.COMPLETED)
     messages = CampaignMessage.objects.filter(campaign=campaign)
     messages.update(status=MessageStatus.SENT, sent_at=timezone.now())
@@ -85,15 +96,19 @@ def _attempt(count: int) -> None:
         message=messages.order_by("id")[0],
         attempt_number=1,
         channel=Channel.SMS,
-        provider="TwilioSMS",
+        provider=PROVIDERS[0],
         attempted_at=timezone.now(),
         outcome=AttemptOutcome.ACCEPTED,
+        cost=Decimal("0.0079"),
+        currency="USD",
         external_message_id=f"SM{campaign.pk}",
     )
     special = {
         "message_id": "m.id",
         "attempted_at": _A_DAY_EACH[connection.vendor],
         "external_message_id": "'SM' || m.id",
+        "provider": f"CASE m.id %% {len(PROVIDERS)} {_PROVIDER} END",
+        "response_time_ms": "20 + m.id %% 400",
     }
     columns = columns_of(MessageDeliveryAttempt)
     statement = _COPIES.format(
@@ -102,10 +117,8 @@ def _attempt(count: int) -> None:
     )
     with connection.cursor() as cursor:
         cursor.execute(statement, [first.pk, campaign.pk])
-        cursor.execute(
-            "VACUUM ANALYZE" if connection.vendor == "postgresql" else "ANALYZE"
-        )
     call_command("rebuild_stats", stdout=StringIO())
+    tidy()
 
 
 def _client() -> Client:

@@ -18,13 +18,19 @@ class Row:
     is_most: bool = False
 
     @property
+    def is_cleared(self) -> bool | None:
+        """Whether the bar is cleared; None where there is none."""
+        if self.bar is None:
+            return None
+        return self.value <= self.bar if self.is_most else self.value >= self.bar
+
+    @property
     def verdict(self) -> str:
-        """Whether the bar is cleared; "" where there is none."""
+        """The bar in words; "" where there is none."""
         if self.bar is None:
             return ""
-        is_cleared = self.value <= self.bar if self.is_most else self.value >= self.bar
         limit = f"{'<=' if self.is_most else '>='} {self.bar:g}"
-        return f"{limit} {'ok' if is_cleared else 'MISSED'}"
+        return f"{limit} {'ok' if self.is_cleared else 'MISSED'}"
 
     def tell(self) -> None:
         """Pass the row up to the process that prints the table."""
@@ -37,3 +43,8 @@ def as_line(row: Row) -> str:
     digits = 0 if abs(row.value) >= 100 else 2
     value = f"{row.value:,.{digits}f}"
     return f"  {row.what:<58} {value:>12} {row.unit:<10} {row.verdict}".rstrip()
+
+
+def progress(text: str) -> None:
+    """Tell whoever waits what takes so long, beside the table or the JSON."""
+    print(f"  ... {text}", file=sys.stderr, flush=True)

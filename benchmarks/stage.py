@@ -7,15 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
-from django.db import connection
+from django.db import ProgrammingError, connection
 from django.db.models import Model
 from django.utils import timezone
 
 from benchmarks.accounts import accounts
+from benchmarks.rows import progress
 from messaging.models import Campaign, CampaignMessage, WorkerHeartbeat
 from messaging.queue.wakeup import notify_workers
 from messaging.vocabulary import CampaignStatus
@@ -23,7 +24,8 @@ from routing.models import ChannelRoutingConfig
 from routing.vocabulary import Channel, MessageStatus
 
 IS_FULL = os.environ.get("BENCH_SCALE") == "full"
-PATIENCE = 300.0  # seconds
+PATIENCE = 1800.0 if IS_FULL else 120.0  # seconds
+MANY = 300_000  # rows; so many take long enough to say so
 
 # Copies of a campaign's first message, to other recipients, due a microsecond apart.
 _COPIES = """
@@ -54,6 +56,47 @@ def queue(
     due_in: timedelta = timedelta(0),
 ) -> Campaign:
     """A campaign whose messages fall due after `due_in`, a microsecond apart."""
+    if count >= MANY:
+        progress(f"queueing {count:,} messages")
+    campaign = _campaign(
+        count, channel=channel, priority=priority, status=status, due_in=due_in
+    )
+    tidy()
+    return campaign
+
+
+def queue_campaigns(number: int, *, messages: int) -> None:
+    """As many campaigns of one priority, the messages shared out among them."""
+    for _ in range(number):
+        _campaign(messages // number)
+    tidy()
+
+
+def close_campaigns() -> None:
+    """None of them runs any more: an idle one that runs is looked at by each claim."""
+    Campaign.objects.update(status=CampaignStatus.COMPLETED)
+
+
+def tidy() -> None:
+    """What autovacuum and checkpoints would have done, given the time."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("VACUUM ANALYZE")
+            with suppress(ProgrammingError):  # for superusers, and pg_checkpoint
+                cursor.execute("CHECKPOINT")
+        else:
+            cursor.execute("ANALYZE")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _campaign(
+    count: int,
+    *,
+    channel: Channel = Channel.SMS,
+    priority: int = 5,
+    status: CampaignStatus = CampaignStatus.RUNNING,
+    due_in: timedelta = timedelta(0),
+) -> Campaign:
     campaign = Campaign.objects.create(
         name="Benchmark",
         channel=channel,
@@ -90,12 +133,8 @@ def _copy(first: CampaignMessage, count: int) -> None:
         values=", ".join(special.get(name, f"m.{name}") for name in columns),
         numbers=_NUMBERS[connection.vendor].format(count),
     )
-    is_postgres = connection.vendor == "postgresql"
     with connection.cursor() as cursor:
         cursor.execute(statement, [first.pk])
-        cursor.execute(
-            "VACUUM ANALYZE messaging_campaignmessage" if is_postgres else "ANALYZE"
-        )
 
 
 def prefer_smtp() -> None:

@@ -1,15 +1,28 @@
-"""What benchmarks write by hand fits the tables as they are."""
+"""What benchmarks write by hand fits the tables as they are, and what they tell."""
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import sys
+
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from benchmarks import reference
-from benchmarks.stage import queue
+from benchmarks.children import Failed, rows_of
+from benchmarks.drain import drain
+from benchmarks.results import Results
+from benchmarks.rows import Row, as_line
+from benchmarks.stage import queue, queue_campaigns
 from messaging.models import CampaignMessage
+from routing.factories import RouteFactory
 from routing.models import MessageDeliveryAttempt
 from routing.vocabulary import Channel, MessageStatus
+
+ROOT = settings.BASE_DIR
 
 
 @pytest.mark.django_db(transaction=True)
@@ -18,6 +31,19 @@ def test_a_backlog_is_as_long_as_was_asked_for(channel):
     campaign = queue(30, channel=channel)
 
     assert campaign.messages.values("recipient").distinct().count() == 30
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_backlog_of_many_campaigns_drains_to_its_end(settings):
+    settings.MESSAGE_PROVIDERS = {
+        "TwilioSMS": {"BACKEND": "routing.providers.memory.MemorySMS"}
+    }
+    RouteFactory()
+    queue_campaigns(3, messages=30)
+
+    assert drain() == 30
+    assert CampaignMessage.objects.values("campaign").distinct().count() == 3
+    assert not CampaignMessage.objects.exclude(status=MessageStatus.SENT).exists()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -31,3 +57,72 @@ def test_the_bare_reference_claims_and_records_what_is_due():
 
     assert MessageDeliveryAttempt.objects.count() == len(ids) == 30
     assert not CampaignMessage.objects.exclude(status=MessageStatus.SENT).exists()
+
+
+FAST = Row("messages", 1234.5, "msg/s", bar=1000)
+SLOW = Row("  beside the first", 2.5, "", bar=1.2, is_most=True)
+PLAIN = Row("memory", 97.25, "MB")
+
+
+def told(*rows, **failures):
+    return Results({"cores": "2"}, {"fast (sqlite)": list(rows)}, failures)
+
+
+def test_a_line_of_the_table_says_whether_the_bar_is_cleared():
+    assert as_line(FAST).split() == ["messages", "1,234", "msg/s", ">=", "1000", "ok"]
+    assert as_line(SLOW).endswith("<= 1.2 MISSED")
+    assert as_line(PLAIN).endswith("97.25 MB")
+
+
+def test_a_missed_bar_is_named_and_fails_the_run():
+    results = told(FAST, SLOW, PLAIN)
+
+    assert results.exit_status == 1
+    assert results.summary().splitlines() == [
+        "1 of 2 bars cleared",
+        "  missed: fast (sqlite): beside the first",
+    ]
+
+
+def test_a_run_that_clears_its_bars_succeeds_and_one_that_broke_off_does_not():
+    assert told(FAST, PLAIN).exit_status == 0
+    assert told(FAST, slow="It ended with status 1.").exit_status == 1
+
+
+def test_the_json_holds_every_row_and_what_was_missed_or_failed():
+    results = told(FAST, SLOW, PLAIN, slow="It ended with status 1.")
+    document = json.loads(json.dumps(results.as_document(), allow_nan=False))
+
+    rows = document["results"]["fast (sqlite)"]
+    assert [row["is_cleared"] for row in rows] == [True, False, None]
+    assert document["missed"] == ["fast (sqlite): beside the first"]
+    assert document["failures"] == {"slow": "It ended with status 1."}
+
+
+def rows_of_python(code, *, limit=60.0):
+    return rows_of([sys.executable, "-c", code], environment=os.environ, limit=limit)
+
+
+def test_what_a_benchmark_tells_before_it_fails_is_kept():
+    rows = rows_of_python(
+        "from benchmarks.rows import Row\n"
+        "Row('messages', 1234.5, 'msg/s', bar=1000).tell()\n"
+        "raise SystemExit(3)"
+    )
+
+    assert next(rows) == FAST
+    with pytest.raises(Failed, match="status 3"):
+        next(rows)
+
+
+def test_a_benchmark_that_hangs_is_ended():
+    with pytest.raises(Failed, match="it took longer"):
+        list(rows_of_python("import time; time.sleep(60)", limit=0.2))
+
+
+def test_the_tests_that_the_documentation_names_exist():
+    named = set(re.findall(r"test_\w+", (ROOT / "docs" / "benchmarks.md").read_text()))
+    written = "".join(path.read_text() for path in ROOT.glob("*/**/tests/**/*.py"))
+
+    assert named
+    assert [name for name in named if f"def {name}(" not in written] == []
