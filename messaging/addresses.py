@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import phonenumbers
 
@@ -15,8 +15,7 @@ class AddressError(ValueError):
     """This is no address of the channel."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """An E.164 number with its country (ISO 3166), or an e-mail address."""
 
     text: str

@@ -77,6 +77,7 @@ def _owns(
 ) -> list[Own]:
     """The chunk's messages; what is not used is rejected, in the file's order."""
     taken = _already_queued(campaign, chunk)
+    channel = Channel(campaign.channel)
     owns = []
     for row in chunk:
         if isinstance(row, Rejection):
@@ -86,7 +87,7 @@ def _owns(
             reject(Rejection(row.line, "duplicate recipient", row.address.text))
             continue
         try:
-            owns.append(_own(campaign, row))
+            owns.append(_own(campaign, channel, row))
         except ContentError as error:
             reject(Rejection(row.line, str(error), row.address.text))
         else:
@@ -118,8 +119,7 @@ def _queued_of(campaign: Campaign, addresses: list[str]) -> set[str]:
         return {recipient for (recipient,) in cursor}
 
 
-def _own(campaign: Campaign, row: Recipient) -> Own:
-    channel = Channel(campaign.channel)
+def _own(campaign: Campaign, channel: Channel, row: Recipient) -> Own:
     body = render(campaign.body, row.values)
     subject = render(campaign.subject, row.values)
     check_body(channel, body)

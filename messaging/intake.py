@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from enum import IntEnum
+from itertools import islice
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
@@ -32,15 +33,12 @@ class Own(NamedTuple):
     body: str
     segments: int
 
-    def escaped(self) -> dict[str, str | int]:
-        """By column, for COPY."""
-        return {
-            "recipient": _escaped(self.recipient),
-            "country": self.country,
-            "subject": _escaped(self.subject),
-            "body": _escaped(self.body),
-            "segments": self.segments,
-        }
+    def copied(self) -> str:
+        """As the text format of COPY wants it, where a backslash begins an escape."""
+        cells = [*map(str, self)]
+        if _SPECIAL.search("".join(cells)):
+            cells = [cell.translate(_ESCAPES) for cell in cells]
+        return "\t".join(cells)
 
 
 def take_in(messages: Sequence[CampaignMessage]) -> None:
@@ -73,17 +71,18 @@ def _copy(shared: CampaignMessage, owns: Sequence[Own]) -> None:
 
     What all have in common is written down once.
     """
-    line = "\t".join(_column(field, shared) for field in _fields()) + "\n"
-    names = ", ".join(field.column for field in _fields() if field.column)
+    common = [field for field in _fields() if field.name not in Own._fields]
+    names = ", ".join([*Own._fields, *(field.column or "" for field in common)])
+    rest = "".join(f"\t{_value(field, shared)}" for field in common) + "\n"
     table = CampaignMessage._meta.db_table
+    lines = (own.copied() + rest for own in owns)
     with (
         connection.wrap_database_errors,
         connection.cursor() as cursor,
         cursor.copy(f"COPY {table} ({names}) FROM STDIN") as rows,
     ):
-        for start in range(0, len(owns), BLOCK):
-            block = owns[start : start + BLOCK]
-            rows.write("".join([line % own.escaped() for own in block]))
+        while block := "".join(islice(lines, BLOCK)):
+            rows.write(block)
 
 
 def _fields() -> list[Field[Any, Any]]:
@@ -91,22 +90,12 @@ def _fields() -> list[Field[Any, Any]]:
     return [field for field in fields if not field.primary_key]
 
 
-def _column(field: Field[Any, Any], shared: CampaignMessage) -> str:
-    """A column of the line: a place to fill, or the value that is the same for all.
-
-    Sets what is set on creation.
-    """
-    if field.name in Own._fields:
-        return f"%({field.name})s"
+def _value(field: Field[Any, Any], shared: CampaignMessage) -> str:
+    """What is the same for all, for COPY; sets what is set on creation."""
     value = field.pre_save(shared, add=True)
     if value is None:
         return r"\N"
     if isinstance(field, JSONField):
         value = json.dumps(value)
     text = str(int(value) if isinstance(value, IntEnum) else value)
-    return _escaped(text).replace("%", "%%")
-
-
-def _escaped(text: str) -> str:
-    """As the text format of COPY wants it, where a backslash begins an escape."""
-    return text.translate(_ESCAPES) if _SPECIAL.search(text) else text
+    return text.translate(_ESCAPES)

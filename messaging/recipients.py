@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from io import TextIOWrapper
-from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 from messaging.addresses import Address, AddressError, check_region, parse_address
 from routing.vocabulary import Channel
@@ -26,8 +26,7 @@ class RecipientFileError(ValueError):
     """The file cannot be used at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(NamedTuple):
     """A usable row: where to send, and the values for the text's fields."""
 
     line: int
@@ -35,8 +34,7 @@ class Recipient:
     values: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
+class Rejection(NamedTuple):
     """A row that cannot be used, and why."""
 
     line: int
@@ -80,7 +78,7 @@ class RecipientFile:
         rows = self._rows()
         next(rows)
         for line, cells in rows:
-            if any(cell.strip() for cell in cells):
+            if any(map(str.strip, cells)):
                 yield self._read(line, cells)
 
     def _read(self, line: int, cells: list[str]) -> Recipient | Rejection:
@@ -122,19 +120,18 @@ class RecipientFile:
                 ) from None
 
     def _lines(self, file: TextIOWrapper) -> Iterator[str]:
-        for number in count(1):
-            line = file.readline(LINE_LIMIT)
+        for number, line in enumerate(iter(partial(file.readline, LINE_LIMIT), ""), 1):
             if len(line) == LINE_LIMIT:
                 raise RecipientFileError(
                     f"{self.path} has no end of line within {LINE_LIMIT} characters at "
                     f"line {number}. Is it CSV?"
                 )
-            if not line:
-                return
             yield line
 
     def _check_cells(self, cells: list[str], line: int) -> None:
-        longest = max(map(len, cells), default=0)
+        if sum(map(len, cells)) <= CELL_LIMIT:
+            return
+        longest = max(map(len, cells))
         if longest > CELL_LIMIT:
             raise RecipientFileError(
                 f"{self.path} has a cell of {longest} characters at line {line}; "

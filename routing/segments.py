@@ -9,19 +9,22 @@ leave room for the header that joins them (TS 23.040 §9.2.3.24).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterator
 
 GSM7_BASIC = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
 GSM7_EXTENSION = frozenset("\f^{}\\[~]|€")
-_GSM7 = GSM7_BASIC | GSM7_EXTENSION
+# As expressions, which look at a text several times as fast as a loop of Python's.
+_EXTENSION = re.compile(f"[{re.escape(''.join(GSM7_EXTENSION))}]")
+_GSM7 = re.compile(f"[{re.escape(''.join(GSM7_BASIC | GSM7_EXTENSION))}]*")
 
 
 def is_gsm7(text: str) -> bool:
     """Whether the text needs no character outside the GSM 7-bit alphabet."""
-    return _GSM7.issuperset(text)
+    return _GSM7.fullmatch(text) is not None
 
 
 def split_segments(text: str) -> list[str]:
@@ -36,29 +39,26 @@ def count_segments(text: str) -> int:
     return len(split_segments(text))
 
 
-def _septets(character: str) -> int:
-    return 2 if character in GSM7_EXTENSION else 1
+def _septets(text: str) -> int:
+    return len(text) + len(_EXTENSION.findall(text))
 
 
-def _utf16_units(character: str) -> int:
-    return 2 if ord(character) > 0xFFFF else 1
+def _utf16_units(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _split(
     text: str, width: Callable[[str], int], *, single: int, each: int
 ) -> list[str]:
-    if 2 * len(text) <= single or sum(map(width, text)) <= single:
-        return [text]
-    return list(_fill(text, width, each))
+    return [text] if width(text) <= single else list(_fill(text, width, each))
 
 
-def _fill(text: str, width: Callable[[str], int], size: int) -> Iterable[str]:
+def _fill(text: str, width: Callable[[str], int], size: int) -> Iterator[str]:
     """Cut greedily into parts of at most `size`; a wide character moves on whole."""
-    start = used = 0
-    for position, character in enumerate(text):
-        cost = width(character)
-        if used + cost > size:
-            yield text[start:position]
-            start, used = position, 0
-        used += cost
-    yield text[start:]
+    start = 0
+    while start < len(text):
+        end = start + size
+        while (excess := width(text[start:end]) - size) > 0:
+            end -= (excess + 1) // 2  # no more than must go: a character is 2 at most
+        yield text[start:end]
+        start = end
