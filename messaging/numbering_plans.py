@@ -2,14 +2,13 @@
 
 phonenumbers reads any way to write a number, and matches it against each kind of number
 that a country has, at a cost of half of loading a list. Here its own metadata becomes
-one expression per country and length, and what is not plain is left to it.
+one expression per country code and length, and what is not plain is left to it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cache
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
@@ -31,59 +30,34 @@ def country_of(text: str) -> str | None:
         code = int(text[1 : size + 1])
         if code in COUNTRY_CODE_TO_REGION_CODE:
             national = text[size + 1 :]
-            return _plan(code, len(national)).country_of(national)
+            found = _plan(code, len(national)).fullmatch(national)
+            return found.lastgroup if found else None
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Region:
-    """A country's part of the numbers of one length that begin with its code."""
-
-    name: str
-    claims: re.Pattern[str]  # the beginning of a number that is no other country's
-    numbers: re.Pattern[str]  # all there can be
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """The numbers of one length that begin with one country code."""
-
-    may_be_rewritten: re.Pattern[str]  # what might be dialled within the country only
-    regions: Sequence[_Region]  # that share the code, the main one first
-
-    def country_of(self, national: str) -> str | None:
-        if self.may_be_rewritten.match(national):
-            return None
-        for region in self.regions:
-            if region.claims.match(national):
-                return region.name if region.numbers.fullmatch(national) else None
-        return None
-
-
 @cache
-def _plan(code: int, length: int) -> _Plan:
-    """Without regions if the code is the whole world's."""
+def _plan(code: int, length: int) -> re.Pattern[str]:
+    """All numbers of one length that begin with this code; the group is the country.
+
+    None if the code is the whole world's.
+    """
     found = [
         (name, PhoneMetadata.metadata_for_region(name, None))
         for name in COUNTRY_CODE_TO_REGION_CODE[code]
     ]
     regions = [(name, metadata) for name, metadata in found if metadata]
-    prefix = regions[0][1].national_prefix_for_parsing if regions else None
-    return _Plan(
-        may_be_rewritten=re.compile(f"0|{prefix}" if prefix else "0"),
-        regions=tuple(
-            _region(name, metadata, length, is_alone=len(regions) == 1)
-            for name, metadata in regions
-        ),
-    )
-
-
-def _region(
-    name: str, metadata: PhoneMetadata, length: int, *, is_alone: bool
-) -> _Region:
-    numbers = _numbers(metadata, length)
-    claims = metadata.leading_digits or rf"(?:{numbers})\Z"
-    return _Region(name, re.compile("" if is_alone else claims), re.compile(numbers))
+    if not regions:
+        return re.compile(_NEVER)
+    plan = _NEVER
+    for name, metadata in reversed(regions):  # the main one comes first
+        region = f"(?P<{name}>{_numbers(metadata, length)})"
+        if digits := metadata.leading_digits:  # a beginning that is no other country's
+            plan = f"(?={digits}){region}|(?!{digits})(?:{plan})"
+        else:
+            plan = f"{region}|{plan}"
+    # What might be dialled within the country only, and be rewritten.
+    prefix = regions[0][1].national_prefix_for_parsing
+    return re.compile(f"(?!0|{prefix})(?:{plan})" if prefix else f"(?!0)(?:{plan})")
 
 
 def _numbers(metadata: PhoneMetadata, length: int) -> str:
