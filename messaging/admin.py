@@ -34,7 +34,7 @@ from messaging.models import (
 )
 from messaging.progress import describe
 from messaging.queries import progress_of, timeline_of
-from routing.admin.bases import ProviderFilter, ReadOnlyAdmin
+from routing.admin.bases import ProviderFilter, ReadOnlyAdmin, clipped
 from routing.models import InboundMessage
 from routing.vocabulary import CampaignKind
 
@@ -42,7 +42,7 @@ from routing.vocabulary import CampaignKind
 class LaneFilter(admin.SimpleListFilter):
     """Campaigns, unless one asks for the lanes of single messages."""
 
-    title, parameter_name = "what", "standing"
+    title, parameter_name = "lane", "standing"
 
     def lookups(
         self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
@@ -65,11 +65,12 @@ class CampaignAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """What was launched is not edited any more, apart from its urgency."""
 
     list_display = [
-        "name",
+        "title",
         "channel",
         "kind",
         "status",
         "priority",
+        "size",
         "scheduled_at",
         "completed_at",
     ]
@@ -132,6 +133,17 @@ class CampaignAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self, request: HttpRequest, obj: Campaign | None = None
     ) -> bool:
         return False  # its messages are evidence
+
+    @admin.display(description="name", ordering="name")
+    def title(self, campaign: Campaign) -> str:
+        """Its name, as far as that fits."""
+        return clipped(campaign.name, 60)
+
+    @admin.display(description="messages", ordering="message_count")
+    def size(self, campaign: Campaign) -> str:
+        """With how many it was loaded, where that was kept."""
+        count = campaign.message_count
+        return "" if count is None else f"{count:,}"
 
     @admin.display(description="messages")
     def progress(self, campaign: Campaign) -> str:
@@ -213,19 +225,81 @@ class MessageAdmin(ReadOnlyAdmin):
     change_form_template = "admin/messaging/campaignmessage/change_form.html"
     list_display = [
         "id",
-        "campaign",
-        "recipient",
+        "to",
+        "campaign_name",
         "status",
-        "status_reason",
+        "why",
         "provider",
-        "attempt_count",
-        "due_at",
+        "due",
     ]
     list_filter = ["status", OutcomeFilter, "channel", ProviderFilter]
     search_fields = ["=id", "=recipient"]
+    fieldsets = [
+        (
+            None,
+            {
+                "fields": [
+                    "campaign",
+                    "channel",
+                    "recipient",
+                    "status",
+                    "status_reason",
+                    "provider",
+                    "due_at",
+                ]
+            },
+        ),
+        (
+            "What it says",
+            {
+                "classes": ["collapse"],
+                "fields": ["subject", "body", "media_urls", "segments", "country"],
+            },
+        ),
+        (
+            "Its place in the queue",
+            {
+                "classes": ["collapse"],
+                "fields": [
+                    "occurrence",
+                    "attempt_count",
+                    "retry_count",
+                    "lease_owner",
+                    "lease_expires_at",
+                    "unknown_since",
+                    "quarantined_at",
+                    "double_risk_at",
+                    "created_at",
+                    "expires_at",
+                    "sent_at",
+                    "finished_at",
+                ],
+            },
+        ),
+    ]
+    search_help_text = "The number of a message, or a recipient in full"
     list_select_related = ["campaign"]
-    show_full_result_count = False
     actions = ["cancel", "retry"]
+
+    @admin.display(description="to", ordering="recipient")
+    def to(self, message: CampaignMessage) -> str:
+        """The recipient."""
+        return clipped(message.recipient, 21)
+
+    @admin.display(description="campaign", ordering="campaign")
+    def campaign_name(self, message: CampaignMessage) -> str:
+        """The name of its campaign."""
+        return clipped(message.campaign.name, 16)
+
+    @admin.display(description="why", ordering="status_reason")
+    def why(self, message: CampaignMessage) -> str:
+        """What brought it to its status, or what it waits for."""
+        return clipped(message.status_reason, 18)
+
+    @admin.display(description="due", ordering="due_at")
+    def due(self, message: CampaignMessage) -> str:
+        """When it may leave, or could have; to the minute."""
+        return clipped(f"{timezone.localtime(message.due_at):%Y-%m-%d %H:%M}", 16)
 
     def has_intervene_permission(self, request: HttpRequest) -> bool:
         """The rows are evidence and not edited; what is done about them is recorded."""
@@ -288,21 +362,42 @@ class SuppressionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 class InboundMessageAdmin(ReadOnlyAdmin):
     """What handsets wrote to us, and which keyword it was taken for."""
 
-    list_display = ["received_at", "sender", "recipient", "text", "keyword", "provider"]
+    list_display = [
+        "received_at",
+        "sender",
+        "recipient",
+        "wrote",
+        "keyword",
+        "provider",
+    ]
     list_filter = ["keyword", ProviderFilter]
     search_fields = ["=sender"]
-    show_full_result_count = False
+
+    @admin.display(description="text")
+    def wrote(self, inbound: InboundMessage) -> str:
+        """The beginning of it."""
+        return clipped(inbound.text, 38)
 
 
 @admin.register(WorkerHeartbeat)
 class WorkerAdmin(ReadOnlyAdmin):
     list_display = [
         "kind",
-        "host",
+        "on",
         "pid",
         "started_at",
         "beat_at",
         "in_flight",
-        "clock_skew",
+        "skew",
     ]
     list_filter = ["kind"]
+
+    @admin.display(description="host", ordering="host")
+    def on(self, worker: WorkerHeartbeat) -> str:
+        """Where it runs."""
+        return clipped(worker.host, 30)
+
+    @admin.display(description="clock", ordering="clock_skew")
+    def skew(self, worker: WorkerHeartbeat) -> str:
+        """How far its host's clock is ahead of the database's."""
+        return f"{worker.clock_skew.total_seconds():+.1f} s"

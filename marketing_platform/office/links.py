@@ -30,8 +30,14 @@ LISTS: dict[str, tuple[str, dict[str, Any]]] = {
     "unknown_outcomes": (MESSAGES, {"outcome": "unknown"}),
     "quarantine": (MESSAGES, {"outcome": "quarantined"}),
     "double_risks": (MESSAGES, {"outcome": "double"}),
-    "unmapped_errors": (ATTEMPTS, {"error_class__exact": ErrorClass.UNMAPPED.value}),
-    "account_errors": (ATTEMPTS, {"error_class__exact": ErrorClass.ACCOUNT.value}),
+    "unmapped_errors": (
+        ATTEMPTS,
+        {"when": "24h", "error_class__exact": ErrorClass.UNMAPPED.value},
+    ),
+    "account_errors": (
+        ATTEMPTS,
+        {"when": "24h", "error_class__exact": ErrorClass.ACCOUNT.value},
+    ),
     "breakers": ("routing_providerhealth", {}),
     "paused_campaigns": (
         "messaging_campaign",

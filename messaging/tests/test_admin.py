@@ -456,3 +456,26 @@ def test_messages_that_may_have_come_twice_can_be_found(admin_client):
     response = admin_client.get(page("campaignmessage"), {"outcome": "double"})
 
     assert list(response.context["cl"].queryset) == [doubled]
+
+
+def test_long_texts_are_cut_in_the_list_of_messages_and_show_when_pointed_at(
+    admin_client,
+):
+    reason = "Quiet hours until 08:00 in Europe/Berlin."
+    MessageFactory(status_reason=reason, campaign__name="Autumn sale for the club")
+
+    listed = admin_client.get(page("campaignmessage")).text
+
+    for text in (reason, "Autumn sale for the club"):
+        assert f'title="{text}"' in listed
+        assert f">{text}<" not in listed
+
+
+def test_the_list_of_campaigns_tells_how_many_messages_each_has(admin_client):
+    CampaignFactory(message_count=1200)
+    CampaignFactory(message_count=None)
+
+    listed = admin_client.get(page("campaign")).text
+
+    assert '<td class="field-size">1,200</td>' in listed
+    assert '<td class="field-size">-</td>' in listed

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.text import Truncator
 
 from routing.providers.registry import registry
 
@@ -62,8 +68,77 @@ class ProviderFilter(admin.SimpleListFilter):
         return queryset.filter(provider=name) if name else queryset
 
 
+class RecentFilter(admin.SimpleListFilter):
+    """By how long ago. The time is that field of the rows which `of` names."""
+
+    title, parameter_name = "time", "when"
+    of = "attempted_at"
+    SPANS = {
+        "15min": ("Last 15 minutes", timedelta(minutes=15)),
+        "1h": ("Last hour", timedelta(hours=1)),
+        "24h": ("Last 24 hours", timedelta(days=1)),
+        "7d": ("Last 7 days", timedelta(days=7)),
+    }
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+    ) -> list[tuple[str, str]]:
+        """The spans of time, by what they are called in the address."""
+        return [(name, label) for name, (label, _) in self.SPANS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Those within the chosen span, or all."""
+        if (chosen := self.value()) not in self.SPANS:
+            return queryset
+        _, span = self.SPANS[chosen]
+        return queryset.filter(**{f"{self.of}__gt": timezone.now() - span})
+
+
+class BoundedPaginator(Paginator[Any]):
+    """Counts no further than a limit, and pages no further: who looks for one row among
+    millions filters or searches.
+    """
+
+    COUNT_AT_MOST = 10_000
+
+    def __init__(self, *args: Any, at_most: int = COUNT_AT_MOST, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._at_most = at_most
+
+    @cached_property
+    def found(self) -> int:
+        """How many there are, or one more than the limit."""
+        rows = self.object_list[: self._at_most + 1]
+        return rows.count() if isinstance(rows, QuerySet) else len(rows)
+
+    @cached_property
+    def count(self) -> int:
+        """How many there are, at most as many as the limit."""
+        return min(self.found, self._at_most)
+
+    @property
+    def is_all(self) -> bool:
+        """Whether there are no more than it counted."""
+        return self.found <= self._at_most
+
+
+def clipped(text: str, length: int) -> str:
+    """A text that fits its column; the whole of it shows when one points at it."""
+    if not text:
+        return ""  # which the list shows as it shows all that is not there
+    short = Truncator(text).chars(length)
+    title = text if short != text else ""
+    return format_html(
+        '<span class="office-clipped" title="{}">{}</span>', title, short
+    )
+
+
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """For what is evidence: looked at, never changed."""
+    """For what is evidence: looked at, never changed; there may be millions of it."""
+
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    list_per_page = 50
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

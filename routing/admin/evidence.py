@@ -3,28 +3,53 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
 
-from routing.admin.bases import ProviderFilter, ReadOnlyAdmin
+from routing.admin.bases import ProviderFilter, ReadOnlyAdmin, RecentFilter, clipped
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 
 
+class EvidenceAdmin(ReadOnlyAdmin):
+    """About a message, which is one click away."""
+
+    search_fields = ["=message__id", "=external_message_id"]
+    search_help_text = "The number of a message, or the provider's id of it"
+    ordering = ["-id"]
+
+    @admin.display(description="message", ordering="message")
+    def message_link(self, row: MessageDeliveryAttempt | DeliveryReceipt) -> str:
+        """The way to the message; blank where nobody knows which it is."""
+        if row.message_id is None:
+            return ""
+        of = row._meta.get_field("message").related_model._meta
+        page = f"admin:{of.app_label}_{of.model_name}_change"
+        address = reverse(page, args=[row.message_id])
+        return format_html('<a href="{}">{}</a>', address, row.message_id)
+
+    @admin.display(description="no.", ordering="attempt_number")
+    def number(self, row: MessageDeliveryAttempt | DeliveryReceipt) -> int | None:
+        """Which attempt of the message."""
+        return row.attempt_number
+
+
 @admin.register(MessageDeliveryAttempt)
-class AttemptAdmin(ReadOnlyAdmin):
+class AttemptAdmin(EvidenceAdmin):
+    exclude = ["decision"]
+    readonly_fields = ["why_this_provider"]
     list_display = [
-        "id",
         "attempted_at",
-        "message",
-        "attempt_number",
+        "message_link",
+        "number",
         "provider",
         "outcome",
-        "error_code",
-        "error_class",
-        "fallback_reason",
-        "cost",
-        "currency",
-        "response_time_ms",
+        "error",
+        "fallback",
+        "price",
+        "milliseconds",
     ]
     list_filter = [
+        RecentFilter,
         "channel",
         ProviderFilter,
         "outcome",
@@ -32,27 +57,71 @@ class AttemptAdmin(ReadOnlyAdmin):
         "fallback_reason",
         "is_late",
     ]
-    search_fields = ["=message__id", "=external_message_id"]
-    ordering = ["-id"]
-    list_select_related = ["message"]
-    show_full_result_count = False
+
+    @admin.display(description="why this provider")
+    def why_this_provider(self, attempt: MessageDeliveryAttempt) -> str:
+        """The decision that led to it: the strategy, and what spoke for or against."""
+        decision = attempt.decision
+        return format_html(
+            "{}<ul>{}</ul>",
+            decision.get("strategy", "recovered"),
+            format_html_join(
+                "",
+                "<li>{}: {}</li>",
+                (
+                    (each["provider"], each["verdict"])
+                    for each in decision.get("candidates", [])
+                ),
+            ),
+        )
+
+    @admin.display(description="error", ordering="error_class")
+    def error(self, attempt: MessageDeliveryAttempt) -> str:
+        """Its kind, code and text."""
+        if attempt.error_class is None:
+            return ""
+        what = f"{attempt.get_error_class_display()} {attempt.error_code}".strip()
+        return clipped(": ".join(filter(None, [what, attempt.error_message])), 26)
+
+    @admin.display(description="fallback", ordering="fallback_reason")
+    def fallback(self, attempt: MessageDeliveryAttempt) -> str:
+        """Why it went to another provider than the first choice."""
+        if attempt.fallback_reason is None:
+            return ""
+        return clipped(attempt.get_fallback_reason_display(), 16)
+
+    @admin.display(description="cost", ordering="cost")
+    def price(self, attempt: MessageDeliveryAttempt) -> str:
+        """With its currency, without zeros that say nothing."""
+        if attempt.cost is None:
+            return ""
+        return f"{attempt.cost.normalize():f} {attempt.currency}"
+
+    @admin.display(description="ms", ordering="response_time_ms")
+    def milliseconds(self, attempt: MessageDeliveryAttempt) -> int | None:
+        """How long the provider took to answer."""
+        return attempt.response_time_ms
+
+
+class ReceivedFilter(RecentFilter):
+    of = "received_at"
 
 
 @admin.register(DeliveryReceipt)
-class ReceiptAdmin(ReadOnlyAdmin):
+class ReceiptAdmin(EvidenceAdmin):
     list_display = [
-        "id",
-        "message",
-        "attempt_number",
+        "received_at",
+        "message_link",
+        "number",
         "provider",
-        "provider_status",
+        "said",
         "status",
         "error_code",
         "occurred_at",
-        "received_at",
     ]
-    list_filter = [ProviderFilter, "status"]
-    search_fields = ["=message__id", "=external_message_id"]
-    ordering = ["-id"]
-    list_select_related = ["message"]
-    show_full_result_count = False
+    list_filter = [ReceivedFilter, ProviderFilter, "status"]
+
+    @admin.display(description="said", ordering="provider_status")
+    def said(self, receipt: DeliveryReceipt) -> str:
+        """The status in the provider's words."""
+        return clipped(receipt.provider_status, 20)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from routing.admin.bases import ProviderFilter, ProviderForm, ReadOnlyAdmin
+from routing.admin.bases import (
+    ProviderFilter,
+    ProviderForm,
+    ReadOnlyAdmin,
+    clipped,
+)
+from routing.figures import percent
 from routing.models import DeliveryQuality, ProviderHealth, ProviderThrottle
 
 
@@ -14,12 +20,17 @@ class HealthAdmin(ReadOnlyAdmin):
         "provider",
         "channel",
         "state",
-        "reason",
+        "why",
         "open_until",
         "opened_count",
         "closed_at",
     ]
     list_filter = ["channel", "state"]
+
+    @admin.display(description="reason")
+    def why(self, health: ProviderHealth) -> str:
+        """What it opened for, or why it stays closed."""
+        return clipped(health.reason, 40)
 
 
 @admin.register(DeliveryQuality)
@@ -38,9 +49,9 @@ class QualityAdmin(ReadOnlyAdmin):
     def delivered(self, quality: DeliveryQuality) -> str:
         """The share as receipts tell it; a route's explanation has what it counts."""
         known = quality.successes + quality.failures
-        return f"{quality.successes / known:.1%}" if known else "-"
+        return percent(quality.successes / known) if known else "-"
 
-    @admin.display(description="receipts that still count")
+    @admin.display(description="receipts")
     def receipts(self, quality: DeliveryQuality) -> str:
         """How many it rests on; older ones count less and less."""
         return f"{quality.successes + quality.failures:.0f}"

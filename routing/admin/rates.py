@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from routing.admin.bases import ProviderFilter, ProviderForm
+from routing.admin.bases import BoundedPaginator, ProviderFilter, ProviderForm
 from routing.models import Rate
 
 
@@ -32,13 +32,17 @@ class RateAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "channel",
         "dial_prefix",
         "country",
-        "price",
-        "currency",
+        "cost",
         "valid_from",
-        "updated_at",
     ]
     list_display_links = ["dial_prefix", "country"]
     list_filter = ["channel", ProviderFilter, "valid_from"]
     search_fields = ["dial_prefix__startswith", "=country"]
     search_help_text = "How a dial prefix begins, or a country such as GB"
+    paginator = BoundedPaginator
     show_full_result_count = False
+
+    @admin.display(description="price", ordering="price")
+    def cost(self, rate: Rate) -> str:
+        """With its currency, without zeros that say nothing."""
+        return f"{rate.price.normalize():f} {rate.currency}"

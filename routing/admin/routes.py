@@ -106,14 +106,12 @@ class RouteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = [
         "channel",
         "route_scope",
-        "routing_strategy",
+        "strategy",
         "primary_provider",
-        "fallback_provider",
+        "falls_back_to",
         "is_active",
         "priority",
-        "enable_fallback",
-        "retry_strategy",
-        "max_retries",
+        "retries",
     ]
     list_display_links = ["channel", "primary_provider"]
     list_filter = ["channel", "is_active", "routing_strategy"]
@@ -156,6 +154,23 @@ class RouteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def route_scope(self, route: ChannelRoutingConfig) -> str:
         """Which messages of its channel it is for."""
         return str(route.scope)
+
+    @admin.display(description="strategy", ordering="routing_strategy")
+    def strategy(self, route: ChannelRoutingConfig) -> str:
+        """How it picks among its providers."""
+        return route.get_routing_strategy_display()
+
+    @admin.display(description="fallback", ordering="fallback_provider")
+    def falls_back_to(self, route: ChannelRoutingConfig) -> str:
+        """The provider to fall back to, and whether that is switched off."""
+        if not route.fallback_provider or route.enable_fallback:
+            return route.fallback_provider
+        return f"{route.fallback_provider} (off)"
+
+    @admin.display(description="retries", ordering="max_retries")
+    def retries(self, route: ChannelRoutingConfig) -> str:
+        """How many at most, and how the delay grows."""
+        return f"{route.max_retries}, {route.get_retry_strategy_display().lower()}"
 
     def get_urls(self) -> list[Any]:
         """Those of every model, and the screen that explains a route."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -13,7 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from messaging.factories import MessageFactory
-from routing.factories import RouteFactory
+from routing.admin.bases import BoundedPaginator
+from routing.factories import AttemptFactory, ReceiptFactory, RouteFactory
 from routing.models import (
     ChannelRoutingConfig,
     DeliveryQuality,
@@ -29,6 +30,7 @@ from routing.vocabulary import (
 )
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 MEMORY = "routing.providers.memory.Memory"
 ADD = "admin:routing_channelroutingconfig_add"
 EVIDENCE = ["messagedeliveryattempt", "deliveryreceipt"]
@@ -418,7 +420,7 @@ def test_delivery_quality_is_a_share_and_what_it_rests_on(reader_client):
 
     listed = reader_client.get(page("deliveryquality")).content.decode()
 
-    assert "97.6%" in listed
+    assert "97.6 %" in listed
     assert '<td class="field-receipts">7</td>' in listed
 
 
@@ -451,3 +453,84 @@ def test_who_may_not_see_routes_gets_no_explanation(client, django_user_model):
     client.force_login(django_user_model.objects.create_user("guest", is_staff=True))
 
     assert explain(client).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("when", "found"), [("", 2), ("15min", 1), ("7d", 2), ("nonsense", 2)]
+)
+def test_attempts_are_found_by_how_long_ago_they_were(admin_client, when, found):
+    message, now = MessageFactory(), timezone.now()
+    AttemptFactory(message=message, attempt_number=1, attempted_at=now)
+    AttemptFactory(message=message, attempt_number=2, attempted_at=now - HOUR)
+
+    listed = admin_client.get(page("messagedeliveryattempt"), {"when": when})
+
+    assert listed.context["cl"].result_count == found
+
+
+def test_a_long_error_is_cut_in_the_list_and_shows_when_pointed_at(admin_client):
+    AttemptFactory(
+        message=MessageFactory(),
+        error_class=ErrorClass.PROVIDER,
+        error_code="30001",
+        error_message="Queue <b>overflow</b> of this sender",
+    )
+
+    listed = admin_client.get(page("messagedeliveryattempt")).text
+
+    whole = "Provider 30001: Queue &lt;b&gt;overflow&lt;/b&gt; of this sender"
+    assert f'title="{whole}"' in listed
+    assert f">{whole}<" not in listed
+
+
+@pytest.mark.parametrize("model", EVIDENCE)
+def test_evidence_leads_to_its_message(admin_client, evidence, model):
+    message = evidence[model].message_id
+
+    listed = admin_client.get(page(model)).text
+
+    assert (
+        f'/admin/messaging/campaignmessage/{message}/change/">{message}</a>' in listed
+    )
+
+
+def test_a_receipt_of_no_known_message_is_listed_too(admin_client):
+    ReceiptFactory(message=None, attempt_number=None)
+
+    assert admin_client.get(page("deliveryreceipt")).status_code == 200
+
+
+def test_an_attempt_tells_why_it_went_to_its_provider(reader_client):
+    attempt = AttemptFactory(
+        message=MessageFactory(),
+        decision={
+            "strategy": "Primary",
+            "candidates": [{"provider": "Vonage<SMS>", "verdict": "eligible"}],
+        },
+    )
+
+    shown = reader_client.get(page("messagedeliveryattempt", "change", attempt.pk)).text
+
+    assert "Primary<ul><li>Vonage&lt;SMS&gt;: eligible</li></ul>" in shown
+
+
+@pytest.mark.parametrize(
+    ("rows", "counted", "is_all"), [(2, 2, True), (3, 3, True), (4, 3, False)]
+)
+def test_long_lists_are_counted_no_further_than_a_limit(rows, counted, is_all):
+    pages = BoundedPaginator(range(rows), per_page=2, at_most=3)
+
+    assert (pages.count, pages.is_all) == (counted, is_all)
+    assert pages.num_pages == (counted + 1) // 2
+
+
+def test_a_list_that_was_not_counted_to_its_end_says_so(admin_client):
+    message = MessageFactory()
+    MessageDeliveryAttempt.objects.bulk_create(
+        AttemptFactory.build(message=message, attempt_number=number)
+        for number in range(1, BoundedPaginator.COUNT_AT_MOST + 2)
+    )
+
+    listed = admin_client.get(page("messagedeliveryattempt")).text
+
+    assert "over 10000 delivery attempts" in " ".join(listed.split())
