@@ -15,6 +15,7 @@ def accounts(http: int = 0, smtp: int = 0) -> dict[str, str]:
         "VONAGE_SIGNATURE_SECRET": 32 * "3",
         "VONAGE_FROM": "15005550007",
         "SENDGRID_API_KEY": "SG.0",
+        "SENDGRID_BASE_URL": f"http://127.0.0.1:{http}",
         "SMTP_HOST": "127.0.0.1",
         "SMTP_PORT": str(smtp or 25),
         "SMTP_USE_TLS": "0",

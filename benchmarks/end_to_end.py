@@ -12,7 +12,7 @@ from django.db import connection
 from benchmarks import reference
 from benchmarks.rows import Row
 from benchmarks.servers import server
-from benchmarks.stage import launch, prefer_smtp, queue, wait_until_sent, workers
+from benchmarks.stage import launch, queue, send_email_by, wait_until_sent, workers
 from messaging.vocabulary import CampaignStatus
 from routing.vocabulary import Channel
 
@@ -26,10 +26,11 @@ SMTP_BAR = 1500.0
 
 def run() -> Iterator[Row]:
     """Each protocol at each latency with one process and with two."""
-    prefer_smtp()
+    send_email_by("SMTPEmail")
     for channel in NAMES:
         for latency in LATENCIES:
             yield from _one_and_two_processes(channel, latency)
+    yield from _many_in_a_call()
     if connection.vendor == "postgresql":
         for window in (settings.QUEUE_WINDOW, WIDE):
             yield from _beside_reference(window)
@@ -47,6 +48,26 @@ def _one_and_two_processes(channel: Channel, latency: float) -> Iterator[Row]:
         yield Row("  processor time of the workers", cpu * 1000, "ms/msg")
 
 
+def _many_in_a_call() -> Iterator[Row]:
+    """E-mails by SendGrid, each alone, and as many in a call as a claim brings."""
+    send_email_by("SendGridEmail")
+    rates = {}
+    for most in ("1", "1000"):
+        rates[most], cpu = _ours(
+            Channel.EMAIL,
+            LATENCIES[-1],
+            1,
+            settings.QUEUE_WINDOW,
+            protocol="http",
+            SENDGRID_MAX_BATCH=most,
+        )
+        how = "each alone" if most == "1" else "many in a call"
+        what = f"SendGridEmail, {LATENCIES[-1] * 1000:.0f} ms, {how}"
+        yield Row(what, rates[most], "msg/s")
+        yield Row("  processor time of the worker", cpu * 1000, "ms/msg")
+    yield Row("  many in a call, by each alone", rates["1000"] / rates["1"], "")
+
+
 def _beside_reference(window: int) -> Iterator[Row]:
     """At the longest latency, ours and the reference in turns."""
     ours, theirs = 0.0, 0.0
@@ -60,15 +81,26 @@ def _beside_reference(window: int) -> Iterator[Row]:
 
 
 def _ours(
-    channel: Channel, latency: float, processes: int, window: int
+    channel: Channel,
+    latency: float,
+    processes: int,
+    window: int,
+    *,
+    protocol: str = "",
+    **settings_of_workers: str,
 ) -> tuple[float, float]:
     """Messages per second, and processor seconds per message."""
     count = MESSAGES * processes
-    protocol = "http" if channel == Channel.SMS else "smtp"
+    protocol = protocol or ("http" if channel == Channel.SMS else "smtp")
     campaign = queue(count, channel=channel, status=CampaignStatus.PAUSED)
     with (
         server(protocol, latency=latency) as port,
-        workers(processes, {protocol: port}, "--window", str(window)) as all_workers,
+        workers(
+            processes,
+            {protocol: port},
+            *("--window", str(window)),
+            **settings_of_workers,
+        ) as all_workers,
     ):
         cpu = sum(worker.cpu_seconds() for worker in all_workers)
         started = time.monotonic()

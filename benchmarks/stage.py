@@ -137,10 +137,11 @@ def _copy(first: CampaignMessage, count: int) -> None:
         cursor.execute(statement, [first.pk])
 
 
-def prefer_smtp() -> None:
-    """Turn the default e-mail route round: SMTP first, SendGrid to fall back to."""
+def send_email_by(provider: str) -> None:
+    """Turn the default e-mail route: this one first, the other to fall back to."""
+    other = {"SMTPEmail": "SendGridEmail", "SendGridEmail": "SMTPEmail"}[provider]
     ChannelRoutingConfig.objects.filter(channel=Channel.EMAIL).update(
-        primary_provider="SMTPEmail", fallback_provider="SendGridEmail"
+        primary_provider=provider, fallback_provider=other
     )
 
 
@@ -175,11 +176,13 @@ class Worker:
 
 @contextmanager
 def workers(
-    count: int, ports: Mapping[str, int], *options: str
+    count: int, ports: Mapping[str, int], *options: str, **settings: str
 ) -> Iterator[list[Worker]]:
-    """Workers that are up and idle. `ports` are those of their providers' servers."""
+    """Workers that are up and idle. `ports` are those of their providers' servers, and
+    `settings` variables of their environment.
+    """
     command = [sys.executable, "manage.py", "process_queue", "--watch", *options]
-    environment = os.environ | accounts(**ports)
+    environment = os.environ | accounts(**ports) | settings
     with ExitStack() as stack:
         processes = [
             stack.enter_context(

@@ -143,6 +143,9 @@ def _attempt_entry(attempt: MessageDeliveryAttempt) -> TimelineEntry:
         f"{attempt.response_time_ms} ms"
         if attempt.response_time_ms is not None
         else "",
+        f"in one call with {others} others"
+        if (others := attempt.decision.get("shared_with"))
+        else "",
     ]
     return TimelineEntry(
         attempt.attempted_at,

@@ -33,13 +33,14 @@ from routing.vocabulary import Channel, ErrorClass
 
 @dataclass(frozen=True, slots=True)
 class CallOutcome:
-    """One call of a provider, as its health sees it."""
+    """What came of one message of a call, as the provider's health sees it."""
 
     provider: str
     channel: Channel
     failure: SendFailure | None
     probe_token: datetime | None = None  # of the breaker's probe, if it was one
     is_retry: bool = False  # of a message that an earlier round failed to send
+    call_id: int | None = None  # equal for messages that shared a call
 
     @property
     def is_fault(self) -> bool:
@@ -166,7 +167,9 @@ def _learn(
     now: datetime,
     rng: Random,
 ) -> None:
-    counted = count_outcomes(each for each in outcomes if each.probe_token is None)
+    counted = count_outcomes(
+        each for each in _one_per_call(outcomes) if each.probe_token is None
+    )
     probes = [each for each in outcomes if each.probe_token is not None]
     row = _health_row(key, is_needed=bool(counted.all_failures))
     if row is None:
@@ -212,6 +215,12 @@ def count_outcomes(outcomes: Iterable[CallOutcome]) -> Outcomes:
         elif outcome.is_fault:
             failures += 1
     return Outcomes(successes, failures, account_failures)
+
+
+def _one_per_call(outcomes: Sequence[CallOutcome]) -> Iterable[CallOutcome]:
+    """One call that fails is one fault, however many messages it had."""
+    alone = [each for each in outcomes if each.call_id is None]
+    return [*alone, *{each.call_id: each for each in outcomes if each.call_id}.values()]
 
 
 def _judge_probe(probe: CallOutcome) -> bool | None:

@@ -303,6 +303,11 @@ class CampaignMessage(MessageFacts, models.Model):
     provider = models.CharField(
         max_length=100, blank=True, default="", help_text="The last one chosen."
     )
+    call_id = models.BigIntegerField(
+        null=True,
+        blank=True,
+        help_text="The first message of the call that it shares with others.",
+    )
     attempt_count = models.PositiveSmallIntegerField(default=0)
     retry_count = models.PositiveSmallIntegerField(default=0)
     lease_owner = models.BigIntegerField(null=True, blank=True)

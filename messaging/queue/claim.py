@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Count, F
+from django.db.models.functions import Coalesce
 
 from messaging.models import CampaignMessage
 from messaging.queue import statements
+from messaging.queue.calls import share_calls
 from messaging.queue.due import DueMessage
 from messaging.queue.gate import Refusal, refusals_of
 from messaging.queue.lanes import Lanes
@@ -57,7 +60,8 @@ class Claimer:
            killing their workers, let one go at a time
         3. choose a provider for each; without one it waits, and says why; one that
            cannot even be placed is quarantined
-        4. write owner, lease, attempt number and provider onto the row
+        4. put messages into one call where their provider takes many
+        5. write owner, lease, attempt number, provider and call onto the row
 
         Another worker's locked rows are skipped, so a claim may come back short.
         """
@@ -75,10 +79,7 @@ class Claimer:
         claimed = self._choose(passed, now)
         if claimed:
             statements.mark_claimed(
-                [
-                    {"id": each.message_id, "provider": each.decision.provider}
-                    for each in claimed
-                ],
+                [_claimed_row(each) for each in claimed],
                 owner=self._owner,
                 lease_expires_at=now + self._lease,
             )
@@ -96,7 +97,7 @@ class Claimer:
         )
         for route, batch in by_route:
             placement.place(batch, route)
-        return _with_history(placement.keep())
+        return share_calls(_with_history(placement.keep()))
 
     def _surroundings(self, routes: Sequence[Route], now: datetime) -> Surroundings:
         """How the routes' providers are, their throttles locked."""
@@ -146,6 +147,12 @@ def _count_refused(
     keep(sheet)
 
 
+def _claimed_row(claimed: Claimed) -> dict[str, Any]:
+    """The row as `statements.mark_claimed` takes it; most go alone and name no call."""
+    row = {"id": claimed.message_id, "provider": claimed.decision.provider}
+    return row if claimed.call_id is None else row | {"call_id": claimed.call_id}
+
+
 def _in_flight(providers: Sequence[str]) -> dict[str, int]:
     """Calls under way by all workers; a message that waits for a verdict is none."""
     return dict(
@@ -155,7 +162,7 @@ def _in_flight(providers: Sequence[str]) -> dict[str, int]:
             provider__in=providers,
         )
         .values_list("provider")
-        .annotate(Count("id"))
+        .annotate(calls=Count(Coalesce("call_id", "id"), distinct=True))
         .order_by()
     )
 

@@ -54,6 +54,7 @@ class Claimed:
     lease_expires_at: datetime  # from then on it is not handed over any more
     tried: tuple[str, ...] = ()  # providers called before in this round
     probe_token: datetime | None = None  # when it probes a provider's open breaker
+    call_id: int | None = None  # the first message of its call; None: it goes alone
     past_attempts: tuple[PastAttempt, ...] = field(default=(), repr=False)
 
     @property
@@ -75,6 +76,7 @@ class Claimed:
             decision=decision,
             lease_expires_at=lease_expires_at,
             probe_token=None,
+            call_id=None,
             content=replace(self.content, reference=str(reference)),
             tried=(*self.tried, self.decision.provider),
         )

@@ -25,6 +25,7 @@ from django.db import (
 )
 
 from messaging.models import KeptAnswer
+from messaging.queue.calls import calls_of, within_room
 from messaging.queue.claim import Claimer
 from messaging.queue.clock import DatabaseClock
 from messaging.queue.heartbeat import Heartbeat
@@ -194,7 +195,7 @@ class Processor:
         """
         self._database_clock.sync()
         self._heartbeat.beat(
-            in_flight=self._window.in_flight, clock_skew=self._database_clock.skew
+            in_flight=self._window.messages, clock_skew=self._database_clock.skew
         )
         self._collect()
         self._record()
@@ -265,8 +266,8 @@ class Processor:
             return
         claim = self._claimer.claim(limit=allowance, now=self._clock())
         self.report.claimed += len(claim.claimed)
-        for claimed in claim.claimed:
-            self._window.start(claimed)
+        for call in calls_of(claim.claimed):
+            self._window.start(*call)
         self._is_idle = not claim.seen and not claim.is_held_back
         self._has_looked = not claim.seen
         self._claim_timer.restart()
@@ -347,12 +348,18 @@ class Processor:
         is_full = len(self._unrecorded) >= self._limits.batch_size
         if not self._unrecorded or not (is_full or self._record_timer.is_over()):
             return
-        results = [self._judge(claimed, done) for claimed, done in self._unrecorded]
+        results = within_room(
+            [self._judge(claimed, done) for claimed, done in self._unrecorded],
+            room=self._window.size - self._window.in_flight,
+            now=self._clock(),
+        )
         fallbacks = self._write(results)
         self._unrecorded = []
         self._record_timer.restart()
         for result in results:
             self.report.count(result)
+            if isinstance(result.step, Retry) and result.step.due_at <= self._clock():
+                self._is_idle = False
         for claimed in fallbacks:
             self._window.start(claimed)
 

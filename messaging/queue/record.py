@@ -226,6 +226,7 @@ def _call_outcome(result: Result) -> CallOutcome:
         failure=result.hand_over.failure,
         probe_token=result.claimed.probe_token,
         is_retry=result.claimed.parcel.is_retry,
+        call_id=result.claimed.call_id,
     )
 
 

@@ -193,6 +193,7 @@ def _unknown_attempt(message: CampaignMessage, now: datetime) -> MessageDelivery
             "chosen": message.provider,
             "recovered": True,
             "lease_expired_at": str(message.lease_expires_at),
+            "call_id": message.call_id,
         },
         is_retry=message.retry_count > 0,
     )

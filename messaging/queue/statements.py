@@ -79,11 +79,12 @@ FROM messaging_campaign AS c JOIN messaging_campaignmessage AS m ON m.campaign_i
 WHERE c.id = %s AND c.status = 1 AND {_IS_DUE.format(after="%s, %s")} %s
 """  # noqa: S608 - our own text
 
-CLAIM_COLUMNS: Columns = {"id": "bigint", "provider": "text"}
+CLAIM_COLUMNS: Columns = {"id": "bigint", "provider": "text", "call_id": "bigint"}
 
 CLAIM = """
 UPDATE messaging_campaignmessage AS m
-SET status = 1, provider = v.provider, attempt_count = m.attempt_count + 1,
+SET status = 1, provider = v.provider, call_id = v.call_id,
+    attempt_count = m.attempt_count + 1,
     lease_owner = %s, lease_expires_at = %s, status_reason = ''
 FROM {rows} WHERE m.id = v.id
 """
@@ -112,7 +113,7 @@ SET status = v.next_status, status_reason = COALESCE(v.status_reason, ''),
     due_at = COALESCE(v.due_at, m.due_at),
     retry_count = COALESCE(v.retry_count, m.retry_count),
     attempt_count = COALESCE(v.next_attempt, m.attempt_count),
-    provider = COALESCE(v.next_provider, m.provider),
+    provider = COALESCE(v.next_provider, m.provider), call_id = NULL,
     lease_owner = v.lease_owner, lease_expires_at = v.lease_expires_at,
     unknown_since = v.unknown_since, sent_at = v.sent_at, finished_at = v.finished_at
 FROM {rows}

@@ -1,10 +1,10 @@
-"""The window: the messages that are with their providers at this moment."""
+"""The window: the calls of providers that are under way at this moment."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -14,7 +14,10 @@ from routing.dispatch import HandOver, Load, given_up, hand_over
 
 logger = logging.getLogger(__name__)
 
+Call = Sequence[Claimed]  # messages that share one; mostly a message alone
 Done = tuple[Claimed, HandOver]
+# Messages under way for each place of the window, at most: what a crash puts at risk.
+PER_PLACE = 5
 NO_THREAD = (
     "The host grants no thread to call providers in: look at its limits of processes "
     "and memory (ulimit -u, the container's pids)."
@@ -22,7 +25,7 @@ NO_THREAD = (
 
 
 class Window:
-    """Hands messages over in threads of its own, at most `size` at once.
+    """Hands messages over in threads of its own, at most `size` calls at once.
 
     The threads call providers and nothing else: they never touch the database. A call
     that has not ended after `patience`, whatever its adapter promised, is given up, so
@@ -36,42 +39,50 @@ class Window:
         self.size = size
         self._clock = clock
         self._patience = patience
-        self._under_way: dict[str, tuple[Claimed, datetime, float]] = {}
+        self.messages = 0  # with their providers
+        self._under_way: dict[str, tuple[Call, datetime, float]] = {}
         self._left_behind = 0
         self._threads = 0
-        self._work: SimpleQueue[Claimed | None] = SimpleQueue()
-        self._done: SimpleQueue[Done] = SimpleQueue()
+        self._work: SimpleQueue[Call | None] = SimpleQueue()
+        self._done: SimpleQueue[tuple[Call, list[HandOver]]] = SimpleQueue()
 
     @property
     def in_flight(self) -> int:
-        """How many messages are with their providers."""
+        """How many calls are under way."""
         return len(self._under_way)
 
     @property
     def room(self) -> int:
-        """How many more messages can start now."""
-        return self.size - self.in_flight
+        """How many more messages can start now, were each to go alone."""
+        return min(self.size - self.in_flight, PER_PLACE * self.size - self.messages)
 
-    def start(self, claimed: Claimed) -> None:
-        """Hand a message over, in a thread: its own, or the next that is free."""
+    def start(self, *call: Claimed) -> None:
+        """Hand messages over in one call, in a thread: a new one, or the next free."""
         give_up_at = time.monotonic() + self._patience.total_seconds()
-        self._under_way[_key(claimed)] = claimed, self._clock(), give_up_at
-        self._work.put(claimed)
+        self._under_way[_key(call)] = call, self._clock(), give_up_at
+        self.messages += len(call)
+        self._work.put(call)
         if self._threads < self.in_flight + self._left_behind:
             self._add_thread()
 
     def finished(self, *, wait: float, at_most: int) -> list[Done]:
-        """What has come back; waits up to `wait` seconds for the first one."""
-        done: list[Done] = []
+        """What has come back of at most so many calls; waits up to `wait` seconds for
+        the first one.
+        """
+        ended = []
         try:
-            done.append(self._done.get(timeout=wait))
-            while len(done) < at_most:
-                done.append(self._done.get_nowait())
+            ended.append(self._done.get(timeout=wait))
+            while len(ended) < at_most:
+                ended.append(self._done.get_nowait())
         except Empty:
             pass
-        for claimed, _ in done:
-            if self._under_way.pop(_key(claimed), None) is None:
+        done: list[Done] = []
+        for call, hand_overs in ended:
+            if self._under_way.pop(_key(call), None) is None:
                 self._left_behind -= 1  # given up before, and back after all
+            else:
+                self.messages -= len(call)
+            done += zip(call, hand_overs, strict=True)
         return done + self._overdue()
 
     def close(self) -> None:
@@ -96,34 +107,38 @@ class Window:
     def _overdue(self) -> list[Done]:
         """Those whose adapter hangs. The one that waits longest comes first."""
         now, overdue = time.monotonic(), []
-        for key, (claimed, started_at, give_up_at) in list(self._under_way.items()):
+        for key, (call, started_at, give_up_at) in list(self._under_way.items()):
             if give_up_at > now:
                 break
             del self._under_way[key]
+            self.messages -= len(call)
             self._left_behind += 1
             lost = given_up(
-                provider_name=claimed.decision.provider,
+                provider_name=call[0].decision.provider,
                 attempted_at=started_at,
                 after=self._patience,
             )
-            overdue.append((claimed, lost))
+            overdue += [(claimed, lost) for claimed in call]
         return overdue
 
     def _send_all(self) -> None:
-        while claimed := self._work.get():
-            self._done.put((claimed, self._send(claimed)))
+        while call := self._work.get():
+            self._done.put((call, self._send(call)))
 
-    def _send(self, claimed: Claimed) -> HandOver:
-        load = Load(claimed.content, claimed.parcel.segments, claimed.decision.estimate)
-        [done] = hand_over(
-            provider_name=claimed.decision.provider,
-            loads=[load],
-            not_after=claimed.lease_expires_at,
+    def _send(self, call: Call) -> list[HandOver]:
+        """All of a call have one provider, and one lease."""
+        return hand_over(
+            provider_name=call[0].decision.provider,
+            loads=[_load(claimed) for claimed in call],
+            not_after=call[0].lease_expires_at,
             clock=self._clock,
         )
-        return done
 
 
-def _key(claimed: Claimed) -> str:
-    """Message and attempt number."""
-    return claimed.content.reference
+def _load(claimed: Claimed) -> Load:
+    return Load(claimed.content, claimed.parcel.segments, claimed.decision.estimate)
+
+
+def _key(call: Call) -> str:
+    """Message and attempt number of the first."""
+    return call[0].content.reference

@@ -30,6 +30,7 @@ from hypothesis.stateful import (
 from messaging.campaigns import cancel_campaigns, pause_campaigns, resume_campaigns
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Campaign, CampaignMessage, Suppression
+from messaging.queue.calls import calls_of
 from messaging.queue.processor import Limits, Processor
 from messaging.queue.recover import close_campaigns, recover_expired_leases
 from messaging.quiet_hours import QuietHours
@@ -87,17 +88,18 @@ FAILURES = {
 class Life(RuleBasedStateMachine):
     """Two workers, two providers, a campaign and what happens to it."""
 
-    @initialize()
-    def begin(self):
+    @initialize(count=st.integers(1, 3))
+    def begin(self, count):
         self.now = NOW
         self.told = set()  # events of receipts
         self.last_status = {}
         self.processors = {number: self.processor() for number in WORKERS}
-        self.claimed = {number: [] for number in WORKERS}  # not handed over yet
+        self.claimed = {number: [] for number in WORKERS}  # calls not made yet
         self.returned = {number: [] for number in WORKERS}  # not recorded yet
         RouteFactory(initial_retry_delay_seconds=60, max_retries=2)
         self.campaign = CampaignFactory(quiet_from=BREAK.start, quiet_until=BREAK.end)
-        self.take_in()
+        for _ in range(count):
+            self.take_in()
 
     def processor(self):
         return Processor(
@@ -123,7 +125,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from(WORKERS))
     def claim(self, worker):
-        claim = self.processors[worker]._claimer.claim(limit=2, now=self.now)
+        claim = self.processors[worker]._claimer.claim(limit=3, now=self.now)
         self.start(worker, claim.claimed)
 
     @rule(worker=st.sampled_from(WORKERS), ending=st.sampled_from(sorted(FAILURES)))
@@ -264,21 +266,21 @@ class Life(RuleBasedStateMachine):
         for each in claimed:
             assert each.content.recipient not in stopped, "nothing leaves after STOP"
             assert not BREAK.cover(self.now.astimezone(CALIFORNIA).time())
-        self.claimed[worker] += claimed
+        self.claimed[worker] += calls_of(claimed)
 
     def hand_over(self, worker, ending):
-        claimed = self.claimed[worker].pop(0)
-        provider = registry.get(claimed.decision.provider)
+        call = self.claimed[worker].pop(0)
+        provider = registry.get(call[0].decision.provider)
         if failure := FAILURES[ending]:
             provider.fail_with(failure, is_taken=ending == "lost after")
-        [done] = hand_over(
-            provider_name=claimed.decision.provider,
-            loads=[Load(claimed.content, segments=1, estimate=None)],
-            not_after=claimed.lease_expires_at,
+        done = hand_over(
+            provider_name=provider.name,
+            loads=[Load(each.content, segments=1, estimate=None) for each in call],
+            not_after=call[0].lease_expires_at,
             clock=lambda: self.now,
         )
         provider._failures.clear()  # of a call that was not made
-        self.returned[worker].append((claimed, done))
+        self.returned[worker] += zip(call, done, strict=True)
 
     def resumed(self, processor):
         certain = processor._look_ups.finish(now=self.now)
@@ -370,8 +372,8 @@ def test_whatever_happens_no_message_is_lost_doubled_or_denied(settings_of_life)
 
 @pytest.fixture
 def settings_of_life(settings):
-    """Providers in memory that can be asked."""
-    options = {"SETTLING_SECONDS": 60, "TIMEOUT": 30}
+    """Providers in memory that can be asked, and take several messages in a call."""
+    options = {"SETTLING_SECONDS": 60, "TIMEOUT": 30, "MAX_BATCH": 3}
     settings.MESSAGE_PROVIDERS = {
         name: definition | {"OPTIONS": options}
         for name, definition in MEMORY_PROVIDERS.items()

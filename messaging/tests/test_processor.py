@@ -115,7 +115,7 @@ def test_every_channel_goes_out_by_either_provider(
     for recipient in recipients:
         messages(1, campaign=campaign, recipient=recipient)
 
-    drain()
+    drain(batch_size=1)
 
     assert sorted(arrivals()) == recipients
     providers = MessageDeliveryAttempt.objects.filter(

@@ -58,6 +58,15 @@ class DecisionSerializer(ApiSerializer):
     chosen = serializers.CharField(default=None, allow_null=True)
     fallback_reason = LabelField(FallbackReason)
     candidates = CandidateSerializer(many=True, default=list)
+    call_id = serializers.IntegerField(
+        default=None,
+        allow_null=True,
+        help_text="The first message of the call that it shared with others; null when "
+        "it went alone.",
+    )
+    shared_with = serializers.IntegerField(
+        default=0, help_text="How many other messages were in that call."
+    )
     recovered = serializers.BooleanField(
         default=False,
         help_text="Whether it was written by recovery, after its worker was lost.",

@@ -262,10 +262,9 @@ def _acceptance(status: AnymailRecipientStatus) -> Acceptance:
 
 def _looked_up(activity: dict[str, Any], reference: str) -> Receipt:
     """`not_delivered` stands for anything from deferred to bounced: no verdict."""
-    message_id = as_text(activity.get("msg_id"))
     status = as_text(activity.get("status"))
     return Receipt(
-        event_id=f"{message_id}:{status}",
+        event_id=f"{reference}:{status}",  # a `msg_id` may be that of a whole call
         reference=reference,
         external_message_id="",  # receipts go by Anymail's, which is not told here
         status=MessageStatus.DELIVERED if status == "delivered" else None,

@@ -16,7 +16,7 @@ from typing import Any
 
 from django.core.mail import EmailMessage
 
-from routing.providers.base import OutboundMessage
+from routing.providers.base import MessageError, OutboundMessage
 from routing.providers.mail import one_click
 
 RECIPIENT_FIELD = "personalizations.0.to.0.email"
@@ -44,9 +44,12 @@ def batch_key(message: OutboundMessage) -> Hashable | None:
 def compose_batch(messages: Sequence[OutboundMessage], *, sender: str) -> EmailMessage:
     """The e-mail that Anymail makes a personalization per recipient of.
 
-    No two messages have the same recipient. A text that all share stands in the e-mail
-    itself.
+    A text that all share stands in the e-mail itself. Raises MessageError for two to
+    one recipient.
     """
+    recipients = [message.recipient for message in messages]
+    if len({*recipients}) < len(recipients):
+        raise MessageError("SendGrid tells messages of a call apart by recipient.")
     tag = f"-{secrets.token_hex(16)}{{}}-"
     subjects = [message.subject for message in messages]
     bodies = [message.body for message in messages]
@@ -55,7 +58,7 @@ def compose_batch(messages: Sequence[OutboundMessage], *, sender: str) -> EmailM
         subject=_shared("subject", subjects, own, tag),
         body=_shared("body", bodies, own, tag),
         from_email=sender,
-        to=[message.recipient for message in messages],
+        to=recipients,
     )
     merged: dict[str, list[Any]] = {
         "merge_metadata": [{"reference": message.reference} for message in messages],
@@ -63,7 +66,7 @@ def compose_batch(messages: Sequence[OutboundMessage], *, sender: str) -> EmailM
         "merge_data": own,
     }
     for attribute, values in merged.items():
-        setattr(email, attribute, dict(zip(email.to, values, strict=True)))
+        setattr(email, attribute, dict(zip(recipients, values, strict=True)))
     email.esp_extra = {"merge_field_format": tag}  # type: ignore[attr-defined]
     return email
 

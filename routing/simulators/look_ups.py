@@ -139,7 +139,7 @@ def _activity(kept: Remembered) -> dict[str, Any]:
     statuses = {None: "processed", True: "delivered", False: "not_delivered"}
     return {
         "from_email": "campaigns@example.com",
-        "msg_id": f"{message.external_message_id}.recvd-simulated-0",
+        "msg_id": message.external_message_id,
         "subject": message.subject,
         "to_email": message.recipient,
         "status": statuses[kept.is_delivered],

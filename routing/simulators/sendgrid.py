@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -147,7 +148,7 @@ def _event(name: str, message: SimulatedMessage, arguments: Mapping[str, Any]) -
         "event": name,
         "smtp-id": f"<{message.external_message_id}@simulated>",
         "sg_event_id": base64.urlsafe_b64encode(uuid4().bytes).decode().rstrip("="),
-        "sg_message_id": f"{message.external_message_id}.recvd-simulated-0",
+        "sg_message_id": message.external_message_id,
     }
     return event | _DETAILS.get(name, {})
 
@@ -248,8 +249,12 @@ def _is_address(value: Any) -> bool:
 def _messages(
     mail: Mapping[str, Any], message_id: str
 ) -> Iterator[tuple[SimulatedMessage, Mapping[str, Any]]]:
-    """Each recipient's message, with the arguments that its events carry."""
+    """Each recipient's message, with the arguments that its events carry.
+
+    All have ids that begin with the call's.
+    """
     content = mail.get("content") or [{}]
+    places = itertools.count()
     for personalization in mail["personalizations"]:
         arguments = mail.get("custom_args", {}) | personalization.get("custom_args", {})
         headers = mail.get("headers", {}) | personalization.get("headers", {})
@@ -258,7 +263,7 @@ def _messages(
         for recipient in _recipients(personalization):
             message = SimulatedMessage(
                 provider=PROVIDER,
-                external_message_id=message_id,
+                external_message_id=f"{message_id}.recvd-simulated-{next(places)}",
                 reference=str(arguments.get("reference", "")),
                 recipient=recipient,
                 subject=_substituted(str(subject), tags),

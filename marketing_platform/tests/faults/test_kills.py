@@ -8,6 +8,7 @@ import time
 import pytest
 
 from marketing_platform.testing.faults.house import LEASE_SECONDS, SWEEP_SECONDS
+from routing.vocabulary import Channel
 
 # A loaded machine is slow to start processes and to sweep; it loses nothing by that.
 SLACK = 20
@@ -86,6 +87,45 @@ def test_killed_in_mid_call_on_a_route_that_resends(make_scene, put_on_record):
     assert (verdict.lost, verdict.silent, verdict.unrecorded) == (0, 0, 0)
     assert verdict.doubled <= 10
     assert verdict.recovered == verdict.unknown > 0
+
+
+def mid_call(number, kind, done, holds):
+    mark = pytest.mark.faults(row=number, done=f"kill -9 {done}", holds=holds)
+    return pytest.param(kind, marks=mark, id=kind)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        mid_call(
+            *("3c", "slow", "in the midst of a call with ten e-mails, all taken"),
+            "each of the ten is unknown, looked up by itself, and not sent again",
+        ),
+        mid_call(
+            *("3d", "hang", "in the midst of a call with ten e-mails, none taken"),
+            "each of the ten is unknown, looked up by itself, and sent elsewhere",
+        ),
+    ],
+)
+def test_killed_in_a_call_with_many_messages(make_scene, put_on_record, kind):
+    scene = make_scene(count=60, channel=Channel.EMAIL)
+    scene.simulator.configure(receipts=False)
+    slowly = {"delay": 30} if kind == "slow" else {}
+    scene.simulator.set_fault("SendGridEmail", kind, count=1, **slowly)
+
+    (worker,) = scene.start()
+    scene.wait_for_strikes("SendGridEmail")
+    worker.signal(signal.SIGKILL)
+    scene.start()
+    recovery = scene.recover()
+
+    verdict = scene.verdict()
+    put_on_record(verdict, recovery, kills=1, calls=scene.calls())
+    assert verdict.is_clean
+    assert verdict.unknown >= 10
+    assert verdict.recovered + verdict.flagged == verdict.unknown
+    assert verdict.accepted + verdict.flagged >= 60
+    assert scene.calls() < 60
 
 
 @pytest.mark.faults(

@@ -81,6 +81,8 @@ def test_an_attempt_comes_with_cost_time_and_decision(attempts_of):
         "chosen": "VonageSMS",
         "fallbackReason": 1,
         "candidates": DECISION["candidates"],
+        "callId": None,
+        "sharedWith": 0,
         "recovered": False,
     }
 

@@ -9,6 +9,7 @@ import pytest
 
 from routing.providers.base import (
     AccountError,
+    Enquiry,
     ForgedReceipt,
     MalformedReceipt,
     MessageError,
@@ -137,6 +138,20 @@ def test_the_request_is_what_sendgrid_documents(simulator):
         "reference": "m12a3",
         "anymail_id": acceptance.external_message_id,
     }
+
+
+def test_what_is_looked_up_of_one_call_is_told_apart(simulator):
+    activity = {"messages": [{"msg_id": "of-the-call", "status": "delivered"}]}
+    reply = say(answer("200 OK", json.dumps(activity).encode()))
+    with ScriptedServer(reply, reply) as server:
+        sender = build("SendGridEmail", BASE_URL=server.url)
+        found = [
+            sender.look_up(Enquiry(message_for(sender, reference=each), NOW, NOW))
+            for each in ("m1a1", "m2a1")
+        ]
+        sender.close()
+
+    assert len({receipt.event_id for receipt in found}) == 2
 
 
 def test_a_redirect_is_not_followed(simulator):

@@ -164,6 +164,14 @@ def test_when_nobody_is_named_each_goes_alone_from_now_on(simulator, sender, cod
     assert {each.code for each in told} == {"together"}
 
 
+def test_two_to_one_recipient_go_alone(sender, taken):
+    with pytest.raises(RefusedTogether) as caught:
+        sender.send_batch(unlike(recipient=ADA.recipient))
+
+    assert caught.value.code == "together"
+    assert taken() == []
+
+
 def test_what_cannot_be_written_down_lets_each_go_alone(simulator):
     sender = build("SendGridEmail", FROM="nobody")
 

@@ -18,7 +18,8 @@ def test_a_mail_is_accepted_with_its_id_and_an_empty_body(wires, simulator_proce
 
     [entry] = read_handset_log(simulator_process.handset_log)
     assert (response.status, response.data) == (202, b"")
-    assert entry.message.external_message_id == response.headers["X-Message-Id"]
+    call_id, _, _ = entry.message.external_message_id.partition(".")
+    assert call_id == response.headers["X-Message-Id"]
     assert entry.message.reference == "m1a1"
     assert (entry.message.subject, entry.message.body) == ("News", "Hello")
 
@@ -111,6 +112,7 @@ def test_events_come_in_a_signed_batch_with_our_arguments(wires, receiver, simul
     ]
     assert {event["reference"] for event in events} == {"m1a1"}
     assert len({event["sg_event_id"] for event in events}) == 4
+    assert len({event["sg_message_id"] for event in events}) == 2
     verify(call)
 
 
