@@ -159,6 +159,7 @@ class Processor:
         self._is_stopping = False
         self._is_idle = False  # nothing is due
         self._has_looked = False  # the last claim found nothing that may leave
+        self._has_more = False  # the last claim was full
         self._claim_timer = Timer(CLAIM_EVERY, is_over=True)
         self._look_timer = Timer(LOOK_EVERY, is_over=True)
         self._record_timer = Timer(RECORD_EVERY)
@@ -270,6 +271,7 @@ class Processor:
             self._window.start(*call)
         self._is_idle = not claim.seen and not claim.is_held_back
         self._has_looked = not claim.seen
+        self._has_more = claim.seen >= allowance
         self._claim_timer.restart()
         self._look_timer.restart()
         if claim.seen and self._idle_timer:
@@ -289,8 +291,11 @@ class Processor:
     def _collect(self) -> None:
         """Take in what has come back; with nothing in flight, wait to be woken."""
         if self._window.in_flight:
+            # A call of many leaves room for the next: who waits meanwhile makes few.
+            is_busy = self._has_more and self._may_claim(self._allowance())
             self._unrecorded += self._window.finished(
-                wait=RECORD_EVERY.total_seconds(), at_most=self._window.size
+                wait=0 if is_busy else RECORD_EVERY.total_seconds(),
+                at_most=self._window.size,
             )
         elif (
             (self._has_looked or self._is_stopping)
