@@ -47,8 +47,11 @@ def row(number, point, done, holds):
 )
 def test_killed_from_within(make_scene, put_on_record, point):
     scene = make_scene(count=90)
+    # At a worker's second claim, what it claimed first is in flight already.
+    is_at_the_first = point == "before_claim_commit"
+    passings = [1 if is_at_the_first else 1 + n // 2 for n in range(KILLS)]
 
-    doomed = [scene.start(crash=f"{point}:{1 + n // 2}")[0] for n in range(KILLS)]
+    doomed = [scene.start(crash=f"{point}:{passing}")[0] for passing in passings]
     for worker in doomed:
         scene.wait_for_death(worker)
     scene.start()
@@ -59,7 +62,7 @@ def test_killed_from_within(make_scene, put_on_record, point):
     assert verdict.is_clean
     assert verdict.recovered + verdict.flagged == verdict.unknown
     assert verdict.accepted + verdict.flagged >= 90
-    if point == "before_claim_commit":
+    if is_at_the_first:
         assert scene.attempts("error_code = 'lost_worker'") == 0
     assert recovery.until_accounted < LEASE_SECONDS + SWEEP_SECONDS + SLACK
 
@@ -85,7 +88,7 @@ def test_killed_in_mid_call_on_a_route_that_resends(make_scene, put_on_record):
     verdict = scene.verdict()
     put_on_record(verdict, recovery, kills=1)
     assert (verdict.lost, verdict.silent, verdict.unrecorded) == (0, 0, 0)
-    assert verdict.doubled <= 10
+    assert verdict.doubled <= verdict.unknown
     assert verdict.recovered == verdict.unknown > 0
 
 
