@@ -323,17 +323,19 @@ def _reason(result: Result) -> str:
 def _append_attempts(sheet: TallySheet, results: Sequence[Result]) -> list[int]:
     """Returns the messages that receipts, which were faster, tell costs of."""
     decisions: dict[int, tuple[int, Mapping[str, Any]]] = {}  # by identity
-    rows = {}
+    rows = []
     for each in results:
         record = each.claimed.decision.record
         place, _ = decisions.setdefault(id(record), (len(decisions), record))
-        key = each.claimed.message_id, each.claimed.attempt_number
-        rows[key] = {**_attempt_row(each), "decision": place}
+        rows.append({**_attempt_row(each), "decision": place})
+    # Two results of one attempt (it was given up, and came back) are refused here, and
+    # then written one by one: each is evidence.
     appended = statements.insert_attempts(
-        list(rows.values()), decisions=[record for _, record in decisions.values()]
+        rows, decisions=[record for _, record in decisions.values()]
     )
+    given = {(row["message_id"], row["attempt_number"]): row for row in rows}
     for one in appended:
-        row = rows[one.message_id, one.attempt_number]
+        row = given[one.message_id, one.attempt_number]
         sheet.count_attempt({**row, "is_late": one.is_late})
     return [one.message_id for one in appended if one.is_cost_told]
 

@@ -14,12 +14,28 @@ from messaging.queue.placement import MOST_ATTEMPTS
 from messaging.queue.processor import Processor
 from messaging.queue.quarantine import APART, WORKERS_LOST_AT_MOST
 from messaging.queue.recover import recover_expired_leases
-from messaging.tests.scene import LEASE, MINUTE, NOW, accepted, claim, claimer, messages
+from messaging.tests.scene import (
+    LEASE,
+    MINUTE,
+    NOW,
+    accepted,
+    claim,
+    claimer,
+    failed,
+    messages,
+)
 from messaging.vocabulary import WorkerKind
 from routing.costs import Money
+from routing.decide import AwaitVerdict
 from routing.models import MessageDeliveryAttempt
 from routing.planner import RoutingTable
-from routing.vocabulary import MessageStatus, RetryStrategy, UnknownOutcomePolicy
+from routing.providers.base import OutcomeUnknown
+from routing.vocabulary import (
+    AttemptOutcome,
+    MessageStatus,
+    RetryStrategy,
+    UnknownOutcomePolicy,
+)
 
 pytestmark = pytest.mark.django_db
 NO_KIND = 9
@@ -121,6 +137,24 @@ def test_a_message_that_cannot_be_recovered_is_quarantined_and_the_others_go_on(
     assert CampaignMessage.objects.quarantined().get() == poison
     well.refresh_from_db()
     assert well.is_outcome_unknown
+
+
+def test_a_call_that_was_given_up_and_came_back_is_on_record_as_both(route):
+    (message,) = messages(1)
+    worker = Processor(kind=WorkerKind.COMMAND, clock=lambda: NOW)
+    (claimed,) = claim(owner=worker._owner)
+    given_up = failed(claimed, OutcomeUnknown(), AwaitVerdict(NOW + MINUTE))
+
+    worker._write([given_up, accepted(claimed, at=NOW + timedelta(seconds=1))])
+
+    message.refresh_from_db()
+    assert message.status == MessageStatus.SENT
+    on_time, late = message.attempts.order_by("is_late")
+    assert (on_time.outcome, late.outcome) == (
+        AttemptOutcome.UNKNOWN,
+        AttemptOutcome.ACCEPTED,
+    )
+    assert late.is_late
 
 
 def test_a_result_that_the_database_refuses_takes_no_other_with_it(route, caplog):
