@@ -92,19 +92,14 @@ def test_killed_in_mid_call_on_a_route_that_resends(make_scene, put_on_record):
     assert verdict.recovered == verdict.unknown > 0
 
 
-def mid_call(number, kind, done, holds):
-    mark = pytest.mark.faults(row=number, done=f"kill -9 {done}", holds=holds)
-    return pytest.param(kind, marks=mark, id=kind)
-
-
 @pytest.mark.parametrize(
     "kind",
     [
-        mid_call(
+        row(
             *("3c", "slow", "in the midst of a call with ten e-mails, all taken"),
             "each of the ten is unknown, looked up by itself, and not sent again",
         ),
-        mid_call(
+        row(
             *("3d", "hang", "in the midst of a call with ten e-mails, none taken"),
             "each of the ten is unknown, looked up by itself, and sent elsewhere",
         ),
