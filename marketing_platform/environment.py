@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 from environ.fileaware_mapping import FileAwareMapping
+
+from messaging.quiet_hours import is_time_zone
 
 T = TypeVar("T")
 
@@ -74,7 +75,7 @@ class Environment(environ.Env):  # type: ignore[misc]
     def zone(self, var: str, default: str) -> str:
         """The name of a time zone that this host knows."""
         wanted = "the name of a time zone, such as UTC or Europe/Berlin"
-        return self._checked(var, default, wanted, _is_zone)
+        return self._checked(var, default, wanted, is_time_zone)
 
     def parsed(self, var: str, parse: Callable[[str], T], wanted: str) -> T | None:
         """What `parse` makes of it, None where it is not set."""
@@ -102,11 +103,3 @@ def _is_web_address(text: str) -> bool:
     is_bare = not (parts.query or parts.fragment or parts.username or " " in text)
     has_host = parts.scheme in {"http", "https"} and bool(parts.hostname)
     return has_host and is_bare and port_is_good
-
-
-def _is_zone(text: str) -> bool:
-    try:
-        ZoneInfo(text)
-    except (OSError, ValueError, KeyError):  # no such file, no path, no such zone
-        return False
-    return True

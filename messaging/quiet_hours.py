@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
 _SPAN = re.compile(r"([0-9]{1,2}):([0-9]{2})\s*-\s*([0-9]{1,2}):([0-9]{2})")
@@ -13,6 +13,16 @@ _SPAN = re.compile(r"([0-9]{1,2}):([0-9]{2})\s*-\s*([0-9]{1,2}):([0-9]{2})")
 REASON = "Quiet hours until"
 # Zones whose waking hours do not meet within two nights never do.
 _LONGEST = timedelta(days=2)
+
+
+@cache
+def is_time_zone(name: str) -> bool:
+    """Whether this host has the rules of a time zone of this name."""
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError, KeyError):  # no such file, no path, no such zone
+        return False
+    return True
 
 
 class QuietHoursError(ValueError):

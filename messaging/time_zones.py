@@ -10,6 +10,7 @@ import phonenumbers
 from phonenumbers.timezone import time_zones_for_number
 from phonenumbers.tzdata import TIMEZONE_DATA
 
+from messaging.quiet_hours import is_time_zone
 from routing.vocabulary import Channel
 
 Zones = tuple[str, ...]
@@ -54,14 +55,5 @@ def _zones_of_country(country: str) -> Zones:
 
 def _known(zones: Zones) -> Zones:
     """Those that this host has the rules of, each clock once; `Etc/Unknown` is none."""
-    known = [zone for zone in zones if _is_known(zone)]
+    known = [zone for zone in zones if is_time_zone(zone)]
     return tuple(zone for zone in known if zone not in _NAMESAKES or len(known) == 1)
-
-
-@cache
-def _is_known(zone: str) -> bool:
-    try:
-        ZoneInfo(zone)
-    except (OSError, ValueError, KeyError):
-        return False
-    return True

@@ -235,15 +235,21 @@ class _Facts(Protocol):
     def media_urls(self) -> list[str] | None: ...
     @property
     def expires_at(self) -> datetime | None: ...
+    @property
+    def expiry(self) -> datetime | None: ...
 
 
 class MessageFacts:
     """What follows from a message's columns and its campaign."""
 
+    @property
+    def expiry(self: _Facts) -> datetime | None:
+        """When its own time, or its campaign's, is over; None: never."""
+        return self.expires_at or self.campaign.expires_at
+
     def is_expired(self: _Facts, now: datetime) -> bool:
-        """Whether its own time, or its campaign's, is over."""
-        expires_at = self.expires_at or self.campaign.expires_at
-        return expires_at is not None and expires_at <= now
+        """Whether that is so now."""
+        return self.expiry is not None and self.expiry <= now
 
     @property
     def media(self: _Facts) -> list[str]:

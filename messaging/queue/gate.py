@@ -64,6 +64,5 @@ def _quiet(message: AnyMessage, hours: QuietHours, now: datetime) -> Refusal | N
     quiet = quiet_at(hours, now, zones=zones, home=settings.TIME_ZONE)
     if quiet is None:
         return None
-    expires_at = message.expires_at or message.campaign.expires_at
-    due_at = min(quiet.until, expires_at or quiet.until)
+    due_at = min(quiet.until, message.expiry or quiet.until)
     return Refusal(MessageStatus.QUEUED, str(quiet), due_at)

@@ -49,12 +49,12 @@ class Lanes:
         caller's transaction, once; should that fail, `forget`.
         """
         self._turn += 1
-        is_fresh = now - self._looked_at >= LOOK_EVERY
-        if is_fresh:
+        looks_first = now - self._looked_at >= LOOK_EVERY
+        if looks_first:
             self._look(now)
         draw = _Draw(limit, dict(rooms), self._places)
         self._draw(draw, now)
-        if draw.room and not is_fresh:
+        if draw.room and not looks_first:
             self._look(now)
             self._draw(draw, now)
         self._places = draw.places()
