@@ -91,11 +91,15 @@ class House:
                 self._nursery.close()
 
     def begin(self) -> None:
-        """Back to a full queue, nobody at work, and providers in good health."""
-        self.database.restore()
+        """Back to a full queue, nobody at work, and providers in good health.
+
+        Providers first: a receipt of the scene before would find a message of the same
+        id in this one.
+        """
         client = self.simulators.client
         client.reset(truncate_handset_log=True)
         client.configure(public_url=self.public_url)
+        self.database.restore()
 
     def end(self) -> None:
         """No worker is left behind; the database does not matter any more."""
