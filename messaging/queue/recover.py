@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, F, OuterRef, Q
 
 from messaging.models import Campaign, CampaignMessage
 from messaging.queue.look_ups import can_be_asked_about
@@ -95,7 +95,8 @@ def recover_attempts(*, since: datetime, until: datetime) -> int:
     then the message is as the receipt says, and nobody would look for its attempt.
     `since` and `until` bound when the receipts came; by `until`, a lease ago, every
     worker that lives has recorded. A receipt about an attempt that was never made is
-    evidence of none.
+    evidence of none; one that left its message with its worker leaves it the attempt,
+    or else to `recover_expired_leases`.
     """
     if not (found := _receipts_without_attempt(since, until)):
         return 0
@@ -121,9 +122,15 @@ def _receipts_without_attempt(
     on_record = MessageDeliveryAttempt.objects.filter(
         message=OuterRef("message"), attempt_number=OuterRef("attempt_number")
     )
+    in_flight = Q(
+        message__status=MessageStatus.SENDING,
+        message__unknown_since=None,
+        attempt_number=F("message__attempt_count"),
+    )
     return list(
         DeliveryReceipt.objects.filter(received_at__gt=since, received_at__lte=until)
         .filter(~Exists(on_record), attempt_number__lte=F("message__attempt_count"))
+        .exclude(in_flight)
         .select_related("message")
         .order_by("received_at", "id")
     )

@@ -200,6 +200,17 @@ def test_a_receipt_of_a_living_workers_message_is_left_to_it(route):
     assert recover_attempts(since=NOW - MINUTE, until=NOW - SECOND) == 0
 
 
+def test_an_attempt_that_a_receipt_says_little_of_is_left_to_its_lease(route):
+    messages(1)
+    (claimed,) = claim()
+    told = Receipt("1", claimed.content.reference, "SM1", None, "processed")
+    record_receipts(provider_name="TwilioSMS", receipts=[told], raw="", now=NOW)
+
+    assert recover_attempts(since=NOW - MINUTE, until=NOW + LEASE) == 0
+    assert recover(NOW + LEASE) == 1
+    assert MessageDeliveryAttempt.objects.get().outcome == AttemptOutcome.UNKNOWN
+
+
 def receipt_for(claimed, *, at):
     """The provider says that it delivered, twice."""
     for event in ("sent", "delivered"):
