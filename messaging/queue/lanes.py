@@ -49,6 +49,8 @@ class Lanes:
         caller's transaction, once; should that fail, `forget`.
         """
         self._turn += 1
+        if now - self._looked_back_at >= LOOK_BACK_EVERY:
+            self._places, self._looked_back_at = {}, now
         looks_first = now - self._looked_at >= LOOK_EVERY
         if looks_first:
             self._look(now)
@@ -67,8 +69,6 @@ class Lanes:
 
     def _look(self, now: datetime) -> None:
         """Find the lanes that have something to give."""
-        if now - self._looked_back_at >= LOOK_BACK_EVERY:
-            self._places, self._looked_back_at = {}, now
         self._campaigns = statements.due_lanes(now, known=self._places)
         self._looked_at = now
 

@@ -95,6 +95,20 @@ def test_a_message_that_another_worker_let_go_is_found_again_after_a_while():
     assert lock(lanes, 1, now=NOW + LOOK_BACK_EVERY) == [first.pk]
 
 
+def test_a_lane_that_a_throttle_holds_back_is_looked_at_from_its_front_too():
+    first, *_ = messages(9)
+    lanes, throttled = Lanes(), {**ROOM, Channel.SMS: 1}
+    lock(lanes, 2, rooms=throttled)
+    CampaignMessage.objects.filter(pk=first.pk).update(
+        status=MessageStatus.QUEUED, lease_expires_at=None
+    )
+    lock(lanes, 2, rooms=throttled, now=NOW + LOOK_BACK_EVERY - LOOK_EVERY / 2)
+
+    ids = lock(lanes, 2, rooms=throttled, now=NOW + LOOK_BACK_EVERY)
+
+    assert ids == [first.pk]
+
+
 def test_a_lane_that_is_exhausted_is_looked_at_from_its_front_again():
     (first,) = messages(1)
     lanes = Lanes()
