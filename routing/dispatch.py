@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from routing.costs import Money, cost_of
 from routing.providers.base import (
@@ -36,8 +36,7 @@ logger = logging.getLogger(__name__)
 _Told = Acceptance | SendFailure
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(NamedTuple):
     """A message to hand over; `estimate` is what it costs unless the provider says."""
 
     message: OutboundMessage
@@ -45,8 +44,7 @@ class Load:
     estimate: Money | None
 
 
-@dataclass(frozen=True, slots=True)
-class HandOver:
+class HandOver(NamedTuple):
     """A call of a provider and what came of one message: acceptance or failure."""
 
     provider: str

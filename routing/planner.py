@@ -42,8 +42,7 @@ from routing.vocabulary import (
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(NamedTuple):
     """A message as routing sees it: where it goes, and in how many segments."""
 
     destination: Destination

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from routing.retry import RetryPolicy
 from routing.thresholds import NO_THRESHOLDS, Thresholds
@@ -15,8 +16,7 @@ from routing.vocabulary import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(NamedTuple):
     """Where a message is going, as far as routes look at it."""
 
     channel: Channel

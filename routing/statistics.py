@@ -13,13 +13,19 @@ from django.db import connection, transaction
 from django.db.models import Count
 from django.db.models.functions import TruncDate
 
-from routing.bulk import Columns, as_json, derived_table, prepared_cursor
+from routing.bulk import Columns, Row, as_json, derived_table, prepared_cursor
 from routing.models import MessageDeliveryAttempt, StatisticsEntry
-from routing.tally import Key, Part, TallySheet, attempt_counts, cost_counts
+from routing.tally import (
+    COUNTED,
+    Key,
+    Part,
+    TallySheet,
+    attempt_counts,
+    cost_counts,
+)
 from routing.vocabulary import Channel
 
 ONE_DAY = timedelta(days=1)
-COUNTED = ("outcome", "is_late", "is_retry", "fallback_reason", "response_time_ms")
 ENTRY_COLUMNS: Columns = {
     "day": "date",
     "channel": "smallint",
@@ -38,11 +44,15 @@ def keep(sheet: TallySheet, *, is_prepared: bool = False) -> None:
 
     Prepared, it is cheaper; workers may, web processes may be behind a pooler.
     """
-    rows = [{**key._asdict(), "tally": tally.counts} for key, tally in sheet.tallies()]
-    if rows:
+    if rows := entries(sheet):
         with prepared_cursor() if is_prepared else connection.cursor() as cursor:
             statement = INSERT_ENTRIES.format(rows=derived_table(ENTRY_COLUMNS))
             cursor.execute(statement, [as_json(rows)])
+
+
+def entries(sheet: TallySheet) -> list[Row]:
+    """What was counted, as rows of `INSERT_ENTRIES`."""
+    return [{**key._asdict(), "tally": tally.counts} for key, tally in sheet.tallies()]
 
 
 def stated(

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum, auto
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeVar
 
@@ -28,6 +29,8 @@ _MILLIONTHS = 6  # decimal places of a price
 _COST, _PRICED = "cost:", "priced:"
 _BIN = "ms:"
 _STATUS, _FAILED_AFTER_SENT = "status:", "failed_after_sent"
+# The columns of an attempt that count, but for its cost.
+COUNTED = ("outcome", "is_late", "is_retry", "fallback_reason", "response_time_ms")
 
 Counts = Mapping[str, int]
 K = TypeVar("K", date, int, str)  # one side of a key
@@ -161,22 +164,33 @@ class Tally:
         return self.counts.get(name, 0)
 
 
-def attempt_counts(attempt: Mapping[str, Any]) -> dict[str, int]:
+def attempt_counts(attempt: Mapping[str, Any]) -> Counts:
     """An attempt as numbers of a tally, from its columns; without its cost.
 
     A late result is no attempt of its own: of it only its time counts, and its cost.
     """
-    if attempt["is_late"]:
+    return _attempt_counts(*map(attempt.__getitem__, COUNTED))
+
+
+@lru_cache(maxsize=10_000)  # most are alike, but for their times
+def _attempt_counts(
+    outcome: int,
+    is_late: bool,
+    is_retry: bool,
+    fallback_reason: int | None,
+    response_time_ms: int | None,
+) -> Counts:
+    if is_late:
         counts = {"late": 1}
     else:
-        counts = {"attempts": 1, f"outcome:{attempt['outcome']:d}": 1}
-        if attempt["is_retry"]:
+        counts = {"attempts": 1, f"outcome:{outcome:d}": 1}
+        if is_retry:
             counts["retries"] = 1
-        if attempt["fallback_reason"] is not None:
-            counts[f"fallback:{attempt['fallback_reason']:d}"] = 1
-    if attempt["response_time_ms"] is not None:
-        counts[f"{_BIN}{_bin_of(attempt['response_time_ms'])}"] = 1
-        counts["ms_sum"] = attempt["response_time_ms"]
+        if fallback_reason is not None:
+            counts[f"fallback:{fallback_reason:d}"] = 1
+    if response_time_ms is not None:
+        counts[f"{_BIN}{_bin_of(response_time_ms)}"] = 1
+        counts["ms_sum"] = response_time_ms
     return counts
 
 

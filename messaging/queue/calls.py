@@ -69,7 +69,7 @@ def within_room(results: Sequence[Result], *, room: int, now: datetime) -> list[
     for each in results:
         if room < 0 and each.claimed.call_id and isinstance(each.step, FallBack):
             room += 1
-            fitted.append(replace(each, step=Retry(now, is_burnt=False)))
+            fitted.append(each._replace(step=Retry(now, is_burnt=False)))
         else:
             fitted.append(each)
     return fitted
@@ -118,4 +118,4 @@ def _sharing(
         about = {"call_id": first.message_id, "shared_with": count - 1}
         decision = replace(claimed.decision, record=claimed.decision.record | about)
         decisions[id(claimed.decision)] = decision
-    return replace(claimed, decision=decision, call_id=first.message_id)
+    return claimed._replace(decision=decision, call_id=first.message_id)

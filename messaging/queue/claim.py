@@ -178,7 +178,7 @@ def _with_history(claimed: list[Claimed]) -> list[Claimed]:
     ).order_by("attempt_number"):
         past.setdefault(attempt.message_id, []).append(_past_attempt(attempt))
     return [
-        replace(each, past_attempts=tuple(past.get(each.message_id, ())))
+        each._replace(past_attempts=tuple(past.get(each.message_id, ())))
         for each in claimed
     ]
 

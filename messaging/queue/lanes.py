@@ -99,10 +99,11 @@ class _Draw:
             rows = statements.lock_due(shares, now)
             self.locked += rows
             self.room -= len(rows)
-            for row in rows:
-                self._rooms[Channel(row.channel)] -= 1
-                self._reached[row.campaign.pk] = Place(row.due_at, row.pk)
             counts = Counter(row.campaign.pk for row in rows)
+            for campaign, _, _ in shares:
+                self._rooms[Channel(campaign.channel)] -= counts[campaign.pk]
+            for row in rows:
+                self._reached[row.campaign.pk] = Place(row.due_at, row.pk)
             lanes = [each for each, _, size in shares if counts[each.pk] == size]
             self._exhausted |= {each.pk for each, _, _ in shares}
             self._exhausted -= {each.pk for each in lanes}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from messaging.content import UNSUBSCRIBE_FIELD, render
 from messaging.models import CampaignMessage
@@ -39,8 +40,7 @@ _Decided = tuple[Choices, Decision | None, datetime | None]
 Addressed = tuple[DueMessage, Destination]
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """A message that this worker holds the lease of, and the attempt it is to make."""
 
     message_id: int
@@ -55,7 +55,7 @@ class Claimed:
     tried: tuple[str, ...] = ()  # providers called before in this round
     probe_token: datetime | None = None  # when it probes a provider's open breaker
     call_id: int | None = None  # the first message of its call; None: it goes alone
-    past_attempts: tuple[PastAttempt, ...] = field(default=(), repr=False)
+    past_attempts: tuple[PastAttempt, ...] = ()
 
     @property
     def round(self) -> Round:
@@ -70,8 +70,7 @@ class Claimed:
         """The next attempt of the same round, by another provider."""
         number = self.attempt_number + 1
         reference = AttemptReference(self.message_id, number)
-        return replace(
-            self,
+        return self._replace(
             attempt_number=number,
             decision=decision,
             lease_expires_at=lease_expires_at,
@@ -134,7 +133,7 @@ class Placement:
         if decision and self._take(decision, parcel):
             claimed = _claimed(message, parcel, route, decision, self._lease_end)
             if probe_token:
-                claimed = replace(claimed, probe_token=probe_token)
+                claimed = claimed._replace(probe_token=probe_token)
             self._claimed.append(claimed)
         else:
             pause = self._pause(route, choices, parcel)

@@ -372,7 +372,10 @@ class Processor:
         """Write them together or, where the database refuses one, each by itself.
 
         One that it refuses is left to its lease: recovery puts it on record as Unknown.
+        Two of one attempt (it was given up, and came back) go apart: each is evidence.
         """
+        if len({each.claimed.message_id for each in results}) < len(results):
+            return [each for one in results for each in self._write([one])]
         try:
             return record(
                 results,

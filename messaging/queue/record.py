@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from django.db import transaction
 
@@ -16,6 +16,7 @@ from messaging.queue.doubles import mark_double_risks
 from messaging.queue.gate import Refusal, refusals_of
 from messaging.queue.late import known_as_sent, settle_late
 from messaging.queue.placement import SHORTEST_PAUSE, Claimed
+from messaging.queue.statements import Written
 from messaging.standing import count_arrival
 from messaging.vocabulary import SuppressionReason
 from routing.decide import AwaitVerdict, FallBack, GiveUp, Retry, Sent, Step
@@ -29,8 +30,7 @@ from routing.tally import TallySheet
 from routing.vocabulary import MessageStatus
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """One hand-over that has ended, and what is to be done now."""
 
     claimed: Claimed
@@ -56,25 +56,25 @@ def record(
     2. slow the throttles of providers that asked for it, and draw the fallbacks from
        those of theirs: one that finds no room waits for a later round
     3. settle the messages, as far as this worker still holds their lease; a fallback's
-       next provider and a fresh lease stand on the row before the provider is called
+       next provider and a fresh lease stand on the row before the provider is called;
+       and append the attempts, all of them: a late one is evidence too
     4. let an acceptance that comes late settle what still waits for a verdict
-    5. append the attempts, all of them: a late one is evidence too
-    6. count all of that in the statistics, and correct costs that receipts have told
+    5. count all of that in the statistics, and correct costs that receipts have told
        already
-    7. mark the messages that an earlier attempt may have got through as well
-    8. suppress the addresses that providers said have opted out
-    9. let the providers' breakers know
+    6. mark the messages that an earlier attempt may have got through as well
+    7. suppress the addresses that providers said have opted out
+    8. let the providers' breakers know
     """
-    sheet = TallySheet()
     # In one order for all workers, so that two never wait for each other.
     results = sorted(results, key=lambda each: each.claimed.message_id)
     with transaction.atomic():
         results = _draw_on_throttles(_past_the_gate(results, now), now)
-        held = _settle(sheet, results, owner, lease, now)
+        sheet, unusual = _write(results, owner, lease, now)
+        held = {each.claimed.message_id for each in results}
+        held -= {each.message_id for each in unusual if not each.is_settled}
         settle_late(sheet, _late_acceptances(results, held), now=now)
-        told = _append_attempts(sheet, results)
-        keep(sheet, is_prepared=True)
-        if told:
+        keep(sheet)
+        if told := [each.message_id for each in unusual if each.is_cost_told]:
             correct_costs(told)
         mark_double_risks(_perhaps_doubled(results, held), now=now)
         _suppress_opted_out(results)
@@ -95,35 +95,72 @@ def resume(
     results = sorted(results, key=lambda each: each.claimed.message_id)
     with transaction.atomic():
         results = _draw_on_throttles(_past_the_gate(results, now), now)
-        held = _settle(sheet, results, owner, lease, now)
+        rows = [_settlement(each, owner, lease, now) for each in results]
+        held = statements.settle(rows, owner=owner)
+        _count_arrivals(sheet, [row for row in rows if row["message_id"] in held], now)
         keep(sheet)
     return _fallbacks(results, held, now + lease)
 
 
-def _settle(
-    sheet: TallySheet,
-    results: Sequence[Result],
-    owner: int,
-    lease: timedelta,
-    now: datetime,
-) -> dict[int, int]:
-    """Write what comes next onto the messages whose lease is held; and count it."""
-    held = statements.settle(
-        [_settlement(each, owner, lease, now) for each in results], owner=owner
+def _write(
+    results: Sequence[Result], owner: int, lease: timedelta, now: datetime
+) -> tuple[TallySheet, list[Written]]:
+    """Write what comes next onto the messages whose lease is held, append the attempts,
+    and count both. Returns what went otherwise than usual, and what is still to be
+    counted for that: less than nothing, mostly.
+    """
+    decisions: dict[int, tuple[int, Mapping[str, Any]]] = {}  # by identity
+    rows = {}
+    for each in results:
+        record = each.claimed.decision.record
+        place, _ = decisions.setdefault(id(record), (len(decisions), record))
+        row = _settlement(each, owner, lease, now)
+        row["decision"] = place
+        row.update(_attempt(each))
+        rows[each.claimed.message_id] = row
+    unusual = statements.record(
+        list(rows.values()),
+        decisions=[record for _, record in decisions.values()],
+        usual=_counts(rows, map(Written, rows), now),
+        owner=owner,
     )
-    _count_settled(sheet, results, held, now)
-    return held
+    as_usual = _counts(rows, [Written(each.message_id) for each in unusual], now)
+    return _counts(rows, unusual, now) - as_usual, unusual
+
+
+def _counts(
+    rows: Mapping[int, Mapping[str, Any]], written: Iterable[Written], now: datetime
+) -> TallySheet:
+    """What counts of the rows when this was written of them."""
+    sheet, settled = TallySheet(), []
+    for each in written:
+        row = rows[each.message_id]
+        if each.is_settled:
+            settled.append(row)
+        if each.is_appended:
+            sheet.count_attempt({**row, "is_late": True} if each.is_late else row)
+    _count_arrivals(sheet, settled, now)
+    return sheet
+
+
+def _count_arrivals(
+    sheet: TallySheet, rows: Iterable[Mapping[str, Any]], now: datetime
+) -> None:
+    arrivals = Counter(map(itemgetter("next_status", "channel", "provider"), rows))
+    for (status, channel, provider), times in arrivals.items():
+        count_arrival(
+            sheet, status, channel=channel, provider=provider, at=now, times=times
+        )
 
 
 def _fallbacks(
-    results: Sequence[Result], held: Mapping[int, int], lease_end: datetime
+    results: Sequence[Result], held: Collection[int], lease_end: datetime
 ) -> list[Claimed]:
     """Those that may be handed over now: their row says so."""
     return [
         each.claimed.fallen_back(each.step.decision, lease_end)
         for each in results
-        if isinstance(each.step, FallBack)
-        and held.get(each.claimed.message_id) == MessageStatus.SENDING
+        if isinstance(each.step, FallBack) and each.claimed.message_id in held
     ]
 
 
@@ -164,7 +201,7 @@ def _without_those_sent(results: Sequence[Result]) -> list[Result]:
     ]
     sent = known_as_sent(again)
     return [
-        replace(each, step=Sent()) if each.claimed.message_id in sent else each
+        each._replace(step=Sent()) if each.claimed.message_id in sent else each
         for each in results
     ]
 
@@ -178,7 +215,7 @@ def _past_the_gate(results: Sequence[Result], now: datetime) -> list[Result]:
     messages = CampaignMessage.objects.with_suppression().select_related("campaign")
     refusals = refusals_of(messages.filter(pk__in=ids), now=now)
     return [
-        replace(each, step=refusals[each.claimed.message_id])
+        each._replace(step=refusals[each.claimed.message_id])
         if each.claimed.message_id in refusals
         else each
         for each in results
@@ -211,7 +248,7 @@ def _draw(result: Result, capacity: Capacity, now: datetime) -> Result:
     if capacity.take(provider, segments, now):
         return result
     wait = max(capacity.wait(provider, segments, now), SHORTEST_PAUSE)
-    return replace(result, step=Retry(now + wait, is_burnt=False))
+    return result._replace(step=Retry(now + wait, is_burnt=False))
 
 
 def _throttled(result: Result) -> Throttled | None:
@@ -233,15 +270,18 @@ def _call_outcome(result: Result) -> CallOutcome:
 def _settlement(
     result: Result, owner: int, lease: timedelta, now: datetime
 ) -> dict[str, Any]:
-    """The row as `statements.settle` takes it: without the lease, unless it says so."""
+    """The message as `statements` take it: without the lease, unless it says so."""
     claimed = result.claimed
     row: dict[str, Any] = {
         "message_id": claimed.message_id,
         "attempt_number": claimed.attempt_number,
+        "channel": claimed.channel,
+        "provider": claimed.decision.provider,
     }
     if reason := _reason(result):
         row["status_reason"] = reason
-    return row | _changes(result.step, claimed, owner, now + lease, now)
+    row.update(_changes(result.step, claimed, owner, now + lease, now))
+    return row
 
 
 def _changes(
@@ -285,22 +325,8 @@ def _changes(
             return {"next_status": MessageStatus.FAILED, "finished_at": now}
 
 
-def _count_settled(
-    sheet: TallySheet, results: Iterable[Result], held: Mapping[int, int], now: datetime
-) -> None:
-    arrivals = Counter(
-        (held[each.message_id], each.channel, each.decision.provider)
-        for each in (result.claimed for result in results)
-        if each.message_id in held
-    )
-    for (status, channel, provider), times in arrivals.items():
-        count_arrival(
-            sheet, status, channel=channel, provider=provider, at=now, times=times
-        )
-
-
 def _late_acceptances(
-    results: Iterable[Result], held: Mapping[int, int]
+    results: Iterable[Result], held: Collection[int]
 ) -> dict[int, int]:
     """What recovery, or a receipt, was faster with: attempt numbers by message."""
     return {
@@ -320,39 +346,16 @@ def _reason(result: Result) -> str:
     return f"{result.hand_over.provider}{code}: {failure}"[:500]
 
 
-def _append_attempts(sheet: TallySheet, results: Sequence[Result]) -> list[int]:
-    """Returns the messages that receipts, which were faster, tell costs of."""
-    decisions: dict[int, tuple[int, Mapping[str, Any]]] = {}  # by identity
-    rows = []
-    for each in results:
-        record = each.claimed.decision.record
-        place, _ = decisions.setdefault(id(record), (len(decisions), record))
-        rows.append({**_attempt_row(each), "decision": place})
-    # Two results of one attempt (it was given up, and came back) are refused here, and
-    # then written one by one: each is evidence.
-    appended = statements.insert_attempts(
-        rows, decisions=[record for _, record in decisions.values()]
-    )
-    given = {(row["message_id"], row["attempt_number"]): row for row in rows}
-    for one in appended:
-        row = given[one.message_id, one.attempt_number]
-        sheet.count_attempt({**row, "is_late": one.is_late})
-    return [one.message_id for one in appended if one.is_cost_told]
-
-
-def _attempt_row(result: Result) -> dict[str, Any]:
-    """The attempt as `statements.insert_attempts` takes it, but for its decision."""
+def _attempt(result: Result) -> dict[str, Any]:
+    """The attempt as `statements.record` takes it beside the message."""
     claimed, done = result.claimed, result.hand_over
     row: dict[str, Any] = {
-        "message_id": claimed.message_id,
-        "attempt_number": claimed.attempt_number,
-        "channel": claimed.channel,
-        "provider": done.provider,
         "attempted_at": done.attempted_at,
         "outcome": done.outcome,
         "response_time_ms": done.response_time_ms,
         "fallback_reason": claimed.decision.fallback_reason,
         "is_retry": claimed.parcel.is_retry,
+        "is_late": False,  # so far as we know
     }
     if done.acceptance:
         row["external_message_id"] = done.acceptance.external_message_id

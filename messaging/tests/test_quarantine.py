@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from random import Random
@@ -173,7 +172,7 @@ def test_a_result_that_the_database_refuses_takes_no_other_with_it(route, caplog
 
 
 def with_cost(result, cost):
-    return replace(result, hand_over=replace(result.hand_over, cost=cost))
+    return result._replace(hand_over=result.hand_over._replace(cost=cost))
 
 
 def test_a_message_of_which_nobody_can_say_what_comes_next_holds_no_other_up(
@@ -183,7 +182,7 @@ def test_a_message_of_which_nobody_can_say_what_comes_next_holds_no_other_up(
     (claimed,) = claim()
     worker = Processor(kind=WorkerKind.COMMAND, clock=lambda: NOW)
     sent = accepted(claimed)
-    aimless = replace(claimed, route=None)
+    aimless = claimed._replace(route=None)
 
     result = worker._judge(aimless, sent.hand_over)
 

@@ -338,7 +338,7 @@ def test_whatever_a_provider_says_is_written_safely(claimed, text):
 def test_a_decision_is_written_without_what_no_database_stores(claimed):
     decision = replace(claimed.decision, record={"verdicts": ["nul \0 \\u0000"]})
 
-    write(accepted(replace(claimed, decision=decision)))
+    write(accepted(claimed._replace(decision=decision)))
 
     attempt = MessageDeliveryAttempt.objects.get()
     assert attempt.decision == {"verdicts": ["nul  \\u0000"]}

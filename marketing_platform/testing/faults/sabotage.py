@@ -39,7 +39,7 @@ POINTS = {
     "before_send": Point("messaging.queue.window:hand_over", False),
     "after_accept": Point("messaging.queue.window:hand_over", True),
     # Messages are settled and attempts appended, in an open transaction.
-    "before_record_commit": Point("messaging.queue.statements:insert_attempts", True),
+    "before_record_commit": Point("messaging.queue.statements:record", True),
     "after_record_commit": Point("messaging.queue.processor:record", True),
 }
 
