@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.db.models import Q
 
 from routing.models import DeliveryQuality, DeliveryReceipt
@@ -88,7 +89,13 @@ def is_silence_to_be_counted(*, now: datetime) -> bool:
     is_due = Q(overdue_counted_at=None) | Q(
         overdue_counted_at__lte=now - COUNT_SILENCE_EVERY
     )
-    return bool(DeliveryQuality.objects.filter(is_due).update(overdue_counted_at=now))
+    with transaction.atomic():
+        # Several rows are locked in the order in which receipts lock them.
+        due = DeliveryQuality.objects.select_for_update().filter(is_due)
+        ordered = due.order_by("provider", "channel", "country")
+        ids = list(ordered.values_list("pk", flat=True))
+        rows = DeliveryQuality.objects.filter(pk__in=ids)
+        return bool(rows.update(overdue_counted_at=now))
 
 
 def note_silence(silence: Silence) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -88,6 +89,20 @@ def running(work):
     yield thread
     thread.join(PATIENCE)
     assert not thread.is_alive()
+
+
+def until_one_waits():
+    """Return when another connection to this database waits for a lock."""
+    waiting = "wait_event_type = 'Lock' AND datname = current_database()"
+    until = time.monotonic() + PATIENCE
+    with connection.cursor() as cursor:
+        while time.monotonic() < until:
+            cursor.execute(f"SELECT 1 FROM pg_stat_activity WHERE {waiting}")
+            if cursor.fetchone():
+                return
+            # What is seen of others stays the same within a transaction.
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+    raise AssertionError("Nobody waits for a lock.")
 
 
 def statements_of(work):

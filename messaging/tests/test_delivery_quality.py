@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import transaction
 
 from messaging.factories import MessageFactory
 from messaging.models import CampaignMessage
 from messaging.queue.silence import count_silence
-from messaging.tests.scene import NOW, claim, messages
+from messaging.tests.scene import NOW, claim, messages, running, until_one_waits
 from routing.delivery_quality import QualityBook
 from routing.models import DeliveryQuality
 from routing.providers.base import Receipt
@@ -244,3 +246,17 @@ def test_of_all_workers_one_counts_silence_at_a_time():
     count_silence(now=NOW + timedelta(seconds=14))
 
     assert DeliveryQuality.objects.get().overdue == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("needs_a_server")
+def test_counting_silence_waits_for_a_receipt_and_not_the_receipt_for_it():
+    for country in ("US", ""):  # as they lie in the table
+        evidence("TwilioSMS", delivered=1, failed=0, country=country)
+    rows = DeliveryQuality.objects.select_for_update(nowait=True)
+
+    with ExitStack() as counting, transaction.atomic():
+        rows.get(country="")
+        counting.enter_context(running(lambda: count_silence(now=NOW)))
+        until_one_waits()
+        rows.get(country="US")
