@@ -155,7 +155,7 @@ class QualityBook:
         )
 
     def _refresh(self, now: datetime) -> None:
-        if self._read_at is None or now - self._read_at >= self._max_age:
+        if self._read_at is None or abs(now - self._read_at) >= self._max_age:
             self._evidence, self._silence = {}, {}
             for row in DeliveryQuality.objects.all():
                 key = (Channel(row.channel), row.provider, row.country)

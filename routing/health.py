@@ -85,7 +85,7 @@ class HealthBook:
         self._read_at = None
 
     def _refresh(self, now: datetime) -> None:
-        if self._read_at is not None and now - self._read_at < self._max_age:
+        if self._read_at is not None and abs(now - self._read_at) < self._max_age:
             return
         self._channels = {channel: ChannelHealth() for channel in Channel}
         for row in ProviderHealth.objects.all():

@@ -83,7 +83,8 @@ class RoutingTable:
 
     def all(self, *, now: datetime) -> Sequence[Route]:
         """All active routes."""
-        if self._read_at is None or now - self._read_at >= self._max_age:
+        # Either way: the database's clock, which `now` is, may be set back.
+        if self._read_at is None or abs(now - self._read_at) >= self._max_age:
             self._routes, self._read_at = active_routes(), now
             self._chosen = {}
             prefixes = [each.scope.dial_prefix for each in self._routes]

@@ -115,7 +115,7 @@ class RateBook:
     def table(self, *, provider: str, channel: Channel, now: datetime) -> RateTable:
         """The deck of a provider on a channel, at most `max_age` behind."""
         page = self._pages.get((provider, channel))
-        if page is None or now - page.checked_at >= self._max_age:
+        if page is None or abs(now - page.checked_at) >= self._max_age:
             page = self._turn(page, provider, channel, now)
             self._pages[provider, channel] = page
         return page.table

@@ -49,9 +49,9 @@ class Lanes:
         caller's transaction, once; should that fail, `forget`.
         """
         self._turn += 1
-        if now - self._looked_back_at >= LOOK_BACK_EVERY:
+        if abs(now - self._looked_back_at) >= LOOK_BACK_EVERY:
             self._places, self._looked_back_at = {}, now
-        looks_first = now - self._looked_at >= LOOK_EVERY
+        looks_first = abs(now - self._looked_at) >= LOOK_EVERY
         if looks_first:
             self._look(now)
         draw = _Draw(limit, dict(rooms), self._places)

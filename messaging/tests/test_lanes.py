@@ -72,6 +72,15 @@ def test_a_more_urgent_campaign_is_seen_while_a_lane_still_has_more():
     assert lock(lanes, 2, now=NOW + LOOK_EVERY) == ids_of(urgent)
 
 
+def test_an_urgent_campaign_is_seen_also_after_the_clock_was_set_back():
+    messages(9, campaign=CampaignFactory(priority=1))
+    lanes = Lanes()
+    lock(lanes, 2)
+    urgent = messages(2, campaign=CampaignFactory(priority=9))
+
+    assert lock(lanes, 2, now=NOW - MINUTE / 2) == ids_of(urgent)
+
+
 @pytest.mark.parametrize("status", [CampaignStatus.PAUSED, CampaignStatus.CANCELLED])
 def test_a_campaign_that_stops_gives_nothing_from_the_next_claim_on(status):
     messages(9)

@@ -292,6 +292,18 @@ def test_a_table_reads_the_routes_again_when_they_are_old(django_assert_num_quer
 
 
 @pytest.mark.django_db
+def test_a_table_reads_the_routes_again_when_the_clock_was_set_back():
+    RouteFactory(max_retries=1)
+    table = RoutingTable()
+    table.all(now=NOW)
+    ChannelRoutingConfig.objects.update(max_retries=2)
+
+    (route,) = table.all(now=NOW - timedelta(hours=1))
+
+    assert route.max_retries == 2
+
+
+@pytest.mark.django_db
 def test_a_channel_without_a_route_has_none():
     RouteFactory(channel=Channel.MMS)
 
