@@ -16,13 +16,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from django.conf import settings
-from django.db import (
-    DatabaseError,
-    DataError,
-    IntegrityError,
-    InterfaceError,
-    connection,
-)
+from django.db import DatabaseError, InterfaceError, connection
 
 from messaging.models import KeptAnswer
 from messaging.queue.calls import calls_of, within_room
@@ -31,6 +25,7 @@ from messaging.queue.clock import DatabaseClock
 from messaging.queue.heartbeat import Heartbeat
 from messaging.queue.look_ups import LookUps
 from messaging.queue.placement import Claimed
+from messaging.queue.quarantine import may_be_of_one_message
 from messaging.queue.record import Result, record, resume
 from messaging.queue.recover import (
     close_campaigns,
@@ -369,9 +364,10 @@ class Processor:
             self._window.start(claimed)
 
     def _write(self, results: Sequence[Result]) -> list[Claimed]:
-        """Write them together or, where the database refuses one, each by itself.
+        """Write them together or, where one cannot be written, each by itself.
 
-        One that it refuses is left to its lease: recovery puts it on record as Unknown.
+        It may be that the database refuses it, or that its adapter returned what is
+        none. It is left to its lease: recovery puts it on record as Unknown.
         Two of one attempt (it was given up, and came back) go apart: each is evidence.
         """
         if len({each.claimed.message_id for each in results}) < len(results):
@@ -384,7 +380,9 @@ class Processor:
                 planner=self._planner,
                 now=self._clock(),
             )
-        except (DataError, IntegrityError):
+        except Exception as error:
+            if not may_be_of_one_message(error):
+                raise
             if len(results) > 1:
                 return [each for one in results for each in self._write([one])]
             reference = results[0].claimed.content.reference

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from django.db import DatabaseError
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError
 from django.db.models import Count
 
 from messaging.models import CampaignMessage
@@ -87,6 +87,16 @@ class quarantined_if_it_fails:  # noqa: N801 - reads as what it does
             self._message, reason, now=self._now, unknown_since=self._unknown_since
         )
         return True
+
+
+def may_be_of_one_message(error: Exception) -> bool:
+    """Whether what failed for several may succeed without one of them.
+
+    Not where the database itself, or the way to it, is at fault.
+    """
+    if isinstance(error, DataError | IntegrityError):
+        return True
+    return not isinstance(error, DatabaseError | InterfaceError)
 
 
 def workers_lost_with(messages: Sequence[AnyMessage]) -> dict[int, int]:

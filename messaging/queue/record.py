@@ -358,7 +358,7 @@ def _attempt(result: Result) -> dict[str, Any]:
         "is_late": False,  # so far as we know
     }
     if done.acceptance:
-        row["external_message_id"] = done.acceptance.external_message_id
+        row["external_message_id"] = str(done.acceptance.external_message_id)[:200]
     if done.cost:
         row |= {"cost": done.cost.amount, "currency": done.cost.currency}
     if done.failure:

@@ -25,10 +25,10 @@ from messaging.tests.scene import (
 )
 from messaging.vocabulary import WorkerKind
 from routing.costs import Money
-from routing.decide import AwaitVerdict
+from routing.decide import AwaitVerdict, GiveUp
 from routing.models import MessageDeliveryAttempt
 from routing.planner import RoutingTable
-from routing.providers.base import OutcomeUnknown
+from routing.providers.base import MessageError, OutcomeUnknown
 from routing.vocabulary import (
     AttemptOutcome,
     MessageStatus,
@@ -169,6 +169,19 @@ def test_a_result_that_the_database_refuses_takes_no_other_with_it(route, caplog
     (left,) = CampaignMessage.objects.filter(status=MessageStatus.SENDING)
     assert left.pk == claimed[1].message_id
     assert f"The result of m{left.pk}a1 cannot be written" in caplog.text
+
+
+def test_a_failure_that_its_adapter_put_wrongly_takes_no_other_with_it(route, caplog):
+    messages(3)
+    worker = Processor(kind=WorkerKind.COMMAND, clock=lambda: NOW)
+    claimed = claimer(worker._owner).claim(limit=50, now=NOW).claimed
+    results = [accepted(each, external_id=each.content.reference) for each in claimed]
+    results[1] = failed(claimed[1], MessageError("No.", code=400), GiveUp())
+
+    worker._write(results)
+
+    assert MessageDeliveryAttempt.objects.count() == 2
+    assert f"m{claimed[1].message_id}a1 cannot be written" in caplog.text
 
 
 def with_cost(result, cost):

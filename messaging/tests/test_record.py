@@ -95,6 +95,13 @@ def test_an_accepted_message_is_sent_and_its_attempt_says_how(claimed):
     assert attempt.is_late is False
 
 
+def test_an_id_that_is_longer_than_any_is_cut(claimed):
+    write(accepted(claimed, external_id="x" * 1000))
+
+    assert message().status == MessageStatus.SENT
+    assert MessageDeliveryAttempt.objects.get().external_message_id == "x" * 200
+
+
 def test_a_retry_goes_back_to_the_queue_for_its_time_and_burns_a_round(claimed):
     due_at = NOW + MINUTE
 
