@@ -363,11 +363,14 @@ class Processor:
         for claimed in fallbacks:
             self._window.start(claimed)
 
-    def _write(self, results: Sequence[Result]) -> list[Claimed]:
-        """Write them together or, where one cannot be written, each by itself.
+    def _write(
+        self, results: Sequence[Result], *, is_again: bool = False
+    ) -> list[Claimed]:
+        """Write them together or, where that fails, each by itself once more.
 
-        It may be that the database refuses it, or that its adapter returned what is
-        none. It is left to its lease: recovery puts it on record as Unknown.
+        Recovery may just have written the same attempt; then it is late. What cannot
+        be written, as its adapter returned what is none, is left to its lease:
+        recovery puts it on record as Unknown.
         Two of one attempt (it was given up, and came back) go apart: each is evidence.
         """
         if len({each.claimed.message_id for each in results}) < len(results):
@@ -383,8 +386,9 @@ class Processor:
         except Exception as error:
             if not may_be_of_one_message(error):
                 raise
-            if len(results) > 1:
-                return [each for one in results for each in self._write([one])]
+            if not is_again:
+                apart = [self._write([one], is_again=True) for one in results]
+                return [each for fallbacks in apart for each in fallbacks]
             reference = results[0].claimed.content.reference
             logger.exception("The result of %s cannot be written.", reference)
             return []

@@ -74,7 +74,13 @@ def record(
         held -= {each.message_id for each in unusual if not each.is_settled}
         settle_late(sheet, _late_acceptances(results, held), now=now)
         keep(sheet)
-        if told := [each.message_id for each in unusual if each.is_cost_told]:
+        # The statement does not see a receipt that it had to wait for: but then that
+        # has settled its message.
+        if told := [
+            each.message_id
+            for each in unusual
+            if each.is_cost_told or not each.is_settled
+        ]:
             correct_costs(told)
         mark_double_risks(_perhaps_doubled(results, held), now=now)
         _suppress_opted_out(results)

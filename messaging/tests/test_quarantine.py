@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import timedelta
 from decimal import Decimal
 from random import Random
 
 import pytest
+from django.db import transaction
 
 from messaging.models import Campaign, CampaignMessage
 from messaging.queue.placement import MOST_ATTEMPTS
@@ -22,6 +24,8 @@ from messaging.tests.scene import (
     claimer,
     failed,
     messages,
+    running,
+    until_one_waits,
 )
 from messaging.vocabulary import WorkerKind
 from routing.costs import Money
@@ -154,6 +158,22 @@ def test_a_call_that_was_given_up_and_came_back_is_on_record_as_both(route):
         AttemptOutcome.ACCEPTED,
     )
     assert late.is_late
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("needs_a_server")
+def test_a_result_that_meets_its_own_recovery_is_on_record_as_late(route):
+    messages(1)
+    worker = Processor(kind=WorkerKind.COMMAND, clock=lambda: NOW)
+    (claimed,) = claim(owner=worker._owner)
+
+    with ExitStack() as writing, transaction.atomic():
+        recover(NOW + LEASE)
+        writing.enter_context(running(lambda: worker._write([accepted(claimed)])))
+        until_one_waits()
+
+    assert CampaignMessage.objects.get().status == MessageStatus.SENT
+    assert MessageDeliveryAttempt.objects.get(is_late=True).external_message_id == "SM1"
 
 
 def test_a_result_that_the_database_refuses_takes_no_other_with_it(route, caplog):

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count, product
 
 import pytest
+from django.db import transaction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Campaign, Suppression
-from messaging.tests.scene import NOW, accepted, claim, failed, messages, write
+from messaging.tests.scene import (
+    NOW,
+    accepted,
+    claim,
+    failed,
+    messages,
+    running,
+    until_one_waits,
+    write,
+)
 from messaging.vocabulary import CampaignStatus, SuppressionReason
 from routing.decide import AwaitVerdict, Decision, FallBack, Retry
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
@@ -387,6 +398,20 @@ def test_the_cost_that_an_early_receipt_tells_waits_for_its_attempt(route):
 
     tell(receipt(about, SENT, attempt=1, cost=Decimal("0.0333"), currency="EUR"))
     write(accepted(claimed))
+
+    assert cost_on_record() == (Decimal("0.0333"), "EUR")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("needs_a_server")
+def test_a_cost_that_is_told_while_the_attempt_is_written_counts_too(route):
+    (about,) = messages(1)
+    (claimed,) = claim()
+
+    with ExitStack() as writing, transaction.atomic():
+        tell(receipt(about, SENT, attempt=1, cost=Decimal("0.0333"), currency="EUR"))
+        writing.enter_context(running(lambda: write(accepted(claimed))))
+        until_one_waits()
 
     assert cost_on_record() == (Decimal("0.0333"), "EUR")
 
