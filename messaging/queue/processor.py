@@ -18,7 +18,6 @@ from random import Random
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
-from messaging.models import KeptAnswer
 from messaging.queue.calls import calls_of, within_room
 from messaging.queue.claim import Claimer
 from messaging.queue.clock import DatabaseClock
@@ -27,12 +26,8 @@ from messaging.queue.look_ups import LookUps
 from messaging.queue.placement import Claimed
 from messaging.queue.quarantine import may_be_of_one_message
 from messaging.queue.record import Result, record, resume
-from messaging.queue.recover import (
-    close_campaigns,
-    recover_attempts,
-    recover_expired_leases,
-)
-from messaging.queue.silence import count_silence
+from messaging.queue.recover import close_campaigns
+from messaging.queue.sweep import Sweep
 from messaging.queue.wakeup import Waiter
 from messaging.queue.window import Window
 from messaging.vocabulary import WorkerKind
@@ -51,7 +46,6 @@ from routing.decide import (
 from routing.dispatch import HandOver
 from routing.look_ups import first_look
 from routing.planner import Planner, RoutingTable
-from routing.statistics import fold_entries
 from routing.timer import Timer
 
 logger = logging.getLogger(__name__)
@@ -60,9 +54,7 @@ RECORD_EVERY = timedelta(milliseconds=50)
 CLAIM_EVERY = timedelta(milliseconds=50)  # when less than half a batch has room
 LOOK_EVERY = timedelta(milliseconds=100)  # after a claim that found nothing
 WAIT_AT_MOST = timedelta(milliseconds=500)  # for a wake-up
-SWEEP_EVERY = timedelta(seconds=1)
 LOOK_UP_EVERY = timedelta(milliseconds=250)
-RECEIPTS_LOOKED_BACK = timedelta(hours=1)  # by a worker that starts
 PATIENCE = 0.9  # with a call, as a share of the lease: its end is recorded in time
 RECONNECT_AFTER = 1.0  # seconds
 # A database that fails for longer ends the worker: its leases run out, and whoever
@@ -158,8 +150,13 @@ class Processor:
         self._claim_timer = Timer(CLAIM_EVERY, is_over=True)
         self._look_timer = Timer(LOOK_EVERY, is_over=True)
         self._record_timer = Timer(RECORD_EVERY)
-        self._receipts_seen_until = self._clock() - RECEIPTS_LOOKED_BACK
-        self._sweep_timer = Timer(SWEEP_EVERY, is_over=True)
+        self._sweeper = Sweep(
+            lease=self._limits.lease,
+            verdict_wait=self._limits.verdict_wait,
+            routes=self._routes,
+            rng=self._rng,
+            now=self._clock(),
+        )
         self._look_up_timer = Timer(LOOK_UP_EVERY, is_over=True)
         self._idle_timer = None if idle_limit is None else Timer(idle_limit)
         self._budget_timer = None if budget is None else Timer(budget)
@@ -221,21 +218,8 @@ class Processor:
         return min(room, self._limits.max_messages - self.report.claimed)
 
     def _sweep(self) -> None:
-        if self._unrecorded or not self._sweep_timer.comes_round():
-            return
-        self.report.recovered += recover_expired_leases(
-            routes=self._routes,
-            verdict_wait=self._limits.verdict_wait,
-            now=self._clock(),
-            rng=self._rng,
-        )
-        until = self._clock() - self._limits.lease
-        recover_attempts(since=self._receipts_seen_until, until=until)
-        self._receipts_seen_until = until
-        count_silence(now=self._clock())
-        close_campaigns(now=self._clock())
-        KeptAnswer.objects.stale(self._clock()).delete()
-        fold_entries()
+        if not self._unrecorded and self._sweeper.is_due():
+            self.report.recovered += self._sweeper.run(now=self._clock())
 
     def _look_up(self) -> None:
         """Ask about unknown outcomes; go on with messages that were not sent."""

@@ -1,0 +1,89 @@
+"""The sweep: what workers see to beside sending, once a second."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from random import Random
+from typing import TypeVar
+
+from messaging.models import KeptAnswer
+from messaging.queue.quarantine import may_be_of_one_message
+from messaging.queue.recover import (
+    close_campaigns,
+    recover_attempts,
+    recover_expired_leases,
+)
+from messaging.queue.silence import count_silence
+from routing.planner import RoutingTable
+from routing.statistics import fold_entries
+from routing.timer import Timer
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SWEEP_EVERY = timedelta(seconds=1)
+RECEIPTS_LOOKED_BACK = timedelta(hours=1)  # by a worker that starts
+
+
+class Sweep:
+    """One worker's chores. All workers do them: what one did, the others find done."""
+
+    def __init__(
+        self,
+        *,
+        lease: timedelta,
+        verdict_wait: timedelta,
+        routes: RoutingTable,
+        rng: Random,
+        now: datetime,
+    ) -> None:
+        self._lease = lease
+        self._verdict_wait = verdict_wait
+        self._routes = routes
+        self._rng = rng
+        self._receipts_seen_until = now - RECEIPTS_LOOKED_BACK
+        self._timer = Timer(SWEEP_EVERY, is_over=True)
+
+    def is_due(self) -> bool:
+        """Whether it is time for the next one; then that counts from now."""
+        return self._timer.comes_round()
+
+    def run(self, *, now: datetime) -> int:
+        """Do all chores; returns how many messages were recovered.
+
+        One that fails, for a row that it stumbles upon, holds up neither the others nor
+        the sending: it is logged, and tried again the next time.
+        """
+        recovered = _do("recover_expired_leases", lambda: self._recover_leases(now))
+        _do("recover_attempts", lambda: self._recover_attempts(now))
+        _do("count_silence", lambda: count_silence(now=now))
+        _do("close_campaigns", lambda: close_campaigns(now=now))
+        _do("forget_answers", lambda: KeptAnswer.objects.stale(now).delete())
+        _do("fold_entries", fold_entries)
+        return recovered or 0
+
+    def _recover_leases(self, now: datetime) -> int:
+        return recover_expired_leases(
+            routes=self._routes,
+            verdict_wait=self._verdict_wait,
+            now=now,
+            rng=self._rng,
+        )
+
+    def _recover_attempts(self, now: datetime) -> None:
+        until = now - self._lease
+        recover_attempts(since=self._receipts_seen_until, until=until)
+        self._receipts_seen_until = until
+
+
+def _do(name: str, chore: Callable[[], T]) -> T | None:
+    try:
+        return chore()
+    except Exception as error:
+        if not may_be_of_one_message(error):
+            raise
+        logger.exception("The chore %s failed. The sending goes on.", name)
+        return None

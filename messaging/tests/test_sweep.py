@@ -1,0 +1,26 @@
+"""What workers do beside sending must not keep them from it."""
+
+from __future__ import annotations
+
+import pytest
+
+from messaging.models import CampaignMessage
+from messaging.tests.scene import NOW, messages
+from messaging.tests.test_processor import drain
+from routing.models import StatisticsEntry
+from routing.vocabulary import Channel, MessageStatus
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_chore_that_fails_keeps_no_message_from_leaving(route, caplog):
+    messages(1)
+    for _ in range(2):
+        StatisticsEntry.objects.create(
+            day=NOW, channel=Channel.SMS, provider="", tally={"attempts": None}
+        )
+
+    drain()
+
+    assert CampaignMessage.objects.get().status == MessageStatus.SENT
+    assert "The chore fold_entries failed" in caplog.text
