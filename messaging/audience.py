@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from django.db import connection
 from django.db.models import F
@@ -32,6 +32,13 @@ class LoadReport:
     rejected: int = 0  # with duplicates
 
 
+class Draft(NamedTuple):
+    """A message, and the line that it is made of."""
+
+    line: int
+    own: Own
+
+
 # Called with each row that is not used, and after each chunk.
 OnRejected = Callable[[Rejection], None]
 OnProgress = Callable[[], None]
@@ -47,20 +54,37 @@ def add_recipients(
 ) -> LoadReport:
     """Queue one message per recipient; memory is bounded by the chunk."""
     report = LoadReport()
-
-    def reject(rejection: Rejection) -> None:
-        report.rejected += 1
-        on_rejected(rejection)
-
     shared = CampaignMessage(campaign=campaign, channel=campaign.channel, due_at=due_at)
-    for chunk in _chunks(rows):
-        owns = _owns(campaign, chunk, reject=reject)
-        take_in_audience(shared, owns)
+    chunks = ReadAhead(_chunks(_drafted(campaign, rows)))
+    for chunk in chunks:
+        owns = []
+        for one in _without_duplicates(campaign, chunk):
+            if isinstance(one, Rejection):
+                report.rejected += 1
+                on_rejected(one)
+            else:
+                owns.append(one)
+        take_in_audience(shared, owns, meanwhile=chunks.read_ahead)
         report.accepted += len(owns)
         on_progress()
     loaded = Coalesce(F("message_count"), 0) + report.accepted
     Campaign.objects.filter(pk=campaign.pk).update(message_count=loaded)
     return report
+
+
+class ReadAhead(Iterator[T]):
+    """An iterator that makes its next item before it is asked for, when told to."""
+
+    def __init__(self, items: Iterator[T]) -> None:
+        self._items = items
+        self._made: list[T] = []
+
+    def read_ahead(self) -> None:
+        """Make the next item, if there is one."""
+        self._made += islice(self._items, 1 - len(self._made))
+
+    def __next__(self) -> T:
+        return self._made.pop() if self._made else next(self._items)
 
 
 def _chunks(rows: Iterable[T]) -> Iterator[list[T]]:
@@ -69,36 +93,39 @@ def _chunks(rows: Iterable[T]) -> Iterator[list[T]]:
         yield chunk
 
 
-def _owns(
-    campaign: Campaign,
-    chunk: Sequence[Recipient | Rejection],
-    *,
-    reject: OnRejected,
-) -> list[Own]:
-    """The chunk's messages; what is not used is rejected, in the file's order."""
-    taken = _already_queued(campaign, chunk)
+def _drafted(
+    campaign: Campaign, rows: Iterable[Recipient | Rejection]
+) -> Iterator[Draft | Rejection]:
+    """Each row's message, or why there is none. Asks the database nothing."""
     channel = Channel(campaign.channel)
-    owns = []
-    for row in chunk:
+    for row in rows:
         if isinstance(row, Rejection):
-            reject(row)
-            continue
-        if row.address.text in taken:
-            reject(Rejection(row.line, "duplicate recipient", row.address.text))
+            yield row
             continue
         try:
-            owns.append(_own(campaign, channel, row))
+            yield Draft(row.line, _own(campaign, channel, row))
         except ContentError as error:
-            reject(Rejection(row.line, str(error), row.address.text))
+            yield Rejection(row.line, str(error), row.address.text)
+
+
+def _without_duplicates(
+    campaign: Campaign, chunk: Sequence[Draft | Rejection]
+) -> Iterator[Own | Rejection]:
+    """The same, in the file's order; whoever has a message already is rejected."""
+    taken = _already_queued(
+        campaign, [row.own.recipient for row in chunk if isinstance(row, Draft)]
+    )
+    for row in chunk:
+        if isinstance(row, Rejection):
+            yield row
+        elif row.own.recipient in taken:
+            yield Rejection(row.line, "duplicate recipient", row.own.recipient)
         else:
-            taken.add(row.address.text)
-    return owns
+            taken.add(row.own.recipient)
+            yield row.own
 
 
-def _already_queued(
-    campaign: Campaign, chunk: Sequence[Recipient | Rejection]
-) -> set[str]:
-    addresses = [row.address.text for row in chunk if isinstance(row, Recipient)]
+def _already_queued(campaign: Campaign, addresses: list[str]) -> set[str]:
     if connection.vendor == "postgresql":
         return _queued_of(campaign, addresses)
     return set(
