@@ -16,7 +16,7 @@ Envoy's "at least one stays".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
@@ -136,6 +136,17 @@ def admission(
         return 1.0
     elapsed = max(now - breaker.closed_at, timedelta(0))
     return max(share for since, share in limits.ramp if since <= elapsed)
+
+
+def is_well(breaker: Breaker, now: datetime, *, limits: BreakerLimits = LIMITS) -> bool:
+    """Whether the provider is as good as one that never failed: all traffic goes to it,
+    and no failure is remembered.
+    """
+    return (
+        admission(breaker, now, limits=limits) == 1
+        and not breaker.failures_in_a_row
+        and not any(each.failures for each in _recent(breaker.buckets, now, limits))
+    )
 
 
 def may_probe(breaker: Breaker, now: datetime) -> bool:
@@ -270,21 +281,28 @@ def _with(
     now: datetime,
     limits: BreakerLimits,
 ) -> tuple[Bucket, ...]:
-    """The ring with the outcomes in the bucket of now, without what is too old.
-
-    What is as far in the future was counted by a clock that has been set right since.
-    """
-    number = int(now.timestamp() // limits.bucket_length.total_seconds())
-    recent = {
-        bucket.number: bucket
-        for bucket in buckets
-        if abs(number - bucket.number) < limits.bucket_count
-    }
+    """The ring with the outcomes in the bucket of now, without what is too old."""
+    number = _bucket_number(now, limits)
+    recent = {each.number: each for each in _recent(buckets, now, limits)}
     _, successes, failures = recent.get(number, Bucket(number, 0, 0))
     recent[number] = Bucket(
         number, successes + outcomes.successes, failures + outcomes.all_failures
     )
     return tuple(sorted(recent.values()))
+
+
+def _recent(
+    buckets: Iterable[Bucket], now: datetime, limits: BreakerLimits
+) -> list[Bucket]:
+    """Those within the window. What is as far in the future was counted by a clock that
+    has been set right since.
+    """
+    number = _bucket_number(now, limits)
+    return [each for each in buckets if abs(number - each.number) < limits.bucket_count]
+
+
+def _bucket_number(now: datetime, limits: BreakerLimits) -> int:
+    return int(now.timestamp() // limits.bucket_length.total_seconds())
 
 
 def _reason_to_open(breaker: Breaker, news: Outcomes, limits: BreakerLimits) -> str:

@@ -22,6 +22,7 @@ from routing.breaker import (
     begin_probe,
     describe,
     end_probe,
+    is_well,
     may_probe,
     observe,
 )
@@ -50,10 +51,19 @@ class CallOutcome:
 
 @dataclass(slots=True)
 class ChannelHealth:
-    """The providers of a channel as they are now; who is not in here is well."""
+    """The providers of a channel as they are now, those that ever failed.
+
+    Only those that are not well again are watched: their calls are counted, and their
+    retries left, by their budgets.
+    """
 
     breakers: dict[str, Breaker] = field(default_factory=dict)
-    retries_left: dict[str, int] = field(default_factory=dict)  # of their budgets
+    retries_left: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def watched(self) -> Collection[str]:
+        """Those that are not well."""
+        return self.retries_left.keys()
 
 
 class HealthBook:
@@ -91,7 +101,9 @@ class HealthBook:
         for row in ProviderHealth.objects.all():
             health = self._channels[Channel(row.channel)]
             health.breakers[row.provider] = row.breaker
-            health.retries_left[row.provider] = remaining_now(row.recent_sends, now)
+            if not is_well(row.breaker, now):
+                left = remaining_now(row.recent_sends, now)
+                health.retries_left[row.provider] = left
         self._has_throttles = ProviderThrottle.objects.exists()
         self._read_at = now
 

@@ -125,10 +125,9 @@ class Surroundings:
     capacity: Capacity = field(default_factory=Capacity)
 
     def is_calm(self, route: Route) -> bool:
-        """Whether no provider of the route has a breaker, a budget or a throttle."""
+        """Whether no provider of the route is watched, or has a throttle."""
         health = self.health.get(route.channel, ChannelHealth())
-        watched = {*health.breakers, *self.capacity.rows}
-        return watched.isdisjoint(route.providers)
+        return {*health.watched, *self.capacity.rows}.isdisjoint(route.providers)
 
 
 class Planner:
@@ -176,11 +175,11 @@ class Planner:
         self._health.forget()
 
     def watched(self, *, now: datetime) -> set[tuple[str, Channel]]:
-        """The providers that ever failed, and where: their calls are counted."""
+        """The providers that failed of late, and where: their calls are counted."""
         return {
             (provider, channel)
             for channel, health in self._health.channels(now=now).items()
-            for provider in health.breakers
+            for provider in health.watched
         }
 
     def alternatives(self, *, now: datetime) -> Alternatives:

@@ -27,7 +27,7 @@ from routing.providers.base import RecipientError, SendFailure, Throttled
 from routing.receipts import correct_costs
 from routing.statistics import keep
 from routing.tally import TallySheet
-from routing.vocabulary import MessageStatus
+from routing.vocabulary import Channel, MessageStatus
 
 
 class Result(NamedTuple):
@@ -181,14 +181,13 @@ def _perhaps_doubled(results: Sequence[Result], held: Collection[int]) -> list[i
 
 
 def _learn(results: Sequence[Result], planner: Planner, now: datetime) -> None:
-    """Of providers that never failed, nothing is counted."""
-    watched = planner.watched(now=now)
-    telling = [
-        _call_outcome(each)
+    """Of providers that are well, nothing is counted."""
+    watched = planner.watched(now=now) | {
+        _where(each)
         for each in results
-        if each.hand_over.failure
-        or (each.hand_over.provider, each.claimed.channel) in watched
-    ]
+        if each.hand_over.failure and _call_outcome(each).is_fault
+    }
+    telling = [_call_outcome(each) for each in results if _where(each) in watched]
     if telling:
         learn(
             telling,
@@ -260,6 +259,10 @@ def _draw(result: Result, capacity: Capacity, now: datetime) -> Result:
 def _throttled(result: Result) -> Throttled | None:
     failure = result.hand_over.failure
     return failure if isinstance(failure, Throttled) else None
+
+
+def _where(result: Result) -> tuple[str, Channel]:
+    return result.hand_over.provider, result.claimed.channel
 
 
 def _call_outcome(result: Result) -> CallOutcome:

@@ -24,6 +24,7 @@ from messaging.tests.scene import (
     failed,
     messages,
     running,
+    statements_of,
     write,
 )
 from routing.breaker import BreakerState
@@ -61,6 +62,14 @@ def open_breaker(provider="TwilioSMS", *, until=NOW, **fields):
     )
 
 
+def failed_once(provider="TwilioSMS"):
+    """A breaker that remembers a failure, so that its provider is watched."""
+    bucket = int(NOW.timestamp()) // 10, 0, 1
+    return ProviderHealth.objects.create(
+        provider=provider, channel=Channel.SMS, buckets=[bucket]
+    )
+
+
 def throttle(provider="TwilioSMS", **fields):
     return ProviderThrottle.objects.create(provider=provider, **fields)
 
@@ -82,6 +91,31 @@ def test_failures_open_the_breaker_and_the_next_messages_go_elsewhere(route):
         assert claimed.decision.fallback_reason == FallbackReason.PROVIDER_UNAVAILABLE
         verdict = claimed.decision.record["candidates"][0]["verdict"]
         assert verdict.startswith("breaker open until")
+
+
+def test_failures_among_successes_are_none_in_a_row(route):
+    messages(6)
+    *bad, good = claim(limit=6)
+
+    write(accepted(good), *[failed(each, ProviderError(), LATER) for each in bad])
+
+    assert breaker().state == BreakerState.CLOSED
+    assert breaker().failures_in_a_row == 0
+
+
+def test_a_provider_that_is_well_again_costs_no_more_than_one_that_never_failed(route):
+    messages(4)
+    one, other, last = claim(limit=3)
+    never_failed = len(statements_of(lambda: write(accepted(one))))
+    write(failed(other, ProviderError(), GiveUp()))
+
+    watched = len(statements_of(lambda: write(accepted(last))))
+    later = NOW + 2 * MINUTE
+    (after,) = claim(now=later)
+    well = len(statements_of(lambda: write(accepted(after), now=later)))
+
+    assert watched > never_failed
+    assert well == never_failed
 
 
 @pytest.mark.parametrize(
@@ -337,7 +371,7 @@ def without_fallback(route):
     route.enable_fallback = False
     route.fallback_provider = ""
     route.save()
-    ProviderHealth.objects.create(provider="TwilioSMS", channel=Channel.SMS)
+    failed_once()
 
 
 def test_retries_that_fail_are_few_beside_first_sends(route):
@@ -367,7 +401,7 @@ def test_retries_that_are_accepted_make_way_for_the_rest(route):
 
 
 def test_first_sends_earn_retries(route):
-    ProviderHealth.objects.create(provider="TwilioSMS", channel=Channel.SMS)
+    failed_once()
     messages(50)
     write(*[accepted(each) for each in claim()])
 

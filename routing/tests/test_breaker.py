@@ -22,6 +22,7 @@ from routing.breaker import (
     describe,
     end_probe,
     from_row,
+    is_well,
     may_probe,
     observe,
     opened_count,
@@ -411,3 +412,23 @@ class BreakerMachine(RuleBasedStateMachine):
 
 
 TestBreakerMachine = BreakerMachine.TestCase
+
+
+def test_a_provider_is_well_again_a_minute_after_its_last_failure():
+    failed_once = observed(observed(Breaker(), failures=1), successes=1)
+
+    assert is_well(Breaker(), NOW)
+    assert not is_well(failed_once, NOW + MINUTE - 10 * SECOND)
+    assert is_well(failed_once, NOW + MINUTE)
+
+
+def test_a_provider_is_not_well_before_it_has_sent_again():
+    assert not is_well(observed(Breaker(), failures=1), NOW + 10 * MINUTE)
+
+
+def test_a_provider_is_not_well_while_its_breaker_turns_anything_away():
+    closed = Breaker(closed_at=NOW)
+
+    assert not is_well(opened(), NOW + 10 * MINUTE)
+    assert not is_well(closed, NOW + MINUTE - SECOND)
+    assert is_well(closed, NOW + MINUTE)
