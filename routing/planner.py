@@ -95,14 +95,15 @@ class RoutingTable:
 def active_routes() -> list[Route]:
     """The routes that messages may take.
 
-    A route whose custom policy cannot be imported any more is passed over, and shown:
-    the others, and the workers, go on without it.
+    One that cannot be used (its custom policy cannot be imported any more, or it has a
+    strategy that only a later version knows) is passed over, and shown: the others, and
+    the workers, go on without it.
     """
     routes = []
     for config in ChannelRoutingConfig.objects.active():
         try:
             routes.append(config.as_route())
-        except ImportError:
+        except (ImportError, ValueError):
             logger.exception("The route %s (%s) cannot be used.", config.pk, config)
     return routes
 

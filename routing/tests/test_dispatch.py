@@ -279,6 +279,15 @@ def test_a_route_whose_policy_is_gone_is_passed_over_and_shown(caplog):
 
 
 @pytest.mark.django_db
+def test_a_route_with_a_strategy_of_a_later_version_is_passed_over(caplog):
+    good = RouteFactory(priority=1)
+    later = RouteFactory(priority=3, routing_strategy=99)
+
+    assert [route.config_id for route in active_routes()] == [good.pk]
+    assert f"The route {later.pk}" in caplog.text
+
+
+@pytest.mark.django_db
 def test_a_table_reads_the_routes_again_when_they_are_old(django_assert_num_queries):
     RouteFactory(max_retries=1)
     table = RoutingTable(max_age=timedelta(seconds=1))
