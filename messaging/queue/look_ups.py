@@ -6,6 +6,7 @@ again with growing pauses, until it answers or the wait for a verdict is over.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,7 +20,10 @@ from django.db.models import Q
 
 from messaging.models import CampaignMessage
 from messaging.queue.placement import Claimed, content_of, held
-from messaging.queue.quarantine import quarantined_if_it_fails
+from messaging.queue.quarantine import (
+    may_be_of_one_message,
+    quarantined_if_it_fails,
+)
 from routing.dispatch import HandOver, missing
 from routing.look_ups import Finding, look_up, providers_to_ask
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
@@ -28,6 +32,8 @@ from routing.providers.base import Enquiry, OutboundMessage, Receipt
 from routing.receipts import record_receipts
 from routing.route import Route
 from routing.vocabulary import MessageStatus
+
+logger = logging.getLogger(__name__)
 
 AT_ONCE = 8  # per worker, in threads of their own: sending has room as ever
 SHORTEST_PAUSE = timedelta(seconds=10)  # between two look-ups of one message
@@ -100,16 +106,28 @@ class LookUps:
         """
         certain = []
         for each, finding in self._come_back():
-            if finding.receipt is not None:
-                self._found(each, finding.receipt, now)
-            elif finding.problem:
-                self._ask_again(each, finding.problem, now)
-            elif each.route is None:
-                self._ask_again(each, "No route covers it.", now)
-            else:
-                note_missing(each, now)
-                certain.append(_certainly_not_sent(each, each.route))
+            try:
+                certain += self._heed(each, finding, now)
+            except Exception as error:
+                if not may_be_of_one_message(error):
+                    raise
+                logger.exception("No sense in the answer on %s.", each.message.pk)
+                self._ask_again(each, "No sense in its answer; see the log.", now)
         return certain
+
+    def _heed(
+        self, each: LookUp, finding: Finding, now: datetime
+    ) -> list[tuple[Claimed, HandOver]]:
+        if finding.receipt is not None:
+            self._found(each, finding.receipt, now)
+        elif finding.problem:
+            self._ask_again(each, finding.problem, now)
+        elif each.route is None:
+            self._ask_again(each, "No route covers it.", now)
+        else:
+            note_missing(each, now)
+            return [_certainly_not_sent(each, each.route)]
+        return []
 
     def _take(
         self, providers: Sequence[str], limit: int, now: datetime

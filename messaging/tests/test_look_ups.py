@@ -23,6 +23,7 @@ from messaging.vocabulary import WorkerKind
 from routing.factories import AttemptFactory, ReceiptFactory, RouteFactory
 from routing.models import ChannelRoutingConfig, MessageDeliveryAttempt
 from routing.planner import RoutingTable
+from routing.providers.memory import MemorySMS
 from routing.providers.registry import registry
 from routing.simulators.handset import read_handset_log
 from routing.vocabulary import (
@@ -129,6 +130,28 @@ def test_a_provider_that_cannot_tell_is_asked_again_with_growing_pauses(lost, as
 
     assert SHORTEST_PAUSE < pauses[0] < pauses[1] < pauses[2]
     assert "TwilioSMS was asked: The memory fails." in message().status_reason
+
+
+class Babbling(MemorySMS):
+    """Answers look-ups with what is no status."""
+
+    def look_up(self, enquiry):
+        return replace(super().look_up(enquiry), status="yes")
+
+
+def test_an_answer_without_sense_ends_no_worker(lost, settings, caplog):
+    backend = {"BACKEND": f"{__name__}.Babbling"}
+    settings.MESSAGE_PROVIDERS = {
+        name: definition | backend
+        for name, definition in settings.MESSAGE_PROVIDERS.items()
+    }
+    registry.get("TwilioSMS").send(lost.content)
+
+    ask(SETTLED)
+
+    assert message().is_outcome_unknown
+    assert message().lease_expires_at > SETTLED
+    assert "No sense in the answer" in caplog.text
 
 
 def test_a_provider_that_never_tells_is_given_up_when_the_wait_is_over(lost, askable):
