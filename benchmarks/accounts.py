@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+NOWHERE = "http://127.0.0.1:0"
+
 
 def accounts(http: int = 0, smtp: int = 0) -> dict[str, str]:
-    """All providers of the default routes have credentials, and one is called."""
+    """All providers of the default routes have credentials, and one is called; the
+    others are nowhere, so that nothing that goes wrong leaves the machine.
+    """
     return {
         "TWILIO_ACCOUNT_SID": "AC" + 32 * "0",
         "TWILIO_AUTH_TOKEN": 32 * "1",
@@ -14,6 +18,8 @@ def accounts(http: int = 0, smtp: int = 0) -> dict[str, str]:
         "VONAGE_API_SECRET": 16 * "2",
         "VONAGE_SIGNATURE_SECRET": 32 * "3",
         "VONAGE_FROM": "15005550007",
+        "VONAGE_SMS_BASE_URL": NOWHERE,
+        "VONAGE_MESSAGES_BASE_URL": NOWHERE,
         "SENDGRID_API_KEY": "SG.0",
         "SENDGRID_BASE_URL": f"http://127.0.0.1:{http}",
         "SMTP_HOST": "127.0.0.1",
