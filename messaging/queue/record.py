@@ -48,7 +48,7 @@ def record(
 ) -> list[Claimed]:
     """Write results and return the fallbacks that may be handed over now.
 
-    One short transaction:
+    They are of different messages; ValueError if two are of one. One short transaction:
     1. call off the fallbacks that must not leave any more: since the claim somebody
        said STOP, the campaign was cancelled or paused, the message expired, or its
        recipient's quiet hours have begun; retries too, where an earlier attempt turned
@@ -124,6 +124,8 @@ def _write(
         row["decision"] = place
         row.update(_attempt(each))
         rows[each.claimed.message_id] = row
+    if len(rows) < len(results):
+        raise ValueError("Two results of one message cannot be written together.")
     unusual = statements.record(
         list(rows.values()),
         decisions=[record for _, record in decisions.values()],

@@ -255,6 +255,13 @@ def test_a_late_acceptance_leaves_the_retry_of_what_has_failed_since(to_be_sent_
     assert message().status == MessageStatus.QUEUED
 
 
+def test_two_results_of_one_message_are_refused_together(claimed):
+    with pytest.raises(ValueError, match="Two results of one message"):
+        write(accepted(claimed), accepted(claimed))
+
+    assert message().status == MessageStatus.SENDING
+
+
 def test_recording_twice_changes_nothing_the_second_time(claimed):
     result = accepted(claimed)
     write(result)
