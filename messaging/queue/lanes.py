@@ -69,7 +69,8 @@ class Lanes:
 
     def _look(self, now: datetime) -> None:
         """Find the lanes that have something to give."""
-        self._campaigns = statements.due_lanes(now, known=self._places)
+        bodies = {each.pk: each.body for each in self._campaigns}
+        self._campaigns = statements.due_lanes(now, known=self._places, bodies=bodies)
         self._looked_at = now
 
     def _draw(self, draw: _Draw, now: datetime) -> None:

@@ -72,6 +72,18 @@ def test_a_more_urgent_campaign_is_seen_while_a_lane_still_has_more():
     assert lock(lanes, 2, now=NOW + LOOK_EVERY) == ids_of(urgent)
 
 
+def test_a_text_is_read_once_while_its_lane_has_more():
+    first, *_ = messages(9)
+    lanes = Lanes()
+    lock(lanes, 2)
+    Campaign.objects.update(body="of another hand", name="Renamed")
+
+    (locked, *_), _ = lanes.lock_due(9, ROOM, now=NOW + LOOK_EVERY)
+
+    assert locked.campaign.name == "Renamed"
+    assert locked.campaign.body == first.campaign.body != "of another hand"
+
+
 def test_an_urgent_campaign_is_seen_also_after_the_clock_was_set_back():
     messages(9, campaign=CampaignFactory(priority=1))
     lanes = Lanes()
