@@ -200,7 +200,8 @@ def workers(
 
 def wait_until_sent(campaign: Campaign) -> None:
     """Wait for the last message to be recorded."""
-    left = CampaignMessage.objects.unfinished().filter(campaign=campaign)
+    unfinished = [MessageStatus.QUEUED, MessageStatus.SENDING]
+    left = CampaignMessage.objects.filter(campaign=campaign, status__in=unfinished)
     wait_until(lambda: not left.exists())
     sent = CampaignMessage.objects.filter(campaign=campaign, status=MessageStatus.SENT)
     total = CampaignMessage.objects.filter(campaign=campaign)

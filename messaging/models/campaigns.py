@@ -7,7 +7,7 @@ from typing import Protocol
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q, Subquery
+from django.db.models import F, OuterRef, Q, Subquery
 
 from messaging.models.suppressions import Suppression
 from messaging.quiet_hours import QuietHours
@@ -44,14 +44,13 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
         )
 
     def holding_due_messages(self, now: datetime) -> CampaignQuerySet:
-        """Those of which a message is due.
+        """Those of which a message is due."""
+        due_at = _first_due(CampaignMessage.objects.due(now))
+        return self.alias(first_due_at=due_at).filter(first_due_at__isnull=False)
 
-        One index probe per campaign, however many messages each has: an EXISTS may be
-        joined instead, by a scan of all that are due.
-        """
-        due = CampaignMessage.objects.due(now).filter(campaign=OuterRef("pk"))
-        first = due.order_by("due_at", "id").values("due_at")[:1]
-        due_at = Subquery(first)
+    def holding_queued_messages(self) -> CampaignQuerySet:
+        """Those of which a message waits, for a worker or for its time."""
+        due_at = _first_due(CampaignMessage.objects.queued())
         return self.alias(first_due_at=due_at).filter(first_due_at__isnull=False)
 
     def with_due_messages(self, now: datetime) -> CampaignQuerySet:
@@ -60,10 +59,19 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
 
     def finished(self) -> CampaignQuerySet:
         """Running ones that have no message left to send, but for standing ones."""
-        unfinished = CampaignMessage.objects.unfinished().filter(
-            campaign=OuterRef("pk")
-        )
-        return self.running().visible().filter(~Exists(unfinished))
+        due_at = _first_due(CampaignMessage.objects.queued())
+        leased = CampaignMessage.objects.sending().filter(campaign=OuterRef("pk"))
+        lease = Subquery(leased.order_by().values("lease_expires_at")[:1])
+        running = self.running().visible().alias(first_due_at=due_at, first_lease=lease)
+        return running.filter(first_due_at=None, first_lease=None)
+
+
+def _first_due(messages: CampaignMessageQuerySet) -> Subquery:
+    """When the first of a campaign's falls due: one index probe, however many it has.
+    An EXISTS may be joined instead, by a scan of them all.
+    """
+    rows = messages.filter(campaign=OuterRef("pk")).order_by("due_at", "id")
+    return Subquery(rows.values("due_at")[:1])
 
 
 class Campaign(models.Model):
@@ -185,10 +193,6 @@ class CampaignMessageQuerySet(models.QuerySet["CampaignMessage"]):
     def due(self, now: datetime) -> CampaignMessageQuerySet:
         """Queued ones whose time has come, whatever their campaign's state."""
         return self.queued().filter(due_at__lte=now)
-
-    def unfinished(self) -> CampaignMessageQuerySet:
-        """Those that something will still be done about."""
-        return self.filter(status__in=[MessageStatus.QUEUED, MessageStatus.SENDING])
 
     def outcome_unknown(self) -> CampaignMessageQuerySet:
         """Those that wait for word on whether a provider has sent them."""

@@ -160,7 +160,10 @@ def close_campaigns(*, now: datetime) -> None:
     just_cancelled = Campaign.objects.filter(
         status=CampaignStatus.CANCELLED, completed_at__gt=now - SEEN_THROUGH
     )
-    withdraw(CampaignMessage.objects.filter(campaign__in=just_cancelled), now=now)
+    # Named, and rarely any: else all messages would be read for those to withdraw.
+    ids = just_cancelled.holding_queued_messages().values_list("pk", flat=True)
+    if found := list(ids):
+        withdraw(CampaignMessage.objects.filter(campaign__in=found), now=now)
 
 
 def _complete_finished(now: datetime) -> None:

@@ -43,7 +43,7 @@ SHARE_COLUMNS: Columns = {
     "size": "integer",
 }
 
-# As `with_due_messages` (`holding_due_messages` says why it is no EXISTS); those that
+# As `with_due_messages` (`_first_due` there says why it is no EXISTS); those that
 # are known to have some need no look, and a text that is at hand is not read again: a
 # mail's may have 262,144 letters, and they are looked for 20 times a second. The ORM
 # takes longer to say so than this takes.

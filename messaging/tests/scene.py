@@ -11,12 +11,14 @@ from random import Random
 from django.db import connection
 
 from messaging.factories import CampaignFactory, MessageFactory
+from messaging.models import CampaignMessage
 from messaging.queue.claim import Claimer
 from messaging.queue.record import Result, record
 from routing.decide import Sent
 from routing.dispatch import HandOver
 from routing.planner import Planner, RoutingTable
 from routing.providers.base import Acceptance
+from routing.vocabulary import MessageStatus
 
 NOW = datetime(2025, 6, 2, 9, 0, tzinfo=UTC)
 LEASE = timedelta(seconds=90)
@@ -29,6 +31,13 @@ def messages(count, *, campaign=None, **fields):
     campaign = campaign or CampaignFactory()
     fields = {"due_at": NOW - MINUTE} | fields
     return [MessageFactory(campaign=campaign, **fields) for _ in range(count)]
+
+
+def unfinished():
+    """The messages that something will still be done about."""
+    return CampaignMessage.objects.filter(
+        status__in=[MessageStatus.QUEUED, MessageStatus.SENDING]
+    )
 
 
 def claimer(owner=1):

@@ -10,6 +10,7 @@ import pytest
 from django.db import connection, transaction
 
 from messaging.queue.claim import Claimer
+from messaging.queue.recover import close_campaigns
 from messaging.tests.scene import (
     LEASE,
     NOW,
@@ -97,6 +98,15 @@ def test_due_messages_are_read_from_their_index_in_order(route):
 
     assert "message_due" in plan
     assert not re.search(r"sort|temp b-tree", plan, re.IGNORECASE), plan
+
+
+def test_whether_campaigns_are_finished_is_read_from_the_indexes(route):
+    messages(3)
+
+    for statement, parameters in statements_of(lambda: close_campaigns(now=NOW)):
+        plan = plan_of(statement, parameters)
+        assert "message_due" in plan
+        assert not re.search("join|temp b-tree", plan, re.IGNORECASE), plan
 
 
 def plan_of(statement, parameters):

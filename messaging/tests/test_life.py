@@ -35,7 +35,7 @@ from messaging.queue.processor import Limits, Processor
 from messaging.queue.recover import close_campaigns, recover_expired_leases
 from messaging.quiet_hours import QuietHours
 from messaging.tests.conftest import MEMORY_PROVIDERS
-from messaging.tests.scene import LEASE, MINUTE, NOW
+from messaging.tests.scene import LEASE, MINUTE, NOW, unfinished
 from messaging.vocabulary import CampaignStatus, SuppressionReason, WorkerKind
 from routing.dispatch import Load, hand_over
 from routing.factories import RouteFactory
@@ -231,7 +231,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def what_is_open_has_a_next_time(self):
-        for message in CampaignMessage.objects.unfinished():
+        for message in unfinished():
             is_queued = message.status == QUEUED
             assert message.due_at if is_queued else message.lease_expires_at
 
@@ -291,7 +291,7 @@ class Life(RuleBasedStateMachine):
         """All ends well, given time: nothing stays open, nothing is denied."""
         self.intervene("go on")
         for _ in range(30):
-            if not CampaignMessage.objects.unfinished().exists():
+            if not unfinished().exists():
                 break
             self.now += 10 * MINUTE
             for worker in WORKERS:
@@ -302,7 +302,7 @@ class Life(RuleBasedStateMachine):
                     self.record(worker)
                 self.look_up(worker, is_told=True)
             self.sweep()
-        assert not CampaignMessage.objects.unfinished().exists()
+        assert not unfinished().exists()
         self.no_handset_gets_a_message_twice()
         for _, reference in taken():
             message = CampaignMessage.objects.get(

@@ -18,7 +18,7 @@ from messaging.queue.look_ups import SHORTEST_PAUSE, LookUps
 from messaging.queue.processor import Limits, Processor
 from messaging.queue.recover import NO_VERDICT, recover_expired_leases
 from messaging.tests.conftest import MEMORY_PROVIDERS
-from messaging.tests.scene import LEASE, NOW, claim, messages
+from messaging.tests.scene import LEASE, NOW, claim, messages, unfinished
 from messaging.vocabulary import WorkerKind
 from routing.factories import AttemptFactory, ReceiptFactory, RouteFactory
 from routing.models import ChannelRoutingConfig, MessageDeliveryAttempt
@@ -277,7 +277,7 @@ def work_until(is_done):
 
 
 def is_settled():
-    return not CampaignMessage.objects.unfinished().exists()
+    return not unfinished().exists()
 
 
 PROVIDERS = [

@@ -16,7 +16,16 @@ from messaging.queue.recover import (
     recover_attempts,
     recover_expired_leases,
 )
-from messaging.tests.scene import LEASE, MINUTE, NOW, accepted, claim, messages, write
+from messaging.tests.scene import (
+    LEASE,
+    MINUTE,
+    NOW,
+    accepted,
+    claim,
+    messages,
+    statements_of,
+    write,
+)
 from messaging.vocabulary import CampaignStatus
 from routing.models import MessageDeliveryAttempt
 from routing.planner import RoutingTable
@@ -155,6 +164,18 @@ def test_a_retry_of_a_cancelled_campaign_is_cancelled_too(route):
     close_campaigns(now=NOW + MINUTE)
 
     assert message().status == MessageStatus.CANCELLED
+
+
+def test_a_cancelled_campaign_without_a_message_left_costs_one_look(route):
+    messages(3, status=MessageStatus.DELIVERED)
+    Campaign.objects.update(status=CampaignStatus.CANCELLED, completed_at=NOW)
+
+    statements = statements_of(lambda: close_campaigns(now=NOW))
+
+    assert [sql.split()[1].split(".")[0] for sql, _ in statements] == [
+        '"messaging_campaign"',  # those that are finished
+        '"messaging_campaign"',  # and those cancelled with something left
+    ]
 
 
 def test_an_attempt_that_only_a_receipt_knows_of_is_put_on_record(route):
