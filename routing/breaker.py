@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, NamedTuple
 
@@ -56,6 +56,7 @@ class BreakerLimits:
 
 
 LIMITS = BreakerLimits()
+LAST_WAY_OUT = "stays closed, as no other provider may be used"
 
 
 class Bucket(NamedTuple):
@@ -94,6 +95,11 @@ class Breaker:
     probe_successes: int = 0  # while half-open
     closed_at: datetime | None = None  # None when it never opened
 
+    @property
+    def is_last_way_out(self) -> bool:
+        """Whether it would be open, were there another provider to use."""
+        return self.state == BreakerState.CLOSED and self.reason.endswith(LAST_WAY_OUT)
+
 
 def observe(
     breaker: Breaker,
@@ -117,8 +123,7 @@ def observe(
     if not reason:
         return replace(counted, reason="")
     if is_last_eligible:
-        reason = f"{reason}; stays closed, as no other provider may be used"
-        return replace(counted, reason=reason)
+        return replace(counted, reason=f"{reason}; {LAST_WAY_OUT}")
     return _open(counted, reason, now, rng, limits)
 
 
@@ -209,10 +214,15 @@ def end_probe(
 
 
 def describe(breaker: Breaker, now: datetime, *, limits: BreakerLimits = LIMITS) -> str:
-    """The state in words, for a verdict, an explanation or a screen."""
+    """The state in words, for a verdict, an explanation or a screen.
+
+    Its time is in UTC and says so: the words are kept, and read under any clock.
+    """
     words = breaker.state.label.lower()
-    if breaker.open_until is not None:
-        words += f" until {breaker.open_until:%H:%M:%S}"
+    if breaker.open_until is not None and breaker.open_until > now:
+        words += f" until {breaker.open_until.astimezone(UTC):%H:%M:%S} UTC"
+    elif breaker.state == BreakerState.OPEN:
+        words += ", the next message is a probe"
     share = admission(breaker, now, limits=limits)
     if 0 < share < 1:
         words += f", {share:.0%} of the traffic"

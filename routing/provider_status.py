@@ -66,6 +66,7 @@ class ProviderStatus:
     channel: Channel
     problem: str  # why it cannot be used at all; "" when it can
     state: BreakerState
+    is_last_way_out: bool  # it fails, and gets all traffic for want of another
     breaker: str  # in words, as is the throttle
     throttle: str
     today: Tally
@@ -102,6 +103,7 @@ def provider_statuses(
             channel=Channel(channel),
             problem=registry.problem_with(name),
             state=breaker.state,
+            is_last_way_out=breaker.is_last_way_out,
             breaker=describe_breaker(breaker, now),
             throttle=capacity.describe(name, now),
             today=today.get(place, Tally()),

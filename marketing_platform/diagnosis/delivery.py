@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.db import connection
@@ -169,20 +170,33 @@ def double_risks(now: datetime) -> Finding:
 
 
 def breakers(now: datetime) -> Finding:
-    """Providers that get no traffic because they failed."""
-    ill = ProviderHealth.objects.exclude(state=BreakerState.CLOSED)
-    if ill:
-        listed = "; ".join(
-            f"{row.provider} on {row.get_channel_display()} "
-            f"{describe_breaker(row.breaker, now)}"
-            for row in ill
+    """Providers that failed: kept out of traffic, or used for want of another."""
+    rows = list(ProviderHealth.objects.all())
+    failing = [row for row in rows if row.breaker.is_last_way_out]
+    out = [row for row in rows if row.state != BreakerState.CLOSED]
+    if failing:
+        return fail(
+            "Providers fail, and no other may be used in their place: "
+            f"{_breakers_told([*failing, *out], now)}.",
+            "Messages wait for their retries. See the last errors and the providers' "
+            "status pages; add another provider to the route if you have one. The "
+            "next message that gets through ends this.",
         )
+    if out:
         return warn(
-            f"Providers that are kept out of traffic: {listed}.",
+            f"Providers that are kept out of traffic: {_breakers_told(out, now)}.",
             "A breaker closes by itself once its probes succeed. Credentials and funds "
             "want a person: see the provider's console.",
         )
     return ok("All providers are in traffic.")
+
+
+def _breakers_told(rows: Iterable[ProviderHealth], now: datetime) -> str:
+    return "; ".join(
+        f"{row.provider} on {row.get_channel_display()} "
+        f"{describe_breaker(row.breaker, now)}"
+        for row in rows
+    )
 
 
 def paused_campaigns(now: datetime) -> Finding:

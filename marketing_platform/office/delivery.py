@@ -148,8 +148,10 @@ def _provider_row(status: ProviderStatus, now: datetime) -> ProviderRow:
 
 
 def _level_of(status: ProviderStatus) -> Level:
-    """Bad: it gets no traffic. Doubtful: it is probed, or refuses most attempts."""
-    if status.state == BreakerState.OPEN:
+    """Bad: it gets no traffic, or all of it although it fails. Doubtful: it is probed,
+    or refuses most attempts.
+    """
+    if status.state == BreakerState.OPEN or status.is_last_way_out:
         return Level.FAIL
     is_failing = 2 * status.accepted_lately < len(status.lately)
     is_doubtful = is_failing or status.state == BreakerState.HALF_OPEN

@@ -18,7 +18,7 @@ from marketing_platform.office.links import LISTS, behind_finding
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Campaign, WorkerHeartbeat
 from messaging.vocabulary import CampaignStatus, WorkerKind
-from routing.breaker import BreakerState
+from routing.breaker import LAST_WAY_OUT, BreakerState
 from routing.factories import AttemptFactory, RouteFactory
 from routing.models import ProviderHealth
 from routing.provider_status import LOOKED_AT
@@ -156,6 +156,14 @@ def test_it_tells_how_each_provider_is_doing(look, bad_morning):
     assert (ill.status.accepted_lately, len(ill.status.lately)) == (2, 5)
     assert ill.error == "Account 20003"
     assert (well.p50, well.error) == ("102", "")
+
+
+def test_a_provider_that_fails_with_no_other_left_is_not_green(look, bad_morning):
+    ProviderHealth.objects.create(
+        provider="VonageSMS", channel=Channel.SMS, reason=LAST_WAY_OUT
+    )
+
+    assert row_of(look(), "VonageSMS").level == "fail"
 
 
 def test_a_provider_without_credentials_is_told_below_the_others(look, settings):

@@ -18,7 +18,7 @@ from marketing_platform.diagnosis.findings import Level, examine, ok, span
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.vocabulary import CampaignStatus, WorkerKind
-from routing.breaker import BreakerState
+from routing.breaker import LAST_WAY_OUT, BreakerState
 from routing.factories import AttemptFactory, RouteFactory
 from routing.models import ProviderHealth
 from routing.vocabulary import Channel, ErrorClass, MessageStatus
@@ -351,6 +351,19 @@ def test_a_provider_out_of_traffic_is_named():
 
     assert found.level == Level.WARN
     assert "TwilioSMS on SMS" in found.text
+
+
+def test_a_provider_that_fails_with_no_other_left_is_worse():
+    ProviderHealth.objects.create(
+        provider="VonageSMS",
+        channel=Channel.SMS,
+        reason=f"9 failures in a row; {LAST_WAY_OUT}",
+    )
+
+    found = delivery.breakers(timezone.now())
+
+    assert found.level == Level.FAIL
+    assert "VonageSMS on SMS closed: 9 failures in a row" in found.text
 
 
 def test_a_paused_campaign_counts_once_messages_of_it_are_due():

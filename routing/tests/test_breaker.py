@@ -134,7 +134,8 @@ def test_the_last_eligible_provider_stays_in_use_and_says_so(batch):
     breaker = observed(Breaker(), *batch, last=True)
 
     assert admission(breaker, NOW) == 1.0
-    assert breaker.reason.endswith("stays closed, as no other provider may be used")
+    assert breaker.is_last_way_out
+    assert not observed(breaker, 1).is_last_way_out
 
 
 def test_the_reason_goes_when_there_is_none_any_more():
@@ -269,8 +270,12 @@ def test_an_opening_is_forgotten_every_ten_healthy_minutes(minutes, left):
             "closed, 25% of the traffic: 3 probes succeeded",
         ),
         (
+            Breaker(BreakerState.OPEN, "the probe failed", open_until=NOW + SECOND),
+            "open until 09:00:01 UTC: the probe failed",
+        ),
+        (
             Breaker(BreakerState.OPEN, "the probe failed", open_until=NOW),
-            "open until 09:00:00: the probe failed",
+            "open, the next message is a probe: the probe failed",
         ),
         (Breaker(BreakerState.HALF_OPEN), "half open"),
     ],
