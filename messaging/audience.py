@@ -19,7 +19,7 @@ from messaging.recipients import Recipient, Rejection
 from routing.segments import count_segments
 from routing.vocabulary import Channel
 
-CHUNK = 1000  # rows that are looked up and inserted at once
+CHUNK = 2000  # rows that are looked up and inserted at once
 
 T = TypeVar("T")
 
