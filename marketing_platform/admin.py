@@ -24,7 +24,8 @@ FIELDS = (
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    fields = list_display = FIELDS
+    fields = FIELDS
+    list_display = [name for name in FIELDS if name != "created_at"]
     list_filter = ["scope"]
     search_fields = ["prefix", "name", "user__username"]
     list_select_related = ["user"]

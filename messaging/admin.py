@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Protocol
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.db.models import QuerySet
+from django.db.models import QuerySet, TimeField
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -78,6 +79,11 @@ class CampaignAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ["name"]
     date_hierarchy = "created_at"
     actions = ["pause", "resume", "cancel"]
+    # Django's own widget tells how far one is from the server's time, and offers "Now":
+    # quiet hours go by the recipients' clocks.
+    formfield_overrides = {
+        TimeField: {"widget": forms.TimeInput({"type": "time"}, format="%H:%M")}
+    }
     fields = (
         "name",
         "channel",
@@ -400,4 +406,4 @@ class WorkerAdmin(ReadOnlyAdmin):
     @admin.display(description="clock", ordering="clock_skew")
     def skew(self, worker: WorkerHeartbeat) -> str:
         """How far its host's clock is ahead of the database's."""
-        return f"{worker.clock_skew.total_seconds():+.1f} s"
+        return f"{worker.clock_skew.total_seconds():+z.1f} s"

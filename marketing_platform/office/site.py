@@ -21,6 +21,7 @@ class BackOffice(AdminSite):
 
     site_header = site_title = "Marketing platform"
     index_title = "Back office"
+    site_url = None  # there is no other site: "/" leads here
     index_template = "admin/office/dashboard.html"
 
     def index(

@@ -135,6 +135,15 @@ def test_it_tells_what_the_queue_holds(look, bad_morning):
     assert tile(page, "Workers at work") == ("1", "ok")
 
 
+def test_each_page_says_by_which_clock_its_times_are(look, settings):
+    settings.TIME_ZONE = "Europe/Berlin"
+
+    page = look()
+
+    assert "Times in Europe/Berlin" in page.text
+    assert "View site" not in page.text
+
+
 def test_a_queue_that_stands_still_is_seen_at_once(look, settings):
     MessageFactory(due_at=timezone.now() - 10 * MINUTE)
 

@@ -223,6 +223,14 @@ def test_a_campaigns_quiet_hours_are_edited_and_count_at_once(admin_client):
     assert waiting.due_at < NOW + timedelta(days=9999)
 
 
+def test_quiet_hours_are_not_offered_by_the_servers_clock(admin_client):
+    campaign = CampaignFactory(quiet_from="21:00", quiet_until="08:00")
+
+    shown = admin_client.get(page("campaign", "change", campaign.pk)).content.decode()
+
+    assert 'type="time" name="quiet_from" value="21:00"' in shown
+
+
 @pytest.mark.parametrize("until", ["", "21:00"])
 def test_quiet_hours_without_an_end_of_their_own_are_refused(admin_client, until):
     campaign = CampaignFactory()

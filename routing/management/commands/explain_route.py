@@ -95,7 +95,7 @@ def _show(explanation: Explanation, console: Console) -> None:
 def _candidates(explanation: Explanation) -> Table:
     table = Table()
     for column in COLUMNS:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == COLUMNS[0])
     for each in explanation.candidates:
         price = f"{each['price']} {each['currency']}" if each["price"] else "unknown"
         table.add_row(
