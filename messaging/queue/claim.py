@@ -104,7 +104,8 @@ class Claimer:
         names = [name for route in routes for name in route.providers]
         capacity = self._planner.lock_capacity(names, now=now)
         if capacity.limits_concurrency:
-            capacity.in_flight = _in_flight(names)
+            # Twice a lease: the workers' clocks may differ a little.
+            capacity.in_flight = _in_flight(names, until=now + 2 * self._lease)
         return replace(self._planner.look_around(now=now), capacity=capacity)
 
     def _by_route(
@@ -153,12 +154,15 @@ def _claimed_row(claimed: Claimed) -> dict[str, Any]:
     return row if claimed.call_id is None else row | {"call_id": claimed.call_id}
 
 
-def _in_flight(providers: Sequence[str]) -> dict[str, int]:
-    """Calls under way by all workers; a message that waits for a verdict is none."""
+def _in_flight(providers: Sequence[str], *, until: datetime) -> dict[str, int]:
+    """Calls under way by all workers; a message that waits for a verdict is none, and
+    most of those have leases that end later: they are not even read.
+    """
     return dict(
         CampaignMessage.objects.filter(
             status=MessageStatus.SENDING,
             lease_owner__isnull=False,
+            lease_expires_at__lte=until,
             provider__in=providers,
         )
         .values_list("provider")

@@ -22,6 +22,7 @@ from messaging.tests.scene import (
     statements_of,
     write,
 )
+from routing.models import ProviderThrottle
 from routing.planner import Planner
 
 pytestmark = pytest.mark.usefixtures("route")
@@ -98,6 +99,15 @@ def test_due_messages_are_read_from_their_index_in_order(route):
 
     assert "message_due" in plan
     assert not re.search(r"sort|temp b-tree", plan, re.IGNORECASE), plan
+
+
+def test_calls_under_way_are_counted_without_reading_what_waits_for_a_verdict(route):
+    ProviderThrottle.objects.create(provider="TwilioSMS", max_concurrency=9)
+    messages(3)
+    statements = statements_of(lambda: worker().claim(limit=50, now=NOW))
+    [counting] = [each for each in statements if "COUNT(DISTINCT" in each[0]]
+
+    assert re.search(r"lease_expires_at *<", plan_of(*counting))
 
 
 def test_whether_campaigns_are_finished_is_read_from_the_indexes(route):
