@@ -14,10 +14,11 @@ from django.db.models import Field, JSONField
 
 from messaging.models import CampaignMessage
 from messaging.standing import count_audience, count_taken_in
+from routing.bulk import Columns, as_json, derived_table
 from routing.statistics import keep
 from routing.tally import TallySheet
 
-# Lines that COPY is handed at once; an e-mail may have 262,144 letters.
+# Rows that the database is handed at once; an e-mail may have 262,144 letters.
 BLOCK = 100
 
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
@@ -41,6 +42,17 @@ class Own(NamedTuple):
         return "\t".join(cells)
 
 
+OWN_COLUMNS: Columns = {
+    "recipient": "text",
+    "country": "text",
+    "subject": "text",
+    "body": "text",
+    "segments": "smallint",
+}
+_TABLE = CampaignMessage._meta.db_table
+_INSERT = "INSERT INTO {table} ({names}) SELECT {own}, {common} FROM {rows}"
+
+
 def take_in(messages: Sequence[CampaignMessage]) -> None:
     """Queue new messages, and count them."""
     sheet = TallySheet()
@@ -59,19 +71,14 @@ def take_in_audience(
 
     `meanwhile` may be called while the database works; it must not ask it anything.
     """
-    if connection.vendor != "postgresql":
-        take_in([_message(shared, own) for own in owns])
-        return
     sheet = TallySheet()
     with transaction.atomic():
-        _copy(shared, owns, meanwhile)
+        if connection.vendor == "postgresql":
+            _copy(shared, owns, meanwhile)
+        else:
+            _insert(shared, owns)
         count_audience(sheet, shared, len(owns))
         keep(sheet)
-
-
-def _message(shared: CampaignMessage, own: Own) -> CampaignMessage:
-    values = {field.attname: getattr(shared, field.attname) for field in _fields()}
-    return CampaignMessage(**values | own._asdict())
 
 
 def _copy(
@@ -81,27 +88,49 @@ def _copy(
 
     What all have in common is written down once.
     """
-    common = [field for field in _fields() if field.name not in Own._fields]
+    common = _common_fields()
     names = ", ".join([*Own._fields, *(field.column or "" for field in common)])
-    rest = "".join(f"\t{_value(field, shared)}" for field in common) + "\n"
-    table = CampaignMessage._meta.db_table
+    rest = "".join(f"\t{_copied(field, shared)}" for field in common) + "\n"
     lines = (own.copied() + rest for own in owns)
     with (
         connection.wrap_database_errors,
         connection.cursor() as cursor,
-        cursor.copy(f"COPY {table} ({names}) FROM STDIN") as rows,
+        cursor.copy(f"COPY {_TABLE} ({names}) FROM STDIN") as rows,
     ):
         while block := "".join(islice(lines, BLOCK)):
             rows.write(block)
         meanwhile()
 
 
-def _fields() -> list[Field[Any, Any]]:
-    fields = CampaignMessage._meta.concrete_fields
-    return [field for field in fields if not field.primary_key]
+def _insert(shared: CampaignMessage, owns: Sequence[Own]) -> None:
+    """The same for SQLite, block by block as one table."""
+    common = _common_fields()
+    statement = _INSERT.format(
+        table=_TABLE,
+        names=", ".join([*OWN_COLUMNS, *(field.column or "" for field in common)]),
+        own=", ".join(f"v.{name}" for name in OWN_COLUMNS),
+        common=", ".join(["%s"] * len(common)),
+        rows=derived_table(OWN_COLUMNS),
+    )
+    values = [
+        field.get_db_prep_save(field.pre_save(shared, add=True), connection)
+        for field in common
+    ]
+    with connection.cursor() as cursor:
+        for start in range(0, len(owns), BLOCK):
+            block = [own._asdict() for own in owns[start : start + BLOCK]]
+            cursor.execute(statement, [*values, as_json(block)])
 
 
-def _value(field: Field[Any, Any], shared: CampaignMessage) -> str:
+def _common_fields() -> list[Field[Any, Any]]:
+    return [
+        field
+        for field in CampaignMessage._meta.concrete_fields
+        if not field.primary_key and field.name not in Own._fields
+    ]
+
+
+def _copied(field: Field[Any, Any], shared: CampaignMessage) -> str:
     """What is the same for all, for COPY; sets what is set on creation."""
     value = field.pre_save(shared, add=True)
     if value is None:
