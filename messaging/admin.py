@@ -33,6 +33,7 @@ from messaging.models import (
     Suppression,
     WorkerHeartbeat,
 )
+from messaging.posting import PRIORITIES
 from messaging.progress import describe
 from messaging.queries import progress_of, timeline_of
 from routing.admin.bases import ProviderFilter, ReadOnlyAdmin, clipped
@@ -61,6 +62,21 @@ class LaneFilter(admin.SimpleListFilter):
         return queryset.filter(is_standing=bool(self.value()))
 
 
+class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Refuses what would let a campaign go before single transactional messages."""
+
+    def clean_priority(self) -> int:
+        """Lanes of single messages have priorities of their own."""
+        priority: int = self.cleaned_data["priority"]
+        limit = PRIORITIES[CampaignKind.TRANSACTIONAL]
+        if priority >= limit and not self.instance.is_standing:
+            raise forms.ValidationError(
+                f"A campaign's priority is from 0 to {limit - 1}: single transactional "
+                "messages go before all campaigns."
+            )
+        return priority
+
+
 @admin.register(Campaign)
 class CampaignAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """What was launched is not edited any more, apart from its urgency."""
@@ -78,6 +94,7 @@ class CampaignAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = [LaneFilter, "channel", "status"]
     search_fields = ["name"]
     date_hierarchy = "created_at"
+    form = CampaignForm
     actions = ["pause", "resume", "cancel"]
     # Django's own widget tells how far one is from the server's time, and offers "Now":
     # quiet hours go by the recipients' clocks.

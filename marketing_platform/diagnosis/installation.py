@@ -13,6 +13,11 @@ from routing.models import ChannelRoutingConfig
 from routing.providers.registry import registry
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+SET_CREDENTIALS = (
+    "Set the environment variables that docs/providers.md names, or change the routes. "
+    "To try it without accounts, set PROVIDER_SIMULATOR_PORT=9900 for all processes, "
+    "and run `python manage.py simulate_providers`."
+)
 
 
 def debug(now: datetime) -> Finding:
@@ -79,12 +84,12 @@ def routes(now: datetime) -> Finding:
         return fail(
             f"Routes without a provider that can send: {', '.join(map(str, dead))}. "
             + " ".join(sorted(problems)),
-            "Set the credentials that docs/providers.md names, or change the routes.",
+            SET_CREDENTIALS,
         )
     if problems:
         return warn(
             "Routes name providers that cannot send: " + " ".join(sorted(problems)),
-            "Set the credentials that docs/providers.md names, or change the routes.",
+            SET_CREDENTIALS,
         )
     return ok(f"Active routes, all of whose providers can send: {len(found)}.")
 

@@ -207,6 +207,18 @@ def edit(client, campaign, **fields):
     return client.post(page("campaign", "change", campaign.pk), form)
 
 
+@pytest.mark.parametrize(("is_lane", "saved"), [(False, 5), (True, 100)])
+def test_no_campaign_goes_before_single_transactional_messages(
+    admin_client, is_lane, saved
+):
+    campaign = CampaignFactory(priority=5, is_standing=is_lane)
+
+    edit(admin_client, campaign, priority=100)
+
+    campaign.refresh_from_db()
+    assert campaign.priority == saved
+
+
 def test_a_campaigns_quiet_hours_are_edited_and_count_at_once(admin_client):
     campaign = CampaignFactory(quiet_from="21:00", quiet_until="08:00")
     waiting = MessageFactory(

@@ -171,6 +171,21 @@ def test_a_schedule_that_is_no_time_is_refused(route, run, settings, schedule):
     assert says.startswith(f"--schedule {schedule!r} is not a time such as 2030-")
 
 
+def test_it_may_expire_and_go_before_other_campaigns(route, run):
+    run(expires="2130-01-31T09:00Z", priority=99)
+
+    campaign = Campaign.objects.get()
+    assert campaign.priority == 99
+    assert campaign.expires_at == datetime(2130, 1, 31, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("priority", ["100", "-1", "high", "9.5"])
+def test_a_priority_beyond_those_of_campaigns_is_refused(route, run, priority):
+    says = refusal_of(run, priority=priority)
+
+    assert f"{priority!r} is not a number from 0 to 99" in says
+
+
 NIGHT, SIESTA = QuietHours.parse("21:00-08:00"), QuietHours.parse("13:00-15:00")
 
 

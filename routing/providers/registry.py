@@ -104,9 +104,8 @@ class ProviderRegistry:
         )
         if missing := provider.missing_options():
             raise ProviderNotConfigured(
-                f"{name} is not configured: it lacks {', '.join(missing)}. Set them in "
-                f"MESSAGE_PROVIDERS[{name!r}]['OPTIONS'] (docs/providers.md names the "
-                "environment variables)."
+                f"{name} is not configured: it lacks {', '.join(missing)} "
+                "(see docs/providers.md)."
             )
         return provider
 

@@ -65,7 +65,7 @@ def test_a_provider_without_credentials_says_which_and_where_they_belong():
         providers.get("Ours")
 
     assert "lacks ACCOUNT_SID, AUTH_TOKEN, BASE_URL" in str(caught.value)
-    assert "MESSAGE_PROVIDERS['Ours']['OPTIONS']" in str(caught.value)
+    assert "docs/providers.md" in str(caught.value)
 
 
 def test_a_problem_is_one_line_and_no_problem_is_none():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ from rich.console import Console
 from messaging.audience import LoadReport
 from messaging.campaigns import CampaignError, CampaignText, send_campaign
 from messaging.models import Campaign, usual_quiet_hours
+from messaging.posting import PRIORITIES
 from messaging.progress import loading_bar, watch_campaigns
 from messaging.quiet_hours import QuietHours, QuietHoursError
 from messaging.recipients import RecipientFile, RecipientFileError, Rejection
@@ -49,6 +50,17 @@ class Command(BaseCommand):
             "--schedule",
             metavar="ISO",
             help="send at this time, such as 2030-01-31T09:00+01:00, not at once",
+        )
+        parser.add_argument(
+            "--expires",
+            metavar="ISO",
+            help="what has not left by this time is not sent any more",
+        )
+        parser.add_argument(
+            "--priority",
+            type=_priority,
+            default=PRIORITIES[CampaignKind.MARKETING],
+            help="0 to 99 (%(default)s); campaigns with a higher number go first",
         )
         parser.add_argument(
             "--quiet-hours",
@@ -115,7 +127,9 @@ def _text(options: dict[str, Any]) -> CampaignText:
         subject=options["subject"],
         media_urls=options["media"],
         kind=kind,
-        scheduled_at=_schedule(options["schedule"]),
+        priority=options["priority"],
+        scheduled_at=_time("--schedule", options["schedule"]),
+        expires_at=_time("--expires", options["expires"]),
         quiet_hours=_quiet_hours(options["quiet_hours"], kind),
     )
 
@@ -138,7 +152,14 @@ def _kind(name: str) -> CampaignKind:
         raise CampaignError(f"Unknown kind {name!r}. Kinds are: {known}.") from None
 
 
-def _schedule(text: str | None) -> datetime | None:
+def _priority(text: str) -> int:
+    highest = PRIORITIES[CampaignKind.TRANSACTIONAL] - 1
+    if text.isascii() and text.isdigit() and int(text) <= highest:
+        return int(text)
+    raise ArgumentTypeError(f"{text!r} is not a number from 0 to {highest}")
+
+
+def _time(option: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
@@ -148,7 +169,7 @@ def _schedule(text: str | None) -> datetime | None:
     except (ValueError, OverflowError):
         pass
     raise CampaignError(
-        f"--schedule {text!r} is not a time such as 2030-01-31T09:00+01:00."
+        f"{option} {text!r} is not a time such as 2030-01-31T09:00+01:00."
     )
 
 
