@@ -107,6 +107,68 @@ def test_cut_connections(server, busy_scene, put_on_record):
     assert_all_sent(verdict)
 
 
+# Cuts the connection that runs it, the so many-th time.
+STRIKE = """
+CREATE SEQUENCE passing;
+CREATE FUNCTION strike() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF nextval('passing') %% %s = 0 THEN
+        PERFORM pg_terminate_backend(pg_backend_pid());
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE %s ON messaging_campaignmessage %s EXECUTE FUNCTION strike()
+"""
+STRIKES = {
+    "statement": STRIKE % (9, "TRIGGER strike AFTER UPDATE", "FOR EACH STATEMENT"),
+    "commit": STRIKE
+    % (
+        113,
+        "CONSTRAINT TRIGGER strike AFTER UPDATE",
+        "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW",
+    ),
+}
+
+
+@pytest.mark.faults(
+    row="10b",
+    done="each ninth statement that changes messages is cut; then, commits are",
+    holds="as 9; claims and results are written whole, or again",
+)
+@pytest.mark.parametrize("point", STRIKES)
+def test_cut_within(server, make_scene, put_on_record, point):
+    scene = make_scene(count=MESSAGES)
+    scene.simulator.configure(latency=0.1)
+    scene.database.execute(STRIKES[point])
+    scene.start(2)
+    scene.wait_for_accepted(MESSAGES // 2)
+    scene.database.execute("DROP FUNCTION strike CASCADE")
+    recovery = scene.recover()
+
+    verdict = scene.verdict()
+    put_on_record(verdict, recovery)
+    assert_all_sent(verdict)
+    assert all(worker.is_running for worker in scene.house.workers)
+
+
+@pytest.mark.faults(
+    row="10c",
+    done="columns that prepared statements read and write change their types",
+    holds="as 9: plans are made anew",
+)
+def test_columns_that_change(server, busy_scene, put_on_record):
+    for column, kind in (("recipient", "varchar(300)"), ("attempt_count", "integer")):
+        busy_scene.database.execute(
+            f"ALTER TABLE messaging_campaignmessage ALTER {column} TYPE {kind}"
+        )
+        busy_scene.wait_for_accepted(len(busy_scene.accepted()) + 20)
+    recovery = busy_scene.recover()
+
+    verdict = busy_scene.verdict()
+    put_on_record(verdict, recovery)
+    assert_all_sent(verdict)
+    assert all(worker.is_running for worker in busy_scene.house.workers)
+
+
 @pytest.mark.faults(
     row="12",
     done="a worker freezes with its transaction open, as if its host were cut off",
