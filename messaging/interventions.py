@@ -56,7 +56,9 @@ def retry_message(
     """
     with transaction.atomic():
         locked = CampaignMessage.objects.select_for_update(of=("self",))
-        fresh = locked.select_related("campaign").get(pk=message.pk)
+        fresh = locked.select_related("campaign").filter(pk=message.pk).first()
+        if fresh is None:
+            raise InterventionRefused("The message was old, and has been cleared away.")
         fresh.expires_at = expires_at or fresh.expires_at
         if problem := _no_retry_because(fresh, now):
             raise InterventionRefused(problem)

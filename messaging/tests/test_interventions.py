@@ -49,6 +49,14 @@ def told(message, **fields):
     )
 
 
+def test_a_message_that_was_cleared_away_meanwhile_is_not_retried():
+    message = MessageFactory(status=MessageStatus.FAILED, **OVER)
+    type(message).objects.all().delete()
+
+    with pytest.raises(InterventionRefused, match="cleared away"):
+        retry_message(message, now=NOW)
+
+
 def test_a_message_that_waits_is_cancelled():
     message = MessageFactory()
 
