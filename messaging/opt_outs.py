@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from django.db import transaction
+
 from messaging.models import CampaignMessage, Suppression
+from messaging.recipients import Recipient, Rejection
 from messaging.unsubscribe_links import message_id_in
 from messaging.vocabulary import SuppressionReason
+
+BATCH = 1000  # rows of one statement
 
 
 def opt_out(address: str, *, source: str) -> None:
@@ -23,6 +31,47 @@ def opt_in(address: str) -> None:
     Suppression.objects.filter(
         address=address, reason=SuppressionReason.OPTED_OUT
     ).delete()
+
+
+class SuppressionReport(NamedTuple):
+    """What became of the rows of a list."""
+
+    added: int
+    known: int  # suppressed before, or named twice
+    rejected: int
+
+
+@transaction.atomic
+def suppress_all(
+    rows: Iterable[Recipient | Rejection],
+    *,
+    reason: SuppressionReason,
+    source: str,
+    on_rejected: Callable[[Rejection], None],
+) -> SuppressionReport:
+    """Suppress every address of a list, or none if the list breaks off.
+
+    An address that is suppressed already keeps its first reason.
+    """
+    addresses, usable, rejected = set(), 0, 0
+    for row in rows:
+        if isinstance(row, Rejection):
+            on_rejected(row)
+            rejected += 1
+        else:
+            addresses.add(row.address.text)
+            usable += 1
+    before = Suppression.objects.count()
+    Suppression.objects.bulk_create(
+        (
+            Suppression(address=address, reason=reason, source=source)
+            for address in sorted(addresses)
+        ),
+        batch_size=BATCH,
+        ignore_conflicts=True,
+    )
+    added = Suppression.objects.count() - before
+    return SuppressionReport(added, usable - added, rejected)
 
 
 def recipient_of(token: str) -> str | None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
@@ -21,7 +18,8 @@ from messaging.models import Campaign, usual_quiet_hours
 from messaging.posting import PRIORITIES
 from messaging.progress import loading_bar, watch_campaigns
 from messaging.quiet_hours import QuietHours, QuietHoursError
-from messaging.recipients import RecipientFile, RecipientFileError, Rejection
+from messaging.recipients import RecipientFile, RecipientFileError
+from messaging.rejects_file import RejectsFile
 from routing.vocabulary import CampaignKind, Channel
 
 
@@ -79,7 +77,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        rejects = _RejectsFile(Path(options["recipients"]))
+        rejects = RejectsFile(Path(options["recipients"]))
         try:
             campaign, report = self._send(options, rejects)
         except (CampaignError, RecipientFileError) as error:
@@ -97,7 +95,7 @@ class Command(BaseCommand):
             watch_campaigns([campaign.pk], console=Console())
 
     def _send(
-        self, options: dict[str, Any], rejects: _RejectsFile
+        self, options: dict[str, Any], rejects: RejectsFile
     ) -> tuple[Campaign, LoadReport]:
         text = _text(options)
         recipients = RecipientFile(
@@ -182,46 +180,3 @@ def _quiet_hours(text: str | None, kind: CampaignKind) -> QuietHours | None:
         return QuietHours.parse(text)
     except QuietHoursError as error:
         raise CampaignError(f"--quiet-hours: {error}") from error
-
-
-class _RejectsFile:
-    """Rejected rows, written beside the recipients as they are met."""
-
-    def __init__(self, recipients: Path) -> None:
-        self.path = recipients.parent / f"{recipients.stem}.rejected.csv"
-        self._file: TextIO | None = None
-
-    @property
-    def hint(self) -> str:
-        """Where to look, for the end of a sentence; "" when nothing was rejected."""
-        return f" The rejected rows are in {self.path}." if self._file else ""
-
-    def __enter__(self) -> _RejectsFile:
-        with self._refused_in_one_line():
-            if self.path.exists():
-                self.path.unlink()  # of an earlier run
-        return self
-
-    def write(self, rejection: Rejection) -> None:
-        """Add a row; the file is made with the first one."""
-        with self._refused_in_one_line():
-            if self._file is None:
-                self._file = self.path.open("w", encoding="utf-8", newline="")
-                csv.writer(self._file).writerow(["line", "reason", "address"])
-            csv.writer(self._file).writerow(
-                [rejection.line, rejection.reason, rejection.address]
-            )
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            with self._refused_in_one_line():
-                self._file.close()
-
-    @contextmanager
-    def _refused_in_one_line(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise RecipientFileError(
-                f"{self.path} cannot be written: {error.strerror}."
-            ) from error

@@ -1,0 +1,63 @@
+"""manage.py import_suppressions: who said no elsewhere gets nothing from here."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from messaging.opt_outs import suppress_all
+from messaging.recipients import RecipientFile, RecipientFileError
+from messaging.rejects_file import RejectsFile
+from messaging.vocabulary import SuppressionReason
+from routing.vocabulary import Channel
+
+KINDS = {"phone": Channel.SMS, "email": Channel.EMAIL}
+REASONS = {reason.name.lower(): reason for reason in SuppressionReason}
+
+
+class Command(BaseCommand):
+    help = (
+        "Suppress the addresses of a CSV file (UTF-8, with a header: 'phone' or "
+        "'email', and 'country' for national numbers; other columns are ignored). "
+        "Those that are suppressed already keep their reason. Rows that cannot be used "
+        "go to FILE.rejected.csv with line and reason."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", type=Path, metavar="FILE")
+        parser.add_argument("--addresses", required=True, choices=KINDS)
+        parser.add_argument("--reason", default="opted_out", choices=REASONS)
+        parser.add_argument(
+            "--source", required=True, help="who said so, such as 'former platform'"
+        )
+        parser.add_argument(
+            "--default-region",
+            default="",
+            metavar="CC",
+            help="country of national numbers in rows without a 'country' column",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        rejects = RejectsFile(options["file"])
+        try:
+            rows = RecipientFile(
+                options["file"],
+                channel=KINDS[options["addresses"]],
+                default_region=options["default_region"],
+            )
+            with rejects:
+                report = suppress_all(
+                    rows,
+                    reason=REASONS[options["reason"]],
+                    source=options["source"],
+                    on_rejected=rejects.write,
+                )
+        except RecipientFileError as error:
+            raise CommandError(f"{error}{rejects.hint} Nothing was changed.") from error
+        self.stdout.write(
+            f"{report.added} suppressed, {report.known} were already, "
+            f"{report.rejected} rows rejected.{rejects.hint}"
+        )

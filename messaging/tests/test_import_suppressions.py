@@ -1,0 +1,71 @@
+"""manage.py import_suppressions: a list of people who said no elsewhere."""
+
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from messaging.models import Suppression
+from messaging.opt_outs import opt_out
+from messaging.vocabulary import SuppressionReason
+
+pytestmark = pytest.mark.django_db
+ANN, BOB = "+14155552671", "+447400123456"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs the command on a file of these lines."""
+
+    def run(*lines, addresses="phone", **options):
+        path = tmp_path / "no.csv"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        options = {"addresses": addresses, "source": "former platform"} | options
+        out = StringIO()
+        call_command("import_suppressions", path, stdout=out, **options)
+        return out.getvalue()
+
+    return run
+
+
+def test_everybody_on_the_list_is_suppressed_with_its_source(run):
+    says = run("phone,country,name", f"{ANN},,Ann", "07400 123456,GB,Bob")
+
+    assert says == "2 suppressed, 0 were already, 0 rows rejected.\n"
+    assert set(Suppression.objects.values_list("address", "source", "reason")) == {
+        (ANN, "former platform", SuppressionReason.OPTED_OUT),
+        (BOB, "former platform", SuppressionReason.OPTED_OUT),
+    }
+
+
+def test_an_address_that_is_suppressed_already_keeps_its_reason(run):
+    opt_out(ANN, source="STOP")
+
+    says = run("phone", ANN, BOB, BOB, reason="hard_bounce")
+
+    assert says == "1 suppressed, 2 were already, 0 rows rejected.\n"
+    assert Suppression.objects.get(address=ANN).source == "STOP"
+    assert Suppression.objects.get(address=BOB).reason == SuppressionReason.HARD_BOUNCE
+
+
+def test_e_mail_addresses_match_in_any_case(run):
+    run("email", "Ada@Example.COM", addresses="email")
+
+    assert Suppression.objects.get().address == "ada@example.com"
+
+
+def test_rows_that_cannot_be_used_are_written_beside_the_file(run, tmp_path):
+    says = run("phone", ANN, "nobody")
+
+    rejects = tmp_path / "no.rejected.csv"
+    assert f"1 rows rejected. The rejected rows are in {rejects}." in says
+    assert "3,'nobody' is not a valid phone number" in rejects.read_text()
+
+
+def test_a_file_that_breaks_off_changes_nothing(run):
+    with pytest.raises(
+        CommandError, match=r"is not valid CSV .* Nothing was changed\."
+    ):
+        run("phone", ANN, '"+1415')
+
+    assert not Suppression.objects.exists()
