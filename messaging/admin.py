@@ -182,24 +182,29 @@ class CampaignAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         permissions=["change"], description="Pause: hold back what has not left"
     )
     def pause(self, request: HttpRequest, queryset: CampaignQuerySet) -> None:
-        self._tell(request, pause_campaigns(queryset), "paused")
+        chosen = queryset.count()
+        self._tell(request, pause_campaigns(queryset), chosen, "paused")
 
     @admin.action(permissions=["change"], description="Resume: let them go on")
     def resume(self, request: HttpRequest, queryset: CampaignQuerySet) -> None:
-        self._tell(request, resume_campaigns(queryset), "resumed")
+        chosen = queryset.count()
+        self._tell(request, resume_campaigns(queryset), chosen, "resumed")
 
     @admin.action(
         permissions=["change"],
         description="Cancel: withdraw what has not left, for good",
     )
     def cancel(self, request: HttpRequest, queryset: CampaignQuerySet) -> None:
+        chosen = queryset.count()
         done = cancel_campaigns(queryset, now=timezone.now())
         came_to = f"({done.withdrawn} withdrawn, {done.in_flight} in flight)"
-        self._tell(request, done.campaigns, f"cancelled {came_to}")
+        self._tell(request, done.campaigns, chosen, f"cancelled {came_to}")
 
-    def _tell(self, request: HttpRequest, count: int, done: str) -> None:
+    def _tell(self, request: HttpRequest, count: int, chosen: int, done: str) -> None:
         campaigns = "1 campaign was" if count == 1 else f"{count} campaigns were"
-        self.message_user(request, f"{campaigns} {done}.", _level(count))
+        left = chosen - count
+        why = f" {left} not, for their status does not allow it." if left > 0 else ""
+        self.message_user(request, f"{campaigns} {done}.{why}", _level(count))
 
 
 def _level(count: int) -> int:

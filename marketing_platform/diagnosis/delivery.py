@@ -178,9 +178,10 @@ def breakers(now: datetime) -> Finding:
         return fail(
             "Providers fail, and no other may be used in their place: "
             f"{_breakers_told([*failing, *out], now)}.",
-            "Messages wait for their retries. See the last errors and the providers' "
-            "status pages; add another provider to the route if you have one. The "
-            "next message that gets through ends this.",
+            "Messages wait for their retries, and fail after the last: pause campaigns "
+            "if it takes long. See the last errors and the providers' status pages; "
+            "add a provider to the route if you have one. The next message that gets "
+            "through ends this.",
         )
     if out:
         return warn(
