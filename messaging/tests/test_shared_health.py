@@ -330,6 +330,14 @@ def test_a_worker_heeds_a_first_failure_from_its_next_claim_on(route, failure):
     assert providers(worker.claim(limit=1, now=NOW).claimed) == {"VonageSMS": 1}
 
 
+def test_after_a_429_a_claim_is_as_large_as_before(route):
+    messages(60)
+    (first,) = claim(limit=1)
+    write(failed(first, Throttled(), Retry(NOW + 9 * MINUTE, is_burnt=False)))
+
+    assert providers(claim(limit=50, now=NOW + 6 * MINUTE)) == {"TwilioSMS": 50}
+
+
 def test_a_429_pauses_the_provider_for_all_workers_and_burns_no_round(route):
     messages(3)
     (first,) = claim(limit=1)
