@@ -33,5 +33,5 @@ class MessageFactory(factory.django.DjangoModelFactory):
 
     campaign = factory.SubFactory(CampaignFactory)
     channel = factory.SelfAttribute("campaign.channel")
-    recipient = factory.Sequence(lambda number: f"+1415555{number:04}")
+    recipient = factory.Sequence(lambda number: f"+1415{5550000 + number}")
     due_at = LONG_AGO

@@ -161,14 +161,16 @@ def close_campaigns(*, now: datetime) -> None:
         status=CampaignStatus.CANCELLED, completed_at__gt=now - SEEN_THROUGH
     )
     # Named, and rarely any: else all messages would be read for those to withdraw.
-    ids = just_cancelled.holding_queued_messages().values_list("pk", flat=True)
+    holding = just_cancelled.holding_queued_messages().order_by()
+    ids = holding.values_list("pk", flat=True)
     if found := list(ids):
         withdraw(CampaignMessage.objects.filter(campaign__in=found), now=now)
 
 
 def _complete_finished(now: datetime) -> None:
     """Looked at twice: until the lock is held, a message may be queued again."""
-    seen = list(Campaign.objects.finished().values_list("pk", flat=True))
+    finished = Campaign.objects.finished().order_by()
+    seen = list(finished.values_list("pk", flat=True))
     if not seen:
         return
     with transaction.atomic():

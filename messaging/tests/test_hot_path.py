@@ -112,6 +112,8 @@ def test_calls_under_way_are_counted_without_reading_what_waits_for_a_verdict(ro
 
 def test_whether_campaigns_are_finished_is_read_from_the_indexes(route):
     messages(3)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
 
     for statement, parameters in statements_of(lambda: close_campaigns(now=NOW)):
         plan = plan_of(statement, parameters)
