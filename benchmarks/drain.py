@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 from django.utils import timezone
@@ -34,7 +34,7 @@ def drain(*, owner: int = 1) -> int:
 def _accepted(claimed: Claimed) -> Result:
     done = HandOver(
         provider=claimed.decision.provider,
-        attempted_at=timezone.now(),
+        attempted_at=datetime.now(UTC),
         response_time_ms=100,
         acceptance=Acceptance(f"SM{32 * '0'}{claimed.message_id}"),
     )

@@ -7,15 +7,14 @@ recorded, and a late one is not taken for news of a later attempt.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _PATTERN = re.compile(r"m([1-9][0-9]{0,18})a([1-9][0-9]{0,4})")
 # What the columns hold; a larger number was never ours.
 _MAX_MESSAGE_ID, _MAX_ATTEMPT_NUMBER = 2**63 - 1, 2**15 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptReference:
+class AttemptReference(NamedTuple):
     """Attempt `attempt_number` (from 1) of message `message_id`."""
 
     message_id: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cached_property
 from typing import Protocol
 
 from django.conf import settings
@@ -149,6 +150,11 @@ class Campaign(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @cached_property
+    def terms(self) -> tuple[Channel, CampaignKind]:
+        """Its channel and kind, which never change; looked up once, not per message."""
+        return Channel(self.channel), CampaignKind(self.kind)
+
     @property
     def quiet_hours(self) -> QuietHours | None:
         """When its messages do not leave, by the recipient's clock.
@@ -253,7 +259,8 @@ class MessageFacts:
 
     def is_expired(self: _Facts, now: datetime) -> bool:
         """Whether that is so now."""
-        return self.expiry is not None and self.expiry <= now
+        expiry = self.expiry
+        return expiry is not None and expiry <= now
 
     @property
     def media(self: _Facts) -> list[str]:
@@ -265,12 +272,8 @@ class MessageFacts:
     @property
     def destination(self: _Facts) -> Destination:
         """Where it is going, as far as routes look at it."""
-        return Destination(
-            channel=Channel(self.campaign.channel),
-            recipient=self.recipient,
-            country=self.country,
-            campaign_kind=CampaignKind(self.campaign.kind),
-        )
+        channel, kind = self.campaign.terms
+        return Destination(channel, self.recipient, self.country, kind)
 
 
 class CampaignMessage(MessageFacts, models.Model):

@@ -126,6 +126,8 @@ class Claimer:
 def _gate(messages: Sequence[DueMessage], now: datetime) -> list[DueMessage]:
     """Let through what may still be sent; the rest is finished, with its reason."""
     refusals = refusals_of(messages, now=now)
+    if not refusals:
+        return list(messages)
     _count_refused(messages, refusals, now)
     for refusal in dict.fromkeys(refusals.values()):
         ids = [pk for pk, each in refusals.items() if each == refusal]

@@ -100,11 +100,12 @@ class _Draw:
             rows = statements.lock_due(shares, now)
             self.locked += rows
             self.room -= len(rows)
-            counts = Counter(row.campaign.pk for row in rows)
+            counts = Counter(row.campaign.id for row in rows)
             for campaign, _, _ in shares:
-                self._rooms[Channel(campaign.channel)] -= counts[campaign.pk]
-            for row in rows:
-                self._reached[row.campaign.pk] = Place(row.due_at, row.pk)
+                self._rooms[Channel(campaign.channel)] -= counts[campaign.id]
+            last = {row.campaign.id: row for row in rows}
+            for pk, row in last.items():
+                self._reached[pk] = Place(row.due_at, row.pk)
             lanes = [each for each, _, size in shares if counts[each.pk] == size]
             self._exhausted |= {each.pk for each, _, _ in shares}
             self._exhausted -= {each.pk for each in lanes}

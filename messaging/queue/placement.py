@@ -173,9 +173,10 @@ class Placement:
         provider = decision.provider
         if not self._around.capacity.take(provider, parcel.segments, self._now):
             return False
-        left = self._around.health[parcel.destination.channel].retries_left
-        if parcel.is_retry and provider in left:
-            left[provider] -= 1
+        if parcel.is_retry:
+            left = self._around.health[parcel.destination.channel].retries_left
+            if provider in left:
+                left[provider] -= 1
         return True
 
     def _pause(self, route: Route, choices: Choices, parcel: Parcel) -> timedelta:

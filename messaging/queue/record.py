@@ -67,8 +67,10 @@ def record(
     """
     # In one order for all workers, so that two never wait for each other.
     results = sorted(results, key=lambda each: each.claimed.message_id)
+    has_failures = any(each.hand_over.failure for each in results)
     with transaction.atomic():
-        results = _draw_on_throttles(_past_the_gate(results, now), now)
+        if has_failures:
+            results = _draw_on_throttles(_past_the_gate(results, now), now)
         sheet, unusual = _write(results, owner, lease, now)
         held = {each.claimed.message_id for each in results}
         held -= {each.message_id for each in unusual if not each.is_settled}
@@ -85,7 +87,7 @@ def record(
         mark_double_risks(_perhaps_doubled(results, held), now=now)
         _suppress_opted_out(results)
         _learn(results, planner, now)
-    if any(each.hand_over.failure for each in results):
+    if has_failures:
         planner.note_failures()
     return _fallbacks(results, held, now + lease)
 
@@ -348,10 +350,12 @@ def _late_acceptances(
 
 
 def _reason(result: Result) -> str:
+    if isinstance(result.step, Sent):
+        return ""
     if isinstance(result.step, Refusal):
         return result.step.reason
     failure = result.hand_over.failure
-    if failure is None or isinstance(result.step, Sent):
+    if failure is None:
         return ""
     code = f" {failure.code}" if failure.code else ""
     return f"{result.hand_over.provider}{code}: {failure}"[:500]
