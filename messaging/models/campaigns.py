@@ -61,8 +61,12 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
     def finished(self) -> CampaignQuerySet:
         """Running ones that have no message left to send, but for standing ones."""
         due_at = _first_due(CampaignMessage.objects.queued())
-        leased = CampaignMessage.objects.sending().filter(campaign=OuterRef("pk"))
-        lease = Subquery(leased.order_by().values("lease_expires_at")[:1])
+        # Not by an index of the campaign, which holds all that was ever sent: those
+        # that are being sent are few, and a sum has no index.
+        leased = CampaignMessage.objects.sending().alias(of=F("campaign_id") + 0)
+        lease = Subquery(
+            leased.filter(of=OuterRef("pk")).order_by().values("lease_expires_at")[:1]
+        )
         running = self.running().visible().alias(first_due_at=due_at, first_lease=lease)
         return running.filter(first_due_at=None, first_lease=None)
 

@@ -118,6 +118,7 @@ def test_whether_campaigns_are_finished_is_read_from_the_indexes(route):
     for statement, parameters in statements_of(lambda: close_campaigns(now=NOW)):
         plan = plan_of(statement, parameters)
         assert "message_due" in plan
+        assert ("message_leased" in plan) == ("lease_expires_at" in statement)
         assert not re.search("join|temp b-tree", plan, re.IGNORECASE), plan
 
 
