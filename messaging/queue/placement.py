@@ -12,6 +12,7 @@ from messaging.models import CampaignMessage
 from messaging.queue.due import AnyMessage, DueMessage
 from messaging.queue.quarantine import quarantined_if_it_fails
 from messaging.unsubscribe_links import unsubscribe_url
+from routing.budget import STRETCH_SECONDS
 from routing.decide import (
     Choices,
     Decision,
@@ -33,6 +34,8 @@ from routing.vocabulary import CampaignKind, Channel, FallbackReason
 MOST_ATTEMPTS = 32_000
 # A message that no provider can take is looked at again after this long.
 NO_PROVIDER_PAUSE = timedelta(seconds=10)
+# A provider's retry budget is another one after this long.
+BUDGET_PAUSE = timedelta(seconds=STRETCH_SECONDS)
 SHORTEST_PAUSE = timedelta(milliseconds=50)
 
 # The token is there when the message probes a provider's open breaker.
@@ -180,7 +183,7 @@ class Placement:
         return True
 
     def _pause(self, route: Route, choices: Choices, parcel: Parcel) -> timedelta:
-        """How long until a throttle may have room, or a breaker be probed."""
+        """How long until a throttle or budget may have room, or a breaker be probed."""
         health = self._around.health[route.channel]
         waits = [NO_PROVIDER_PAUSE]
         for name in route.in_use:
@@ -190,6 +193,8 @@ class Placement:
                 waits.append(capacity.wait(name, parcel.segments, self._now))
             elif breaker and breaker.open_until:
                 waits.append(breaker.open_until - self._now)
+            elif parcel.is_retry and health.retries_left.get(name, 1) <= 0:
+                waits.append(BUDGET_PAUSE)
         return max(min(waits), SHORTEST_PAUSE)
 
     def _wait(self, message: DueMessage, reason: str, pause: timedelta) -> None:

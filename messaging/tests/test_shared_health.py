@@ -394,6 +394,7 @@ def test_retries_that_fail_are_few_beside_first_sends(route):
         status_reason__contains="retry budget"
     )
     assert waiting.count() == 90
+    assert {each.due_at for each in waiting} == {NOW + 2 * SECOND}
     assert set(waiting.values_list("retry_count", flat=True)) == {1}
 
 
