@@ -14,7 +14,7 @@ from django.db import connection, connections
 
 from benchmarks.drain import drain
 from benchmarks.rows import Row
-from benchmarks.stage import IS_FULL, close_campaigns, queue
+from benchmarks.stage import IS_FULL, close_campaigns, queue, unfinished
 from messaging.models import CampaignMessage
 from routing.vocabulary import MessageStatus
 
@@ -61,9 +61,7 @@ def _rate(processes: int) -> tuple[float, float]:
         time.sleep(LOOK_EVERY)
     seconds = time.monotonic() - started
     sent = CampaignMessage.objects.filter(status=MessageStatus.SENT)
-    unfinished = [MessageStatus.QUEUED, MessageStatus.SENDING]
-    left = CampaignMessage.objects.filter(status__in=unfinished)
-    assert not left.exists(), sent.count()
+    assert not unfinished().exists(), sent.count()
     close_campaigns()
     return MESSAGES / seconds, sum(looks) / len(looks)
 

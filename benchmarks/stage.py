@@ -17,7 +17,12 @@ from django.utils import timezone
 
 from benchmarks.accounts import accounts
 from benchmarks.rows import progress
-from messaging.models import Campaign, CampaignMessage, WorkerHeartbeat
+from messaging.models import (
+    Campaign,
+    CampaignMessage,
+    CampaignMessageQuerySet,
+    WorkerHeartbeat,
+)
 from messaging.queue.wakeup import notify_workers
 from messaging.vocabulary import CampaignStatus
 from routing.models import ChannelRoutingConfig
@@ -198,10 +203,15 @@ def workers(
                 process.terminate()
 
 
+def unfinished() -> CampaignMessageQuerySet:
+    """The messages that something will still be done about."""
+    statuses = [MessageStatus.QUEUED, MessageStatus.SENDING]
+    return CampaignMessage.objects.filter(status__in=statuses)
+
+
 def wait_until_sent(campaign: Campaign) -> None:
     """Wait for the last message to be recorded."""
-    unfinished = [MessageStatus.QUEUED, MessageStatus.SENDING]
-    left = CampaignMessage.objects.filter(campaign=campaign, status__in=unfinished)
+    left = unfinished().filter(campaign=campaign)
     wait_until(lambda: not left.exists())
     sent = CampaignMessage.objects.filter(campaign=campaign, status=MessageStatus.SENT)
     total = CampaignMessage.objects.filter(campaign=campaign)

@@ -33,7 +33,7 @@ from messaging.models import (
     Suppression,
     WorkerHeartbeat,
 )
-from messaging.posting import PRIORITIES
+from messaging.posting import HIGHEST_OF_CAMPAIGNS
 from messaging.progress import describe
 from messaging.queries import progress_of, timeline_of
 from routing.admin.bases import ProviderFilter, ReadOnlyAdmin, clipped
@@ -68,11 +68,10 @@ class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_priority(self) -> int:
         """Lanes of single messages have priorities of their own."""
         priority: int = self.cleaned_data["priority"]
-        limit = PRIORITIES[CampaignKind.TRANSACTIONAL]
-        if priority >= limit and not self.instance.is_standing:
+        if priority > HIGHEST_OF_CAMPAIGNS and not self.instance.is_standing:
             raise forms.ValidationError(
-                f"A campaign's priority is from 0 to {limit - 1}: single transactional "
-                "messages go before all campaigns."
+                f"A campaign's priority is from 0 to {HIGHEST_OF_CAMPAIGNS}: single "
+                "transactional messages go before all campaigns."
             )
         return priority
 

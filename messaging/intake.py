@@ -89,13 +89,12 @@ def _copy(
     What all have in common is written down once.
     """
     common = _common_fields()
-    names = ", ".join([*Own._fields, *(field.column or "" for field in common)])
     rest = "".join(f"\t{_copied(field, shared)}" for field in common) + "\n"
     lines = (own.copied() + rest for own in owns)
     with (
         connection.wrap_database_errors,
         connection.cursor() as cursor,
-        cursor.copy(f"COPY {_TABLE} ({names}) FROM STDIN") as rows,
+        cursor.copy(f"COPY {_TABLE} ({_names(common)}) FROM STDIN") as rows,
     ):
         while block := "".join(islice(lines, BLOCK)):
             rows.write(block)
@@ -107,8 +106,8 @@ def _insert(shared: CampaignMessage, owns: Sequence[Own]) -> None:
     common = _common_fields()
     statement = _INSERT.format(
         table=_TABLE,
-        names=", ".join([*OWN_COLUMNS, *(field.column or "" for field in common)]),
-        own=", ".join(f"v.{name}" for name in OWN_COLUMNS),
+        names=_names(common),
+        own=", ".join(f"v.{name}" for name in Own._fields),
         common=", ".join(["%s"] * len(common)),
         rows=derived_table(OWN_COLUMNS),
     )
@@ -128,6 +127,10 @@ def _common_fields() -> list[Field[Any, Any]]:
         for field in CampaignMessage._meta.concrete_fields
         if not field.primary_key and field.name not in Own._fields
     ]
+
+
+def _names(common: Sequence[Field[Any, Any]]) -> str:
+    return ", ".join([*Own._fields, *(field.column or "" for field in common)])
 
 
 def _copied(field: Field[Any, Any], shared: CampaignMessage) -> str:

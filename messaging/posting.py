@@ -21,6 +21,7 @@ from routing.vocabulary import CampaignKind, Channel
 # Somebody waits for a transactional message: it goes before every bulk campaign whose
 # priority an operator has not raised above this.
 PRIORITIES = {CampaignKind.MARKETING: 5, CampaignKind.TRANSACTIONAL: 100}
+HIGHEST_OF_CAMPAIGNS = PRIORITIES[CampaignKind.TRANSACTIONAL] - 1
 
 Lane = tuple[Channel, CampaignKind]
 

@@ -13,7 +13,7 @@ from messaging.api.content import AT_ONCE, ContentSerializer, noted
 from messaging.campaigns import CampaignText
 from messaging.content import check_quiet_hours, own_fields, unfilled_fields
 from messaging.models import Campaign, usual_quiet_hours
-from messaging.posting import PRIORITIES
+from messaging.posting import HIGHEST_OF_CAMPAIGNS
 from messaging.queries import progress_of
 from messaging.quiet_hours import QuietHours
 from messaging.recipients import CELL_LIMIT, Recipient, Rejection, read_row
@@ -56,7 +56,7 @@ class CampaignDraftSerializer(ContentSerializer):
     priority = serializers.IntegerField(
         default=5,
         min_value=0,
-        max_value=PRIORITIES[CampaignKind.TRANSACTIONAL] - 1,
+        max_value=HIGHEST_OF_CAMPAIGNS,
         help_text="Higher ones go first; before all go single transactional messages.",
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, NamedTuple
 
 from django.db import connection
@@ -56,6 +57,12 @@ WHERE c.status = 1 AND (c.id IN ({known}) OR (
     ORDER BY m.due_at, m.id LIMIT 1) IS NOT NULL)
 ORDER BY c.priority DESC, c.id
 """
+
+_LANE_COLUMNS = ", ".join(
+    f"c.{field.column}"
+    for field in Campaign._meta.concrete_fields
+    if field.name != "body"
+)
 
 # The columns of `DueMessage`, and the messages `with_suppression`.
 _DUE_COLUMNS = """
@@ -210,9 +217,8 @@ def due_lanes(
     Of those that are `known` to have some it is only asked whether they still run.
     `bodies` are those at hand: what a campaign says stays as it was when it began.
     """
-    columns = (each.column for each in Campaign._meta.concrete_fields)
     statement = DUE_LANES.format(
-        columns=", ".join(f"c.{name}" for name in columns if name != "body"),
+        columns=_LANE_COLUMNS,
         read=_places_for(bodies),
         known=_places_for(known),
     )
@@ -313,16 +319,21 @@ def record(
     """
     if connection.vendor != "postgresql":
         return _recorded_in_turn(rows, decisions, usual, owner)
-    statement = RECORD.format(
+    statement, counted = _recorded_at_once(), as_json(entries(usual))
+    with prepared_cursor() as cursor:
+        cursor.execute(statement, [as_json(rows), owner, as_json(decisions), counted])
+        return [Written(*row) for row in cursor.fetchall()]
+
+
+@cache
+def _recorded_at_once() -> str:
+    """For PostgreSQL."""
+    return RECORD.format(
         rows=derived_table({**SETTLE_COLUMNS, **ATTEMPT_COLUMNS}),
         settle=SETTLE.format(rows="v"),
         append=_append_to("v"),
         count=INSERT_ENTRIES.format(rows=derived_table(ENTRY_COLUMNS)),
     )
-    counted = as_json(entries(usual))
-    with prepared_cursor() as cursor:
-        cursor.execute(statement, [as_json(rows), owner, as_json(decisions), counted])
-        return [Written(*row) for row in cursor.fetchall()]
 
 
 def _recorded_in_turn(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from django.db import connection
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
 
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import CampaignMessage
@@ -112,6 +115,24 @@ def until_one_waits():
             # What is seen of others stays the same within a transaction.
             cursor.execute("SELECT pg_stat_clear_snapshot()")
     raise AssertionError("Nobody waits for a lock.")
+
+
+def run_machine(machine, *, examples):
+    """Walk a state machine: the same `examples` each time, or as many new ones as the
+    variable LIFE_EXAMPLES says.
+    """
+    wanted = int(os.environ.get("LIFE_EXAMPLES", "0"))
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=wanted or examples,
+            stateful_step_count=30,
+            derandomize=not wanted,
+            deadline=None,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
 
 
 def statements_of(work):

@@ -7,28 +7,24 @@ off and paused meanwhile, and throttles leave little room.
 from __future__ import annotations
 
 import math
-import os
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     rule,
-    run_state_machine_as_test,
 )
 
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Campaign, CampaignMessage
 from messaging.queue.lanes import LOOK_BACK_EVERY, Lanes
-from messaging.tests.scene import NOW
+from messaging.tests.scene import NOW, run_machine
 from messaging.vocabulary import CampaignStatus
 from routing.vocabulary import Channel, MessageStatus
 
 pytestmark = pytest.mark.django_db
-EXAMPLES = int(os.environ.get("LIFE_EXAMPLES", "0"))
 WORKERS = (0, 1, 2)
 LANES = (0, 1, 2)  # the last one is of single messages
 SKEW = timedelta(seconds=2)  # of each worker's clock, to either side
@@ -128,14 +124,4 @@ class Traffic(RuleBasedStateMachine):
 
 
 def test_no_due_message_is_passed_over_for_long():
-    run_state_machine_as_test(
-        Traffic,
-        settings=settings(
-            max_examples=EXAMPLES or 10,
-            stateful_step_count=30,
-            derandomize=not EXAMPLES,
-            deadline=None,
-            print_blob=True,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run_machine(Traffic, examples=10)

@@ -9,14 +9,12 @@ A bounded run that is the same each time; `LIFE_EXAMPLES=2000` makes a long rand
 
 from __future__ import annotations
 
-import os
 import time
 from datetime import timedelta
 from random import Random
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -24,7 +22,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from messaging.campaigns import cancel_campaigns, pause_campaigns, resume_campaigns
@@ -35,7 +32,7 @@ from messaging.queue.processor import Limits, Processor
 from messaging.queue.recover import close_campaigns, recover_expired_leases
 from messaging.quiet_hours import QuietHours
 from messaging.tests.conftest import MEMORY_PROVIDERS
-from messaging.tests.scene import LEASE, MINUTE, NOW, unfinished
+from messaging.tests.scene import LEASE, MINUTE, NOW, run_machine, unfinished
 from messaging.vocabulary import CampaignStatus, SuppressionReason, WorkerKind
 from routing.dispatch import Load, hand_over
 from routing.factories import RouteFactory
@@ -58,7 +55,6 @@ from routing.reference import AttemptReference
 from routing.vocabulary import MessageStatus
 
 pytestmark = pytest.mark.django_db
-EXAMPLES = int(os.environ.get("LIFE_EXAMPLES", "0"))
 WORKERS = (0, 1)
 VERDICT_WAIT = timedelta(hours=1)
 PROVIDERS = tuple(MEMORY_PROVIDERS)
@@ -357,17 +353,7 @@ def forget_everything():
 
 
 def test_whatever_happens_no_message_is_lost_doubled_or_denied(settings_of_life):
-    run_state_machine_as_test(
-        Life,
-        settings=settings(
-            max_examples=EXAMPLES or 40,
-            stateful_step_count=30,
-            derandomize=not EXAMPLES,
-            deadline=None,
-            print_blob=True,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run_machine(Life, examples=40)
 
 
 @pytest.fixture

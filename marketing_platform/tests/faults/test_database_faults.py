@@ -43,6 +43,14 @@ def assert_all_sent(verdict):
     assert verdict.accepted + verdict.flagged >= MESSAGES
 
 
+def come_to_rest(scene, put_on_record):
+    """Recover, put the figures on record, and see that all was sent."""
+    recovery = scene.recover()
+    verdict = scene.verdict()
+    put_on_record(verdict, recovery)
+    assert_all_sent(verdict)
+
+
 @pytest.mark.faults(
     row="9",
     done="PostgreSQL is restarted, with everybody thrown out",
@@ -51,11 +59,8 @@ def assert_all_sent(verdict):
 def test_a_restart(server, busy_scene, put_on_record):
     server.stop()
     server.start()
-    recovery = busy_scene.recover()
 
-    verdict = busy_scene.verdict()
-    put_on_record(verdict, recovery)
-    assert_all_sent(verdict)
+    come_to_rest(busy_scene, put_on_record)
     assert all(worker.is_running for worker in busy_scene.house.workers)
 
 
@@ -67,11 +72,8 @@ def test_a_restart(server, busy_scene, put_on_record):
 def test_a_crash_of_the_server(server, busy_scene, put_on_record):
     server.stop(is_crash=True)
     server.start()
-    recovery = busy_scene.recover()
 
-    verdict = busy_scene.verdict()
-    put_on_record(verdict, recovery)
-    assert_all_sent(verdict)
+    come_to_rest(busy_scene, put_on_record)
 
 
 @pytest.mark.faults(
@@ -83,11 +85,8 @@ def test_an_absence_of_the_server(server, busy_scene, put_on_record):
     server.stop()
     time.sleep(10)
     server.start()
-    recovery = busy_scene.recover()
 
-    verdict = busy_scene.verdict()
-    put_on_record(verdict, recovery)
-    assert_all_sent(verdict)
+    come_to_rest(busy_scene, put_on_record)
     assert all(worker.is_running for worker in busy_scene.house.workers)
 
 
@@ -100,11 +99,8 @@ def test_cut_connections(server, busy_scene, put_on_record):
     for _ in range(5):
         busy_scene.database.terminate_connections()
         time.sleep(0.3)
-    recovery = busy_scene.recover()
 
-    verdict = busy_scene.verdict()
-    put_on_record(verdict, recovery)
-    assert_all_sent(verdict)
+    come_to_rest(busy_scene, put_on_record)
 
 
 # Cuts the connection that runs it, the so many-th time.
@@ -142,11 +138,8 @@ def test_cut_within(server, make_scene, put_on_record, point):
     scene.start(2)
     scene.wait_for_accepted(MESSAGES // 2)
     scene.database.execute("DROP FUNCTION strike CASCADE")
-    recovery = scene.recover()
 
-    verdict = scene.verdict()
-    put_on_record(verdict, recovery)
-    assert_all_sent(verdict)
+    come_to_rest(scene, put_on_record)
     assert all(worker.is_running for worker in scene.house.workers)
 
 
@@ -161,11 +154,8 @@ def test_columns_that_change(server, busy_scene, put_on_record):
             f"ALTER TABLE messaging_campaignmessage ALTER {column} TYPE {kind}"
         )
         busy_scene.wait_for_accepted(len(busy_scene.accepted()) + 20)
-    recovery = busy_scene.recover()
 
-    verdict = busy_scene.verdict()
-    put_on_record(verdict, recovery)
-    assert_all_sent(verdict)
+    come_to_rest(busy_scene, put_on_record)
     assert all(worker.is_running for worker in busy_scene.house.workers)
 
 

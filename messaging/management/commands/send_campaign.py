@@ -15,7 +15,7 @@ from rich.console import Console
 from messaging.audience import LoadReport
 from messaging.campaigns import CampaignError, CampaignText, send_campaign
 from messaging.models import Campaign, usual_quiet_hours
-from messaging.posting import PRIORITIES
+from messaging.posting import HIGHEST_OF_CAMPAIGNS, PRIORITIES
 from messaging.progress import loading_bar, watch_campaigns
 from messaging.quiet_hours import QuietHours, QuietHoursError
 from messaging.recipients import RecipientFile, RecipientFileError
@@ -151,10 +151,11 @@ def _kind(name: str) -> CampaignKind:
 
 
 def _priority(text: str) -> int:
-    highest = PRIORITIES[CampaignKind.TRANSACTIONAL] - 1
-    if text.isascii() and text.isdigit() and int(text) <= highest:
+    if text.isascii() and text.isdigit() and int(text) <= HIGHEST_OF_CAMPAIGNS:
         return int(text)
-    raise ArgumentTypeError(f"{text!r} is not a number from 0 to {highest}")
+    raise ArgumentTypeError(
+        f"{text!r} is not a number from 0 to {HIGHEST_OF_CAMPAIGNS}"
+    )
 
 
 def _time(option: str, text: str | None) -> datetime | None:
