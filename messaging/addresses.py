@@ -7,6 +7,7 @@ from typing import NamedTuple
 import phonenumbers
 
 from messaging.numbering_plans import country_of
+from routing.email_addresses import EmailAddressError, canonical_email
 from routing.providers.mail import is_address
 from routing.vocabulary import Channel
 
@@ -25,15 +26,15 @@ class Address(NamedTuple):
 def parse_address(channel: Channel, text: str, *, region: str = "") -> Address:
     """Normalise an address; `region` is where a national number is at home.
 
-    E-mail addresses become lower case as a whole: no mailbox in use tells cases apart,
-    and nobody wants the same mail twice. Their country is the region, if it is a code:
-    lists have names of countries, too, which nothing depends on.
+    An e-mail address takes its one form (`routing.email_addresses`). Its country is the
+    region, if it is a code: lists have names of countries, too, which nothing depends
+    on.
     """
     text, region = text.strip(), region.strip().upper()
     if not text:
         raise AddressError("the address is empty")
     if channel == Channel.EMAIL:
-        return _email(text.lower(), region)
+        return _email(text, region)
     return _number(text, region)
 
 
@@ -44,11 +45,13 @@ def check_region(region: str) -> None:
 
 
 def _email(text: str, region: str) -> Address:
-    if len(text) > 254:
-        raise AddressError("the e-mail address is longer than 254 characters")
-    if not is_address(text):
+    try:
+        address = canonical_email(text)
+    except EmailAddressError as error:
+        raise AddressError(f"{text[:40]!r} is not an e-mail address: {error}") from None
+    if not is_address(address):
         raise AddressError(f"{text[:40]!r} is not an e-mail address")
-    return Address(text, region if region in phonenumbers.SUPPORTED_REGIONS else "")
+    return Address(address, region if region in phonenumbers.SUPPORTED_REGIONS else "")
 
 
 def _number(text: str, region: str) -> Address:

@@ -11,6 +11,7 @@ from django.db import transaction
 
 from routing.costs import as_money
 from routing.delivery_quality import note_receipt
+from routing.email_addresses import is_same_mailbox
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.providers.base import Receipt
 from routing.reference import AttemptReference
@@ -167,6 +168,5 @@ def _lock_message(message_id: int, *, email: str = "") -> bool:
     """Whether there is one, to this address; its worker records before or after us."""
     message = DeliveryReceipt.message.field.related_model
     rows = message._default_manager.select_for_update().filter(pk=message_id)
-    if email:
-        rows = rows.filter(recipient__iexact=email)
-    return bool(rows.values_list("pk"))
+    recipients = list(rows.values_list("recipient", flat=True))
+    return any(not email or is_same_mailbox(each, email) for each in recipients)

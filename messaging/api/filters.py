@@ -17,6 +17,7 @@ from messaging.vocabulary import CampaignStatus
 from routing.api.filters import ApiFilterSet, FlagFilter, TermFilter
 from routing.api.pagination import Pages
 from routing.api.router import LARGEST_ID
+from routing.email_addresses import mailbox_key
 from routing.vocabulary import CampaignKind, Channel, MessageStatus
 
 
@@ -56,7 +57,7 @@ class AddressFilter(filters.CharFilter):  # type: ignore[misc]
 
     def filter(self, queryset: Any, value: str) -> Any:
         """Those to that address."""
-        text = value.strip().lower()
+        text = mailbox_key(value)
         return super().filter(queryset, f"+{text}" if text.isdecimal() else text)
 
 

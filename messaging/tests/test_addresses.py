@@ -137,9 +137,11 @@ def test_any_text_is_a_number_that_parses_to_itself_or_is_refused(text, region):
         ("ann@example.com", "ann@example.com"),
         ("  Ann.Lee+News@Example.COM ", "ann.lee+news@example.com"),
         ("o'hara@example.co.uk", "o'hara@example.co.uk"),
+        ("\ufeffada@exam\u00adple.com\u200b", "ada@example.com"),
+        ("bob@BÜCHER.example.", "bob@xn--bcher-kva.example"),
     ],
 )
-def test_an_e_mail_address_becomes_lower_case(text, expected):
+def test_an_e_mail_address_takes_its_one_form(text, expected):
     assert email(text) == Address(expected)
 
 

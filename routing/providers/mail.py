@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.mail import EmailMessage
 from django.core.validators import validate_email
 
+from routing.email_addresses import EmailAddressError, canonical_email
 from routing.header_text import is_one_line
 from routing.providers.base import (
     AccountError,
@@ -25,7 +26,7 @@ def compose(message: OutboundMessage, *, sender: str) -> EmailMessage:
         subject=message.subject,
         body=message.body,
         from_email=sender,
-        to=[message.recipient],
+        to=[envelope_recipient(message)],
         headers=one_click(message.unsubscribe_url),
     )
 
@@ -43,15 +44,32 @@ def check(message: OutboundMessage, *, sender: str) -> None:
         raise MessageError("An e-mail carries no media URLs.")
     if not is_one_line(message.subject):
         raise MessageError("The subject has a line break or another control character.")
-    if not is_address(message.recipient):
+    if not is_address(envelope_recipient(message)):
         raise RecipientError("The recipient is not an e-mail address.")
     if not is_one_line(message.reference + message.unsubscribe_url):
         raise MessageError("The reference or unsubscribe URL has a control character.")
 
 
+def envelope_recipient(message: OutboundMessage) -> str:
+    """The recipient in the one form in which it is sent to, whichever is stored.
+
+    Raises RecipientError for what has none.
+    """
+    try:
+        return canonical_email(message.recipient)
+    except EmailAddressError as error:
+        raise RecipientError(
+            f"The recipient is not an e-mail address: {error}."
+        ) from None
+
+
 @lru_cache(maxsize=64)
 def _is_sender(text: str) -> bool:
-    return is_one_line(text) and is_address(parseaddr(text)[1])
+    try:
+        address = canonical_email(parseaddr(text)[1])
+    except EmailAddressError:
+        return False
+    return is_one_line(text) and is_address(address)
 
 
 def one_click(url: str) -> dict[str, str]:

@@ -15,10 +15,9 @@ from email.header import Header
 from email.utils import formataddr, formatdate, parseaddr
 from functools import lru_cache
 
-from django.utils.encoding import punycode
-
+from routing.email_addresses import dns_domain
 from routing.providers.base import MessageError, OutboundMessage
-from routing.providers.mail import check, one_click
+from routing.providers.mail import check, envelope_recipient, one_click
 
 LINE_LIMIT = 998  # characters, without the line end
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -46,7 +45,7 @@ def write(message: OutboundMessage, *, sender: str) -> WrittenMail:
     """Write the mail; raises what `mail.check` does, and MessageError for no text."""
     check(message, sender=sender)
     origin = _sender(sender)
-    recipient = _address(message.recipient)
+    recipient = envelope_recipient(message)
     message_id = f"<{message.reference}@{origin.domain}>"
     encoding, body = _body(message.body)
     headers = {
@@ -84,7 +83,7 @@ def _address(address: str) -> str:
     if address.isascii():
         return address
     local, _, domain = address.rpartition("@")
-    return f"{local}@{punycode(domain)}"
+    return f"{local}@{dns_domain(domain)}"
 
 
 @lru_cache(maxsize=256)

@@ -119,7 +119,7 @@ class SendGridEmail(HttpProvider):
             statuses = self._deliver(email)
         except _Refused as refused_call:
             raise self.refusal(refused_call.answer) from None
-        return _acceptance(statuses[message.recipient])
+        return _acceptance(statuses[email.to[0]])
 
     def batch_key(self, message: OutboundMessage) -> Hashable | None:
         """What cannot be sent at all goes alone: `send` says so."""
@@ -134,14 +134,13 @@ class SendGridEmail(HttpProvider):
     ) -> list[Acceptance | SendFailure]:
         """Each a personalization; SendGrid takes all of them, or none."""
         try:
-            statuses = self._deliver(
-                compose_batch(messages, sender=self.options["FROM"])
-            )
+            email = compose_batch(messages, sender=self.options["FROM"])
+            statuses = self._deliver(email)
         except _Refused as refused_call:
             return self._refusals(refused_call.answer, len(messages))
         except MessageError as error:  # one of them cannot be written down: which?
             raise RefusedTogether(str(error), goes_alone=True) from None
-        return [_acceptance(statuses[message.recipient]) for message in messages]
+        return [_acceptance(statuses[recipient]) for recipient in email.to]
 
     def _refusals(self, answer: Answer, count: int) -> list[Acceptance | SendFailure]:
         """Whom a refused call was refused for, as far as the answer names them."""
@@ -257,7 +256,7 @@ def _errors(answer: Answer) -> list[tuple[str, str]]:
 def _acceptance(status: AnymailRecipientStatus) -> Acceptance:
     if status.status not in ACCEPTED:
         raise OutcomeUnknown("SendGrid did not say that it accepted the e-mail.")
-    return Acceptance(external_message_id=status.message_id)
+    return Acceptance(external_message_id=as_text(status.message_id))
 
 
 def _looked_up(activity: dict[str, Any], reference: str) -> Receipt:

@@ -17,7 +17,7 @@ from typing import Any
 from django.core.mail import EmailMessage
 
 from routing.providers.base import MessageError, OutboundMessage
-from routing.providers.mail import one_click
+from routing.providers.mail import envelope_recipient, one_click
 
 RECIPIENT_FIELD = "personalizations.0.to.0.email"
 _ANY_RECIPIENT = re.compile(r"personalizations\.([0-9]{1,4})\.to\.0\.email")
@@ -35,7 +35,7 @@ def batch_key(message: OutboundMessage) -> Hashable | None:
 
     Texts that are too long to be substituted share a call with their equals.
     """
-    if not message.body or not _PLAIN_ADDRESS.fullmatch(message.recipient):
+    if not message.body or not _PLAIN_ADDRESS.fullmatch(envelope_recipient(message)):
         return None
     size = _escaped_size(message.subject) + _escaped_size(message.body) + _TAGS_SIZE
     return "" if size <= SUBSTITUTIONS_LIMIT else (message.subject, message.body)
@@ -47,7 +47,7 @@ def compose_batch(messages: Sequence[OutboundMessage], *, sender: str) -> EmailM
     A text that all share stands in the e-mail itself. Raises MessageError for two to
     one recipient.
     """
-    recipients = [message.recipient for message in messages]
+    recipients = [*map(envelope_recipient, messages)]
     if len({*recipients}) < len(recipients):
         raise MessageError("SendGrid tells messages of a call apart by recipient.")
     tag = f"-{secrets.token_hex(16)}{{}}-"

@@ -138,6 +138,17 @@ def test_an_event_about_another_installations_message_touches_none_of_ours(clien
     assert message.status == MessageStatus.SENT
 
 
+@pytest.mark.parametrize("told", ["bob@bücher.example", "Bob@XN--BCHER-KVA.example"])
+@pytest.mark.parametrize("kept", ["bob@bücher.example", "bob@xn--bcher-kva.example"])
+def test_an_event_is_about_its_mailbox_however_that_is_spelled(client, kept, told):
+    message = message_for("SendGridEmail", recipient=kept)
+
+    by_sendgrid(f"m{message.pk}a1", "X1", event="bounce", email=told).post(client)
+
+    message.refresh_from_db()
+    assert message.status == MessageStatus.BOUNCED
+
+
 @every_provider
 def test_an_unsigned_receipt_is_forged(client, provider):
     assert_refused(client, SIGNERS[provider]("m1a1", "X1").unsigned(), 403)

@@ -216,7 +216,7 @@ def test_messages_are_found_by_what_they_are(api):
         {"channel": 2},
         {"status": 4},
         {"campaign": campaign.pk},
-        {"to": "Ann@Example.com"},
+        {"to": "Ann@Exam\u00adple.com."},
         {"provider": "SendGridEmail"},
         {"isOutcomeUnknown": "true"},
     ]:

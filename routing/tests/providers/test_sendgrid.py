@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from routing.email_addresses import canonical_email
 from routing.providers.base import (
     AccountError,
     Enquiry,
@@ -68,6 +69,20 @@ def signed(body: bytes, timestamp: str) -> WebhookRequest:
         "X-Twilio-Email-Event-Webhook-Timestamp": timestamp,
     }
     return WebhookRequest(URL, headers, body)
+
+
+@pytest.mark.parametrize("recipient", ["bob@bücher.example", "Bob\u200b@faß.example"])
+def test_an_address_takes_its_one_form_and_gets_an_id(simulator, recipient):
+    with ScriptedServer(say(answer("202 Accepted"))) as server:
+        sender = build("SendGridEmail", BASE_URL=f"{server.url}/v3")
+        acceptance = sender.send(message_for(sender, recipient=recipient))
+        sender.close()
+
+    [personalization] = json.loads(server.requests[0].partition(b"\r\n\r\n")[2])[
+        "personalizations"
+    ]
+    assert personalization["to"] == [{"email": canonical_email(recipient)}]
+    assert len(acceptance.external_message_id) == 36
 
 
 @pytest.mark.parametrize("code", CODES)

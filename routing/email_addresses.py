@@ -1,0 +1,131 @@
+"""The one form of an e-mail address, in which it is stored, compared and sent to. Pure.
+
+A mailbox can be spelled in many ways that look the same: with characters that nobody
+sees, full-width letters, a domain in its own script or in punycode. Whoever opted out
+under one spelling has opted out under all of them.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from unicodedata import normalize
+
+import idna
+
+LENGTH_LIMIT = 254  # characters (RFC 5321, with the erratum 1690 of RFC 3696)
+_RAW_LIMIT = 1000  # before anything is taken out of it
+
+# Most of any list: ASCII without quotes or punycode needs no more than lower case.
+_PLAIN = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]*[A-Za-z0-9]")
+_ATOMS = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+# Default_Ignorable_Code_Point of the Unicode Character Database: what a program that
+# cannot draw it draws as nothing, such as zero-width spaces, bidirectional marks,
+# variation selectors and tags. Not the two joiners: some scripts' domains need them.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
+    "\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+_JOINERS = re.compile("[\u200c\u200d]")
+_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
+_TO_ESCAPE = re.compile(r'(["\\])')
+
+
+class EmailAddressError(ValueError):
+    """It has no form that can be stored, compared and sent to."""
+
+
+def canonical_email(text: str) -> str:
+    """The one form: ASCII in lower case, the domain as DNS knows it (IDNA 2008).
+
+    No mailbox in use distinguishes upper from lower case, and nobody wants the same
+    e-mail twice. Whether it is an address at all is for the caller to check.
+    """
+    if len(text) > _RAW_LIMIT:
+        raise EmailAddressError(f"it is longer than {LENGTH_LIMIT} characters")
+    text = text.strip()
+    if not (_PLAIN.fullmatch(text) and "xn--" not in text.lower()):
+        text = _rewritten(text)
+    if len(text) > LENGTH_LIMIT:
+        raise EmailAddressError(f"it is longer than {LENGTH_LIMIT} characters")
+    return text.lower()
+
+
+def mailbox_key(text: str) -> str:
+    """What to compare addresses by: their one form or, where there is none, the text.
+
+    For what is stored already, or comes from a provider, and cannot be refused.
+    """
+    try:
+        return canonical_email(text)
+    except EmailAddressError:
+        return text.strip().lower()
+
+
+def is_same_mailbox(one: str, other: str) -> bool:
+    """Whether two spellings are of one address."""
+    return mailbox_key(one) == mailbox_key(other)
+
+
+def _rewritten(text: str) -> str:
+    text = normalize("NFKC", _INVISIBLE.sub("", text)).strip("\u200c\u200d").strip()
+    local, at, domain = text.rpartition("@")
+    return f"{_local(local)}{at}{dns_domain(domain)}"
+
+
+def _local(text: str) -> str:
+    """In quotes only where it must be.
+
+    Letters beyond ASCII need SMTPUTF8 (RFC 6531) at every server on the way, which
+    neither SendGrid nor our SMTP has.
+    """
+    text = _JOINERS.sub("", text)
+    if foreign := next((each for each in text if not each.isascii()), None):
+        raise EmailAddressError(
+            f"it has {foreign!r} before the @, where our e-mail providers carry "
+            "ASCII only"
+        )
+    text = text.lower()
+    if len(text) < 2 or text[0] != '"' or text[-1] != '"':
+        return text
+    content = _QUOTED_PAIR.sub(r"\1", text[1:-1])
+    if _ATOMS.fullmatch(content):
+        return content
+    escaped = _TO_ESCAPE.sub(r"\\\1", content)
+    return f'"{escaped}"'
+
+
+def dns_domain(text: str) -> str:
+    """The domain of an address as DNS knows it, in lower case.
+
+    Label by label: what is ASCII already may break rules that IDNA has for others.
+    """
+    if text.startswith("["):
+        return _literal(text)
+    try:
+        labels = idna.uts46_remap(text).removesuffix(".").split(".")
+        return ".".join(map(_label, labels))
+    except idna.IDNAError as error:
+        reason = " ".join(str(error).split())[:120]
+        raise EmailAddressError(f"its domain is not valid: {reason}") from None
+
+
+def _label(text: str) -> str:
+    """The label as DNS has it; joiners count only where IDNA lets them stand."""
+    if text.isascii() and not text.startswith("xn--"):
+        return text
+    try:
+        return idna.alabel(text).decode("ascii")
+    except idna.IDNAError:
+        joined = _JOINERS.sub("", text)
+        if joined == text:
+            raise
+        return _label(joined)
+
+
+def _literal(text: str) -> str:
+    try:
+        return f"[{ip_address(text.strip('[]'))}]"
+    except ValueError:
+        return text
