@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from typing import NamedTuple, TypeVar
@@ -12,14 +13,14 @@ from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Coalesce
 
-from messaging.content import ContentError, check_body, check_subject, render
+from messaging.content import ContentError
 from messaging.intake import Own, take_in_audience
 from messaging.models import Campaign, CampaignMessage
 from messaging.recipients import Recipient, Rejection
-from routing.segments import count_segments
-from routing.vocabulary import Channel
+from messaging.wording import Wording
 
 CHUNK = 2000  # rows that are looked up and inserted at once
+CHUNK_TEXT = 8_000_000  # characters of theirs, at most
 
 T = TypeVar("T")
 
@@ -30,23 +31,36 @@ class LoadReport:
 
     accepted: int = 0
     rejected: int = 0  # with duplicates
+    blanks: Counter[str] = field(default_factory=Counter)  # accepted, by field
 
 
 class Draft(NamedTuple):
-    """A message, and the line that it is made of."""
+    """A message, and the row that it is made of."""
 
-    line: int
+    row: Recipient
     own: Own
+    blanks: Sequence[str]
 
 
 # Called with each row that is not used, and after each chunk.
 OnRejected = Callable[[Rejection], None]
 OnProgress = Callable[[], None]
+Chunk = list[Draft | Rejection]
+
+
+def drafts_of(
+    wording: Wording, rows: Iterable[Recipient | Rejection]
+) -> ReadAhead[Chunk]:
+    """Each row's message, or why there is none, in chunks.
+
+    Asks the database nothing: rows may be drafted before a transaction is open.
+    """
+    return ReadAhead(_chunks(_drafted(wording, rows)))
 
 
 def add_recipients(
     campaign: Campaign,
-    rows: Iterable[Recipient | Rejection],
+    chunks: ReadAhead[Chunk],
     *,
     due_at: datetime,
     on_rejected: OnRejected,
@@ -55,15 +69,16 @@ def add_recipients(
     """Queue one message per recipient; memory is bounded by the chunk."""
     report = LoadReport()
     shared = CampaignMessage(campaign=campaign, channel=campaign.channel, due_at=due_at)
-    chunks = ReadAhead(_chunks(_drafted(campaign, rows)))
     for chunk in chunks:
         owns = []
-        for one in _without_duplicates(campaign, chunk):
+        for one in without_duplicates(chunk, lambda to: _already_queued(campaign, to)):
             if isinstance(one, Rejection):
                 report.rejected += 1
                 on_rejected(one)
             else:
-                owns.append(one)
+                owns.append(one.own)
+                if one.blanks:
+                    report.blanks.update(one.blanks)
         take_in_audience(shared, owns, meanwhile=chunks.read_ahead)
         report.accepted += len(owns)
         on_progress()
@@ -87,42 +102,52 @@ class ReadAhead(Iterator[T]):
         return self._made.pop() if self._made else next(self._items)
 
 
-def _chunks(rows: Iterable[T]) -> Iterator[list[T]]:
-    iterator = iter(rows)
-    while chunk := list(islice(iterator, CHUNK)):
+def _chunks(drafts: Iterable[Draft | Rejection]) -> Iterator[Chunk]:
+    """So many at once as neither memory nor the database minds."""
+    chunk: Chunk = []
+    size = 0
+    for draft in drafts:
+        chunk.append(draft)
+        if isinstance(draft, Draft):
+            size += len(draft.own.body)
+        if len(chunk) >= CHUNK or size >= CHUNK_TEXT:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
         yield chunk
 
 
 def _drafted(
-    campaign: Campaign, rows: Iterable[Recipient | Rejection]
+    wording: Wording, rows: Iterable[Recipient | Rejection]
 ) -> Iterator[Draft | Rejection]:
-    """Each row's message, or why there is none. Asks the database nothing."""
-    channel = Channel(campaign.channel)
     for row in rows:
         if isinstance(row, Rejection):
             yield row
             continue
         try:
-            yield Draft(row.line, _own(campaign, channel, row))
+            words = wording.to(row.values)
         except ContentError as error:
-            yield Rejection(row.line, str(error), row.address.text)
+            yield row.rejected(str(error))
+        else:
+            subject, body, segments, blanks = words
+            to, country = row.address.text, row.address.country
+            own = Own(to, country, subject, body, segments)
+            yield Draft(row, own, blanks)
 
 
-def _without_duplicates(
-    campaign: Campaign, chunk: Sequence[Draft | Rejection]
-) -> Iterator[Own | Rejection]:
+def without_duplicates(
+    chunk: Sequence[Draft | Rejection], find_taken: Callable[[list[str]], set[str]]
+) -> Iterator[Draft | Rejection]:
     """The same, in the file's order; whoever has a message already is rejected."""
-    taken = _already_queued(
-        campaign, [row.own.recipient for row in chunk if isinstance(row, Draft)]
-    )
+    taken = find_taken([row.own.recipient for row in chunk if isinstance(row, Draft)])
     for row in chunk:
         if isinstance(row, Rejection):
             yield row
         elif row.own.recipient in taken:
-            yield Rejection(row.line, "duplicate recipient", row.own.recipient)
+            yield row.row.rejected("duplicate recipient")
         else:
             taken.add(row.own.recipient)
-            yield row.own
+            yield row
 
 
 def _already_queued(campaign: Campaign, addresses: list[str]) -> set[str]:
@@ -144,18 +169,3 @@ def _queued_of(campaign: Campaign, addresses: list[str]) -> set[str]:
             [campaign.pk, addresses],
         )
         return {recipient for (recipient,) in cursor}
-
-
-def _own(campaign: Campaign, channel: Channel, row: Recipient) -> Own:
-    body = render(campaign.body, row.values)
-    subject = render(campaign.subject, row.values)
-    check_body(channel, body)
-    check_subject(channel, subject)
-    return Own(
-        recipient=row.address.text,
-        country=row.address.country,
-        # A text that all share stands on the campaign once.
-        subject=subject if subject != campaign.subject else "",
-        body=body if body != campaign.body else "",
-        segments=count_segments(body) if channel == Channel.SMS else 1,
-    )

@@ -8,18 +8,26 @@ from datetime import datetime
 
 from django.db import transaction
 
-from messaging.audience import LoadReport, OnProgress, OnRejected, add_recipients
+from messaging.audience import (
+    Chunk,
+    Draft,
+    LoadReport,
+    OnProgress,
+    OnRejected,
+    ReadAhead,
+    add_recipients,
+    drafts_of,
+)
 from messaging.content import (
     ContentError,
     check_body,
-    check_fields,
     check_media,
     check_quiet_hours,
     check_subject,
     check_times,
     is_unicode,
-    own_fields,
 )
+from messaging.merge_fields import check_columns
 from messaging.models import (
     Campaign,
     CampaignMessage,
@@ -30,6 +38,7 @@ from messaging.quiet_hours import REASON, QuietHours
 from messaging.recipients import Recipient, RecipientFile, Rejection
 from messaging.vocabulary import CampaignStatus
 from messaging.withdrawal import withdraw
+from messaging.wording import Wording
 from routing.planner import active_routes
 from routing.providers.registry import registry
 from routing.vocabulary import CampaignKind, Channel
@@ -38,6 +47,13 @@ from routing.vocabulary import CampaignKind, Channel
 class CampaignError(ValueError):
     """The campaign cannot go out as it is; the text says what to change."""
 
+
+class TooMuchText(CampaignError):
+    """The recipients of one request would have too much text stored for them."""
+
+
+# Characters. A request of 40 kB would make 260 MB of a thousand long e-mails.
+TEXT_AT_ONCE = 16_000_000
 
 # What may be done with a campaign, by its status.
 _POSSIBLE = {
@@ -74,6 +90,11 @@ class CampaignText:
     expires_at: datetime | None = None
     quiet_hours: QuietHours | None = None  # by the recipients' clocks
 
+    @property
+    def terms(self) -> tuple[Channel, CampaignKind]:
+        """Its channel and kind."""
+        return self.channel, self.kind
+
 
 def send_campaign(
     text: CampaignText,
@@ -82,19 +103,24 @@ def send_campaign(
     now: datetime,
     on_rejected: OnRejected,
     on_progress: OnProgress = lambda: None,
+    reject_blank: bool = False,
 ) -> tuple[Campaign, LoadReport]:
     """Put a campaign together from a file and launch it.
 
-    All in one transaction: when anything is wrong, CampaignError or RecipientFileError
-    leaves the database as it was.
+    All in one transaction, but for the first rows, which are read before it: when
+    anything is wrong, CampaignError or RecipientFileError leaves the database as it
+    was. `reject_blank` refuses rows that leave a field without a default empty.
     """
+    wording = check_campaign(
+        text, recipients.columns, now=now, reject_blank=reject_blank
+    )
+    chunks = drafts_of(wording, recipients)
+    chunks.read_ahead()
     with transaction.atomic():
         campaign = create_campaign(text, now=now)
-        check_columns(text, recipients.columns)
-        check_route(text.channel, text.kind)
         report = add_recipients(
             campaign,
-            recipients,
+            chunks,
             due_at=text.scheduled_at or now,
             on_rejected=on_rejected,
             on_progress=on_progress,
@@ -126,6 +152,33 @@ def create_campaign(text: CampaignText, *, now: datetime) -> Campaign:
     )
 
 
+def check_campaign(
+    text: CampaignText,
+    columns: Sequence[str],
+    *,
+    now: datetime,
+    reject_blank: bool = False,
+) -> Wording:
+    """Refuse what could not be sent to recipients with these columns."""
+    check_text(text, now=now)
+    wording = wording_of(text, reject_blank=reject_blank)
+    try:
+        check_columns(wording.body, columns, wording.own)
+        check_columns(wording.subject, columns)
+    except ContentError as error:
+        raise CampaignError(str(error)) from error
+    check_route(text.channel, text.kind)
+    return wording
+
+
+def wording_of(text: CampaignText | Campaign, *, reject_blank: bool = False) -> Wording:
+    """The text, parsed; CampaignError where it has what is no field."""
+    try:
+        return Wording(text, reject_blank=reject_blank)
+    except ContentError as error:
+        raise CampaignError(str(error)) from error
+
+
 def check_text(text: CampaignText, *, now: datetime) -> None:
     """Refuse a text that could not be sent, before any recipient is read."""
     if not text.name.strip() or len(text.name) > 200:
@@ -138,15 +191,7 @@ def check_text(text: CampaignText, *, now: datetime) -> None:
         check_subject(text.channel, text.subject)
         check_media(text.channel, text.media_urls)
         check_quiet_hours(text.kind, text.quiet_hours)
-    except ContentError as error:
-        raise CampaignError(str(error)) from error
-
-
-def check_columns(text: CampaignText, columns: Sequence[str]) -> None:
-    """Refuse a text that uses what the recipients' columns do not have."""
-    try:
-        check_fields(text.body, [*columns, *own_fields(text.channel, text.kind)])
-        check_fields(text.subject, columns)
+        Wording(text)
     except ContentError as error:
         raise CampaignError(str(error)) from error
 
@@ -174,17 +219,35 @@ def add_to_draft(
     *,
     now: datetime,
     on_rejected: OnRejected,
+    reject_blank: bool = False,
 ) -> LoadReport:
     """Queue messages of a campaign that is still being put together.
 
-    Its row is locked meanwhile: nobody launches it, or adds the same ones, beside.
+    Its row is locked while they go in: nobody launches it, or adds the same ones,
+    beside. What each says has been worked out by then.
     """
+    wording = wording_of(campaign, reject_blank=reject_blank)
+    chunks = ReadAhead(iter(_bounded(drafts_of(wording, rows))))
     with transaction.atomic():
         draft = Campaign.objects.select_for_update(no_key=True).get(pk=campaign.pk)
         if draft.status != CampaignStatus.DRAFT:
             raise WrongState(draft)
         due_at = max(draft.scheduled_at or now, now)
-        return add_recipients(draft, rows, due_at=due_at, on_rejected=on_rejected)
+        return add_recipients(draft, chunks, due_at=due_at, on_rejected=on_rejected)
+
+
+def _bounded(chunks: Iterable[Chunk]) -> list[Chunk]:
+    """All that are to be written at once; TooMuchText where that is too much."""
+    bounded, size = [], 0
+    for chunk in chunks:
+        bounded.append(chunk)
+        size += sum(len(one.own.body) for one in chunk if isinstance(one, Draft))
+        if size > TEXT_AT_ONCE:
+            raise TooMuchText(
+                f"The texts of these recipients have more than {TEXT_AT_ONCE:,} "
+                "characters in all. Send fewer recipients at once."
+            )
+    return bounded
 
 
 def launch_campaign(campaign: Campaign, *, now: datetime) -> None:

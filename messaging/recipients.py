@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
@@ -32,6 +32,11 @@ class Recipient(NamedTuple):
     line: int
     address: Address
     values: dict[str, str]
+    cells: Sequence[str] = ()  # as they stand in the file
+
+    def rejected(self, reason: str) -> Rejection:
+        """The row as one that cannot be used after all."""
+        return Rejection(self.line, reason, self.address.text, self.cells)
 
 
 class Rejection(NamedTuple):
@@ -40,6 +45,7 @@ class Rejection(NamedTuple):
     line: int
     reason: str
     address: str
+    cells: Sequence[str] = ()  # as they stand in the file
 
 
 def read_row(

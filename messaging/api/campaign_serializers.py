@@ -11,7 +11,8 @@ from rest_framework import serializers
 
 from messaging.api.content import AT_ONCE, ContentSerializer, noted
 from messaging.campaigns import CampaignText
-from messaging.content import check_quiet_hours, own_fields, unfilled_fields
+from messaging.content import ContentError, check_quiet_hours
+from messaging.merge_fields import keyed
 from messaging.models import Campaign, usual_quiet_hours
 from messaging.posting import HIGHEST_OF_CAMPAIGNS
 from messaging.queries import progress_of
@@ -19,7 +20,7 @@ from messaging.quiet_hours import QuietHours
 from messaging.recipients import CELL_LIMIT, Recipient, Rejection, read_row
 from messaging.vocabulary import CampaignStatus
 from routing.api.serializers import ApiModelSerializer, ApiSerializer, TermField
-from routing.vocabulary import CampaignKind, Channel, MessageStatus
+from routing.vocabulary import Channel, MessageStatus
 
 
 class WallTimeField(serializers.RegexField):
@@ -170,19 +171,21 @@ class RecipientListSerializer(ApiSerializer):
     recipients: serializers.Field[Any, Any, Any, Any] = serializers.ListSerializer(
         child=RecipientSerializer(), allow_empty=False, max_length=AT_ONCE
     )
+    reject_blank = serializers.BooleanField(
+        default=False,
+        help_text="Reject recipients that leave a field without a default empty.",
+    )
 
     def rows(self, campaign: Campaign) -> Iterator[Recipient | Rejection]:
         """As services take them; each is numbered by its place in the list, from 0."""
         channel = Channel(campaign.channel)
-        own = own_fields(channel, CampaignKind(campaign.kind))
         for index, each in enumerate(self.validated_data["recipients"]):
-            values = {name.lower(): text for name, text in each["values"].items()}
-            row = read_row(channel, index, each["to"], values, region=each["country"])
-            lacking = unfilled_fields(campaign.subject, campaign.body, values, own)
-            if lacking and isinstance(row, Recipient):
-                reason = f"it has no value for {{{{{lacking[0]}}}}}"
-                row = Rejection(index, reason, each["to"])
-            yield row
+            try:
+                values = keyed(each["values"])
+            except ContentError as error:
+                yield Rejection(index, str(error), each["to"])
+                continue
+            yield read_row(channel, index, each["to"], values, region=each["country"])
 
 
 class RejectedSerializer(ApiSerializer):
@@ -198,6 +201,12 @@ class AudienceSerializer(ApiSerializer):
 
     accepted = serializers.IntegerField()
     rejected = RejectedSerializer(many=True)
+    blanks = serializers.DictField(
+        child=serializers.IntegerField(),
+        required=False,
+        help_text="How many of the accepted leave a field empty, by its name; left out "
+        "when none does.",
+    )
 
 
 class WithdrawalSerializer(ApiSerializer):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema, extend_schema_view
@@ -105,8 +106,11 @@ class CampaignViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Campaig
                 body.rows(campaign),
                 now=timezone.now(),
                 on_rejected=rejected.append,
+                reject_blank=body.validated_data["reject_blank"],
             )
-        told = {"accepted": report.accepted, "rejected": rejected}
+        told: dict[str, Any] = {"accepted": report.accepted, "rejected": rejected}
+        if report.blanks:
+            told["blanks"] = report.blanks
         return Response(AudienceSerializer(told).data)
 
     @extend_schema(

@@ -1,13 +1,15 @@
-"""What services refuse because of the present state is answered 409."""
+"""What services refuse because of the present state is answered 409; 413 what is too
+much at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from messaging.campaigns import CampaignError
+from messaging.campaigns import CampaignError, TooMuchText
 from messaging.interventions import InterventionRefused
-from routing.api.problems import Conflict
+from routing.api.problems import BodyTooLarge, Conflict
 
 
 @contextmanager
@@ -15,5 +17,7 @@ def conflicts() -> Iterator[None]:
     """Around the call of a service."""
     try:
         yield
+    except TooMuchText as error:
+        raise BodyTooLarge(str(error)) from error
     except (CampaignError, InterventionRefused) as error:
         raise Conflict(str(error)) from error

@@ -18,6 +18,7 @@ from messaging.content import (
     check_subject,
     check_times,
 )
+from messaging.merge_fields import Template, own_fields
 from messaging.quiet_hours import QuietHoursError
 from routing.api.serializers import ApiSerializer, TermField
 from routing.vocabulary import CampaignKind, Channel
@@ -57,8 +58,10 @@ class ContentSerializer(ApiSerializer):
         problems: dict[str, str] = {}
         with noted(problems, "body"):
             check_body(channel, attrs["body"])
+            Template(attrs["body"], own_fields(channel, attrs["kind"]))
         with noted(problems, "subject"):
             check_subject(channel, attrs["subject"])
+            Template(attrs["subject"])
         with noted(problems, "mediaUrls"):
             check_media(channel, attrs["media_urls"])
         with noted(problems, "scheduledAt" if attrs["scheduled_at"] else "expiresAt"):

@@ -12,7 +12,8 @@ from rest_framework.exceptions import ValidationError
 
 from messaging.addresses import Address, parse_address
 from messaging.api.content import AT_ONCE, ContentSerializer, noted
-from messaging.content import check_times, own_fields, unfilled_fields
+from messaging.content import check_length, check_times
+from messaging.merge_fields import as_written, check_unmerged, own_fields
 from messaging.models import CampaignMessage
 from messaging.posting import SingleMessage
 from messaging.queries import costs_of
@@ -40,11 +41,11 @@ class SingleMessageSerializer(ContentSerializer):
         with noted(problems, "to"):
             attrs["address"] = parse_address(attrs["channel"], to, region=country)
         own = own_fields(attrs["channel"], attrs["kind"])
-        if unfilled := unfilled_fields(attrs["subject"], attrs["body"], (), own):
-            problems["body"] = (
-                f"The text uses {{{{{unfilled[0]}}}}}, and nothing fills it: only "
-                "campaigns have fields."
-            )
+        with noted(problems, "subject"):
+            check_unmerged(attrs["subject"])
+        with noted(problems, "body"):
+            length = check_unmerged(attrs["body"], own)
+            check_length(attrs["channel"], length)
 
 
 class MessageListSerializer(ApiSerializer):
@@ -142,7 +143,7 @@ class MessageDetailSerializer(MessageSerializer):
 
     def get_body(self, message: CampaignMessage) -> str:
         """Its own, or its campaign's."""
-        return message.body or message.campaign.body
+        return as_written(message.body) or message.campaign.body
 
     @extend_schema_field(CostSerializer(many=True))
     def get_costs(self, message: CampaignMessage) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from messaging.content import UNSUBSCRIBE_FIELD, render
+from messaging.merge_fields import filled_when_it_leaves
 from messaging.models import CampaignMessage
 from messaging.queue.due import AnyMessage, DueMessage
 from messaging.queue.quarantine import quarantined_if_it_fails
@@ -271,7 +271,7 @@ def content_of(message: AnyMessage, *, attempt_number: int) -> OutboundMessage:
     body, url = message.body or campaign.body, ""
     if (message.channel, campaign.kind) == (Channel.EMAIL, CampaignKind.MARKETING):
         url = unsubscribe_url(message.pk)
-        body = render(body, {UNSUBSCRIBE_FIELD: url})
+        body = filled_when_it_leaves(body, url)
     return OutboundMessage(
         reference=str(AttemptReference(message.pk, attempt_number)),
         recipient=message.recipient,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,13 +12,14 @@ from django.db import connection
 
 from marketing_platform.testing.shared import shared_file
 from messaging.addresses import Address
-from messaging.audience import CHUNK, ReadAhead, add_recipients
+from messaging.audience import CHUNK, ReadAhead, add_recipients, drafts_of
 from messaging.campaigns import CampaignError, CampaignText, send_campaign
 from messaging.content import BODY_LIMITS
 from messaging.factories import CampaignFactory
 from messaging.models import Campaign, CampaignMessage
 from messaging.recipients import Recipient, RecipientFile, RecipientFileError
 from messaging.vocabulary import CampaignStatus
+from messaging.wording import Wording
 from routing.factories import RouteFactory
 from routing.models import ChannelRoutingConfig
 from routing.vocabulary import Channel, MessageStatus
@@ -123,6 +125,52 @@ def test_each_recipient_gets_a_text_of_their_own(send):
     ]
 
 
+def test_columns_of_any_name_fill_their_fields(send):
+    campaign, _ = send(
+        ["+447400123456,Ada,Grace,Edith,"],
+        header="phone,First Name,prénom,first-name,city",
+        body="{{First Name}} {{prénom}} {{first-name}} of {{city|your town}}",
+    )
+
+    assert campaign.messages.get().body == "Ada Grace Edith of your town"
+
+
+def test_fields_that_stay_empty_are_counted_and_may_be_rejected(tmp_path):
+    text = CampaignText(name="Spring", channel=Channel.SMS, body="Hi {{name}} {{b|x}}")
+    path = tmp_path / "recipients.csv"
+    path.write_text(f"phone,name,b\n{phone(1)},Ann,\n{phone(2)},,\n{phone(2)},,\n")
+    recipients, rejections = RecipientFile(path, channel=Channel.SMS), []
+
+    def load(**options):
+        rejections.clear()
+        _, report = send_campaign(
+            text, recipients, now=NOW, on_rejected=rejections.append, **options
+        )
+        return report
+
+    assert load().blanks == {"name": 1}
+    assert load(reject_blank=True).accepted == 1
+    assert rejections[0].reason == "its name is blank"
+
+
+def test_a_text_that_its_fields_blow_up_is_rejected_without_being_made(send):
+    long = [f"p{number}@example.com,{'x' * 10_000}" for number in range(40)]
+    tracemalloc.start()
+    _, rejections = send(
+        ["ann@example.com,Ann", *long],
+        header="email,x",
+        channel=Channel.EMAIL,
+        subject="Hi",
+        body="{{x}}" * 500,
+    )
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    says = "The body has 5000000 characters; Email takes 262144. Shorten it."
+    assert {reason for _, reason in rejections} == {says}
+    assert peak < 4_000_000
+
+
 def test_an_mms_keeps_its_media(send):
     media = ["https://example.com/a.png", "https://example.com/b.png"]
 
@@ -158,8 +206,8 @@ def test_a_campaign_knows_how_many_messages_it_was_loaded_with(send):
     campaign, _ = send([f"{phone(1)},Ann", "hello,Bob", f"{phone(2)},Cy"])
     assert campaign.message_count == 2
 
-    more = [Recipient(1, Address(phone(3), "US"), {})]
-    add_recipients(campaign, more, due_at=NOW, on_rejected=lambda rejection: None)
+    more = drafts_of(Wording(campaign), [Recipient(1, Address(phone(3), "US"), {})])
+    add_recipients(campaign, more, due_at=NOW, on_rejected=pytest.fail)
     campaign.refresh_from_db()
     assert campaign.message_count == 3
 
@@ -204,9 +252,10 @@ def test_rows_are_asked_for_at_most_one_chunk_ahead():
             asked_for.append(number)
             yield Recipient(number, Address(phone(number), "US"), {})
 
+    campaign = CampaignFactory()
     add_recipients(
-        CampaignFactory(),
-        rows(),
+        campaign,
+        drafts_of(Wording(campaign), rows()),
         due_at=NOW,
         on_rejected=pytest.fail,
         on_progress=lambda: when_stored.append(len(asked_for)),
@@ -288,6 +337,8 @@ def test_a_subject_that_a_value_spoils_is_rejected(send, name):
         ({"body": "x" * 1601}, "SMS takes 1600"),
         ({"body": "\udcff"}, "body has bytes that are not UTF-8"),
         ({"body": "Hi {{surname}}"}, "uses {{surname}}, but there is no such column"),
+        ({"body": "Hi {{phone}"}, "has '{{phone}', which is no field"),
+        ({"body": "{{phone}}" * 501}, "body has 4509 characters"),
         ({"subject": "News"}, "SMS has no subject"),
         ({"media_urls": ["https://example.com/a"]}, "SMS carries no media"),
         ({"scheduled_at": NOW}, "2026-11-24T09:00:00.00:00 is in the past"),

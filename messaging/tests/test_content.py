@@ -1,10 +1,8 @@
-"""What a message may say, and how its fields are filled."""
+"""What a message may say."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from messaging.content import (
     BODY_LIMITS,
@@ -12,75 +10,12 @@ from messaging.content import (
     SUBJECT_LIMIT,
     ContentError,
     check_body,
-    check_fields,
     check_media,
     check_subject,
-    fields_of,
-    render,
 )
 from routing.vocabulary import Channel
 
 NO_CHANNEL_BUT_EMAIL = [Channel.SMS, Channel.MMS]
-names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,10}", fullmatch=True)
-# Texts that are full of what could be mistaken for a field.
-tricky_texts = st.lists(
-    st.sampled_from(["{{", "}}", "{", "}", " ", "name", "{{name}}", "%s", "\\1", "a"])
-).map("".join)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "{% include 'admin/base.html' %}",
-        "{{settings.SECRET_KEY}}",
-        "{{ name|safe }}",
-        "{{ name.__class__ }}",
-        "{0.__class__}",
-        "{name}",
-        "%(name)s ${name} $name",
-        "{{first name}}",
-        "{{}} {{ }} {{1st}} {{näme}}",
-        "{{{name}",
-        "{# comment #}",
-    ],
-)
-def test_whatever_is_not_a_plain_field_stays_as_it_was_written(text):
-    assert fields_of(text) == []
-    assert render(text, {"name": "Ann", "settings": "oops"}) == text
-
-
-@pytest.mark.parametrize("text", ["{{name}}", "{{ Name }}", "{{\tNAME }}", "{{name }}"])
-def test_a_field_is_filled_whatever_its_case_and_spaces(text):
-    assert fields_of(text) == ["name"]
-    assert render(f"Hi {text}!", {"name": "Ann"}) == "Hi Ann!"
-
-
-@given(value=tricky_texts)
-def test_the_text_of_a_value_is_never_looked_at_again(value):
-    result = render("<{{a}}|{{b}}>", {"a": value, "b": value, "name": "Ann"})
-
-    assert result == f"<{value}|{value}>"
-
-
-@given(text=tricky_texts)
-def test_a_text_is_unchanged_where_nothing_can_fill_its_fields(text):
-    assert render(text, {}) == text
-
-
-@given(st.lists(names, max_size=5))
-def test_the_fields_of_a_text_are_told_once_each_and_in_order(wanted):
-    text = " ".join(f"{{{{{name}}}}}" for name in [*wanted, *wanted])
-
-    assert fields_of(text) == list(dict.fromkeys(map(str.lower, wanted)))
-
-
-def test_a_field_without_a_column_is_refused_by_name():
-    with pytest.raises(ContentError) as refusal:
-        check_fields("Hi {{Surname}} of {{city}}", ["phone", "city"])
-
-    assert str(refusal.value) == (
-        "The text uses {{surname}}, but there is no such column. Columns: phone, city."
-    )
 
 
 @pytest.mark.parametrize("channel", Channel)
@@ -182,3 +117,8 @@ def test_an_mms_carries_one_to_ten_media():
 def test_media_come_by_https_urls_only(url):
     with pytest.raises(ContentError, match="is not an https URL"):
         check_media(Channel.MMS, [url])
+
+
+def test_a_media_url_has_no_fields():
+    with pytest.raises(ContentError, match="has fields: none is filled"):
+        check_media(Channel.MMS, ["https://example.com/{{picture}}.png"])

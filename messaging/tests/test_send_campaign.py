@@ -71,6 +71,27 @@ def test_it_says_what_it_queued(route, run):
     assert campaign.messages.count() == 2
 
 
+def test_it_warns_of_empty_fields_and_of_fields_of_other_systems(
+    route, run, csv_file, capsys
+):
+    file = csv_file("phone,name", f"{ANN},", f"{BOB},Bob")
+
+    run(recipients=file, body="Hi {{name}} *|LNAME|*")
+
+    assert capsys.readouterr().err.splitlines() == [
+        "1 recipient has an empty name.",
+        "Sent as it stands: *|LNAME|*. Fields are written {{first_name}}.",
+    ]
+
+
+def test_rows_that_leave_a_field_empty_may_be_rejected(route, run, csv_file):
+    file = csv_file("phone,name", f"{ANN},", f"{BOB},Bob")
+
+    out = run("--reject-blank", recipients=file, body="Hi {{name}}")
+
+    assert "1 messages queued, 1 rows rejected" in out
+
+
 def test_it_makes_no_file_of_rejected_rows_when_there_are_none(route, run, tmp_path):
     (tmp_path / "recipients.rejected.csv").write_text("of an earlier run")
 

@@ -8,13 +8,19 @@ from datetime import timedelta
 import pytest
 from django.test import Client
 
-from messaging.campaigns import CampaignError, CampaignText, check_columns
+from messaging.addresses import Address
+from messaging.audience import add_recipients, drafts_of
+from messaging.campaigns import CampaignText
+from messaging.content import ContentError
 from messaging.factories import LONG_AGO, CampaignFactory, MessageFactory
+from messaging.merge_fields import check_columns
 from messaging.models import CampaignMessage, Suppression
 from messaging.queue.processor import Processor
+from messaging.recipients import Recipient
 from messaging.tests.scene import claim
 from messaging.unsubscribe_links import message_id_in, unsubscribe_url
 from messaging.vocabulary import SuppressionReason, WorkerKind
+from messaging.wording import Wording
 from routing.factories import RouteFactory
 from routing.providers.mail import compose
 from routing.simulators.process import read_handset_log
@@ -159,6 +165,20 @@ def test_marketing_carries_its_link_in_headers_and_body(email_route):
     assert mail.get_payload() == f"News.\nNo more of it: {url}"
 
 
+def test_a_field_in_a_recipients_value_is_no_link(email_route):
+    campaign = CampaignFactory(
+        channel=Channel.EMAIL, subject="News", body="{{name}}: {{unsubscribe_url}}"
+    )
+    row = Recipient(2, Address(ADA), {"name": "{{unsubscribe_url}} {{x}}"})
+    drafts = drafts_of(Wording(campaign), [row])
+    add_recipients(campaign, drafts, due_at=LONG_AGO, on_rejected=pytest.fail)
+
+    [claimed] = claim(now=LONG_AGO)
+
+    url = unsubscribe_url(claimed.message_id)
+    assert claimed.content.body == f"{{{{unsubscribe_url}}}} {{{{x}}}}: {url}"
+
+
 def test_a_transactional_email_has_none_of_it(email_route):
     email(kind=CampaignKind.TRANSACTIONAL, body="Your code: 1234")
 
@@ -174,8 +194,15 @@ def text(**fields):
     return CampaignText(name="News", **(values | fields))
 
 
+def check(**fields):
+    """Hold a campaign for people of whom only the address is known."""
+    wording = Wording(text(**fields))
+    check_columns(wording.body, ["email"], wording.own)
+    check_columns(wording.subject, ["email"])
+
+
 def test_the_field_needs_no_column():
-    check_columns(text(), ["email"])
+    check()
 
 
 @pytest.mark.parametrize(
@@ -188,8 +215,8 @@ def test_the_field_needs_no_column():
     ids=["transactional", "SMS", "subject"],
 )
 def test_where_there_is_no_link_the_field_is_refused(fields):
-    with pytest.raises(CampaignError, match="unsubscribe_url"):
-        check_columns(text(**fields), ["email"])
+    with pytest.raises(ContentError, match="unsubscribe_url"):
+        check(**fields)
 
 
 @pytest.mark.django_db(transaction=True)

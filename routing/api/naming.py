@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
+
+UNKNOWN_SHOWN = 20
 
 
 def camel_case(name: str) -> str:
@@ -12,13 +15,14 @@ def camel_case(name: str) -> str:
 
 
 def unknown_names(given: Iterable[object], known: Iterable[str]) -> dict[str, str]:
-    """A problem for each name that is not known, listing those that are."""
-    allowed = sorted(known)
-    return {
-        printable(name): f"Unknown. Allowed: {', '.join(allowed) or 'none'}."
-        for name in given
-        if name not in allowed
-    }
+    """A problem for each name that is not known, listing those that are.
+
+    Of very many, the first ones: each repeats what is allowed.
+    """
+    allowed = set(known)
+    problem = f"Unknown. Allowed: {', '.join(sorted(allowed)) or 'none'}."
+    unknown = (printable(name) for name in given if name not in allowed)
+    return dict.fromkeys(islice(unknown, UNKNOWN_SHOWN), problem)
 
 
 def printable(text: object) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
@@ -58,6 +59,10 @@ class Conflict(APIException):
     default_code = "conflict"
 
 
+# Of one request: a body of 2.5 MB may have hundreds of thousands of mistakes.
+ERRORS_SHOWN = 1000
+
+
 class BodyTooLarge(APIException):
     """The body is larger than DATA_UPLOAD_MAX_MEMORY_SIZE."""
 
@@ -79,7 +84,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     if response is None:
         return None
     if isinstance(exc, ValidationError):
-        errors = list(field_errors(exc.detail))
+        errors = list(islice(field_errors(exc.detail), ERRORS_SHOWN))
         detail = _summary(errors)
     else:
         errors, detail = [], str(response.data["detail"])

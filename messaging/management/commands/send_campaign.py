@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from messaging.audience import LoadReport
 from messaging.campaigns import CampaignError, CampaignText, send_campaign
+from messaging.merge_fields import foreign_fields
 from messaging.models import Campaign, usual_quiet_hours
 from messaging.posting import HIGHEST_OF_CAMPAIGNS, PRIORITIES
 from messaging.progress import loading_bar, watch_campaigns
@@ -73,6 +75,12 @@ class Command(BaseCommand):
             help="country of national numbers in rows without a 'country' column",
         )
         parser.add_argument(
+            "--reject-blank",
+            action="store_true",
+            help="reject rows that leave a field of the text empty; a field with a "
+            "default, as {{first_name|there}}, never is",
+        )
+        parser.add_argument(
             "--watch", action="store_true", help="show progress until all have left"
         )
 
@@ -86,6 +94,8 @@ class Command(BaseCommand):
             f"Campaign {campaign.pk}: {report.accepted} messages queued, "
             f"{report.rejected} rows rejected.{rejects.hint}"
         )
+        for warning in _warnings(campaign, report):
+            self.stderr.write(self.style.WARNING(warning))
         if campaign.scheduled_at:
             at = timezone.localtime(campaign.scheduled_at)
             self.stdout.write(f"They leave from {at:%Y-%m-%d %H:%M %Z}.")
@@ -113,7 +123,20 @@ class Command(BaseCommand):
                 now=timezone.now(),
                 on_rejected=rejects.write,
                 on_progress=on_progress,
+                reject_blank=options["reject_blank"],
             )
+
+
+def _warnings(text: Campaign, report: LoadReport) -> Iterator[str]:
+    """What may not be meant so."""
+    for name, count in report.blanks.items():
+        who = "1 recipient has" if count == 1 else f"{count} recipients have"
+        yield f"{who} an empty {name}."
+    if foreign := foreign_fields(f"{text.subject}\n{text.body}"):
+        yield (
+            f"Sent as it stands: {', '.join(foreign)}. Fields are written "
+            "{{first_name}}."
+        )
 
 
 def _text(options: dict[str, Any]) -> CampaignText:

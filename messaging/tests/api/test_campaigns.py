@@ -149,6 +149,57 @@ def test_the_unsubscribe_link_of_marketing_mail_needs_no_value(sender):
     assert added.json() == {"accepted": 1, "rejected": []}
 
 
+def test_any_name_fills_its_field_and_a_default_needs_no_value(sender):
+    body = "Hi {{First Name|there}}, {{prénom}}"
+    pk = sender.post("/api/campaigns", DRAFT | {"body": body}).json()["id"]
+
+    values = [{"prénom": "Zoë"}, {"first name": "Bob", "PRE\u0301NOM": ""}]
+    people = [ANN | {"values": values[0]}, BOB | {"values": values[1]}]
+    added = add(sender, f"/api/campaigns/{pk}", *people)
+
+    assert added.json() == {"accepted": 2, "rejected": [], "blanks": {"prénom": 1}}
+    bodies = CampaignMessage.objects.order_by("id").values_list("body", flat=True)
+    assert list(bodies) == ["Hi there, Zoë", "Hi Bob, "]
+
+
+def test_recipients_with_blanks_can_be_rejected(sender, draft):
+    blank = ANN | {"values": {"first_name": ""}}
+    body = {"recipients": [blank, BOB], "rejectBlank": True}
+
+    added = sender.post(f"{draft}/recipients", body).json()
+
+    assert added["accepted"] == 1
+    assert added["rejected"][0]["reason"] == "its first_name is blank"
+
+
+def test_one_value_by_two_names_is_rejected(sender, draft):
+    twice = ANN | {"values": {"first_name": "Ann", "FIRST_NAME": "Bob"}}
+
+    added = add(sender, draft, twice).json()
+
+    assert added["rejected"][0]["reason"] == "it has {{first_name}} twice"
+
+
+def test_recipients_who_make_too_much_text_are_refused_before_any_is_written(sender):
+    mail = {"channel": 2, "subject": "Hi", "body": "{{x}}" + "y" * 250_000}
+    pk = sender.post("/api/campaigns", DRAFT | mail).json()["id"]
+    people = [{"to": f"p{n}@example.com", "values": {"x": "x"}} for n in range(100)]
+
+    response = add(sender, f"/api/campaigns/{pk}", *people)
+
+    assert response.status_code == 413
+    assert "Send fewer recipients at once" in response.json()["detail"]
+    assert not CampaignMessage.objects.exists()
+
+
+@pytest.mark.parametrize("body", ["Hi {{first_name}", "Hi {{{x}}}", "{{x|upper}}"])
+def test_a_draft_with_what_is_no_field_is_refused(sender, body):
+    response = sender.post("/api/campaigns", DRAFT | {"body": body})
+
+    assert response.status_code == 400
+    assert "The text has '{{" in response.json()["errors"][0]["detail"]
+
+
 @pytest.mark.parametrize("count", [0, 1001])
 def test_recipients_come_by_one_to_a_thousand(sender, draft, count):
     response = add(sender, draft, *[ANN] * count)
