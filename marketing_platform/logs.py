@@ -1,47 +1,29 @@
 """What no log may tell: whom we write to, and the keys that we do it with.
 
-Numbers keep their first two and last three digits (`+44******123`) and e-mail addresses
-their domain, so that operators can still tell one case from another; whoever needs the
-whole address looks the message up by its id.
+Nor may a record be without bound, or look like several: it is cut, and what a terminal
+would act on is written as an escape. Whoever needs a whole address looks the message up
+by its id.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
-from urllib.parse import urlsplit
+from collections.abc import Iterator
+from urllib.parse import quote, urlsplit
 
 from django.conf import settings
 
-_AUTHORIZATION = re.compile(r"\b(Bearer|Basic)(?:\s+|%20)[^\s\"',;]+", re.IGNORECASE)
-_API_TOKEN = re.compile(r"\bmp_live_[\w-]+")
-# Also as it stands in a URL.
-_EMAIL = re.compile(r"([^\s<>\"(),:;\\\[\]@]+)(?:@|%40)([\w.-]+)", re.IGNORECASE)
-_NOT_OF_LOCAL_PART = re.compile(r".*[=&?/'](?=.)", re.DOTALL)
-# With a plus, plain or written in groups; without one, as Vonage has them, from 11
-# digits on: fewer may be a second since 1970 or an id.
-_NUMBERS = (
-    re.compile(r"(?:\+|%2B)(\d{7,15})(?!\d)", re.IGNORECASE),
-    re.compile(r"\+(\d{1,3}(?:[ .()/-]{1,2}\d{2,10}){1,5})(?!\d)"),
-    re.compile(r"(?<![\w.:+*-])(0{1,2}[1-9]\d{7,13}|[1-9]\d{10,14})(?!\w|[.:-]\w)"),
-)
-_SHORTEST_NUMBER = 7
+from marketing_platform.masking import mask
+from routing.safe_text import escaped
+
+MESSAGE_LIMIT = 8_000  # characters of a record's message
+TRACE_LIMIT = 32_000
+# What is masked beyond a cut and thrown away, so that the cut leaves no half of a key.
+_MARGIN = 1_000
 _SECRET_OPTIONS = re.compile(r"SECRET|TOKEN|PASSWORD|API_KEY")
 # A shorter one would be found in the middle of other words.
 _SHORTEST_SECRET = 6
-
-
-def mask(text: str, *, secrets: Iterable[str] = ()) -> str:
-    """The text without addresses, credentials and the given secrets."""
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    text = _AUTHORIZATION.sub(r"\1 ***", text)
-    text = _API_TOKEN.sub("***", text)
-    text = _EMAIL.sub(_masked_email, text)
-    for pattern in _NUMBERS:
-        text = pattern.sub(_masked_number, text)
-    return text
 
 
 def known_secrets() -> Iterator[str]:
@@ -49,6 +31,8 @@ def known_secrets() -> Iterator[str]:
     for value in (*_own_secrets(), *_provider_secrets()):
         if len(value) >= _SHORTEST_SECRET:
             yield value
+            if (in_url := quote(value, safe="")) != value:
+                yield in_url
 
 
 class Masking(logging.Filter):
@@ -56,15 +40,30 @@ class Masking(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Called by the handler before it formats the record; lets all pass."""
-        secrets = sorted(known_secrets(), key=len, reverse=True)
-        record.msg, record.args = mask(_message(record), secrets=secrets), None
+        secrets = tuple(known_secrets())
+        message = _bounded(_message(record), secrets, MESSAGE_LIMIT)
+        record.msg, record.args = escaped(message), None
         if record.exc_info and record.exc_info[0]:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         if record.exc_text:
-            record.exc_text = mask(record.exc_text, secrets=secrets)
+            record.exc_text = _traced(record.exc_text, secrets)
         if record.stack_info:
-            record.stack_info = mask(record.stack_info, secrets=secrets)
+            record.stack_info = _traced(record.stack_info, secrets)
         return True
+
+
+def _traced(text: str, secrets: tuple[str, ...]) -> str:
+    """Many lines, of which none begins as a record does."""
+    masked = _bounded(text, secrets, TRACE_LIMIT)
+    return escaped(masked, keep_lines=True).replace("\n", "\n  ")
+
+
+def _bounded(text: str, secrets: tuple[str, ...], limit: int) -> str:
+    if len(text) <= limit:
+        return mask(text, secrets=secrets)
+    margin = max(_MARGIN, *map(len, secrets))
+    masked = mask(text[: limit + margin], secrets=secrets)[:-margin]
+    return f"{masked}... ({len(text):,} characters)"
 
 
 def _message(record: logging.LogRecord) -> str:
@@ -72,18 +71,6 @@ def _message(record: logging.LogRecord) -> str:
         return record.getMessage()
     except (TypeError, ValueError, KeyError):  # arguments that do not fit the text
         return f"{record.msg} {record.args!r}"
-
-
-def _masked_email(match: re.Match[str]) -> str:
-    before = _NOT_OF_LOCAL_PART.match(match[1])
-    return f"{before[0] if before else ''}***@{match[2]}"
-
-
-def _masked_number(match: re.Match[str]) -> str:
-    digits = re.sub(r"\D", "", match[1])
-    if len(digits) < _SHORTEST_NUMBER:
-        return match[0]
-    return f"+{digits[:2]}{'*' * (len(digits) - 5)}{digits[-3:]}"
 
 
 def _own_secrets() -> Iterator[str]:

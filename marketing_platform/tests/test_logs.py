@@ -21,6 +21,17 @@ frames = st.sampled_from(
     ["{}", "to {}.", "to={}&x=1", "<{}>", "'{}'", '{{"to": "{}"}}', "({})", "tel:{},"]
 )
 
+KEPT = [
+    "took 1764034108.123456 s at 1764034108123, 20261130103748",
+    "30.11.2026, 2026/11/30, 2026-11-30T10:37:48Z",
+    "10.213.100.200:5432, 192.168.1.1, 1.2.3",
+    "SM0123456789abcdef0123456789abcdef 12345678901abcdef m12345678901a1",
+    '"GET /admin/x/123456789/change/ HTTP/1.1" 200 1234567',
+    "300,000 of 1,000,000; batch 50 200 90; 0.0079 USD",
+    "line 12, in x\n    345678",
+    "/api/messages/1234567/attempts/12345678 id 123456789012345678",
+]
+
 
 def all_loggers():
     """The root, and all that anybody has asked for by name."""
@@ -139,6 +150,26 @@ def test_a_setting_that_is_empty_masks_nothing():
         ("+1 (415) 555-0101, then", "+14******101, then"),
         ("+44 7400123456.", "+44*******456."),
         ("postgres://user:geheim@db:5432/x", "postgres://user:***@db:5432/x"),
+        # National, in any writing.
+        ("to 07400 123456 now", "to 07******456 now"),
+        ("0151/23456789, 06.12.34.56.78", "01*******789, 06*****678"),
+        ("(415) 555-2671 or 415.555.2671", "(41*****671 or 41*****671"),
+        ("4155552671, 98765 43210", "41*****671, 98*****210"),
+        ("phone: '612 34 56 78'", "phone: '61****678'"),
+        ('{"to": "40012345"}', '{"to": "40***345"}'),
+        ("?q=07400+123456&to=40012345", "?q=07******456&to=40***345"),
+        ("?q=%2807400%29%20123456", "?q=%2807******456"),
+        ("0044 7400 123456 \uff0b447400123456", "+44*******456 +44*******456"),
+        ("\u7535\u8bdd13800138000", "\u7535\u8bdd+13******000"),
+        ("447400123456 447400123457", "+44*******456 +44*******457"),
+        # Local parts, and at signs, of all kinds.
+        ('"ada lovelace"@example.com', "***@example.com"),
+        ("o'brien@example.com tim/sales@x.com", "***@example.com ***@x.com"),
+        ("to=a+b&c@b\u00fccher.example", "to=***@b\u00fccher.example"),
+        ("ada@[192.168.0.1] ada\uff20x.com", "***@[192.168.0.1] ***@x.com"),
+        ("?q=ada%2540example.com", "?q=***@example.com"),
+        (r'"ada\u0040example.com"', '"***@example.com"'),
+        ("/unsub/ada@example.com?x", "/unsub/***@example.com?x"),
         # What operators need stays.
         ("Message 1234567 by TwilioSMS 30007", "Message 1234567 by TwilioSMS 30007"),
         ("at 1764034108 in 12.000000000001 s", "at 1764034108 in 12.000000000001 s"),
@@ -147,10 +178,33 @@ def test_a_setting_that_is_empty_masks_nothing():
             "f47ac10b-58cc-4372-a567-012345678901",
         ),
         ("2026-11-25 01:36:59,123 m12a3", "2026-11-25 01:36:59,123 m12a3"),
+        *((text, text) for text in KEPT),
     ],
 )
 def test_what_is_masked_and_what_stays(text, masked):
     assert mask(text) == masked
+
+
+def test_a_record_is_one_line_that_no_terminal_acts_on(written):
+    text = "\x1b[2J\n2026-11-30 ERROR forged\r\x9b1m\u202egnp.exe\u2028x\ud800"
+
+    logging.getLogger("routing.dispatch").error("It said %s", text)
+
+    assert (
+        r"said \x1b[2J\n2026-11-30 ERROR forged\r\x9b1m\u202egnp" in written.getvalue()
+    )
+    assert written.getvalue().count("\n") == 1
+
+
+def test_no_line_of_a_traceback_looks_like_a_record(written):
+    try:
+        fail("\x1b]0;title\x07\n2026-11-30 10:00:00 ERROR forged")
+    except ValueError:
+        logging.getLogger("routing.dispatch").exception("It failed")
+
+    _, *lines = written.getvalue().splitlines()
+    assert all(line.startswith("  ") for line in lines[1:])
+    assert "\x1b" not in written.getvalue()
 
 
 def test_arguments_that_do_not_fit_are_masked_all_the_same(written):

@@ -24,6 +24,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
+from routing.safe_text import one_line
 from routing.vocabulary import Channel, ErrorClass, Keyword, MessageStatus
 
 # The code of a failure after which the message shares no call any more: nobody knows
@@ -37,8 +38,8 @@ class SendFailure(Exception):
     error_class: ClassVar[ErrorClass]
 
     def __init__(self, message: str = "", *, code: str = "") -> None:
-        super().__init__(message or self.__doc__ or "")
-        self.code = code  # the provider's own code, or "" when it gave none
+        super().__init__(one_line(message) or self.__doc__ or "")
+        self.code = one_line(code)  # the provider's own, or "" when it gave none
 
 
 class RecipientError(SendFailure):

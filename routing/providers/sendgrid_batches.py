@@ -27,7 +27,7 @@ SUBSTITUTIONS_LIMIT = 10_000
 _TAGS_SIZE = 200  # of these, for the tags
 # Anymail finds what is a recipient's own by the address as it writes it: these stay as
 # they are, others may not.
-_PLAIN_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
+_PLAIN_ADDRESS = re.compile(r"\A[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]++@[A-Za-z0-9.-]++")
 
 
 def batch_key(message: OutboundMessage) -> Hashable | None:

@@ -8,6 +8,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import parse_qsl
 
+from routing.safe_text import one_line, plain_lines
+
 TEXT_LIMIT = 200  # what the columns of ids hold
 FIELD_LIMIT = 1000  # of a form; Twilio sends some 30, and 10 media
 _DIGITS = re.compile(r"[0-9]{1,12}")
@@ -46,19 +48,19 @@ def as_object(value: Any) -> dict[str, Any]:
 def as_text(value: Any) -> str:
     """A text or number as one line of bounded length; "" for anything else.
 
-    Without what no database stores: NUL, and halves of surrogate pairs.
+    Without what no database stores (NUL, halves of surrogate pairs), and what a
+    terminal or a page would act on.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
-    text = str(value).replace("\0", "").encode(errors="replace").decode()
-    return " ".join(text.split())[:TEXT_LIMIT]
+    return one_line(str(value).encode(errors="replace").decode())[:TEXT_LIMIT]
 
 
 def as_body(value: Any) -> str:
-    """A text with its lines as they are; "" for anything else."""
+    """A text with its lines, without what commands; "" for anything else."""
     if not isinstance(value, str):
         return ""
-    return value.replace("\0", "").encode(errors="replace").decode()
+    return plain_lines(value.encode(errors="replace").decode())
 
 
 def as_number(value: Any) -> str:

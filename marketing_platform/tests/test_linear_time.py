@@ -1,0 +1,225 @@
+"""What outsiders write costs time in proportion to its length, whatever it is.
+
+Each expression of the project, and each function that reads outside text, is given long
+inputs made against it. A cost that grows with the square of 20,000 characters takes
+seconds, a linear one milliseconds, so that the bound needs no quiet machine.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import logging
+import pkgutil
+import re
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import pytest
+from django.test import Client
+
+import marketing_platform
+import messaging
+import routing
+from marketing_platform.logs import MESSAGE_LIMIT, Masking
+from marketing_platform.masking import mask
+from messaging.addresses import AddressError, parse_address
+from messaging.content import fields_of, render
+from messaging.public_urls import problem_with_url
+from routing.header_text import is_one_line
+from routing.keywords import keyword_of
+from routing.providers.http import read_retry_after
+from routing.providers.mail import is_address
+from routing.providers.wire import as_amount, as_body, as_text, form_fields, json_value
+from routing.safe_text import escaped, one_line, plain_lines
+from routing.segments import split_segments
+from routing.vocabulary import Channel
+
+parser = re._parser  # how the standard library itself reads an expression
+
+LENGTH = 20_000
+SECONDS = 0.4
+PACKAGES = (marketing_platform, messaging, routing)
+UNITS = [
+    *"a1 +(.-@%/\\\"'=&?,;:{}[]<>\n\t\0é\u202e\u0660😀",
+    *(
+        "a@",
+        "1 ",
+        "1.",
+        "%40",
+        "%2B",
+        "+1 (",
+        "Bearer ",
+        "mp_live_",
+        "{{",
+        "{{ a ",
+        '"@',
+    ),
+    *(
+        "2026-11-30 ",
+        "f47ac10b-",
+        "to=",
+        "((",
+        "[[",
+        '{"a":',
+        "stop ",
+        "\r\n",
+        "=?",
+        "a=",
+    ),
+]
+
+
+def modules():
+    """All of the project but its tests."""
+    for package in PACKAGES:
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not {"tests", "testing", "migrations"} & set(found.name.split(".")):
+                yield importlib.import_module(found.name)
+
+
+def patterns():
+    """Those that modules hold, and those that stand in a call of `re`."""
+    for module in modules():
+        for value in vars(module).values():
+            if isinstance(value, re.Pattern):
+                yield value
+        for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
+            if is_inline(node):
+                yield re.compile(node.args[0].value)
+
+
+def is_inline(node):
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "re"
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+        and isinstance(node.args[0].value, str | bytes)
+    )
+
+
+def samples(node):
+    """One character for each thing that an expression wants to see."""
+    kind, value = node if isinstance(node, tuple) and len(node) == 2 else (None, None)
+    if kind is parser.LITERAL:
+        yield chr(value)
+    elif kind is parser.RANGE:
+        yield chr(value[0])
+    elif kind is parser.CATEGORY:
+        yield {"DIGIT": "7", "SPACE": " ", "WORD": "w"}.get(str(value)[9:], "\x01")
+    elif isinstance(node, list | tuple | parser.SubPattern):
+        for each in node:
+            yield from samples(each)
+
+
+def attacks(pattern):
+    """Long texts of what it wants to see, alone and in pairs, with a bad end."""
+    text = pattern.pattern
+    tree = parser.parse(text, pattern.flags)
+    wanted = list(dict.fromkeys(samples(tree)))[:8]
+    units = dict.fromkeys([*wanted, *map("".join, product(wanted[:5], repeat=2))])
+    for unit in units:
+        attack = unit * (LENGTH // len(unit)) + "\x01"
+        yield attack if isinstance(text, str) else attack.encode("latin-1", "replace")
+
+
+def seconds(function, *arguments):
+    start = time.process_time()
+    function(*arguments)
+    return time.process_time() - start
+
+
+def test_every_expression_takes_linear_time():
+    slow = {
+        (pattern.pattern, attack[:6])
+        for pattern in set(patterns())
+        for attack in attacks(pattern)
+        for look in (pattern.findall, pattern.fullmatch)
+        if seconds(look, attack) > SECONDS
+    }
+
+    assert not slow, "Give it possessive quantifiers and an anchor, or split first."
+
+
+def read_address(text):
+    with suppress(AddressError):
+        parse_address(Channel.SMS, text, region="DE")
+    with suppress(AddressError):
+        parse_address(Channel.EMAIL, f"{text}@example.com")
+
+
+def log(text):
+    record = logging.LogRecord("x", logging.ERROR, "", 1, "Invalid: %s", (text,), None)
+    record.exc_text = text
+    Masking().filter(record)
+
+
+READERS = [
+    *(mask, log, read_address, is_address, is_one_line, keyword_of, split_segments),
+    *(fields_of, lambda text: render(text, {"a": "b"}), problem_with_url),
+    *(one_line, plain_lines, escaped, as_text, as_body, as_amount, json_value),
+    lambda text: form_fields(text.encode(errors="replace")),
+    lambda text: read_retry_after(text, now=datetime.now(UTC)),
+]
+
+
+def test_every_reader_of_outside_text_takes_linear_time():
+    slow = [
+        (READERS.index(read), unit)
+        for read, unit in product(READERS, UNITS)
+        if seconds(read, unit * (LENGTH // len(unit))) > SECONDS
+    ]
+
+    assert not slow
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("Host", "User-Agent", "Accept", "Accept-Language", "Accept-Encoding"),
+        *("Authorization", "Cookie", "Content-Type", "If-None-Match", "Referer"),
+        *("Range", "X-Forwarded-Proto", "Idempotency-Key", "X-Twilio-Signature"),
+    ],
+)
+def test_no_header_holds_a_thread(header):
+    """Even one that a server lets pass at full length."""
+    client = Client(raise_request_exception=False)
+    for unit in ("a", "a,", "a;q=1,", "1.", '"', "=a&"):
+        text = unit * (LENGTH // len(unit))
+        for method, path in [
+            ("get", "/api/messages"),
+            ("post", "/webhooks/TwilioSMS/"),
+        ]:
+            call = partial(getattr(client, method), path, headers={header: text})
+            assert seconds(call) < SECONDS * 2, unit
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "path", ["/{}", "/{}/", "/api/messages/{}", "/admin/?{}", "/?q={}"]
+)
+def test_no_path_or_query_holds_a_thread(path):
+    client = Client(raise_request_exception=False)
+    for unit in ("a", "/", "%40", "+1", "&a=b", "..", "0", "-"):
+        call = partial(client.get, path.format(unit * (LENGTH // len(unit))))
+        assert seconds(call) < SECONDS * 2, unit
+
+
+def test_a_record_is_cut_and_the_cut_shows_no_half_of_a_secret(settings):
+    for before in range(MESSAGE_LIMIT - 60, MESSAGE_LIMIT + 1000, 13):
+        text = "x" * before + " " + settings.SECRET_KEY + " +447400123456 " + "y" * 9999
+        record = logging.LogRecord("x", 40, "", 1, text, None, None)
+        Masking().filter(record)
+
+        assert len(record.msg) < MESSAGE_LIMIT + 100
+        assert settings.SECRET_KEY[:3] not in record.msg
+        assert "+447" not in record.msg
+        assert record.msg.endswith("characters)")

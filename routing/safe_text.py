@@ -1,0 +1,50 @@
+"""Text that others wrote, made safe to keep and to show. Pure.
+
+Terminals act on control characters (ESC and the C1 range begin commands), logs take a
+line end for the end of a record, and bidirectional controls make a page read otherwise
+than what it says. They are taken out where a provider's text comes in, and shown as
+escapes wherever text is printed.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Controls other than tab and line feed, halves of surrogate pairs, separators of lines
+# and paragraphs, what turns the direction of text around, and invisible tags.
+_COMMANDS = (
+    "\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028-\u202e\u2066-\u2069"
+    "\ufff9-\ufffb\U000e0001"
+)
+# Marks of direction, which a text in Arabic or Hebrew may need, and tags, which flags
+# of emoji are made of.
+_MARKS = "\u061c\u200e\u200f\U000e0020-\U000e007f"
+_IN_TEXT = re.compile(f"[{_COMMANDS}]")
+_IN_LINE = re.compile(f"[{_COMMANDS}{_MARKS}\t\n]")
+_IN_LINES = re.compile(f"[{_COMMANDS}{_MARKS}]")
+
+
+def one_line(text: str) -> str:
+    """One line of what can be seen, its words apart by single spaces."""
+    words = " ".join(text.split())
+    return words if words.isascii() and words.isprintable() else _visible(words)
+
+
+def plain_lines(text: str) -> str:
+    """The text with its lines, as a message has them, without what commands."""
+    return _IN_TEXT.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def escaped(text: str, *, keep_lines: bool = False) -> str:
+    r"""What can be shown: everything else is written as in Python, such as `\x1b`."""
+    if text.isascii() and text.isprintable():
+        return text
+    return (_IN_LINES if keep_lines else _IN_LINE).sub(_escape, text)
+
+
+def _visible(words: str) -> str:
+    return " ".join(_IN_LINE.sub("", words).split())
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape", "surrogatepass").decode("ascii")
