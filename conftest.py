@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 from pytest_django import Settings
@@ -16,6 +17,7 @@ from marketing_platform.tokens.vocabulary import TokenScope
 from routing.simulators.client import SimulatorClient
 from routing.simulators.process import SimulatorProcess
 from routing.simulators.simulation import SimulationOptions
+from routing.webhook_counts import WebhookCounter, counter
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,6 +28,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure() -> None:
     """SIGTERM ends the tests as Ctrl-C does: with all that they started."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def webhook_counter() -> Iterator[WebhookCounter]:
+    """Counts at once, without a thread that would outlive the test's database."""
+    counter.keep_every = timedelta(0)
+    counter.forget()
+    yield counter
+    counter.forget()
 
 
 @pytest.fixture(scope="session")

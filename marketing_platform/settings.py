@@ -54,6 +54,9 @@ DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="") or _own_secret_key()
 # Keys that were in use before: links in e-mails that went out stay good.
 SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
+# Tells installations apart that share a SECRET_KEY, such as one and a copy of it for
+# trials: neither takes the other's receipts for its own.
+INSTALLATION_ID = env.str("INSTALLATION_ID", default="")
 # Where the world reaches this installation: providers post their receipts here.
 PUBLIC_URL = env.web_address("PUBLIC_URL", default="http://127.0.0.1:8000")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
@@ -92,6 +95,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "marketing_platform.diagnosis.probes.ProbeMiddleware",
+    "routing.webhooks.CountWebhookCalls",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from routing.agreement import is_same_recipient
 from routing.providers.base import (
     Enquiry,
     LookUpFailed,
@@ -18,6 +19,7 @@ from routing.providers.registry import (
     UnknownProvider,
     registry,
 )
+from routing.reference_keys import spellings_of
 from routing.vocabulary import MessageStatus
 
 logger = logging.getLogger(__name__)
@@ -66,10 +68,12 @@ def first_look(
 def look_up(*, provider_name: str, enquiry: Enquiry) -> Finding:
     """Ask the provider once; it never raises.
 
-    Runs in a thread, where no database connection is held.
+    What it has of our reference must have gone to the same recipient. Runs in a thread,
+    where no database connection is held.
     """
     try:
-        receipt = registry.get(provider_name).look_up(enquiry)
+        receipt = registry.get(provider_name).look_up(_spelt(enquiry, provider_name))
+        return _finding(receipt, enquiry)
     except (
         LookUpFailed,
         LookUpNotSupported,
@@ -80,7 +84,20 @@ def look_up(*, provider_name: str, enquiry: Enquiry) -> Finding:
     except BaseException:
         logger.exception("%s fails at look-ups", provider_name)
         return Finding(problem="The adapter failed; see the log.")
-    return Finding(_as_looked_up(receipt) if receipt else None)
+
+
+def _spelt(enquiry: Enquiry, provider_name: str) -> Enquiry:
+    reference = enquiry.message.reference
+    return replace(enquiry, spellings=spellings_of(reference, provider=provider_name))
+
+
+def _finding(receipt: Receipt | None, enquiry: Enquiry) -> Finding:
+    if receipt is None:
+        return Finding()
+    told = receipt.recipient
+    if told and not is_same_recipient(told, enquiry.message.recipient):
+        return Finding(problem="What was found went to another recipient.")
+    return Finding(_as_looked_up(receipt))
 
 
 def _as_looked_up(receipt: Receipt) -> Receipt:

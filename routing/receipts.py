@@ -11,7 +11,7 @@ from django.db import transaction
 
 from routing.costs import as_money
 from routing.delivery_quality import note_receipt
-from routing.email_addresses import is_same_mailbox
+from routing.matching import Disagreement, match, stored_text
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.providers.base import Receipt
 from routing.reference import AttemptReference
@@ -19,7 +19,8 @@ from routing.retry import next_midnight
 from routing.signals import receipt_recorded
 from routing.statistics import keep
 from routing.tally import TallySheet
-from routing.vocabulary import Channel
+from routing.vocabulary import Channel, WebhookOutcome
+from routing.webhook_counts import counter
 
 
 def record_receipts(
@@ -32,6 +33,7 @@ def record_receipts(
     2. store the receipt, unless this very event is already there
     3. when the message is known: put the cost that it tells onto the attempt, count it
        for or against the provider's quality, and send `receipt_recorded`
+    Then count those that no message was found for, or that disagree with theirs.
     """
     return sum(
         _record(provider_name, receipt, raw=raw, now=now) for receipt in receipts
@@ -40,7 +42,8 @@ def record_receipts(
 
 def _record(provider_name: str, receipt: Receipt, *, raw: str, now: datetime) -> bool:
     with transaction.atomic():
-        reference = _find(provider_name, receipt)
+        found = match(provider_name, receipt, now=now)
+        reference = found.about
         row, is_new = DeliveryReceipt.objects.get_or_create(
             provider=provider_name,
             event_id=_event_id(receipt),
@@ -72,7 +75,17 @@ def _record(provider_name: str, receipt: Receipt, *, raw: str, now: datetime) ->
                 ),
                 now=now,
             )
+    if is_new and reference is None:
+        _count_stray(provider_name, found.disagreement, now)
     return is_new
+
+
+def _count_stray(provider: str, why: Disagreement | None, now: datetime) -> None:
+    """It is stored, and moves nothing: somebody should see it."""
+    if why is None:
+        counter.count(provider, WebhookOutcome.UNMATCHED, now=now)
+    else:
+        counter.count(provider, WebhookOutcome.DISAGREES, detail=why.value, now=now)
 
 
 def _correct_cost(receipt: DeliveryReceipt, about: AttemptReference) -> None:
@@ -117,56 +130,20 @@ def _columns(receipt: Receipt) -> dict[str, Any]:
     """
     cost = as_money(receipt.cost, receipt.currency)
     return {
-        "external_message_id": _text(receipt.external_message_id, 200),
+        "external_message_id": stored_text(receipt.external_message_id, 200),
         "status": receipt.status,
-        "provider_status": _text(receipt.provider_status, 50),
+        "provider_status": stored_text(receipt.provider_status, 50),
         "error_class": receipt.error_class,
-        "error_code": _text(receipt.error_code, 100),
-        "error_message": _text(receipt.error_message, 500),
+        "error_code": stored_text(receipt.error_code, 100),
+        "error_message": stored_text(receipt.error_message, 500),
         "cost": cost and cost.amount,
         "currency": cost.currency if cost else "",
         "occurred_at": receipt.occurred_at,
     }
 
 
-def _text(text: str, limit: int) -> str:
-    """At most `limit` characters, without what no database stores."""
-    return text.replace("\0", "").encode(errors="replace").decode()[:limit]
-
-
 def _event_id(receipt: Receipt) -> str:
     """The id of the event or, in place of one that is too long, its digest."""
-    if receipt.event_id == _text(receipt.event_id, 200):
+    if receipt.event_id == stored_text(receipt.event_id, 200):
         return receipt.event_id
     return hashlib.sha256(receipt.event_id.encode(errors="replace")).hexdigest()
-
-
-def _find(provider_name: str, receipt: Receipt) -> AttemptReference | None:
-    """The attempt that a receipt is about; None when we never sent such a message.
-
-    A reference whose message does not exist, or went to another address, is no
-    reference: the provider's account may be shared with another installation, whose
-    messages count from 1 as ours do.
-    """
-    reference = AttemptReference.parse(receipt.reference)
-    if reference and _lock_message(reference.message_id, email=receipt.email):
-        return reference
-    attempt = (
-        MessageDeliveryAttempt.objects.filter(
-            provider=provider_name,
-            external_message_id=_text(receipt.external_message_id, 200),
-        )
-        .exclude(external_message_id="")
-        .first()
-    )
-    if attempt is None or not _lock_message(attempt.message_id):
-        return None
-    return AttemptReference(attempt.message_id, attempt.attempt_number)
-
-
-def _lock_message(message_id: int, *, email: str = "") -> bool:
-    """Whether there is one, to this address; its worker records before or after us."""
-    message = DeliveryReceipt.message.field.related_model
-    rows = message._default_manager.select_for_update().filter(pk=message_id)
-    recipients = list(rows.values_list("recipient", flat=True))
-    return any(not email or is_same_mailbox(each, email) for each in recipients)

@@ -1,17 +1,28 @@
 """Our own name for an attempt, which goes to the provider and comes back in receipts.
 
 It names message and attempt, so that a receipt finds them before the provider's id was
-recorded, and a late one is not taken for news of a later attempt.
+recorded, and a late one is not taken for news of a later attempt. Its seal covers the
+provider as well, so that nobody can guess it, and no provider can use another one's.
+
+At most 38 characters: Vonage takes 40 in an SMS.
 """
 
 from __future__ import annotations
 
+import hmac
 import re
+from binascii import b2a_base64
+from collections.abc import Iterable
+from hashlib import blake2b
 from typing import NamedTuple
 
-_PATTERN = re.compile(r"m([1-9][0-9]{0,18})a([1-9][0-9]{0,4})")
+_PATTERN = re.compile(
+    r"(m([1-9][0-9]{0,18})a([1-9][0-9]{0,4}))(?:\.([A-Za-z0-9_-]{11}))?"
+)
 # What the columns hold; a larger number was never ours.
 _MAX_MESSAGE_ID, _MAX_ATTEMPT_NUMBER = 2**63 - 1, 2**15 - 1
+_SEAL_BYTES = 8
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 class AttemptReference(NamedTuple):
@@ -25,11 +36,42 @@ class AttemptReference(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> AttemptReference | None:
-        """Read a reference back; None when it is not one of ours."""
+        """Read a reference, whatever its seal; None when it is not like one of ours."""
         match = _PATTERN.fullmatch(text)
         if match is None:
             return None
-        message_id, number = int(match[1]), int(match[2])
+        message_id, number = int(match[2]), int(match[3])
         if message_id > _MAX_MESSAGE_ID or number > _MAX_ATTEMPT_NUMBER:
             return None
         return cls(message_id, number)
+
+    def sealed(self, *, provider: str, key: bytes) -> str:
+        """The reference as it goes to this provider. Some 3 us, for each message."""
+        name = str(self)
+        return f"{name}.{_seal(name, provider, key)}"
+
+
+def sealing_key(secret: str, installation: str) -> bytes:
+    """The key of an installation: what makes its references its own."""
+    text = f"routing.reference\n{installation}\n{secret}"
+    return blake2b(text.encode(), digest_size=32).digest()
+
+
+def has_seal(reference: str) -> bool:
+    """Whether it has one. Those that went out before there were seals have none."""
+    match = _PATTERN.fullmatch(reference)
+    return match is not None and match[4] is not None
+
+
+def is_sealed_by(reference: str, *, provider: str, keys: Iterable[bytes]) -> bool:
+    """Whether we sealed it for this provider, with one of the keys."""
+    match = _PATTERN.fullmatch(reference)
+    if match is None or match[4] is None:
+        return False
+    seals = [_seal(match[1], provider, key) for key in keys]
+    return any([hmac.compare_digest(match[4], seal) for seal in seals])  # noqa: C419
+
+
+def _seal(name: str, provider: str, key: bytes) -> str:
+    digest = blake2b(f"{name} {provider}".encode(), key=key, digest_size=_SEAL_BYTES)
+    return b2a_base64(digest.digest())[:11].translate(_URL_SAFE).decode()

@@ -23,7 +23,16 @@ class Term(IntEnum):
         return [(member.value, member.label) for member in cls]
 
 
-LABELS = {"SMS": "SMS", "MMS": "MMS", "EMAIL": "Email", "ROUND_ROBIN": "Round robin"}
+LABELS = {
+    "SMS": "SMS",
+    "MMS": "MMS",
+    "EMAIL": "Email",
+    "ROUND_ROBIN": "Round robin",
+    "FORGED": "No valid signature",
+    "INBOUND": "Inbound message",
+    "UNMATCHED": "Of no message of ours",
+    "DISAGREES": "Of another provider or recipient",
+}
 
 
 class Channel(Term):
@@ -118,3 +127,19 @@ class UnknownOutcomePolicy(Term):
 
     WAIT = 0  # for a receipt until a deadline, then fail: never sends twice
     RESEND = 1  # send again, recorded as such: for codes and alerts
+
+
+class WebhookOutcome(Term):
+    """What came of a webhook call or, at the end, of a receipt in one."""
+
+    ACCEPTED = 0
+    INBOUND = 1  # accepted, and it brought what a handset wrote
+    FORGED = 2
+    MALFORMED = 3
+    TOO_LARGE = 4
+    UNKNOWN_PROVIDER = 5  # or one that is not configured, or has no such calls
+    WRONG_METHOD = 6  # no POST
+    TURNED_AWAY = 7  # before it was looked at: another host name, plain HTTP
+    FAILED = 8  # an error of ours
+    UNMATCHED = 9  # a receipt that is of no message of ours
+    DISAGREES = 10  # a receipt whose provider or recipient is not the message's

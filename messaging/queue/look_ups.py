@@ -162,11 +162,15 @@ class LookUps:
         attempts: Sequence[MessageDeliveryAttempt],
         now: datetime,
     ) -> LookUp:
+        tried = _tried(attempts)
+        content = content_of(
+            message, attempt_number=message.attempt_count, provider=tried[-1]
+        )
         return LookUp(
             message=message,
-            content=content_of(message, attempt_number=message.attempt_count),
+            content=content,
             route=self._routes.route(message.destination, now=now),
-            tried=_tried(attempts),
+            tried=tried,
             called_at=_called_at(attempts[-1], self._lease),
             lease_expires_at=now + self._lease,
         )

@@ -24,7 +24,7 @@ from routing.decide import (
 from routing.health import ChannelHealth, can_be_probed, take_probe
 from routing.planner import Parcel, Planner, Surroundings, take_turns
 from routing.providers.base import OutboundMessage
-from routing.reference import AttemptReference
+from routing.reference_keys import reference_for
 from routing.retry import PastAttempt
 from routing.route import Destination, Route
 from routing.vocabulary import CampaignKind, Channel, FallbackReason
@@ -72,14 +72,14 @@ class Claimed(NamedTuple):
     def fallen_back(self, decision: Decision, lease_expires_at: datetime) -> Claimed:
         """The next attempt of the same round, by another provider."""
         number = self.attempt_number + 1
-        reference = AttemptReference(self.message_id, number)
+        reference = reference_for(self.message_id, number, provider=decision.provider)
         return self._replace(
             attempt_number=number,
             decision=decision,
             lease_expires_at=lease_expires_at,
             probe_token=None,
             call_id=None,
-            content=replace(self.content, reference=str(reference)),
+            content=replace(self.content, reference=reference),
             tried=(*self.tried, self.decision.provider),
         )
 
@@ -235,7 +235,7 @@ def _claimed(
         route=route,
         decision=decision,
         lease_expires_at=lease_end,
-        content=content_of(message, attempt_number=number),
+        content=content_of(message, attempt_number=number, provider=decision.provider),
     )
 
 
@@ -265,7 +265,9 @@ def held(
     )
 
 
-def content_of(message: AnyMessage, *, attempt_number: int) -> OutboundMessage:
+def content_of(
+    message: AnyMessage, *, attempt_number: int, provider: str
+) -> OutboundMessage:
     """The message as it goes out. Marketing by e-mail says how to get no more of it."""
     campaign = message.campaign
     body, url = message.body or campaign.body, ""
@@ -273,7 +275,7 @@ def content_of(message: AnyMessage, *, attempt_number: int) -> OutboundMessage:
         url = unsubscribe_url(message.pk)
         body = filled_when_it_leaves(body, url)
     return OutboundMessage(
-        reference=str(AttemptReference(message.pk, attempt_number)),
+        reference=reference_for(message.pk, attempt_number, provider=provider),
         recipient=message.recipient,
         subject=message.subject or campaign.subject,
         body=body,

@@ -19,6 +19,7 @@ from messaging.queue.silence import count_silence
 from routing.planner import RoutingTable
 from routing.statistics import fold_entries
 from routing.timer import Timer
+from routing.webhook_counts import forget_old_counts
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class Sweep:
         _do("close_campaigns", lambda: close_campaigns(now=now))
         _do("forget_answers", lambda: KeptAnswer.objects.stale(now).delete())
         _do("fold_entries", fold_entries)
+        _do("forget_old_counts", lambda: forget_old_counts(now=now))
         return recovered or 0
 
     def _recover_leases(self, now: datetime) -> int:

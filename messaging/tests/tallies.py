@@ -15,6 +15,7 @@ from routing.providers.base import (
     Receipt,
 )
 from routing.receipts import record_receipts
+from routing.reference_keys import reference_for
 from routing.statistics import stated
 from routing.tally import Tally
 from routing.vocabulary import (
@@ -36,14 +37,14 @@ def take_in(number=1, *, channel=Channel.SMS, **fields):
 
 def tell(message_id, status, *, attempt=1, at=NOW, **fields):
     """The provider says so of an attempt."""
+    provider = fields.pop("provider", "TwilioSMS")
     values = {
         "event_id": f"event-{next(event_numbers)}",
-        "reference": f"m{message_id}a{attempt}",
+        "reference": reference_for(message_id, attempt, provider=provider),
         "external_message_id": f"SM{message_id}",
         "status": status,
         "provider_status": "as the provider puts it",
     }
-    provider = fields.pop("provider", "TwilioSMS")
     receipt = Receipt(**(values | fields))
     record_receipts(provider_name=provider, receipts=[receipt], raw="", now=at)
 

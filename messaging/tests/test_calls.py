@@ -44,6 +44,7 @@ from routing.providers.base import (
 )
 from routing.providers.registry import registry
 from routing.receipts import record_receipts
+from routing.reference_keys import reference_for
 from routing.vocabulary import AttemptOutcome, Channel, MessageStatus, RoutingStrategy
 
 pytestmark = pytest.mark.django_db
@@ -276,7 +277,13 @@ def test_a_receipt_of_one_settles_that_one_only(memory, campaign):
     one, other = emails(campaign, 2)
     claim()
     recover(now=NOW + LEASE)
-    receipt = Receipt("e1", f"m{one.pk}a1", "", MessageStatus.DELIVERED, "delivered")
+    receipt = Receipt(
+        "e1",
+        reference_for(one.pk, 1, provider="SendGridEmail"),
+        "",
+        MessageStatus.DELIVERED,
+        "delivered",
+    )
 
     record_receipts(
         provider_name="SendGridEmail", receipts=[receipt], raw="", now=NOW + LEASE

@@ -16,7 +16,7 @@ from routing.delivery_quality import QualityBook
 from routing.models import DeliveryQuality
 from routing.providers.base import Receipt
 from routing.receipts import record_receipts
-from routing.reference import AttemptReference
+from routing.reference_keys import reference_for
 from routing.vocabulary import (
     Channel,
     ErrorClass,
@@ -28,10 +28,10 @@ from routing.vocabulary import (
 pytestmark = pytest.mark.django_db
 
 
-def receipt(message, status, *, number=1, **fields):
+def receipt(message, status, *, number=1, provider="TwilioSMS", **fields):
     return Receipt(
         event_id=f"{message.pk}-{number}-{status}-{fields}",
-        reference=str(AttemptReference(message.pk, number)),
+        reference=reference_for(message.pk, number, provider=provider),
         external_message_id="SM1",
         status=status,
         provider_status="said",

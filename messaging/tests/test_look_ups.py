@@ -202,7 +202,8 @@ def test_what_settled_another_unknown_message_does_not_settle_this_one(lost, ask
     """Of the other one's attempt no id is on record: only a receipt tells it."""
     askable.send(lost.content)
     other = messages(1)[0]
-    CampaignMessage.objects.update(recipient="+4915112345678", occurrence=F("id"))
+    recipient = lost.content.recipient
+    CampaignMessage.objects.update(recipient=recipient, occurrence=F("id"))
     AttemptFactory(message=other, outcome=AttemptOutcome.UNKNOWN)
     ReceiptFactory(message=other, provider="TwilioSMS", external_message_id="SM1")
     askable.look_up = with_id("SM1", askable.look_up)

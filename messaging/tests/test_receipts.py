@@ -29,6 +29,7 @@ from routing.decide import AwaitVerdict, Decision, FallBack, Retry
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.providers.base import OutcomeUnknown, ProviderError, Receipt
 from routing.receipts import record_receipts
+from routing.reference_keys import reference_for
 from routing.vocabulary import (
     AttemptOutcome,
     Channel,
@@ -100,7 +101,7 @@ def receipt(about, status, *, attempt=LATEST, **fields):
     """A provider's word about an attempt, an event of its own unless told otherwise."""
     values = {
         "event_id": f"event-{next(event_numbers)}",
-        "reference": f"m{about.pk}a{attempt}",
+        "reference": reference_for(about.pk, attempt, provider="TwilioSMS"),
         "external_message_id": "SM1",
         "status": status,
         "provider_status": "as the provider puts it",

@@ -18,7 +18,7 @@ from routing.factories import RouteFactory
 from routing.models import MessageDeliveryAttempt
 from routing.providers.base import Receipt
 from routing.receipts import record_receipts
-from routing.reference import AttemptReference
+from routing.reference_keys import reference_for
 from routing.vocabulary import ErrorClass, FallbackReason, MessageStatus
 
 
@@ -69,7 +69,7 @@ def test_a_provider_whose_receipts_are_bad_is_passed_over(simulator):
 def not_delivered(message):
     receipt = Receipt(
         event_id=f"{message.pk}",
-        reference=str(AttemptReference(message.pk, 1)),
+        reference=reference_for(message.pk, 1, provider="TwilioSMS"),
         external_message_id="",
         status=MessageStatus.BOUNCED,
         provider_status="undelivered",

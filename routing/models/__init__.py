@@ -6,6 +6,7 @@ from routing.models.health import DeliveryQuality, ProviderHealth, ProviderThrot
 from routing.models.inbound import InboundMessage
 from routing.models.rates import Rate, RateQuerySet, problem_with_deck
 from routing.models.statistics import StatisticsEntry
+from routing.models.webhooks import WebhookCount
 
 __all__ = [
     "ChannelRoutingConfig",
@@ -20,5 +21,6 @@ __all__ = [
     "RateQuerySet",
     "RouteTurn",
     "StatisticsEntry",
+    "WebhookCount",
     "problem_with_deck",
 ]

@@ -196,12 +196,19 @@ class Acceptance:
 class Enquiry:
     """What a provider is asked about: a message that it may have taken.
 
-    It was handed over between `since` and `until`, by our clock.
+    It was handed over between `since` and `until`, by our clock. Its reference may have
+    had one of other `spellings` then, if the key has changed since.
     """
 
     message: OutboundMessage
     since: datetime
     until: datetime
+    spellings: Sequence[str] = ()
+
+    @property
+    def references(self) -> list[str]:
+        """All that the message may have been called, the likeliest first."""
+        return list(dict.fromkeys([self.message.reference, *self.spellings]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +234,7 @@ class Receipt:
     external_message_id: str
     status: MessageStatus | None
     provider_status: str  # the provider's own word
-    email: str = ""  # whom it is about, where other installations' events come as well
+    recipient: str = ""  # whom it is about, as the provider spells it; "": not told
     occurred_at: datetime | None = None
     error_code: str = ""
     error_message: str = ""

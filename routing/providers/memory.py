@@ -77,12 +77,14 @@ class _Memory(Provider):
         if self.cannot_tell:
             raise LookUpFailed("The memory fails.")
         reference = enquiry.message.reference
-        if not any(each.reference == reference for each in self.outbox):
+        found = [e for e in self.outbox if e.reference in enquiry.references]
+        if not found:
             return None
         return Receipt(
             event_id=f"{reference}:accepted",
             reference=reference,
             external_message_id="",
+            recipient=found[0].recipient,
             status=MessageStatus.SENT,
             provider_status="accepted",
         )

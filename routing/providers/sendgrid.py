@@ -201,8 +201,10 @@ class SendGridEmail(HttpProvider):
         An add-on of the account, so only with SETTLING_SECONDS. Its query language:
         https://www.twilio.com/docs/sendgrid/for-developers/sending-email/getting-started-email-activity-api
         """
-        reference = enquiry.message.reference
-        query = {"limit": "2", "query": f"(unique_args['reference']=\"{reference}\")"}
+        called = " OR ".join(
+            f"unique_args['reference']=\"{each}\"" for each in enquiry.references
+        )
+        query = {"limit": "2", "query": f"({called})"}
         answer = self.fetch(
             self.url(f"/messages?{urlencode(query)}"),
             headers={"Authorization": f"Bearer {self.options['API_KEY']}"},
@@ -210,6 +212,7 @@ class SendGridEmail(HttpProvider):
         messages = answer.json().get("messages")
         if not isinstance(messages, list):
             raise LookUpFailed("SendGrid's answer has no list of messages.")
+        reference = enquiry.message.reference
         return _looked_up(as_object(messages[0]), reference) if messages else None
 
     def read_receipts(self, request: WebhookRequest) -> list[Receipt]:
@@ -266,6 +269,7 @@ def _looked_up(activity: dict[str, Any], reference: str) -> Receipt:
         event_id=f"{reference}:{status}",  # a `msg_id` may be that of a whole call
         reference=reference,
         external_message_id="",  # receipts go by Anymail's, which is not told here
+        recipient=as_text(activity.get("to_email")),
         status=MessageStatus.DELIVERED if status == "delivered" else None,
         provider_status=status,
         raw=json.dumps(activity),
@@ -357,7 +361,7 @@ def _translated(event: AnymailTrackingEvent) -> Receipt:
         external_message_id=external_id,
         status=STATUSES.get(event.event_type),
         provider_status=provider_status,
-        email=as_text(raw.get("email")),
+        recipient=as_text(raw.get("email")),
         occurred_at=event.timestamp,
         error_code=as_text(raw.get("status")),
         error_message=reason or as_text(raw.get("response")),

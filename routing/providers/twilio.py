@@ -144,7 +144,7 @@ STATUSES = {
 }
 # What a Messaging Service with Advanced Opt-Out makes of a text, in any language.
 OPT_OUT_TYPES = {"STOP": Keyword.STOP, "START": Keyword.START, "HELP": Keyword.HELP}
-DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class _Twilio(HttpProvider):
@@ -299,17 +299,18 @@ def _with_reference(url: str, reference: str) -> str:
 
 
 def _spellings(url: str) -> Iterator[str]:
-    """The URL as it is, and with the default port put in or taken out.
+    """The URL as it is, without its port, and with it also where it is the usual one.
 
-    Twilio's own library tries both, as proxies add and remove the port.
+    Twilio's own library tries both: what signs there does not always name the port.
     """
-    yield url
     parts = urlsplit(url)
-    port = DEFAULT_PORTS.get(parts.scheme, "")
-    if parts.netloc.endswith(port):
-        yield parts._replace(netloc=parts.netloc.removesuffix(port)).geturl()
-    else:
-        yield parts._replace(netloc=parts.netloc + port).geturl()
+    host = parts.netloc.removesuffix(f":{parts.port}")
+    port = parts.port or DEFAULT_PORTS.get(parts.scheme)
+    yield from {
+        url,
+        parts._replace(netloc=host).geturl(),
+        parts._replace(netloc=f"{host}:{port}").geturl(),
+    }
 
 
 def _inbound(fields: dict[str, str]) -> Inbound:
@@ -335,17 +336,21 @@ def _receipt(url: str, fields: dict[str, str]) -> Receipt:
         sid=sid,
         status=status,
         reference=parse_qs(urlsplit(url).query).get("reference", [""])[0],
+        recipient=fields.get("To", ""),
         code=fields.get("ErrorCode", ""),
         text=fields.get("ErrorMessage", ""),
     )
 
 
-def _told(*, sid: str, status: str, reference: str, code: str, text: str) -> Receipt:
+def _told(
+    *, sid: str, status: str, reference: str, recipient: str, code: str, text: str
+) -> Receipt:
     code = as_text(code) if code.strip("0") else ""
     return Receipt(
         event_id=f"{sid}:{status}",
         reference=reference,
         external_message_id=sid,
+        recipient=as_text(recipient),
         status=STATUSES.get(status),
         provider_status=as_text(status),
         error_code=code,
@@ -365,6 +370,7 @@ def _looked_up(resource: dict[str, Any], reference: str) -> Receipt:
         sid=sid,
         status=as_text(resource.get("status")),
         reference=reference,
+        recipient=as_text(resource.get("to")),
         code=as_text(resource.get("error_code")),
         text=as_text(resource.get("error_message")),
     )

@@ -273,6 +273,7 @@ def _receipt(values: Mapping[str, Any]) -> Receipt:
         event_id=f"{message_uuid}:{status}",
         reference=as_text(values.get("client_ref")),
         external_message_id=message_uuid,
+        recipient=as_number(values.get("to")),
         status=STATUSES.get(status),
         provider_status=status,
         occurred_at=_moment(as_text(values.get("timestamp"))),

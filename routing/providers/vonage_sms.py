@@ -18,6 +18,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from routing.agreement import is_same_recipient
 from routing.providers.base import (
     Acceptance,
     AccountError,
@@ -59,6 +60,7 @@ from routing.providers.wire import (
     form_fields,
     json_object,
 )
+from routing.reference import AttemptReference
 from routing.segments import is_gsm7
 from routing.vocabulary import Channel, ErrorClass, MessageStatus
 
@@ -170,9 +172,9 @@ class VonageSMS(HttpProvider):
         )
         for _ in range(PAGES_AT_MOST):
             page = self._report(query)
-            for record in page["records"]:
-                if as_object(record).get("client_ref") == enquiry.message.reference:
-                    return _looked_up(as_object(record))
+            for record in map(as_object, page["records"]):
+                if _is_of(record, enquiry):
+                    return _looked_up(record, enquiry.message.reference)
             query = _next_query(page)
             if not query:
                 return None
@@ -239,6 +241,7 @@ class VonageSMS(HttpProvider):
             event_id=f"{message_id}:{status}",
             reference=as_text(fields.get("client-ref")),
             external_message_id=message_id,
+            recipient=as_number(fields.get("msisdn")),
             status=_verdict(status, error_class),
             provider_status=as_text(status),
             occurred_at=_signed_at(fields),
@@ -271,15 +274,32 @@ def _next_query(page: dict[str, Any]) -> str:
     return urlsplit(str(following.get("href") or "")).query
 
 
-def _looked_up(record: dict[str, Any]) -> Receipt:
+def _is_of(record: dict[str, Any], enquiry: Enquiry) -> bool:
+    """Whether it has our reference; LookUpFailed when only the seal is another one's.
+
+    Then somebody changed the key, and nobody can say that the message is not there.
+    """
+    reference = as_text(record.get("client_ref"))
+    if reference in enquiry.references:
+        return True
+    named = AttemptReference.parse(enquiry.message.reference)
+    is_alike = named is not None and AttemptReference.parse(reference) == named
+    to = as_number(record.get("to"))
+    if is_alike and is_same_recipient(to, enquiry.message.recipient):
+        raise LookUpFailed("Vonage has it by a reference that another key sealed.")
+    return False
+
+
+def _looked_up(record: dict[str, Any], reference: str) -> Receipt:
     message_id = as_text(record.get("message_id"))
     status = as_text(record.get("status"))
     code = as_text(record.get("error_code")).removeprefix("0")
     error_class = error_class_of(RECEIPT_CODES, code)
     return Receipt(
         event_id=f"{message_id}:{status}",
-        reference=as_text(record.get("client_ref")),
+        reference=reference,
         external_message_id=message_id,
+        recipient=as_number(record.get("to")),
         status=_verdict(status, error_class),
         provider_status=status,
         error_code=code,

@@ -19,7 +19,8 @@ from routing.simulators.simulation import Simulation
 from routing.simulators.vonage_account import is_basic_authorized
 
 _PAGE_SIZE = 100
-_QUERY = re.compile(r"""\(?unique_args\['reference'\]="([^"]*)"\)?""")
+_TERM = re.compile(r"""unique_args\['reference'\]="([^"]*)\"""")
+_QUERY = re.compile(rf"\(?{_TERM.pattern}( OR {_TERM.pattern})*\)?")
 
 
 class VonageReportsWire:
@@ -92,13 +93,14 @@ class SendGridActivityWire:
             return _errors(401, "authorization required")
         if status := self.simulation.options.look_up_status:
             return _errors(status, "simulated trouble")
-        query = _QUERY.fullmatch(request.query.get("query", ""))
-        if query is None:
+        query = request.query.get("query", "")
+        if _QUERY.fullmatch(query) is None:
             return _errors(400, "the query cannot be read")
+        wanted = {term[1] for term in _TERM.finditer(query)}
         found = [
             _activity(kept)
             for kept in self.simulation.shown("SendGridEmail")
-            if kept.message.reference == query[1]
+            if kept.message.reference in wanted
         ]
         return web.json_response({"messages": found})
 

@@ -28,6 +28,7 @@ _NETWORK = "12345"
 _ABSENT_SUBSCRIBER = "2"  # err-code of a receipt
 _NUMBER = re.compile(r"\d{7,15}")
 _TEXT_LIMIT = 3200
+_REFERENCE_LIMIT = 40
 _TEXTS = {
     "1": "Throughput Rate Exceeded - please wait [ 250 ] and retry",
     "2": "Missing Parameters",
@@ -132,10 +133,16 @@ def _check(headers: Mapping[str, str], parameters: Mapping[str, str]) -> None:
     for name in ("from", "to", "text"):
         if not parameters.get(name):
             raise Refusal("2", f"Missing {name} param")
+    _check_values(parameters)
+
+
+def _check_values(parameters: Mapping[str, str]) -> None:
     if not _NUMBER.fullmatch(parameters["to"]):
         raise Refusal("3", "Invalid to param")
     if len(parameters["text"]) > _TEXT_LIMIT:
         raise Refusal("12")
+    if len(parameters.get("client-ref", "")) > _REFERENCE_LIMIT:
+        raise Refusal("3", "Invalid client-ref param")
     if not parameters.get("callback", "http").startswith("http"):
         raise Refusal("23")
 

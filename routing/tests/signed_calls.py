@@ -11,7 +11,11 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
+from django.db.models import Q
 
+from messaging.models import CampaignMessage
+from routing.reference import AttemptReference, has_seal
+from routing.reference_keys import reference_for
 from routing.simulators import sendgrid, twilio, vonage_messages, vonage_sms
 from routing.simulators.receipts import ReceiptCall
 
@@ -47,14 +51,42 @@ class Call:
 
 
 # What a provider says, by default: delivered. `values` replace or, as None, remove.
+# A reference without a seal, such as "m12a1", stands for what the provider was given,
+# which also sent the message where it was to go. `Unsealed` stays as it is.
 Signer = Callable[..., Call]
+ELSEWHERE = {"number": "+14155559999", "address": "ada@example.com"}
+
+
+class Unsealed(str):
+    """A reference as it was given before there were seals, or as one guesses it."""
+
+    __slots__ = ()
+
+
+def given_to(provider: str, reference: str) -> str:
+    """What the provider was given, and gives back."""
+    about = AttemptReference.parse(reference)
+    if about is None or has_seal(reference) or isinstance(reference, Unsealed):
+        return reference
+    return reference_for(*about, provider=provider)
+
+
+def recipient_of(reference: str, external_id: str, kind: str = "number") -> str:
+    """Where the message of a reference went, or else of the provider's id."""
+    about = AttemptReference.parse(reference)
+    messages = CampaignMessage.objects.filter(
+        Q(pk=about.message_id)
+        if about
+        else Q(attempts__external_message_id=external_id)
+    )
+    found = messages.first()
+    return found.recipient if found else ELSEWHERE[kind]
 
 
 def by_twilio(reference: str, external_id: str, **values: str | None) -> Call:
-    path = f"/webhooks/TwilioSMS/?reference={reference}"
-    fields = _changed(
-        {"MessageSid": external_id, "MessageStatus": "delivered", "To": "+1"}, values
-    )
+    path = f"/webhooks/TwilioSMS/?reference={given_to('TwilioSMS', reference)}"
+    fields = {"MessageSid": external_id, "MessageStatus": "delivered"}
+    fields = _changed({**fields, "To": recipient_of(reference, external_id)}, values)
     signature = twilio.sign(f"{settings.PUBLIC_URL}{path}", fields)
     headers = {"X-Twilio-Signature": signature}
     return Call(path, urlencode(fields).encode(), FORM, headers)
@@ -71,7 +103,8 @@ def by_vonage_sms(
     fields = {
         "messageId": external_id,
         "status": "delivered",
-        "client-ref": reference,
+        "msisdn": recipient_of(reference, external_id).removeprefix("+"),
+        "client-ref": given_to("VonageSMS", reference),
         "timestamp": str(signed_at),
     }
     fields = _changed(fields, values)
@@ -89,7 +122,8 @@ def by_vonage_mms(
     document = {
         "message_uuid": external_id,
         "status": "delivered",
-        "client_ref": reference,
+        "to": recipient_of(reference, external_id).removeprefix("+"),
+        "client_ref": given_to("VonageMMS", reference),
     }
     body = json.dumps(_changed(document, values)).encode()
     token = vonage_messages.sign(body, datetime.now(UTC) - age)
@@ -106,11 +140,11 @@ def by_sendgrid(
 ) -> Call:
     event = {
         "event": "delivered",
-        "email": "ada@example.com",
+        "email": recipient_of(reference, external_id, "address"),
         "timestamp": int(time.time()),
         "sg_event_id": f"{external_id}-delivered",
         "anymail_id": external_id,
-        "reference": reference,
+        "reference": given_to("SendGridEmail", reference),
     }
     return sendgrid_batch([_changed(event, values)], age=age)
 

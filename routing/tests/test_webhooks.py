@@ -26,6 +26,7 @@ from routing.tests.signed_calls import (
     by_twilio,
     by_vonage_mms,
     by_vonage_sms,
+    given_to,
     sendgrid_batch,
 )
 from routing.vocabulary import Channel, MessageStatus
@@ -261,7 +262,7 @@ def test_receipts_are_posted_and_nothing_else(client, method):
     ("call", "says"),
     [
         (lambda: by_twilio("m1a1", "SM1").unsigned(), "no valid signature"),
-        (lambda: by_twilio("m1a1", "SM1", MessageSid=None), "is malformed"),
+        (lambda: by_twilio("m1a1", "SM1", MessageSid=None), "malformed"),
     ],
 )
 def test_what_is_refused_is_shown_to_operators(client, caplog, call, says):
@@ -274,7 +275,8 @@ def test_a_batch_is_stored_event_by_event_and_its_noise_left_out(client):
     messages = [message_for("SendGridEmail") for _ in range(3)]
     now = int(datetime.now(UTC).timestamp())
     events = [
-        {"event": "delivered", "timestamp": now, "reference": f"m{each.pk}a1"}
+        {"event": "delivered", "timestamp": now, "email": each.recipient}
+        | {"reference": given_to("SendGridEmail", f"m{each.pk}a1")}
         | {"sg_event_id": f"e{each.pk}", "reason": "\0" * 600}
         for each in messages
     ]
@@ -318,7 +320,7 @@ def send(provider, message, *, reference):
     """Hand the message over to the simulated provider."""
     is_mms = message.channel == Channel.MMS
     content = OutboundMessage(
-        reference=reference,
+        reference=given_to(provider, reference),
         recipient=message.recipient,
         body="Hello",
         subject="News",

@@ -10,6 +10,7 @@ import pytest
 
 from routing.look_ups import Finding, first_look, look_up, settling_time
 from routing.providers.base import Enquiry, LookUpFailed
+from routing.reference_keys import reference_for
 from routing.tests.providers.samples import build, message_for
 from routing.tests.providers.scripted_server import ScriptedServer, answer, say
 from routing.vocabulary import MessageStatus
@@ -52,6 +53,52 @@ def test_a_message_that_was_not_taken_is_certainly_not_there(simulator, name):
     provider = build(name)
 
     assert close(provider, lambda: provider.look_up(enquiry_for(provider))) is None
+
+
+def sent_and_looked_up(name, went_as, *, asked="m12a3", **fields):
+    """What a look-up finds of a message that went out under this reference."""
+    provider = build(name)
+    provider.send(message_for(provider, reference=went_as))
+    enquiry = enquiry_for(provider, reference=asked, **fields)
+    return close(provider, lambda: look_up(provider_name=name, enquiry=enquiry))
+
+
+@pytest.mark.parametrize("name", ["VonageSMS", "SendGridEmail"])
+@pytest.mark.parametrize("went_out", ["without a seal", "with a former key"])
+def test_what_went_out_before_the_key_changed_is_found(
+    simulator, settings, name, went_out
+):
+    before = reference_for(12, 3, provider=name)
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "a new one"
+    went_as = "m12a3" if went_out == "without a seal" else before
+
+    finding = sent_and_looked_up(
+        name, went_as, asked=reference_for(12, 3, provider=name)
+    )
+
+    assert finding.receipt is not None
+
+
+def test_what_a_lost_key_sealed_is_not_taken_for_never_sent(simulator, settings):
+    went_as = reference_for(12, 3, provider="VonageSMS")
+    settings.SECRET_KEY = "a new one"
+
+    finding = sent_and_looked_up(
+        "VonageSMS", went_as, asked=reference_for(12, 3, provider="VonageSMS")
+    )
+
+    assert "another key" in finding.problem
+
+
+@pytest.mark.parametrize("name", ["VonageSMS", "SendGridEmail"])
+def test_what_went_to_another_recipient_is_not_ours(simulator, name):
+    is_email = name == "SendGridEmail"
+    another = "eve@example.org" if is_email else "+15551234599"
+
+    finding = sent_and_looked_up(name, "m12a3", recipient=another)
+
+    assert "another recipient" in finding.problem
 
 
 @pytest.mark.parametrize("name", ASKABLE)

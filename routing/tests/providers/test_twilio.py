@@ -252,9 +252,13 @@ def test_twilios_own_example_of_a_signature_is_right():
         ("https://example.com/?a=b", "https://example.com:443/?a=b"),
         ("https://example.com:443/?a=b", "https://example.com/?a=b"),
         ("http://example.com/", "http://example.com:80/"),
+        ("https://example.com:8443/?a=b", "https://example.com/?a=b"),
+        ("https://example.com:8443/", "https://example.com:8443/"),
+        ("https://[2001:db8::1]:8443/", "https://[2001:db8::1]/"),
+        ("https://[2001:db8::1]/", "https://[2001:db8::1]:443/"),
     ],
 )
-def test_a_default_port_makes_no_difference(url, signed_url):
+def test_a_port_makes_no_difference(url, signed_url):
     assert provider().read_receipts(callback(url=url, signed_url=signed_url))
 
 
@@ -262,13 +266,22 @@ def test_a_default_port_makes_no_difference(url, signed_url):
     "forged",
     [
         callback(signed_url="https://example.com/other"),
+        callback(signed_url="https://example.com:8443/"),
         callback(url=URL.replace("m12a3", "m13a1")),
         WebhookRequest(URL, callback().headers, b"MessageSid=SM1&MessageStatus=failed"),
         WebhookRequest(URL, callback().headers, callback().body + b"&ErrorCode=1"),
         WebhookRequest(URL, {}, callback().body),
         WebhookRequest(URL, {"X-Twilio-Signature": "\xe4"}, callback().body),
     ],
-    ids=["other URL", "other reference", "altered", "grown", "unsigned", "not ASCII"],
+    ids=[
+        "other URL",
+        "other port",
+        "other reference",
+        "altered",
+        "grown",
+        "unsigned",
+        "not ASCII",
+    ],
 )
 def test_a_forged_callback_is_refused(forged):
     with pytest.raises(ForgedReceipt):
