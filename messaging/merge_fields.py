@@ -9,12 +9,12 @@ again.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from messaging.content import ContentError
+from routing.csv_files import UNSEEN, column_key
 from routing.vocabulary import CampaignKind, Channel
 
 # Filled when a marketing e-mail leaves, unless its recipient brings a value.
@@ -26,12 +26,7 @@ COLUMNS_SHOWN = 200  # characters of all their names
 
 # Every run of two or more braces, with what follows up to the next brace.
 _TAG = re.compile(r"(\{{2,})([^{}]*)(\}*)")
-# Characters that are not seen: soft hyphens, zero-width and bidirectional marks.
-_UNSEEN = (
-    "\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
-)
-_INVISIBLE = re.compile(f"[{_UNSEEN}]+")
-_BRACES_IN_DISGUISE = re.compile(rf"[{{\uff5b][{_UNSEEN}]*[{{\uff5b]")
+_BRACES_IN_DISGUISE = re.compile(rf"[{{\uff5b][{UNSEEN}]*[{{\uff5b]")
 # What template engines have after a bar; here it would be a default, and be sent.
 _FILTER = re.compile(
     r"\s*(?:[\"'\u2018\u2019\u201c\u201d].*|\w+\s*[:(].*|.*\|.*|(?:safe|raw|e|escape"
@@ -59,25 +54,15 @@ _STORED = re.compile(
 class Field(NamedTuple):
     """A field of a text."""
 
-    name: str  # as `field_key` makes it
+    name: str  # as `column_key` makes it
     default: str | None  # for a blank value; None: there is none
-
-
-def field_key(name: str) -> str:
-    """The one form of a name: case, spaces, invisible characters and the spelling of
-    accents make no difference.
-    """
-    if name.isascii() and name.isidentifier():
-        return name.lower()
-    visible = _INVISIBLE.sub("", unicodedata.normalize("NFKC", name))
-    return " ".join(unicodedata.normalize("NFKC", visible.casefold()).split())
 
 
 def keyed(values: Mapping[str, str]) -> dict[str, str]:
     """Values by the keys of their names; ContentError where two have the same."""
-    found = {field_key(name): text for name, text in values.items()}
+    found = {column_key(name): text for name, text in values.items()}
     if len(found) < len(values):
-        counts = Counter(map(field_key, values))
+        counts = Counter(map(column_key, values))
         raise ContentError(f"it has {braced(counts.most_common(1)[0][0])} twice")
     return found
 
@@ -121,7 +106,7 @@ class Template:
     def _field(self, tag: re.Match[str]) -> Field:
         opening, inner, closing = tag.groups()
         name, bar, default = inner.partition("|")
-        key = field_key(name)
+        key = column_key(name)
         if len(opening) != 2 or len(closing) != 2 or not key:
             raise ContentError(
                 f"The text has {_cut(tag[0])!r}, which is no field such as "

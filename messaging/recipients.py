@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
-from io import TextIOWrapper
 from pathlib import Path
 from typing import NamedTuple
 
 from messaging.addresses import Address, AddressError, check_region, parse_address
+from routing.csv_files import CsvFile, CsvFileError
 from routing.vocabulary import Channel
 
 # The column with the address, by channel: the first of these that the file has.
@@ -18,11 +16,22 @@ ADDRESS_COLUMNS = {
     Channel.MMS: ("phone", "recipient"),
     Channel.EMAIL: ("email", "recipient"),
 }
-CELL_LIMIT = 10_000  # characters
-LINE_LIMIT = 1_000_000  # characters; a file without newlines must not fill the memory
+# Or the only one of these, in any case, and however its words are separated.
+_PHONES = frozenset(
+    [
+        *("phone", "phonenumber", "phoneno", "mobile", "mobilenumber", "mobilephone"),
+        *("mobilephonenumber", "mobileno", "cell", "cellphone", "cellphonenumber"),
+        *("cellnumber", "telephone", "telephonenumber", "tel", "msisdn"),
+    ]
+)
+SYNONYMS = {
+    Channel.SMS: _PHONES,
+    Channel.MMS: _PHONES,
+    Channel.EMAIL: frozenset(["email", "emailaddress", "mail", "mailaddress"]),
+}
 
 
-class RecipientFileError(ValueError):
+class RecipientFileError(CsvFileError):
     """The file cannot be used at all."""
 
 
@@ -59,33 +68,25 @@ def read_row(
     return Recipient(line, address, values)
 
 
-class RecipientFile:
-    """A CSV file with a header, UTF-8, read in bounded memory."""
+class RecipientFile(CsvFile):
+    """A CSV file with a column of addresses."""
+
+    error = RecipientFileError
 
     def __init__(
         self, path: Path, *, channel: Channel, default_region: str = ""
     ) -> None:
         """Reads the header; RecipientFileError when the file cannot be used."""
-        self.path = path
         self.channel = channel
         self.default_region = _region(default_region)
-        self.bytes_read = 0
-        try:
-            self.size = path.stat().st_size
-            _, self.columns = next(self._rows(), (1, []))
-        except OSError as error:
-            raise RecipientFileError(
-                f"{path} cannot be read: {error.strerror}."
-            ) from error
-        self._check_columns()
+        self.known = {*ADDRESS_COLUMNS[channel], *SYNONYMS[channel]}
+        super().__init__(path)
+        self._address_column = self._find_address_column()
 
     def __iter__(self) -> Iterator[Recipient | Rejection]:
         """Each row after the header, in order; RecipientFileError on a broken file."""
-        rows = self._rows()
-        next(rows)
-        for line, cells in rows:
-            if any(map(str.strip, cells)):
-                yield self._read(line, cells)
+        for line, cells in self.rows():
+            yield self._read(line, cells)
 
     def _read(self, line: int, cells: list[str]) -> Recipient | Rejection:
         if len(cells) != len(self.columns):
@@ -93,83 +94,38 @@ class RecipientFile:
                 line,
                 f"it has {len(cells)} cells, the header has {len(self.columns)}",
                 cells[0],
+                cells,
             )
         values = dict(zip(self.columns, map(str.strip, cells), strict=True))
         text = values[self._address_column]
         if "\0" in "".join(cells):
-            return Rejection(line, "it contains a NUL character", text)
+            return Rejection(line, "it contains a NUL character", text, cells)
         region = values.get("country") or self.default_region
-        return read_row(self.channel, line, text, values, region=region)
+        row = read_row(self.channel, line, text, values, region=region)
+        return row._replace(cells=cells)
 
-    def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Rows of cells, each with the line of the file that it starts on."""
-        with (
-            self.path.open("rb") as raw,
-            TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file,
-        ):
-            reader = csv.reader(self._lines(file), strict=True)
-            try:
-                line = 1
-                for cells in reader:
-                    self.bytes_read = raw.tell()
-                    self._check_cells(cells, line)
-                    yield line, cells
-                    line = reader.line_num + 1
-            except UnicodeDecodeError:
-                raise RecipientFileError(
-                    f"{self.path} is not UTF-8 after line {reader.line_num}. Save it "
-                    "as CSV UTF-8."
-                ) from None
-            except csv.Error as error:
-                raise RecipientFileError(
-                    f"{self.path} is not valid CSV at line {reader.line_num}: {error}."
-                ) from None
-
-    def _lines(self, file: TextIOWrapper) -> Iterator[str]:
-        for number, line in enumerate(iter(partial(file.readline, LINE_LIMIT), ""), 1):
-            if len(line) == LINE_LIMIT:
-                raise RecipientFileError(
-                    f"{self.path} has no end of line within {LINE_LIMIT} characters at "
-                    f"line {number}. Is it CSV?"
-                )
-            yield line
-
-    def _check_cells(self, cells: list[str], line: int) -> None:
-        if sum(map(len, cells)) <= CELL_LIMIT:
-            return
-        longest = max(map(len, cells))
-        if longest > CELL_LIMIT:
-            raise RecipientFileError(
-                f"{self.path} has a cell of {longest} characters at line {line}; "
-                f"at most {CELL_LIMIT} are allowed. Is a quote left open?"
-            )
-
-    def _check_columns(self) -> None:
-        self.columns = [name.strip().lower() for name in self.columns]
-        if not any(self.columns):
-            raise RecipientFileError(
-                f"{self.path} is empty. The first line names the columns, such as "
-                f"{ADDRESS_COLUMNS[self.channel][0]},first_name."
-            )
-        names = list(filter(None, self.columns))
-        if any("\0" in name for name in names):
-            raise RecipientFileError(f"{self.path} is not UTF-8. Save it as CSV UTF-8.")
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise RecipientFileError(
-                f"{self.path} has the column {min(twice)!r} twice. Rename one."
-            )
+    def _find_address_column(self) -> str:
         wanted = ADDRESS_COLUMNS[self.channel]
-        found = [name for name in wanted if name in self.columns]
-        if not found and len(names) == 1 and ";" in names[0]:
-            raise RecipientFileError(
-                f"{self.path} has semicolons between its columns. Save it with commas."
+        if not any(self.columns):
+            raise self.refuse(
+                "is empty. The first line names the columns, such as "
+                f"{wanted[0]},first_name."
             )
-        if not found:
-            raise RecipientFileError(
-                f"{self.path} has no column {' or '.join(map(repr, wanted))} for the "
-                f"{self.channel.label} address. It has: {_one_line(names)}."
+        if found := next((name for name in wanted if name in self.columns), None):
+            return found
+        similar = self.columns_like(SYNONYMS[self.channel])
+        if len(similar) > 1:
+            raise self.refuse(
+                f"has several columns for the {self.channel.label} address: "
+                f"{_one_line(similar)}. Name the one to use {wanted[0]}."
             )
-        self._address_column = found[0]
+        if not similar:
+            raise self.refuse(
+                f"has no column {' or '.join(map(repr, wanted))} for the "
+                f"{self.channel.label} address. It has: "
+                f"{_one_line(filter(None, self.columns))}."
+            )
+        return similar[0]
 
 
 def _one_line(names: Iterable[str]) -> str:

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 from messaging.recipients import RecipientFileError, Rejection
+from routing.csv_files import CsvFile, harmless
+
+# What is said of a row; the second where the file has a column of the first.
+ABOUT = (("line", "reason"), ("rejected_line", "rejected_reason"))
 
 
 class RejectsFile:
-    """Rejected rows, written beside the recipients as they are met."""
+    """Rejected rows, written beside their file as they are met.
 
-    def __init__(self, recipients: Path) -> None:
-        self.path = recipients.parent / f"{recipients.stem}.rejected.csv"
+    Each has its line, its reason and all its cells, so that it can be mended there and
+    sent; no spreadsheet takes a cell of it for a formula.
+    """
+
+    def __init__(self, rows: Path) -> None:
+        self.path = rows.parent / f"{rows.stem}.rejected.csv"
         self._file: TextIO | None = None
+
+    def of(self, file: CsvFile) -> RejectsFile:
+        """The rows are this file's; what an earlier run said of them is left out."""
+        begins_with = tuple(file.columns[:2])
+        self._kept = slice(2 if begins_with in ABOUT else 0, None)
+        taken = {*file.columns[self._kept]}
+        about = next((each for each in ABOUT if taken.isdisjoint(each)), ABOUT[0])
+        self._header = [*about, *file.header[self._kept]]
+        self._delimiter = file.delimiter
+        self._encoding = "utf-8-sig" if file.has_mark else "utf-8"
+        return self
 
     @property
     def hint(self) -> str:
@@ -33,11 +52,14 @@ class RejectsFile:
         """Add a row; the file is made with the first one."""
         with self._refused_in_one_line():
             if self._file is None:
-                self._file = self.path.open("w", encoding="utf-8", newline="")
-                csv.writer(self._file).writerow(["line", "reason", "address"])
-            csv.writer(self._file).writerow(
-                [rejection.line, rejection.reason, rejection.address]
-            )
+                self._file = self.path.open("w", encoding=self._encoding, newline="")
+                self._add(self._header)
+            cells = rejection.cells[self._kept]
+            self._add([str(rejection.line), rejection.reason, *cells])
+
+    def _add(self, cells: Iterable[str]) -> None:
+        rows = csv.writer(self._file, delimiter=self._delimiter)  # type: ignore[arg-type]
+        rows.writerow(map(harmless, cells))
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from routing.costs import LIMIT, Money
+from routing.csv_files import CsvFile, CsvFileError, squeezed
 from routing.rates import problem_with_country, problem_with_prefix
 
 # What a deck may call its price; one file has one of them.
@@ -20,7 +19,7 @@ SHOWN = 10  # problems, at most
 Place = tuple[str, str]
 
 
-class RateFileError(ValueError):
+class RateFileError(CsvFileError):
     """The file cannot be imported; the text says why, line by line."""
 
 
@@ -33,72 +32,89 @@ def read_rate_file(path: Path) -> dict[Place, Money]:
 
     Raises RateFileError, which names the first lines that are wrong.
     """
-    rows = _rows(path)
-    _, header = next(rows, (1, []))
-    columns = _Columns(path, header)
+    deck = _RateFile(path)
     prices: dict[Place, Money] = {}
     lines: dict[Place, int] = {}
-    problems: list[str] = []
-    for line, cells in rows:
+    problems = _Problems(path)
+    for line, cells in deck.rows():
         try:
-            place, price = columns.read(cells)
+            place, price = deck.read(cells)
         except _RowError as error:
-            problems.append(f"line {line}: {error}")
+            problems.add(line, str(error))
             continue
         if place in lines:
-            problems.append(
-                f"line {line}: it repeats the destination of line {lines[place]}"
-            )
+            problems.add(line, f"it repeats the destination of line {lines[place]}")
         lines[place], prices[place] = line, price
-    if problems:
-        raise RateFileError(_summary(path, problems))
+    problems.refuse()
     if not prices:
         raise RateFileError(f"{path} has no prices: there is no row after the header.")
     return prices
 
 
-class _Columns:
+class _RateFile(CsvFile):
     """Where the cells of a row stand."""
 
-    def __init__(self, path: Path, header: list[str]) -> None:
-        self._names = [name.strip().lower() for name in header]
-        self._path = path
-        if not any(self._names):
-            self._refuse(
+    error = RateFileError
+    known = frozenset(map(squeezed, (*PRICE_COLUMNS, *PLACE_COLUMNS, "currency")))
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        if not any(self.columns):
+            raise self.refuse(
                 "is empty. The first line names the columns: "
                 "country,prefix,price_per_segment,currency."
             )
-        if twice := {name for name in self._names if self._names.count(name) > 1}:
-            self._refuse(f"has the column {min(twice)[:40]!r} twice. Rename one.")
-        prices = [name for name in PRICE_COLUMNS if name in self._names]
+        prices = [*filter(None, map(self.column, PRICE_COLUMNS))]
         if len(prices) != 1:
-            self._refuse_columns("one", PRICE_COLUMNS)
-        if "currency" not in self._names:
-            self._refuse_columns("the", ("currency",))
-        if not set(PLACE_COLUMNS) & set(self._names):
-            self._refuse_columns("at least one", PLACE_COLUMNS)
-        self._price = prices[0]
+            raise self._lacks("one", PRICE_COLUMNS)
+        if not (currency := self.column("currency")):
+            raise self._lacks("the", ("currency",))
+        self._prefix, self._country = map(self.column, PLACE_COLUMNS)
+        if not (self._prefix or self._country):
+            raise self._lacks("at least one", PLACE_COLUMNS)
+        self._price, self._currency = prices[0], currency
 
     def read(self, cells: list[str]) -> tuple[Place, Money]:
         """A row's destination and price; _RowError when it has none."""
-        if len(cells) != len(self._names):
+        if len(cells) != len(self.columns):
             raise _RowError(
-                f"it has {len(cells)} cells, the header has {len(self._names)}"
+                f"it has {len(cells)} cells, the header has {len(self.columns)}"
             )
-        row = dict(zip(self._names, map(str.strip, cells), strict=True))
-        place = _place(row.get("prefix", ""), row.get("country", "").upper())
-        return place, Money(_price(row[self._price]), _currency(row["currency"]))
+        row = dict(zip(self.columns, map(str.strip, cells), strict=True))
+        prefix = row[self._prefix] if self._prefix else ""
+        country = row[self._country] if self._country else ""
+        place = _place(prefix, country.upper())
+        return place, Money(_price(row[self._price]), _currency(row[self._currency]))
 
-    def _refuse_columns(self, how_many: str, wanted: tuple[str, ...]) -> None:
+    def _lacks(self, how_many: str, wanted: tuple[str, ...]) -> CsvFileError:
         # What is no deck may have anything for a header.
-        found = " ".join(", ".join(self._names).split())
-        self._refuse(
+        return self.refuse(
             f"needs {how_many} column {' or '.join(map(repr, wanted))}. "
-            f"It has: {found[:100]}."
+            f"It has: {', '.join(self.columns)[:100]}."
         )
 
-    def _refuse(self, reason: str) -> None:
-        raise RateFileError(f"{self._path} {reason}")
+
+class _Problems:
+    """What is wrong with a file: the first lines, and how many more."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._shown: list[str] = []
+        self._more = 0
+
+    def add(self, line: int, problem: str) -> None:
+        """One more."""
+        if len(self._shown) < SHOWN:
+            self._shown.append(f"line {line}: {problem}")
+        else:
+            self._more += 1
+
+    def refuse(self) -> None:
+        """RateFileError, if there are any."""
+        more = [f"and {self._more} more"] if self._more else []
+        if self._shown:
+            problems = "; ".join([*self._shown, *more])
+            raise RateFileError(f"{self._path} was not imported: {problems}.")
 
 
 def _place(prefix: str, country: str) -> Place:
@@ -130,32 +146,3 @@ def _currency(text: str) -> str:
     if len(code) != 3 or not (code.isascii() and code.isalpha()):
         raise _RowError(f"{text[:40]!r} is not a currency code (ISO 4217) such as EUR")
     return code
-
-
-def _summary(path: Path, problems: list[str]) -> str:
-    shown = problems[:SHOWN]
-    if len(problems) > SHOWN:
-        shown.append(f"and {len(problems) - SHOWN} more")
-    return f"{path} was not imported: {'; '.join(shown)}."
-
-
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Rows of cells that are not blank, each with the line that it starts on."""
-    line = 1
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    yield line, cells
-                line = reader.line_num + 1
-    except OSError as error:
-        raise RateFileError(f"{path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError:
-        raise RateFileError(
-            f"{path} is not UTF-8 after line {line - 1}. Save it as CSV UTF-8."
-        ) from None
-    except csv.Error as error:
-        raise RateFileError(
-            f"{path} is not valid CSV at line {line}: {error}."
-        ) from None

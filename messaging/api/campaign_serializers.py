@@ -17,9 +17,10 @@ from messaging.models import Campaign, usual_quiet_hours
 from messaging.posting import HIGHEST_OF_CAMPAIGNS
 from messaging.queries import progress_of
 from messaging.quiet_hours import QuietHours
-from messaging.recipients import CELL_LIMIT, Recipient, Rejection, read_row
+from messaging.recipients import Recipient, Rejection, read_row
 from messaging.vocabulary import CampaignStatus
 from routing.api.serializers import ApiModelSerializer, ApiSerializer, TermField
+from routing.csv_files import CELL_LIMIT
 from routing.vocabulary import Channel, MessageStatus
 
 

@@ -16,12 +16,12 @@ from messaging.merge_fields import (
     Template,
     as_written,
     check_columns,
-    field_key,
     filled_when_it_leaves,
     foreign_fields,
     keyed,
     stored_body,
 )
+from routing.csv_files import column_key
 
 LINK = "https://messages.example.com/unsubscribe/abc/"
 OWN = ["unsubscribe_url"]
@@ -69,7 +69,7 @@ def test_a_field_is_filled_whatever_its_case_and_spaces(text):
     ],
 )
 def test_any_column_can_be_filled_however_its_name_is_spelt(column, field):
-    values = {field_key(column): "Ann"}
+    values = {column_key(column): "Ann"}
     template = Template(f"Hi {{{{{field}}}}}")
 
     check_columns(template, values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import tracemalloc
 
@@ -10,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.recipients import (
-    CELL_LIMIT,
     Recipient,
     RecipientFile,
     RecipientFileError,
     Rejection,
 )
+from routing.csv_files import CELL_LIMIT, COLUMN_LIMIT
 from routing.vocabulary import Channel
 
 ANN, BOB = "+14155552671", "+14155552672"
@@ -114,7 +115,8 @@ def test_a_bad_row_is_rejected_with_its_reason_and_the_next_one_taken(
 ):
     rows = list(csv_file(f"phone,name\n{row}\n{BOB},Bob\n"))
 
-    assert rejections_of(rows) == [Rejection(2, reason, row.split(",")[0])]
+    cells = row.split(",")
+    assert rejections_of(rows) == [Rejection(2, reason, cells[0], cells)]
     assert numbers_of(rows) == [BOB]
 
 
@@ -143,9 +145,63 @@ def test_a_file_with_a_header_only_has_no_rows(csv_file):
     assert list(csv_file("phone,name\n")) == []
 
 
-def test_a_file_with_semicolons_is_refused_with_what_to_do(csv_file):
-    with pytest.raises(RecipientFileError, match="Save it with commas"):
-        csv_file("phone;name\n+14155552671;Ann\n")
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"phone;name\n{ANN};Ann, B.\n",
+        f'"phone";"name"\n"{ANN}";"Ann, B."\n',
+        f'phone;"name, nick"\n{ANN};"Ann, B."\n',
+        f"name\tphone\nAnn, B.\t{ANN}\n",
+        f'phone,"name;nick"\n{ANN},"Ann, B."\n',
+        f'phone,name;nick\n{ANN},"Ann, B."\n',
+        f"sep=;\nphone;name\n{ANN};Ann, B.\n",
+        f"\n\n \nphone;name\n\n{ANN};Ann, B.\n",
+    ],
+)
+def test_a_file_may_have_semicolons_or_tabs_between_its_columns(csv_file, content):
+    [row] = csv_file(content)
+
+    assert row.address.text == ANN
+    assert "Ann, B." in row.values.values()
+
+
+def test_a_header_that_can_be_split_in_two_ways_is_refused(csv_file):
+    with pytest.raises(RecipientFileError, match="has commas and semicolons between"):
+        csv_file(f"phone;name,mobile\n{ANN};x,{BOB}\n")
+
+
+def test_only_the_header_says_what_is_between_the_columns(csv_file):
+    [row] = csv_file(f"phone,name\n{ANN},a;b;c;d\te\n")
+
+    assert row.values["name"] == "a;b;c;d\te"
+
+
+@pytest.mark.parametrize(
+    ("channel", "header"),
+    [
+        *[(Channel.EMAIL, name) for name in ("E-Mail", "Email Address", "e_mail")],
+        *[
+            (Channel.EMAIL, name)
+            for name in ("EMAIL\u00a0ADDRESS", "\u200bemail", "Mail")
+        ],
+        *[(Channel.SMS, name) for name in ("Phone", "Mobile", "Phone number", "Tel.")],
+        *[(Channel.MMS, name) for name in ("cell-phone", "MSISDN", "Mobile Phone")],
+    ],
+)
+def test_a_column_of_addresses_may_have_a_usual_name(csv_file, channel, header):
+    address = "ann@example.com" if channel == Channel.EMAIL else ANN
+
+    rows = csv_file(f"name,{header}\nAnn,{address}\n", channel=channel)
+
+    assert numbers_of(rows) == [address]
+
+
+def test_of_several_such_columns_the_one_to_use_is_named_by_people(csv_file):
+    content = f"Mobile,{{}}Tel\n{ANN},{{}}{BOB}\n"
+
+    with pytest.raises(RecipientFileError, match=r"mobile, tel\. Name the one"):
+        csv_file(content.format("", ""))
+    assert numbers_of(csv_file(content.format("phone,", f"{BOB},"))) == [BOB]
 
 
 def test_a_file_without_a_header_is_refused_with_what_it_has(csv_file):
@@ -159,7 +215,7 @@ def test_a_file_without_a_header_is_refused_with_what_it_has(csv_file):
 
 def test_a_refused_header_is_told_in_one_short_line(csv_file):
     with pytest.raises(RecipientFileError, match="It has: my number, x") as refusal:
-        csv_file('"my\nnumber",' + ",".join(f"x{number}" for number in range(5_000)))
+        csv_file('"my\nnumber",' + ",".join(f"x{number}" for number in range(500)))
 
     assert len(str(refusal.value)) < 500
 
@@ -181,18 +237,47 @@ def test_a_file_that_stops_being_utf8_is_refused_where_it_happens(csv_file, good
     good = f"phone,name\n{ANN},Zoë\n" + f"{BOB},Bob\n" * good_rows
     content = good.encode() + b"+14155552673,Zo\xeb\n"
 
-    with pytest.raises(RecipientFileError, match=r"is not UTF-8 after line \d+\. Save"):
+    with pytest.raises(RecipientFileError) as refusal:
         list(csv_file(content))
 
+    line = good_rows + 3
+    assert str(refusal.value).endswith(
+        f"is not UTF-8 at line {line}: it has the byte 0xEB, which is 'ë' in "
+        "Windows-1252. Save it as CSV UTF-8."
+    )
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "cp037"])
-def test_a_file_of_another_encoding_is_refused_in_one_printable_line(
-    csv_file, encoding
-):
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("phone,name".encode("utf-16"), "at line 1: it is UTF-16."),
+        ("phone,name".encode("utf-16-be"), "at line 1: it is UTF-16."),
+        (codecs.BOM_UTF16_BE + "a".encode("utf-16-be"), "at line 1: it is UTF-16."),
+        ("phone,name".encode("utf-16-le"), "at line 1: it is UTF-16."),
+        ("phone,name".encode("utf-32"), "at line 1: it is UTF-32."),
+        (b"PK\x03\x04 and more", "at line 1: it is an Excel workbook."),
+        ("phone,name".encode("cp037"), "at line 1: it has the byte"),
+        ("phone\r\rfünf\n".encode("cp1252"), "at line 3: it has the byte 0xFC"),
+        ("phone\r\nfünf\n".encode("cp1252"), "at line 2: it has the byte 0xFC"),
+        ("phone\n" * 20_000 + "x\udcc3", "at line 20001: it has the byte 0xC3"),
+    ],
+)
+def test_a_file_of_another_encoding_is_refused_by_its_name(csv_file, content, says):
+    if isinstance(content, str):
+        content = content.encode(errors="surrogateescape")
+
     with pytest.raises(RecipientFileError) as refusal:
-        list(csv_file(f"phone,name\n{ANN},Ann\n".encode(encoding)))
+        list(csv_file(content))
 
+    assert f"is not UTF-8 {says}" in str(refusal.value)
     assert str(refusal.value).isprintable()
+
+
+def test_a_header_has_so_many_columns_at_most(csv_file):
+    names = [f"c{number}" for number in range(COLUMN_LIMIT)]
+
+    with pytest.raises(RecipientFileError, match="has 1001 columns; at most 1000"):
+        csv_file(",".join(["phone", *names]))
 
 
 @pytest.mark.parametrize("size", [CELL_LIMIT + 1, 1_000_000])

@@ -113,10 +113,34 @@ def test_it_writes_rejected_rows_to_a_file_with_line_and_reason(
     )
     with rejected.open(encoding="utf-8", newline="") as lines:
         assert list(csv.reader(lines)) == [
-            ["line", "reason", "address"],
-            ["4", "'x,y' is not a valid phone number with its +country code", "x,y"],
-            ["5", "duplicate recipient", ANN],
+            ["line", "reason", "phone", "note"],
+            [
+                "4",
+                "'x,y' is not a valid phone number with its +country code",
+                "x,y",
+                "",
+            ],
+            ["5", "duplicate recipient", f"'{ANN}", "again"],
         ]
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("name", ["name", "line", "Reason"])
+def test_rejected_rows_can_be_mended_in_their_file_and_sent(
+    route, run, csv_file, mark, name
+):
+    formula, body = "=cmd|' /C calc'!A0", f"{{{{{name}}}}}"
+    file = csv_file(f"{mark}phone;{name};x", f"{BOB};Bob;", f"+1415x;{formula};-1")
+    run(recipients=file, body=body)
+    rejected = file.with_name("recipients.rejected.csv")
+    text = rejected.read_text(encoding="utf-8")
+
+    rejected.write_text(text.replace("'+1415x", f"'{ANN}"), encoding="utf-8")
+    run(recipients=rejected, body=body)
+
+    assert text.startswith(mark)
+    assert f"'{formula};'-1" in text
+    assert CampaignMessage.objects.get(recipient=ANN).body == formula
 
 
 def test_it_names_the_file_of_reasons_when_no_row_can_be_used(route, run, csv_file):

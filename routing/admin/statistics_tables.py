@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import StringIO
 from typing import Any, NamedTuple
 
+from routing.csv_files import harmless
 from routing.figures import NOTHING, delivery_rate, figures, spending, success_rate
 from routing.tally import Tally
 from routing.vocabulary import FallbackReason, MessageStatus
-
-# With one of these in front, spreadsheets take a text for a formula, and run it.
-_STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Column(NamedTuple):
@@ -105,5 +103,4 @@ def _flattened(figures: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 def _harmless(value: Any) -> Any:
     """A text that no spreadsheet takes for a formula; other values as they are."""
-    is_risky = isinstance(value, str) and value.startswith(_STARTS_A_FORMULA)
-    return f"'{value}" if is_risky else value
+    return harmless(value) if isinstance(value, str) else value

@@ -23,7 +23,7 @@ class Command(BaseCommand):
         "Suppress the addresses of a CSV file (UTF-8, with a header: 'phone' or "
         "'email', and 'country' for national numbers; other columns are ignored). "
         "Those that are suppressed already keep their reason. Rows that cannot be used "
-        "go to FILE.rejected.csv with line and reason."
+        "go to FILE.rejected.csv with line, reason and all their cells."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -48,7 +48,7 @@ class Command(BaseCommand):
                 channel=KINDS[options["addresses"]],
                 default_region=options["default_region"],
             )
-            with rejects:
+            with rejects.of(rows):
                 report = suppress_all(
                     rows,
                     reason=REASONS[options["reason"]],

@@ -27,9 +27,11 @@ from routing.vocabulary import CampaignKind, Channel
 
 class Command(BaseCommand):
     help = (
-        "Queue a campaign for the recipients of a CSV file (UTF-8, with a header: "
-        "'phone' or 'email', and any columns that the text uses as {{column}}). "
-        "Rows that cannot be used go to FILE.rejected.csv with line and reason."
+        "Queue a campaign for the recipients of a CSV file (UTF-8, with commas, "
+        "semicolons or tabs, and a header: 'phone' or 'email', and any columns that "
+        "the text uses as {{column}}). Rows that cannot be used go to "
+        "FILE.rejected.csv with line, reason and all their cells, to be mended there "
+        "and sent."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -115,7 +117,7 @@ class Command(BaseCommand):
         )
         with (
             loading_bar(recipients, console=Console(stderr=True)) as on_progress,
-            rejects,
+            rejects.of(recipients),
         ):
             return send_campaign(
                 text,
