@@ -7,8 +7,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from marketing_platform.audit.models import AuditEvent
 from marketing_platform.models import ApiToken
+from marketing_platform.office import task_queue  # noqa: F401 - registers screens
 from marketing_platform.tokens.services import revoke_tokens
+from routing.admin.bases import ReadOnlyAdmin, RecentFilter, clipped
 
 FIELDS = (
     "prefix",
@@ -41,3 +44,28 @@ class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """At once, and for good."""
         count = revoke_tokens(tokens, now=timezone.now())
         messages.success(request, f"{count} revoked.")
+
+
+class LatelyFilter(RecentFilter):
+    of = "at"
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(ReadOnlyAdmin):
+    """Who did what."""
+
+    list_display = ["at", "actor", "door", "action", "done_to", "what", "address"]
+    list_filter = ["door", LatelyFilter]
+    search_fields = ["=actor", "=action", "=object_id"]
+    search_help_text = "A user name, an action, or the number of an object in full"
+
+    @admin.display(description="object")
+    def done_to(self, event: AuditEvent) -> str:
+        """What it was done to, with its number."""
+        kind = event.object_type.rpartition(".")[2]
+        return clipped(f"{kind} {event.object_id} {event.object_label}".strip(), 40)
+
+    @admin.display(description="changes")
+    def what(self, event: AuditEvent) -> str:
+        """The names of what changed."""
+        return clipped(", ".join(event.changes), 40)

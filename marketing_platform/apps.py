@@ -8,3 +8,6 @@ class MarketingPlatformConfig(AppConfig):
     def ready(self) -> None:
         # drf-spectacular learns of the bearer scheme by import.
         import marketing_platform.tokens.openapi  # noqa: F401
+        from marketing_platform.audit.record import watch
+
+        watch()

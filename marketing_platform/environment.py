@@ -12,6 +12,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from environ.fileaware_mapping import FileAwareMapping
 
+from marketing_platform.client_address import Network, networks_of
 from messaging.quiet_hours import is_time_zone
 
 T = TypeVar("T")
@@ -77,6 +78,20 @@ class Environment(environ.Env):  # type: ignore[misc]
         wanted = "the name of a time zone, such as UTC or Europe/Berlin"
         return self._checked(var, default, wanted, is_time_zone)
 
+    def octal(self, var: str, default: str) -> int:
+        """Bits of a file's mode, such as 077."""
+        wanted = "three octal digits, such as 077"
+        return int(self._checked(var, default, wanted, _is_octal), 8)
+
+    def networks(self, var: str, default: list[str]) -> list[Network]:
+        """Addresses and networks such as 10.0.0.0/8."""
+        try:
+            return networks_of(text.strip() for text in self.list(var, default=default))
+        except ValueError:
+            raise ImproperlyConfigured(
+                f"{var} must be addresses or networks, such as 127.0.0.1,10.0.0.0/8."
+            ) from None
+
     def parsed(self, var: str, parse: Callable[[str], T], wanted: str) -> T | None:
         """What `parse` makes of it, None where it is not set."""
         text = self.str(var, default="").strip()
@@ -92,6 +107,10 @@ class Environment(environ.Env):  # type: ignore[misc]
         if not is_good(text):
             raise ImproperlyConfigured(f"{var} must be {wanted}.")
         return text
+
+
+def _is_octal(text: str) -> bool:
+    return len(text) in (3, 4) and set(text) <= set("01234567")
 
 
 def _is_web_address(text: str) -> bool:

@@ -1,5 +1,6 @@
 """The tables of the wiring, where Django looks for them."""
 
+from marketing_platform.audit.models import AuditEvent
 from marketing_platform.tokens.models import ApiToken
 
-__all__ = ["ApiToken"]
+__all__ = ["ApiToken", "AuditEvent"]

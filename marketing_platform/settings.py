@@ -30,6 +30,12 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment()
 env.read_env(BASE_DIR / ".env")
 
+# What our processes write (the database, rejected rows, logs of handsets) is about
+# people: nobody else on this host reads it. Before the first file is made.
+os.umask(env.octal("UMASK", default="077"))
+# What a web server may serve itself.
+FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o755
+
 STATE_DIR = Path(env.str("STATE_DIR", default=str(BASE_DIR / "var")))
 STATE_DIR.mkdir(parents=True, exist_ok=True)
 
@@ -63,6 +69,8 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[:
 _PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname
 if _PUBLIC_HOST and _PUBLIC_HOST not in ALLOWED_HOSTS:
     ALLOWED_HOSTS.append(_PUBLIC_HOST)  # or every receipt would be refused
+# Whose word on a caller's address is taken: X-Forwarded-For of these proxies.
+TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES", default=["127.0.0.1", "::1"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 # Behind TLS these are on; `PUBLIC_URL` says whether we are.
@@ -70,7 +78,12 @@ _IS_HTTPS = PUBLIC_URL.startswith("https://")
 SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=_IS_HTTPS)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _IS_HTTPS else None
 SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31536000 * _IS_HTTPS)
-SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _IS_HTTPS
+# Both reach further than this installation: to all hosts below its name, and for good.
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool(
+    "SECURE_HSTS_INCLUDE_SUBDOMAINS", default=False
+)
+SECURE_HSTS_PRELOAD = env.bool("SECURE_HSTS_PRELOAD", default=False)
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]  # which urge to set them
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _IS_HTTPS
 
 INSTALLED_APPS = [
@@ -98,10 +111,12 @@ MIDDLEWARE = [
     "routing.webhooks.CountWebhookCalls",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "marketing_platform.caching.NoStoreMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "marketing_platform.audit.acting.ActingMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -202,6 +217,9 @@ RETRY_JITTER = env.float("RETRY_JITTER", default=0.1)
 # these as its `customRetryPolicy`, and nothing else (docs/routing.md).
 RETRY_POLICIES = env.list("RETRY_POLICIES", default=[])
 
+# Dotted paths of functions of your own that the cluster runs, separated by commas. It
+# runs nothing else: who may write a schedule may call these with any arguments.
+QCLUSTER_TASKS = env.list("QCLUSTER_TASKS", default=[])
 # `run_cluster` starts a cluster again that shows no sign of life for so long. More than
 # the longest of your own tasks in it, if all its workers may be busy with such.
 QCLUSTER_PATIENCE_SECONDS = env.int("QCLUSTER_PATIENCE_SECONDS", default=45)
@@ -219,6 +237,7 @@ Q_CLUSTER: dict[str, Any] = {
     "max_attempts": 1,
     "ack_failures": True,
     "catch_up": False,
+    "scheduler": False,  # messaging.schedules is in its place
     "save_limit": 100,
     "poll": 0.2,
     "label": "Task queue",

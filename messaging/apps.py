@@ -7,4 +7,7 @@ class MessagingConfig(AppConfig):
 
     def ready(self) -> None:
         # Receipts and inbound messages travel up by signal: connect the receivers.
-        from messaging import inbound, receipts  # noqa: F401
+        # The gate's receiver looks at tasks wherever they are made.
+        from messaging import inbound, receipts, task_gate  # noqa: F401
+
+        task_gate.read_finished_tasks_safely()

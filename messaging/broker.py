@@ -18,9 +18,11 @@ import signal
 import socket
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from multiprocessing import Value, parent_process
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
@@ -32,13 +34,19 @@ from django_q.signing import SignedPackage
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.queries import is_work_waiting
 from messaging.queue.clock import database_now
+from messaging.schedules import run_schedules
+from messaging.task_gate import (
+    CANARY_TASK,
+    DRAIN_TASK,
+    RefusedTask,
+    note_refusal,
+    opened,
+)
 from messaging.vocabulary import WorkerKind
 from routing.timer import Timer
 
 logger = logging.getLogger(__name__)
 
-DRAIN_TASK = "messaging.tasks.drain_queue"
-CANARY_TASK = "messaging.tasks.do_nothing"
 CANARY = "canary"  # in place of an acknowledgement's id
 # As a share of the time in which the watchdog wants to see one.
 CANARY_SHARE = 0.25
@@ -48,6 +56,8 @@ CANARY_LOST_AFTER = timedelta(seconds=90)
 # In the environment of a cluster that `messaging.watchdog` watches: the end of a pipe,
 # by number, that is closed at the other end when the watchdog dies.
 WATCHED_VARIABLE = "QCLUSTER_WATCHDOG"
+# How often schedules are looked at.
+SCHEDULES_EVERY = timedelta(seconds=15)
 # Time enough for a drain to start and show its heartbeat.
 EMIT_EVERY = timedelta(seconds=2)
 # A pusher asks several times a second; one that has not for this long is gone, or has
@@ -61,10 +71,16 @@ Tasks = list[tuple[Any, str]]
 
 
 class DrainsWhenDue:
-    """Adds drain tasks to what a broker hands out; called by django-q2's pusher."""
+    """Adds drain tasks to what a broker hands out; called by django-q2's pusher.
+
+    What the cluster must not run is not handed out, but logged and thrown away.
+    """
 
     _emit_timer: Timer | None = None
+    _schedule_timer: Timer | None = None
     _is_leaving = False
+    # Of all brokers in this process: told once.
+    _refused_schedules: ClassVar[set[str]] = set()
 
     def ping(self) -> bool:
         """Called by the cluster's guard before it starts the other processes.
@@ -86,8 +102,9 @@ class DrainsWhenDue:
             if _is_canary_due():
                 _put_canary_off(CANARY_LOST_AFTER)
                 return [(CANARY, _package("look for life", CANARY_TASK))]
+            self._look_at_schedules()
         if tasks := super().dequeue():  # type: ignore[misc]
-            return list(tasks)
+            return [task for task in tasks if self._is_allowed(*task)]
         if self._emit_timer is None:
             self._emit_timer = Timer(EMIT_EVERY, is_over=True)
         if not self._emit_timer.is_over() or not _needs_drain():
@@ -95,16 +112,35 @@ class DrainsWhenDue:
         self._emit_timer.restart()
         return [(None, _package("drain the queue", DRAIN_TASK))]
 
+    def _is_allowed(self, ack_id: Any, payload: Any) -> bool:
+        """Whether the cluster may run it; if not, it is off the queue for good."""
+        try:
+            opened(payload)
+        except RefusedTask as refusal:
+            self.fail(ack_id)  # type: ignore[attr-defined]
+            with _surviving("A refused task could not be put on record."):
+                note_refusal(f"Queued task {ack_id or ''}".strip(), f"{refusal}")
+            return False
+        return True
+
+    def _look_at_schedules(self) -> None:
+        """Queue what is due. Here, for django-q2's own scheduler takes anything."""
+        if self._schedule_timer is None:
+            self._schedule_timer = Timer(SCHEDULES_EVERY, is_over=True)
+        if self._schedule_timer.is_over():
+            self._schedule_timer.restart()
+            with _surviving("The schedules could not be looked at."):
+                close_old_connections()
+                run_schedules(self, now=database_now(), known=self._refused_schedules)
+
     def acknowledge(self, task_id: Any) -> None:
         """Called by the monitor when a task is done; ours have no row to delete."""
         if task_id != CANARY:
             super().acknowledge(task_id)  # type: ignore[misc]
             return
         _put_canary_off(CANARY_SHARE * patience())
-        try:
+        with _surviving("The cluster's heartbeat could not be written."):
             show_life()
-        except (DatabaseError, InterfaceError):  # the monitor must not die of it
-            logger.exception("The cluster's heartbeat could not be written.")
 
     def _leave_without_watchdog(self) -> None:
         """End the cluster in order when its watchdog was killed: the next one starts a
@@ -122,6 +158,15 @@ class DatabaseBroker(DrainsWhenDue, ORM):  # type: ignore[misc]
 
 class RedisBroker(DrainsWhenDue, Redis):  # type: ignore[misc]
     """The cluster's own tasks wait in Redis."""
+
+
+@contextmanager
+def _surviving(news: str) -> Iterator[None]:
+    """The cluster's processes must not die of a database that fails."""
+    try:
+        yield
+    except (DatabaseError, InterfaceError):
+        logger.exception(news)
 
 
 def is_cluster_leaving() -> bool:

@@ -41,6 +41,7 @@ from messaging.withdrawal import withdraw
 from messaging.wording import Wording
 from routing.planner import active_routes
 from routing.providers.registry import registry
+from routing.signals import report
 from routing.vocabulary import CampaignKind, Channel
 
 
@@ -133,6 +134,7 @@ def send_campaign(
     return campaign, report
 
 
+@transaction.atomic
 def create_campaign(text: CampaignText, *, now: datetime) -> Campaign:
     """A draft: nothing of it leaves before it is launched."""
     check_text(text, now=now)
@@ -233,7 +235,9 @@ def add_to_draft(
         if draft.status != CampaignStatus.DRAFT:
             raise WrongState(draft)
         due_at = max(draft.scheduled_at or now, now)
-        return add_recipients(draft, chunks, due_at=due_at, on_rejected=on_rejected)
+        done = add_recipients(draft, chunks, due_at=due_at, on_rejected=on_rejected)
+        report("add recipients", draft, accepted=done.accepted)
+        return done
 
 
 def _bounded(chunks: Iterable[Chunk]) -> list[Chunk]:
@@ -250,6 +254,7 @@ def _bounded(chunks: Iterable[Chunk]) -> list[Chunk]:
     return bounded
 
 
+@transaction.atomic
 def launch_campaign(campaign: Campaign, *, now: datetime) -> None:
     """Let a draft's messages leave as they fall due."""
     check_route(Channel(campaign.channel), CampaignKind(campaign.kind))
@@ -266,19 +271,29 @@ def launch_campaign(campaign: Campaign, *, now: datetime) -> None:
     campaign.refresh_from_db()
     if not launched:
         raise WrongState(campaign)
+    report("launch", campaign)
     notify_workers()
 
 
 def pause_campaigns(campaigns: CampaignQuerySet) -> int:
     """Hold back what has not left; returns how many campaigns were running."""
-    return campaigns.running().update(status=CampaignStatus.PAUSED)
+    return _move(campaigns.running(), CampaignStatus.PAUSED, "pause")
 
 
 def resume_campaigns(campaigns: CampaignQuerySet) -> int:
     """Let paused campaigns go on; returns how many were paused."""
-    resumed = campaigns.paused().update(status=CampaignStatus.RUNNING)
+    resumed = _move(campaigns.paused(), CampaignStatus.RUNNING, "resume")
     notify_workers()
     return resumed
+
+
+@transaction.atomic
+def _move(campaigns: CampaignQuerySet, status: CampaignStatus, action: str) -> int:
+    locked = campaigns.select_for_update(no_key=True).order_by("pk")
+    chosen = {campaign.pk: campaign for campaign in locked}
+    for campaign in chosen.values():
+        report(action, campaign)
+    return Campaign.objects.filter(pk__in=chosen).update(status=status)
 
 
 def look_again_at_quiet(campaign: Campaign, *, now: datetime) -> int:
@@ -327,13 +342,19 @@ def cancel_campaigns(campaigns: CampaignQuerySet, *, now: datetime) -> Withdrawa
     workers' sweep.
     """
     ids = list(campaigns.open_to_cancel().values_list("pk", flat=True))
-    cancelled = Campaign.objects.open_to_cancel().filter(pk__in=ids)
-    done = Withdrawal(
-        campaigns=cancelled.update(status=CampaignStatus.CANCELLED, completed_at=now)
-    )
+    done = Withdrawal(campaigns=_close(ids, now))
     messages = CampaignMessage.objects.filter(
         campaign__in=ids, campaign__status=CampaignStatus.CANCELLED
     )
     done.withdrawn = withdraw(messages, now=now)
     done.in_flight = messages.sending().count()
     return done
+
+
+@transaction.atomic
+def _close(ids: Sequence[int], now: datetime) -> int:
+    """Cancel campaigns that are still open; how many that were."""
+    still_open = Campaign.objects.open_to_cancel().filter(pk__in=ids)
+    for campaign in still_open.select_for_update(no_key=True).order_by("pk"):
+        report("cancel", campaign)
+    return still_open.update(status=CampaignStatus.CANCELLED, completed_at=now)

@@ -16,6 +16,7 @@ from messaging.standing import count_move
 from messaging.vocabulary import CampaignStatus
 from messaging.withdrawal import withdraw
 from routing.models import DeliveryReceipt
+from routing.signals import report
 from routing.statistics import keep
 from routing.tally import TallySheet
 from routing.vocabulary import AttemptOutcome, MessageStatus
@@ -37,7 +38,10 @@ class InterventionRefused(ValueError):
 def cancel_message(message: CampaignMessage, *, now: datetime) -> None:
     """Withdraw a message that waits; InterventionRefused when it does not wait."""
     this_one = CampaignMessage.objects.filter(pk=message.pk)
-    cancelled = withdraw(this_one, reason="It was cancelled.", now=now)
+    with transaction.atomic():
+        cancelled = withdraw(this_one, reason="It was cancelled.", now=now)
+        if cancelled:
+            report("cancel", message)
     message.refresh_from_db()
     if not cancelled:
         raise InterventionRefused(_too_late(message))
@@ -65,6 +69,7 @@ def retry_message(
         _queue_again(fresh, now)
         if reopen_campaign(fresh.campaign_id).status == CampaignStatus.CANCELLED:
             raise InterventionRefused("Its campaign was cancelled, for good.")
+        report("retry", fresh)
         notify_workers()
     message.refresh_from_db()
 

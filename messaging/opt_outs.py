@@ -11,6 +11,7 @@ from messaging.models import CampaignMessage, Suppression
 from messaging.recipients import Recipient, Rejection
 from messaging.unsubscribe_links import message_id_in
 from messaging.vocabulary import SuppressionReason
+from routing.signals import report
 
 BATCH = 1000  # rows of one statement
 
@@ -71,6 +72,7 @@ def suppress_all(
         ignore_conflicts=True,
     )
     added = Suppression.objects.count() - before
+    report("suppress", reason=reason.label, source=source, added=added)
     return SuppressionReport(added, usable - added, rejected)
 
 

@@ -16,6 +16,7 @@ from routing.costs import Money
 from routing.models import Rate, RateQuerySet, problem_with_deck
 from routing.rate_files import Place, read_rate_file
 from routing.rates import RateRow, RateTable
+from routing.signals import report
 from routing.vocabulary import Channel
 
 CHUNK = 1000  # rows that are written at once
@@ -85,7 +86,13 @@ def import_rates(
                 for change in diff.added + diff.changed
                 if change.new is not None
             )
+            _report(diff, provider=provider, channel=channel, valid_from=valid_from)
     return diff
+
+
+def _report(diff: RateDiff, **what: Any) -> None:
+    what |= {"added": len(diff.added), "changed": len(diff.changed)}
+    report("import rates", None, **what)
 
 
 def load_rate_table(*, provider: str, channel: Channel) -> RateTable:

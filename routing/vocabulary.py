@@ -24,6 +24,7 @@ class Term(IntEnum):
 
 
 LABELS = {
+    "API": "API",
     "SMS": "SMS",
     "MMS": "MMS",
     "EMAIL": "Email",

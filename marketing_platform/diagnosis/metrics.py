@@ -50,7 +50,7 @@ class Metric:
 class MetricsView(APIView):
     """For Prometheus: `authorization: {credentials: mp_...}` in its scrape config."""
 
-    required_scope = "admin"
+    required_scope = "monitor"
     schema = None  # not of the REST API
 
     def get(self, request: Request) -> HttpResponse:

@@ -38,6 +38,10 @@ LISTS: dict[str, tuple[str, dict[str, Any]]] = {
         ATTEMPTS,
         {"when": "24h", "error_class__exact": ErrorClass.ACCOUNT.value},
     ),
+    "refused_tasks": (
+        "marketing_platform_auditevent",
+        {"action__exact": "refuse task"},
+    ),
     "breakers": ("routing_providerhealth", {}),
     "paused_campaigns": (
         "messaging_campaign",

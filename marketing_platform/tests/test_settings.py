@@ -101,6 +101,8 @@ def database(*, env, **variables):
         ("LOG_LEVEL", "LOUD", "must be one of DEBUG, INFO,"),
         ("TIME_ZONE", "Mars/X", "must be the name of a time zone,"),
         ("TIME_ZONE", "/etc/passwd", "must be the name of a time zone,"),
+        ("UMASK", "0o77", "must be three octal digits,"),
+        ("TRUSTED_PROXIES", "proxy", "must be addresses or networks,"),
         ("PUBLIC_URL", "example.com", "must be a URL with http:// or https://,"),
         ("PUBLIC_URL", "example.com:8000", "must be a URL with http:// or https://,"),
         ("PUBLIC_URL", "https://", "must be a URL with http:// or https://,"),
@@ -233,7 +235,6 @@ TLS_SETTINGS = (
     "SECURE_SSL_REDIRECT",
     "SECURE_PROXY_SSL_HEADER",
     "SECURE_HSTS_SECONDS",
-    "SECURE_HSTS_INCLUDE_SUBDOMAINS",
     "SESSION_COOKIE_SECURE",
     "CSRF_COOKIE_SECURE",
 )
@@ -245,6 +246,16 @@ def test_a_public_url_with_https_turns_on_what_belongs_to_it(environment):
     assert found["SECURE_PROXY_SSL_HEADER"] == ["HTTP_X_FORWARDED_PROTO", "https"]
     assert found["SECURE_HSTS_SECONDS"] == 31536000
     assert all(found.values())
+
+
+@pytest.mark.parametrize(
+    "name", ["SECURE_HSTS_INCLUDE_SUBDOMAINS", "SECURE_HSTS_PRELOAD"]
+)
+def test_other_hosts_are_bound_to_tls_only_when_asked(environment, name):
+    https = {"env": environment, "PUBLIC_URL": "https://m.example.com"}
+
+    assert read(name, **https)[name] is False
+    assert read(name, **https, **{name: "1"})[name] is True
 
 
 def test_without_https_nothing_of_it_is_on(environment):

@@ -46,6 +46,10 @@ class ForAdmins(Undeclared):
     required_scope = "admin"
 
 
+class ForMonitors(Undeclared):
+    required_scope = "monitor"
+
+
 class ByAction(ViewSet):
     required_scope = {"list": "read", "create": "send"}
 
@@ -135,13 +139,14 @@ def test_an_expiry_that_cannot_be_read_is_refused(text):
         (ForReaders, ["read", "send", "admin"]),
         (ForSenders, ["send", "admin"]),
         (ForAdmins, ["admin"]),
+        (ForMonitors, ["admin", "monitor"]),
         (Undeclared, []),
     ],
 )
 def test_a_scope_includes_the_lower_ones(token, view, allowed):
     answers = {
         scope: call(view.as_view(), token(scope)).status_code
-        for scope in ("read", "send", "admin")
+        for scope in ("read", "send", "admin", "monitor")
     }
 
     assert [scope for scope, status in answers.items() if status == 200] == allowed

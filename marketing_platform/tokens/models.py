@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from marketing_platform.tokens.vocabulary import TokenScope
+from marketing_platform.tokens.vocabulary import TokenScope, scopes_within
 
 # How exact "last used" is: a write per request would cost more than it tells.
 LAST_USED_RESOLUTION = timedelta(minutes=1)
@@ -49,7 +49,7 @@ class ApiToken(models.Model):
     )
     prefix = models.CharField(max_length=20, help_text="How its text begins.")
     digest = models.CharField(max_length=64, unique=True, editable=False)
-    scope = models.PositiveSmallIntegerField(
+    scope = models.SmallIntegerField(
         choices=TokenScope.choices(), default=TokenScope.READ
     )
     created_at = models.DateTimeField(auto_now_add=True)
@@ -78,4 +78,4 @@ class ApiToken(models.Model):
 
     def allows(self, scope: TokenScope) -> bool:
         """Whether what needs this scope may be done with it."""
-        return self.scope >= scope
+        return scope in scopes_within(self.scope)

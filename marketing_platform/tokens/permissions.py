@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 class HasScope(BasePermission):
-    """Holds the token against the view's `required_scope`: read, send or admin.
+    """Holds the token against the view's `required_scope`: read, send, admin or
+    monitor.
 
     A view set whose actions differ has a mapping, action -> scope. What declares none
     is closed to everybody.
@@ -35,7 +36,7 @@ class HasScope(BasePermission):
         if scope is not None and not token.allows(scope):
             raise PermissionDenied(
                 f"This needs a token of scope {scope.name.lower()}; yours has "
-                f"{TokenScope(token.scope).name.lower()}."
+                f"{token.get_scope_display().lower()}."
             )
         return scope is not None
 

@@ -13,12 +13,14 @@ from django.db import transaction
 from marketing_platform.tokens.models import ApiToken, digest_of
 from marketing_platform.tokens.vocabulary import TokenScope
 from routing import throttle as gcra
+from routing.signals import report
 
 # Scanners of leaked secrets find tokens by it.
 MARK = "mp_live_"
 _SHOWN = len(MARK) + 6  # 37 characters stay secret: 222 bits
 
 
+@transaction.atomic
 def issue_token(
     *, user: User, scope: TokenScope, expires_at: datetime | None, name: str = ""
 ) -> tuple[ApiToken, str]:
@@ -38,7 +40,13 @@ def issue_token(
 def revoke_tokens(tokens: Iterable[ApiToken], *, now: datetime) -> int:
     """End tokens for good; says how many were still in use."""
     ids = [token.pk for token in tokens]
-    return ApiToken.objects.filter(pk__in=ids, revoked_at=None).update(revoked_at=now)
+    with transaction.atomic():
+        in_use = ApiToken.objects.filter(pk__in=ids, revoked_at=None)
+        revoked = list(in_use.select_for_update(no_key=True))
+        for token in revoked:
+            report("revoke", token)
+        in_use.update(revoked_at=now)
+    return len(revoked)
 
 
 def take_turn(token: ApiToken, *, now: datetime) -> timedelta:

@@ -14,11 +14,27 @@ _DAYS = re.compile(r"([1-9][0-9]{0,4})d")
 
 
 class TokenScope(Term):
-    """What a token may do; a higher scope includes the lower ones."""
+    """What a token may do. A version that does not know a scope compares the numbers,
+    so that what allows less must be lower.
+    """
 
     READ = 0  # look at messages, campaigns and attempts
     SEND = 1  # send, cancel and launch
-    ADMIN = 2  # change routes, read statistics
+    ADMIN = 2  # change routes, and all else
+    MONITOR = -1  # read metrics and statistics: numbers, nobody's messages
+
+
+_INCLUDED: dict[int, frozenset[TokenScope]] = {
+    TokenScope.READ: frozenset({TokenScope.READ}),
+    TokenScope.SEND: frozenset({TokenScope.READ, TokenScope.SEND}),
+    TokenScope.ADMIN: frozenset(TokenScope),
+    TokenScope.MONITOR: frozenset({TokenScope.MONITOR}),
+}
+
+
+def scopes_within(scope: int) -> frozenset[TokenScope]:
+    """The scopes of what may be done with it; none where this version has no such."""
+    return _INCLUDED.get(scope, frozenset())
 
 
 class UnreadableExpiry(ValueError):

@@ -141,7 +141,8 @@ def test_other_workers_leave_room_for_this_cluster_except_on_sqlite(broker, else
     assert emitted(broker) == ([DRAIN_TASK] if is_shared else [])
 
 
-def test_ordinary_tasks_come_first_and_as_they_were(broker):
+def test_ordinary_tasks_come_first_and_as_they_were(broker, settings):
+    settings.QCLUSTER_TASKS = ["math.hypot"]
     due_message()
     async_task("math.hypot", 3, 4, broker=broker)
 

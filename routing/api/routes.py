@@ -103,9 +103,10 @@ class RouteSerializer(ApiModelSerializer):
         for name, value in validated_data.items():
             setattr(instance, name, value)
         instance.save()
-        if further is not None:
+        if further is not None and further != _further_values(instance):
             instance.further_providers.all().delete()
-            FurtherProvider.objects.bulk_create(_further(instance, further))
+            for each in _further(instance, further):
+                each.save()
         return instance
 
 
@@ -116,6 +117,11 @@ def _further(
         FurtherProvider(route=route, position=position, **each)
         for position, each in enumerate(values, FIRST_FURTHER)
     ]
+
+
+def _further_values(route: ChannelRoutingConfig) -> list[dict[str, Any]]:
+    further = route.further_providers.order_by("position")
+    return [{"provider": each.provider, "weight": each.weight} for each in further]
 
 
 def _problems_with_further(

@@ -115,7 +115,7 @@ class OverallReportSerializer(ReportSerializer):
 class StatisticsViewSet(GenericViewSet[Any]):
     """Read from what was counted as it happened: a year is as quick as a day."""
 
-    required_scope = "admin"
+    required_scope = "monitor"
     filter_backends = []
     pagination_class = None
 

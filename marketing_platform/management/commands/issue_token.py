@@ -32,7 +32,7 @@ class Command(BaseCommand):
             "--scope",
             choices=SCOPES,
             default="read",
-            help="each includes those before it (default %(default)s)",
+            help="send includes read, admin includes all (default %(default)s)",
         )
         parser.add_argument(
             "--expires",

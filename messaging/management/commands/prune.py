@@ -7,6 +7,7 @@ import re
 import time
 from argparse import ArgumentParser, ArgumentTypeError
 from collections import Counter
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from messaging.retention import Policy, prune
+from routing.signals import report
 
 UNITS = {"d": "days", "h": "hours"}
 AGES = {
@@ -52,6 +54,8 @@ class Command(BaseCommand):
             raise CommandError(f"Say what to clear away: at least one of {flags}.")
         counts: Counter[str] = Counter()
         is_dry_run = options["dry_run"]
+        if not is_dry_run:
+            report("prune", **asdict(policy))
         for batch in prune(policy, now=timezone.now(), is_dry_run=is_dry_run):
             counts[batch.step] += batch.count
             if not is_dry_run:

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from messaging.rebuild import RecordIsGone, rebuild_statistics
+from routing.signals import report
 from routing.statistics import fold_entries
 from routing.tally import Key, Tally
 from routing.vocabulary import Channel
@@ -42,6 +43,7 @@ class Command(BaseCommand):
         verb = "differ" if is_dry_run else "were corrected"
         self.stdout.write(f"{differing} tallies {verb}.")
         if not is_dry_run:
+            report("rebuild statistics", since=options["since"], corrected=differing)
             while fold_entries():
                 pass
 

@@ -1,0 +1,65 @@
+"""Who came in, or tried to, for the doctor."""
+
+from __future__ import annotations
+
+import stat
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.db import connection
+
+from marketing_platform.audit.models import AuditEvent
+from marketing_platform.diagnosis.findings import Check, Finding, fail, ok, warn
+from messaging.schedules import unusable_schedules
+
+LATELY = timedelta(days=1)
+
+
+def refused_tasks(now: datetime) -> Finding:
+    """Whether somebody tried to make the cluster run what it must not."""
+    if unusable := unusable_schedules():
+        listed = "; ".join(f"{name}: {why}" for name, why in unusable.items())
+        return warn(
+            f"Schedules that are never run: {len(unusable)}. {listed[:300]}",
+            "Name your own functions in QCLUSTER_TASKS. If the schedule is not yours, "
+            "somebody writes to your database: find out who.",
+        )
+    refused = AuditEvent.objects.since(now - LATELY).filter(action="refuse task")
+    if count := refused.count():
+        return fail(
+            f"The cluster refused {count} tasks within a day.",
+            "See the audit log. Somebody may be writing to your database.",
+        )
+    return ok("The cluster was asked to run nothing but its own tasks.")
+
+
+def files(now: datetime) -> Finding:
+    """Whether others on this host can read whom we write to, or our keys."""
+    keys = [settings.STATE_DIR / "secret_key", settings.BASE_DIR / ".env"]
+    kept = [*keys, *_database_files()]
+    open_files = [str(path) for path in kept if _is_open(path)]
+    if open_files:
+        return warn(
+            f"Everybody on this host can read {', '.join(open_files)}.",
+            f"`chmod o= {' '.join(open_files)}`",
+        )
+    return ok("Nobody else on this host can read the database or the keys.")
+
+
+def _database_files() -> list[Path]:
+    database = settings.DATABASES["default"]
+    if "sqlite3" not in database["ENGINE"]:
+        return []
+    name = str(connection.settings_dict["NAME"])
+    return [Path(f"{name}{suffix}") for suffix in ("", "-wal", "-shm")]
+
+
+def _is_open(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:  # it is not there
+        return False
+
+
+DOORS: dict[str, Check] = {each.__name__: each for each in (refused_tasks, files)}

@@ -1,0 +1,52 @@
+"""manage.py prune_audit: clear away old events of the audit log, and say so in it."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentParser, ArgumentTypeError
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.db import transaction
+from django.utils import timezone
+
+from marketing_platform.audit.models import AuditEvent
+from routing.signals import report
+
+BATCH_SIZE = 1000
+# Who has just done something should not be able to clear that away.
+YOUNGEST = timedelta(days=30)
+
+
+class Command(BaseCommand):
+    help = (
+        "Clear away events of the audit log that are older than you say. That it was "
+        "done is an event itself. Without it the log is kept for ever."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--after", type=_age, required=True, metavar="AGE", help="such as 730d"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        before, count = timezone.now() - options["after"], 0
+        report("prune audit log", before=before)
+        while cleared := self._clear(before):
+            count += cleared
+        self.stdout.write(f"Cleared: {count} events from before {before:%Y-%m-%d}.")
+
+    @transaction.atomic
+    def _clear(self, before: datetime) -> int:
+        return AuditEvent.objects.purge(before=before, at_most=BATCH_SIZE)
+
+
+def _age(text: str) -> timedelta:
+    match = re.fullmatch(r"(\d{1,5})d", text)
+    age = timedelta(days=int(match[1])) if match else timedelta(0)
+    if age < YOUNGEST:
+        raise ArgumentTypeError(
+            f"{text!r} is not an age: give {YOUNGEST.days}d or more, such as 730d."
+        )
+    return age

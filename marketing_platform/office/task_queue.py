@@ -1,0 +1,74 @@
+"""The tables of django-q2, looked at and never changed: a task is code that runs.
+
+Its own screens let people write schedules, run finished tasks again, and unpickle what
+stands in the rows.
+"""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django_q.models import Failure, OrmQ, Schedule, Success
+
+from messaging.schedules import problem_with_schedule
+from messaging.task_gate import RefusedTask, opened
+from routing.admin.bases import ReadOnlyAdmin, clipped
+
+WHOLE_RESULT = 2000  # letters of a traceback
+for model in (Failure, OrmQ, Schedule, Success):
+    if admin.site.is_registered(model):
+        admin.site.unregister(model)
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(ReadOnlyAdmin):
+    """What the cluster does from time to time, and what it refuses to."""
+
+    list_display = ["name", "func", "schedule_type", "repeats", "next_run", "problem"]
+    fields = (
+        *("name", "func", "args", "kwargs", "schedule_type", "minutes", "cron"),
+        *("repeats", "next_run", "cluster", "problem"),
+    )
+
+    @admin.display(description="not run because")
+    def problem(self, schedule: Schedule) -> str:
+        """Why the cluster does not run it; blank when it does."""
+        return clipped(problem_with_schedule(schedule), 60)
+
+
+@admin.register(OrmQ)
+class QueueAdmin(ReadOnlyAdmin):
+    """What waits for the cluster, with what can be told without running anything."""
+
+    list_display = ["id", "key", "lock", "content"]
+    fields = ("key", "lock", "content")
+
+    @admin.display(description="task")
+    def content(self, row: OrmQ) -> str:
+        """Its function, or why it will be refused."""
+        try:
+            return str(opened(row.payload)["func"])
+        except RefusedTask as refusal:
+            return f"not run: {refusal}"
+
+
+class FinishedAdmin(ReadOnlyAdmin):
+    """Without arguments and results, which are pickles, but for a text."""
+
+    list_display = ["name", "func", "started", "stopped", "group"]
+    fields = ("name", "func", "group", "cluster", "started", "stopped", "told")
+    search_fields = ["=name", "=func"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Success]:
+        """Their arguments are not even read."""
+        return super().get_queryset(request).defer("args", "kwargs")
+
+    @admin.display(description="result")
+    def told(self, task: Success) -> str:
+        """What it returned, or how it failed, as far as that is plain."""
+        return clipped(f"{task.result}", WHOLE_RESULT)
+
+
+admin.site.register(Success, FinishedAdmin)
+admin.site.register(Failure, FinishedAdmin)
