@@ -207,12 +207,15 @@ def _reason(receipt: DeliveryReceipt) -> str:
 
 
 def _is_hard_bounce(receipt: DeliveryReceipt) -> bool:
-    """Whether the mailbox does not exist. A number out of reach today may be back."""
+    """Whether the mailbox does not exist. A number out of reach today may be back.
+
+    Failed are those that the provider itself did not send to, as it knows that already.
+    """
     message = receipt.message
     return (
         message is not None
         and message.channel == Channel.EMAIL
-        and receipt.status == MessageStatus.BOUNCED
+        and receipt.status in {MessageStatus.BOUNCED, MessageStatus.FAILED}
         and receipt.error_class == ErrorClass.RECIPIENT
     )
 

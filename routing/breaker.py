@@ -7,8 +7,9 @@ and traffic comes back in steps; a bad one opens it for longer.
 Pure: values in, values out. The caller reads a row under a lock (or changes it by a
 conditional update), asks here, and writes what it is told. What counts as a failure is
 that the provider did not do its work: not reached, a time-out, 5xx, an answer that
-cannot be read. A refusal of the message or of the recipient, and a 429, say nothing
-about its health: leave them out.
+cannot be read, a refusal that nobody understands. A refusal of the message or of the
+recipient, what one provider cannot carry, and a 429 say nothing about its health: leave
+them out.
 
 The figures: Hystrix' volume minimum, Finagle's run of failures and growing open time,
 Envoy's "at least one stays".

@@ -6,7 +6,7 @@ each decision carries the record that explains it later.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
@@ -16,21 +16,38 @@ from routing.costs import Money
 from routing.providers.base import (
     CarrierCapReached,
     NotCalled,
+    NotNow,
     OutcomeUnknown,
     ProviderError,
     RefusedTogether,
     SendFailure,
     Throttled,
+    UnmappedError,
+    UnsuitableError,
 )
-from routing.retry import PastAttempt, RetryHistory, next_midnight, with_jitter
+from routing.retry import (
+    PastAttempt,
+    RetryHistory,
+    doubled,
+    next_midnight,
+    times_throttled,
+    with_jitter,
+)
 from routing.route import Route
 from routing.strategies import NO_CONTEXT, STRATEGIES, Candidate, Context
 from routing.strategies.fallback import fallback
 from routing.thresholds import screen
-from routing.vocabulary import FallbackReason, UnknownOutcomePolicy
+from routing.vocabulary import FallbackReason, RoutingStrategy, UnknownOutcomePolicy
 
-# How long a throttled message waits when the provider does not say.
+# How long a throttled message waits when the provider does not say; and at most, as the
+# wait doubles with each further time in a row.
 THROTTLE_PAUSE = timedelta(seconds=5)
+LONGEST_THROTTLE_PAUSE = timedelta(minutes=15)
+# So often in a row, which takes a day: from then on each time is a failed round.
+THROTTLED_AT_MOST = 100
+# How long a message waits at least whose recipient takes none; it doubles as well.
+NOT_NOW_PAUSE = timedelta(seconds=30)
+LONGEST_NOT_NOW_PAUSE = timedelta(hours=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +113,15 @@ class Choices:
 
     `candidates` come in the route's order; `reasons` says, of those that are ruled out,
     what a fallback to another is for. `estimates` are what the message would cost, in
-    each provider's own currency.
+    each provider's own currency. Those that are `unsuitable` are ruled out for this
+    message, now and later.
     """
 
     candidates: tuple[Candidate, ...]
     reasons: Mapping[str, FallbackReason] = field(default_factory=dict)
     estimates: Mapping[str, Money] = field(default_factory=dict)
     context: Context = NO_CONTEXT
+    unsuitable: Collection[str] = ()
 
     def without(self, verdicts: Mapping[str, str]) -> Choices:
         """The same, with some candidates ruled out."""
@@ -147,13 +166,26 @@ def first_choice(route: Route, choices: Choices) -> Decision | None:
 
 
 def ideal_provider(route: Route, choices: Choices) -> str | None:
-    """The provider that the strategy would pick if nothing ruled any out."""
+    """The provider that the strategy would pick if all were well.
+
+    A strategy that compares providers compares those that can carry the message.
+    """
+    is_in_order = route.strategy in (RoutingStrategy.PRIMARY, RoutingStrategy.FALLBACK)
+    left_out = () if is_in_order else choices.unsuitable
     well = [
-        each if each.is_eligible else replace(each, verdict="")
+        each
+        if each.is_eligible or each.provider in left_out
+        else replace(each, verdict="")
         for each in choices.candidates
     ]
     ideal = STRATEGIES[route.strategy](well, choices.context)
     return ideal.provider if ideal else None
+
+
+def is_hopeless(route: Route, choices: Choices) -> bool:
+    """Whether no provider that the route may use can ever carry the message."""
+    in_use = route.in_use
+    return bool(in_use) and all(name in choices.unsuitable for name in in_use)
 
 
 def screened_choices(route: Route, choices: Choices) -> Choices:
@@ -176,7 +208,8 @@ def next_step(
     3. certainly not sent, and another provider may do better: fall back now
     4. throttled, the carrier takes no more today, it was too late to call, or the call
        was refused for another message in it: the same round again, now or later
-    5. certainly not sent: the next round, if the policy grants one
+    5. certainly not sent, and it may work later, here or elsewhere: the next round, if
+       the policy grants one
     6. anything else is permanent
     """
     if failure is None:
@@ -186,18 +219,58 @@ def next_step(
     if decision := _fall_back(route, failure, round_, at.choices):
         return FallBack(decision)
     if isinstance(failure, PutOff):
-        return Retry(_resumes_at(failure, at.now), is_burnt=False)
-    if isinstance(failure, ProviderError):
-        return _next_round(route, round_, at, not_before=failure.retry_after)
+        return _put_off(route, failure, round_, at)
+    if _may_work_later(route, failure, round_, at.choices):
+        not_before = _least_wait(failure, round_)
+        return _next_round(route, round_, at, not_before=not_before)
     return GiveUp()
 
 
-def _resumes_at(failure: PutOff, now: datetime) -> datetime:
-    if isinstance(failure, CarrierCapReached):
-        return next_midnight(now, failure.zone)
+def _put_off(route: Route, failure: PutOff, round_: Round, at: Circumstances) -> Step:
     if isinstance(failure, Throttled):
-        return now + (failure.retry_after or THROTTLE_PAUSE)
-    return now
+        return _after_throttle(route, failure, round_, at)
+    if isinstance(failure, CarrierCapReached):
+        return Retry(next_midnight(at.now, failure.zone), is_burnt=False)
+    return Retry(at.now, is_burnt=False)
+
+
+def _after_throttle(
+    route: Route, failure: Throttled, round_: Round, at: Circumstances
+) -> Step:
+    """The same round again, each time after twice the wait; it is not for ever."""
+    times = times_throttled(round_.past_attempts, by=round_.tried[-1])
+    if times >= THROTTLED_AT_MOST:
+        return _next_round(route, round_, at, not_before=LONGEST_THROTTLE_PAUSE)
+    told = failure.retry_after or THROTTLE_PAUSE
+    pause = doubled(told, times, at_most=max(told, LONGEST_THROTTLE_PAUSE))
+    if times:  # the first wait is the provider's; later ones must not come in step
+        pause = with_jitter(pause, share=at.jitter, rng=at.rng)
+    return Retry(at.now + pause, is_burnt=False)
+
+
+def _may_work_later(
+    route: Route, failure: SendFailure, round_: Round, choices: Choices
+) -> bool:
+    """Whether a later round may end better.
+
+    What this provider refused for good may still go by another one that cannot be used
+    at the moment.
+    """
+    if isinstance(failure, ProviderError | NotNow):
+        return True
+    if not isinstance(failure, UnsuitableError | UnmappedError):
+        return False
+    refused = {round_.tried[-1], *choices.unsuitable}
+    return not refused.issuperset(route.in_use)
+
+
+def _least_wait(failure: SendFailure, round_: Round) -> timedelta | None:
+    if isinstance(failure, NotNow):
+        pause = doubled(
+            NOT_NOW_PAUSE, round_.failed_rounds, at_most=LONGEST_NOT_NOW_PAUSE
+        )
+        return max(pause, failure.retry_after or pause)
+    return failure.retry_after if isinstance(failure, ProviderError) else None
 
 
 def cautious_step(failure: SendFailure | None, at: Circumstances) -> Step:
@@ -237,11 +310,20 @@ def _next_round(
     return Retry(at.now + max(delay, not_before or timedelta(0)), is_burnt=True)
 
 
+def _is_elsewhere_better(failure: SendFailure) -> bool:
+    """Whether another provider may take what this one certainly did not."""
+    if isinstance(failure, NotNow):
+        return failure.elsewhere
+    return isinstance(
+        failure, ProviderError | Throttled | UnsuitableError | UnmappedError
+    )
+
+
 def _fall_back(
     route: Route, failure: SendFailure, round_: Round, choices: Choices
 ) -> Decision | None:
-    if not isinstance(failure, ProviderError | Throttled):
-        return None  # another provider would fare no better
+    if not _is_elsewhere_better(failure):
+        return None
     if not route.is_fallback_enabled:
         return None
     tried = dict.fromkeys(round_.tried, "tried in this round")
@@ -265,10 +347,10 @@ def _is_eligible(provider: str, choices: Choices) -> bool:
     )
 
 
-def _reason(failure: ProviderError | Throttled) -> FallbackReason:
-    if isinstance(failure, Throttled):
+def _reason(failure: SendFailure) -> FallbackReason:
+    if isinstance(failure, Throttled | NotNow):
         return FallbackReason.RATE_LIMIT_EXCEEDED
-    if failure.unavailable:
+    if isinstance(failure, ProviderError) and failure.unavailable:
         return FallbackReason.PROVIDER_UNAVAILABLE
     return FallbackReason.PRIMARY_FAILED
 

@@ -34,6 +34,7 @@ _NOT_THE_PROVIDERS = (
     ErrorClass.RECIPIENT,
     ErrorClass.MESSAGE,
     ErrorClass.THROTTLED,  # in a receipt: a carrier's cap
+    ErrorClass.NOT_NOW,
 )
 
 

@@ -28,7 +28,12 @@ from routing.breaker import (
 )
 from routing.budget import count_sends, remaining_now
 from routing.models import ProviderHealth, ProviderThrottle
-from routing.providers.base import OutcomeUnknown, ProviderError, SendFailure
+from routing.providers.base import (
+    OutcomeUnknown,
+    ProviderError,
+    SendFailure,
+    UnmappedError,
+)
 from routing.vocabulary import Channel, ErrorClass
 
 
@@ -45,8 +50,12 @@ class CallOutcome:
 
     @property
     def is_fault(self) -> bool:
-        """Whether it speaks against the provider."""
-        return isinstance(self.failure, ProviderError | OutcomeUnknown)
+        """Whether it speaks against the provider.
+
+        A code that no table has may be a new word for a fault of its own: one proves
+        nothing, but a run of them opens the breaker.
+        """
+        return isinstance(self.failure, ProviderError | OutcomeUnknown | UnmappedError)
 
 
 @dataclass(slots=True)

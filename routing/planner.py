@@ -32,6 +32,7 @@ from routing.rate_decks import RateBook
 from routing.rates import estimate
 from routing.route import Destination, Route, choose_route
 from routing.strategies import Candidate, Context
+from routing.suitability import NONE, Unsuitable, refused_before
 from routing.vocabulary import (
     CampaignKind,
     Channel,
@@ -48,6 +49,12 @@ class Parcel(NamedTuple):
     destination: Destination
     segments: int
     is_retry: bool = False  # after a round that failed
+    unsuitable: Unsuitable = NONE  # providers that cannot carry it, and why
+
+    def refused_by(self, provider: str, code: str) -> Parcel:
+        """The same, after a provider has said that it cannot carry it."""
+        verdict = {provider: refused_before(code)}
+        return self._replace(unsuitable={**verdict, **self.unsuitable})
 
 
 class Likeness(NamedTuple):
@@ -59,7 +66,8 @@ class Likeness(NamedTuple):
         """Equal for those that are."""
         to = parcel.destination
         number = to.recipient.removeprefix("+")[: self.priced_digits]
-        return number, to.country, parcel.segments, parcel.is_retry
+        unsuitable = frozenset(parcel.unsuitable)
+        return number, to.country, parcel.segments, parcel.is_retry, unsuitable
 
 
 class RoutingTable:
@@ -237,6 +245,7 @@ class Planner:
             ),
             reasons=reasons,
             estimates=estimates,
+            unsuitable=parcel.unsuitable,
             context=Context(
                 turn=turn,
                 draw=draw,
@@ -300,7 +309,7 @@ def _verdicts(
     A provider that ramps back turns messages away in favour of others; where there is
     no other, it takes them.
     """
-    verdicts = dict(provider_verdicts(route))
+    verdicts = {**provider_verdicts(route), **parcel.unsuitable}
     reasons = dict.fromkeys(verdicts, FallbackReason.PROVIDER_UNAVAILABLE)
     health = surroundings.health.get(route.channel, ChannelHealth())
     ramping = set()

@@ -8,9 +8,10 @@ that a fallback within a round does not lengthen them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+from itertools import takewhile
 from random import Random
 from zoneinfo import ZoneInfo
 
@@ -113,7 +114,20 @@ class ExponentialRetry:
     maximum: timedelta
 
     def __call__(self, history: RetryHistory) -> timedelta | None:
-        return _at_most(self.maximum, self.initial, 2 ** min(history.failed_rounds, 64))
+        return doubled(self.initial, history.failed_rounds, at_most=self.maximum)
+
+
+def doubled(delay: timedelta, times: int, *, at_most: timedelta) -> timedelta:
+    """The delay after it has doubled so many times."""
+    return _at_most(at_most, delay, 2 ** min(times, 64))
+
+
+def times_throttled(attempts: Sequence[PastAttempt], *, by: str) -> int:
+    """How often in a row, up to the latest attempt, the provider said to slow down."""
+    in_a_row = takewhile(
+        lambda each: each.error_class == ErrorClass.THROTTLED, reversed(attempts)
+    )
+    return sum(each.provider == by for each in in_a_row)
 
 
 def next_midnight(now: datetime, zone: str) -> datetime:

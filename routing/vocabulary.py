@@ -105,7 +105,9 @@ class ErrorClass(Term):
     ACCOUNT = 3  # as PROVIDER, but for credentials or funds: a person must act
     THROTTLED = 4  # certainly not sent, and the attempt is not burnt
     UNKNOWN = 5  # may have been sent: never a blind fallback
-    UNMAPPED = 6  # refused with a code that our tables lack: shown, not retried
+    UNMAPPED = 6  # refused with a code that our tables lack: fall back, and show it
+    UNSUITABLE = 7  # not by this provider, or not from our sender there: fall back
+    NOT_NOW = 8  # the recipient takes none at the moment: try later, and count it
 
 
 class CampaignKind(Term):

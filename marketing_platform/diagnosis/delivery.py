@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -25,14 +26,14 @@ from messaging.models import (
 from messaging.queue.clock import clock_skew
 from routing.breaker import BreakerState
 from routing.health import describe_breaker
-from routing.models import MessageDeliveryAttempt, ProviderHealth
+from routing.models import DeliveryReceipt, MessageDeliveryAttempt, ProviderHealth
 from routing.vocabulary import ErrorClass
 
 SILENT_WITHIN = timedelta(hours=1)  # longer ago, a cluster was taken out of service
 SKEW_LIMIT = timedelta(seconds=2)
 SWEPT_WITHIN = timedelta(minutes=1)  # workers look for expired leases every second
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
-# Bounds what a check reads, however many attempts a day has.
+# Bounds what a check reads, however many attempts or receipts a day has.
 LATEST_ATTEMPTS = 100_000
 
 
@@ -120,41 +121,49 @@ def quarantine(now: datetime) -> Finding:
 
 
 def unmapped_errors(now: datetime) -> Finding:
-    """Codes with which providers refused messages, and that our tables lack."""
-    if codes := _refusals(ErrorClass.UNMAPPED, now):
+    """Codes with which providers refused messages or later said that they failed, and
+    that our tables lack.
+    """
+    if codes := _codes_of(ErrorClass.UNMAPPED, now):
         return warn(
-            f"Messages refused today with codes that we do not know: {codes}.",
-            "They were not tried again. Look the codes up at the provider, and add "
-            "them to its table in routing/providers/.",
+            f"Messages failed today with codes that we do not know: {codes}.",
+            "Refused ones went to another provider where there was one. Look the codes "
+            "up at the provider, and add them to its table in routing/providers/.",
         )
     return ok("Providers gave no unknown error code in the last day.")
 
 
 def account_errors(now: datetime) -> Finding:
-    """Providers that refuse our credentials, or want money."""
-    if codes := _refusals(ErrorClass.ACCOUNT, now):
+    """Providers that refuse our credentials or sender, or want money."""
+    if codes := _codes_of(ErrorClass.ACCOUNT, now):
         return warn(
             f"Providers refused our account today: {codes}.",
-            "Look at credentials, funds and permissions in the provider's console; "
-            "docs/providers.md names the settings.",
+            "Look at credentials, funds, sender and permissions in the provider's "
+            "console; docs/providers.md names the settings.",
         )
     return ok("No provider has refused our account in the last day.")
 
 
-def _refusals(error_class: ErrorClass, now: datetime) -> str:
+def _codes_of(error_class: ErrorClass, now: datetime) -> str:
     """The last day's errors of a class: provider, code and how many."""
-    attempts = MessageDeliveryAttempt.objects.order_by()
-    latest = attempts.aggregate(latest=Max("pk"))["latest"] or 0
-    codes = (
-        attempts.filter(
-            pk__gt=latest - LATEST_ATTEMPTS,
-            attempted_at__gt=now - DAY,
-            error_class=error_class,
+    counts: Counter[tuple[str, str]] = Counter()
+    for rows, moment in (
+        (MessageDeliveryAttempt.objects.order_by(), "attempted_at"),
+        (DeliveryReceipt.objects.order_by(), "received_at"),
+    ):
+        latest = rows.aggregate(latest=Max("pk"))["latest"] or 0
+        found = (
+            rows.filter(
+                pk__gt=latest - LATEST_ATTEMPTS,
+                error_class=error_class,
+                **{f"{moment}__gt": now - DAY},
+            )
+            .values_list("provider", "error_code")
+            .annotate(count=Count("pk"))
         )
-        .values_list("provider", "error_code")
-        .annotate(count=Count("pk"))
-    )
-    return ", ".join(f"{name} {code} ({count})" for name, code, count in codes)
+        for name, code, count in found:
+            counts[name, code] += count
+    return ", ".join(f"{name} {code} ({n})" for (name, code), n in counts.items())
 
 
 def double_risks(now: datetime) -> Finding:

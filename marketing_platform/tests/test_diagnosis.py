@@ -19,7 +19,7 @@ from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.vocabulary import CampaignStatus, WorkerKind
 from routing.breaker import LAST_WAY_OUT, BreakerState
-from routing.factories import AttemptFactory, RouteFactory
+from routing.factories import AttemptFactory, ReceiptFactory, RouteFactory
 from routing.models import ProviderHealth
 from routing.vocabulary import Channel, ErrorClass, MessageStatus
 
@@ -299,10 +299,17 @@ def test_error_codes_that_no_table_has_are_listed():
             error_code="31337",
         )
 
+    ReceiptFactory(
+        message=MessageFactory(),
+        received_at=timezone.now(),
+        error_class=ErrorClass.UNMAPPED,
+        error_code="31337",
+    )
+
     found = delivery.unmapped_errors(timezone.now())
 
     assert found.level == Level.WARN
-    assert "TwilioSMS 31337 (2)" in found.text
+    assert "TwilioSMS 31337 (3)" in found.text
 
 
 def test_providers_that_refuse_our_account_are_named():

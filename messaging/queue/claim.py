@@ -58,8 +58,8 @@ class Claimer:
         1. lock due messages of the running campaigns, a fair share of each
         2. stop those that must not leave (the gate), and say why; of those that may be
            killing their workers, let one go at a time
-        3. choose a provider for each; without one it waits, and says why; one that
-           cannot even be placed is quarantined
+        3. choose a provider for each; without one it waits, and says why; one that no
+           provider can ever carry fails, and one that cannot be placed is quarantined
         4. put messages into one call where their provider takes many
         5. write owner, lease, attempt number, provider and call onto the row
 
@@ -94,10 +94,11 @@ class Claimer:
             ),
             lease=self._lease,
             now=now,
+            histories=_histories(messages),
         )
         for route, batch in by_route:
             placement.place(batch, route)
-        return share_calls(_with_history(placement.keep()))
+        return share_calls(placement.keep())
 
     def _surroundings(self, routes: Sequence[Route], now: datetime) -> Surroundings:
         """How the routes' providers are, their throttles locked."""
@@ -173,20 +174,19 @@ def _in_flight(providers: Sequence[str], *, until: datetime) -> dict[str, int]:
     )
 
 
-def _with_history(claimed: list[Claimed]) -> list[Claimed]:
-    """Give those that were tried before the attempts that a retry policy looks at."""
-    again = [each.message_id for each in claimed if each.attempt_number > 1]
+def _histories(messages: Sequence[DueMessage]) -> dict[int, tuple[PastAttempt, ...]]:
+    """The attempts of those that were tried before: policies look at them, and so does
+    the choice of a provider.
+    """
+    again = [each.pk for each in messages if each.attempt_count]
     if not again:
-        return claimed
+        return {}
     past: dict[int, list[PastAttempt]] = {}
     for attempt in MessageDeliveryAttempt.objects.filter(
         message_id__in=again, is_late=False
     ).order_by("attempt_number"):
         past.setdefault(attempt.message_id, []).append(_past_attempt(attempt))
-    return [
-        each._replace(past_attempts=tuple(past.get(each.message_id, ())))
-        for each in claimed
-    ]
+    return {pk: tuple(attempts) for pk, attempts in past.items()}
 
 
 def _past_attempt(attempt: MessageDeliveryAttempt) -> PastAttempt:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from messaging.merge_fields import filled_when_it_leaves
 from messaging.models import CampaignMessage
 from messaging.queue.due import AnyMessage, DueMessage
 from messaging.queue.quarantine import quarantined_if_it_fails
+from messaging.standing import count_end
 from messaging.unsubscribe_links import unsubscribe_url
 from routing.budget import STRETCH_SECONDS
 from routing.decide import (
@@ -19,15 +20,24 @@ from routing.decide import (
     Round,
     first_choice,
     ideal_provider,
+    is_hopeless,
     screened_choices,
 )
 from routing.health import ChannelHealth, can_be_probed, take_probe
 from routing.planner import Parcel, Planner, Surroundings, take_turns
-from routing.providers.base import OutboundMessage
+from routing.providers.base import OutboundMessage, SendFailure, UnsuitableError
 from routing.reference_keys import reference_for
 from routing.retry import PastAttempt
 from routing.route import Destination, Route
-from routing.vocabulary import CampaignKind, Channel, FallbackReason
+from routing.statistics import keep
+from routing.suitability import unsuitable
+from routing.tally import TallySheet
+from routing.vocabulary import (
+    CampaignKind,
+    Channel,
+    FallbackReason,
+    MessageStatus,
+)
 
 # Far more than any route asks for. The number is a part of references and columns that
 # end not far above.
@@ -41,6 +51,29 @@ SHORTEST_PAUSE = timedelta(milliseconds=50)
 # The token is there when the message probes a provider's open breaker.
 _Decided = tuple[Choices, Decision | None, datetime | None]
 Addressed = tuple[DueMessage, Destination]
+
+
+class _Item(NamedTuple):
+    """A message that is being placed."""
+
+    message: DueMessage
+    parcel: Parcel
+    content: OutboundMessage  # as it leaves by the route's first provider
+    history: tuple[PastAttempt, ...]
+
+    @property
+    def attempt_number(self) -> int:
+        """Of the attempt that it is to make."""
+        return self.message.attempt_count + 1
+
+    def content_for(self, provider: str, route: Route) -> OutboundMessage:
+        """The message as it leaves by this provider: its reference is sealed for it."""
+        if provider == route.providers[0]:
+            return self.content
+        reference = reference_for(
+            self.message.pk, self.attempt_number, provider=provider
+        )
+        return replace(self.content, reference=reference)
 
 
 class Claimed(NamedTuple):
@@ -69,12 +102,22 @@ class Claimed(NamedTuple):
             past_attempts=self.past_attempts,
         )
 
-    def fallen_back(self, decision: Decision, lease_expires_at: datetime) -> Claimed:
+    def fallen_back(
+        self,
+        decision: Decision,
+        lease_expires_at: datetime,
+        *,
+        after: SendFailure | None = None,
+    ) -> Claimed:
         """The next attempt of the same round, by another provider."""
         number = self.attempt_number + 1
         reference = reference_for(self.message_id, number, provider=decision.provider)
+        parcel = self.parcel
+        if isinstance(after, UnsuitableError):
+            parcel = parcel.refused_by(self.decision.provider, after.code)
         return self._replace(
             attempt_number=number,
+            parcel=parcel,
             decision=decision,
             lease_expires_at=lease_expires_at,
             probe_token=None,
@@ -88,6 +131,10 @@ class TooManyAttempts(Exception):
     """The message was tried more often than attempts can be counted."""
 
 
+# What was tried before, by message: only of those that were.
+Histories = Mapping[int, tuple[PastAttempt, ...]]
+
+
 class Placement:
     """Places the messages of one claim; within the claim's transaction."""
 
@@ -98,13 +145,16 @@ class Placement:
         surroundings: Surroundings,
         lease: timedelta,
         now: datetime,
+        histories: Histories,
     ) -> None:
         self._planner = planner
         self._around = surroundings
         self._lease = lease
         self._lease_end = now + lease
         self._now = now
+        self._histories = histories
         self._claimed: list[Claimed] = []
+        self._hopeless: list[tuple[DueMessage, str]] = []
         self._waiting: dict[tuple[str, timedelta], list[int]] = {}
 
     def place(self, batch: Sequence[Addressed], route: Route | None) -> None:
@@ -122,25 +172,47 @@ class Placement:
         first_turn = take_turns(route, len(batch))
         for turn, (message, destination) in enumerate(batch, start=first_turn):
             with quarantined_if_it_fails(message, now=self._now):
-                is_retry = message.retry_count > 0
-                parcel = Parcel(destination, message.segments, is_retry)
-                alike = likeness.of(parcel) if likeness else turn
+                item = self._item(message, destination, route)
+                alike = likeness.of(item.parcel) if likeness else turn
                 if alike not in decided:
-                    decided[alike] = self._decide(route, parcel, turn)
-                self._place(message, route, parcel, decided[alike])
+                    decided[alike] = self._decide(route, item.parcel, turn)
+                self._place(item, route, decided[alike])
 
-    def _place(
-        self, message: DueMessage, route: Route, parcel: Parcel, decided: _Decided
-    ) -> None:
+    def _item(
+        self, message: DueMessage, destination: Destination, route: Route
+    ) -> _Item:
+        """The message as it would go out, and who cannot carry it."""
+        content = content_of(
+            message,
+            attempt_number=next_attempt_number(message),
+            provider=route.providers[0],
+        )
+        history = self._histories.get(message.pk, ())
+        parcel = Parcel(
+            destination,
+            message.segments,
+            message.retry_count > 0,
+            unsuitable(
+                route.providers,
+                content,
+                country=destination.country,
+                past_attempts=history,
+            ),
+        )
+        return _Item(message, parcel, content, history)
+
+    def _place(self, item: _Item, route: Route, decided: _Decided) -> None:
         choices, decision, probe_token = decided
-        if decision and self._take(decision, parcel):
-            claimed = _claimed(message, parcel, route, decision, self._lease_end)
+        if decision and self._take(decision, item.parcel):
+            claimed = _claimed(item, route, decision, self._lease_end)
             if probe_token:
                 claimed = claimed._replace(probe_token=probe_token)
             self._claimed.append(claimed)
+        elif is_hopeless(route, choices):
+            self._hopeless.append((item.message, _no_provider(route, choices)))
         else:
-            pause = self._pause(route, choices, parcel)
-            self._wait(message, _no_provider(route, choices), pause)
+            pause = self._pause(route, choices, item.parcel)
+            self._wait(item.message, _no_provider(route, choices), pause)
 
     def keep(self) -> list[Claimed]:
         """Write what was drawn and who waits; returns those that leave."""
@@ -149,7 +221,21 @@ class Placement:
             CampaignMessage.objects.filter(pk__in=ids).update(
                 status_reason=reason[:500], due_at=self._now + pause
             )
+        self._fail_hopeless()
         return self._claimed
+
+    def _fail_hopeless(self) -> None:
+        """End those that no provider of their route can carry, and say why."""
+        sheet = TallySheet()
+        for message, reason in self._hopeless:
+            CampaignMessage.objects.filter(pk=message.pk).update(
+                status=MessageStatus.FAILED,
+                status_reason=f"No provider can carry it. {reason}"[:500],
+                finished_at=self._now,
+            )
+            count_end(sheet, message, MessageStatus.FAILED, now=self._now)
+        if self._hopeless:
+            keep(sheet)
 
     def _decide(self, route: Route, parcel: Parcel, turn: int) -> _Decided:
         choices = self._planner.choices(
@@ -164,7 +250,9 @@ class Placement:
         """Let this message try its ideal provider, if that is due for a probe."""
         ideal = ideal_provider(route, choices)
         health = self._around.health.get(route.channel, ChannelHealth())
-        if ideal is None or not can_be_probed(health.breakers.get(ideal), self._now):
+        if ideal is None or ideal in choices.unsuitable:
+            return choices, None
+        if not can_be_probed(health.breakers.get(ideal), self._now):
             return choices, None
         if self._around.capacity.verdict(ideal, parcel.segments, self._now):
             return choices, None  # its throttle has no room for a probe either
@@ -216,26 +304,27 @@ def _no_provider(route: Route, choices: Choices) -> str:
     return " ".join(verdicts) or "The route allows no fallback."
 
 
-def _claimed(
-    message: DueMessage,
-    parcel: Parcel,
-    route: Route,
-    decision: Decision,
-    lease_end: datetime,
-) -> Claimed:
+def next_attempt_number(message: DueMessage) -> int:
+    """The number that its next attempt has."""
     if message.attempt_count >= MOST_ATTEMPTS:
         raise TooManyAttempts(TooManyAttempts.__doc__)
-    number = message.attempt_count + 1
+    return message.attempt_count + 1
+
+
+def _claimed(
+    item: _Item, route: Route, decision: Decision, lease_end: datetime
+) -> Claimed:
     return Claimed(
-        message_id=message.pk,
-        channel=parcel.destination.channel,
-        attempt_number=number,
-        retry_count=message.retry_count,
-        parcel=parcel,
+        message_id=item.message.pk,
+        channel=item.parcel.destination.channel,
+        attempt_number=item.attempt_number,
+        retry_count=item.message.retry_count,
+        parcel=item.parcel,
         route=route,
         decision=decision,
         lease_expires_at=lease_end,
-        content=content_of(message, attempt_number=number, provider=decision.provider),
+        content=item.content_for(decision.provider, route),
+        past_attempts=item.history,
     )
 
 
@@ -255,7 +344,10 @@ def held(
         attempt_number=message.attempt_count,
         retry_count=message.retry_count,
         parcel=Parcel(
-            message.destination, message.segments, is_retry=message.retry_count > 0
+            message.destination,
+            message.segments,
+            message.retry_count > 0,
+            unsuitable(route.providers, content, country=message.country),
         ),
         route=route,
         decision=Decision(provider, None, {}),

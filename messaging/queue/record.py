@@ -62,7 +62,7 @@ def record(
     5. count all of that in the statistics, and correct costs that receipts have told
        already
     6. mark the messages that an earlier attempt may have got through as well
-    7. suppress the addresses that providers said have opted out
+    7. suppress the addresses that providers said have opted out, or do not exist
     8. let the providers' breakers know
     """
     # In one order for all workers, so that two never wait for each other.
@@ -85,7 +85,7 @@ def record(
         ]:
             correct_costs(told)
         mark_double_risks(_perhaps_doubled(results, held), now=now)
-        _suppress_opted_out(results)
+        _suppress(results)
         _learn(results, planner, now)
     if has_failures:
         planner.note_failures()
@@ -168,7 +168,9 @@ def _fallbacks(
 ) -> list[Claimed]:
     """Those that may be handed over now: their row says so."""
     return [
-        each.claimed.fallen_back(each.step.decision, lease_end)
+        each.claimed.fallen_back(
+            each.step.decision, lease_end, after=each.hand_over.failure
+        )
         for each in results
         if isinstance(each.step, FallBack) and each.claimed.message_id in held
     ]
@@ -389,18 +391,26 @@ def _error(failure: SendFailure) -> dict[str, Any]:
     }
 
 
-def _suppress_opted_out(results: Iterable[Result]) -> None:
-    opted_out = [
+def _suppress(results: Iterable[Result]) -> None:
+    """The addresses that providers said have opted out, or are none."""
+    suppressed = [
         Suppression(
             address=each.claimed.content.recipient,
-            reason=SuppressionReason.OPTED_OUT,
+            reason=reason,
             source=each.hand_over.provider,
         )
         for each in results
-        if isinstance(each.hand_over.failure, RecipientError)
-        and each.hand_over.failure.opted_out
+        if (reason := _reason_to_suppress(each.hand_over.failure)) is not None
     ]
-    if opted_out:
+    if suppressed:
         # By address: unique rows that others are adding are waited for, too.
-        opted_out.sort(key=lambda each: each.address)
-        Suppression.objects.bulk_create(opted_out, ignore_conflicts=True)
+        suppressed.sort(key=lambda each: each.address)
+        Suppression.objects.bulk_create(suppressed, ignore_conflicts=True)
+
+
+def _reason_to_suppress(failure: SendFailure | None) -> SuppressionReason | None:
+    if not isinstance(failure, RecipientError):
+        return None
+    if failure.opted_out:
+        return SuppressionReason.OPTED_OUT
+    return SuppressionReason.HARD_BOUNCE if failure.is_gone else None

@@ -10,13 +10,23 @@ import pytest
 from django.utils import timezone
 
 from messaging.factories import CampaignFactory
-from messaging.models import Campaign, CampaignMessage, WorkerHeartbeat
+from messaging.models import (
+    Campaign,
+    CampaignMessage,
+    Suppression,
+    WorkerHeartbeat,
+)
 from messaging.queue.processor import Limits, Processor
 from messaging.tests.scene import NOW, claim, messages
-from messaging.vocabulary import CampaignStatus, WorkerKind
+from messaging.vocabulary import CampaignStatus, SuppressionReason, WorkerKind
+from routing.breaker import BreakerState
 from routing.dispatch import HandOver
 from routing.factories import RateFactory, RouteFactory
-from routing.models import MessageDeliveryAttempt, ProviderThrottle
+from routing.models import (
+    MessageDeliveryAttempt,
+    ProviderHealth,
+    ProviderThrottle,
+)
 from routing.providers.base import ProviderError
 from routing.simulators.handset import read_handset_log
 from routing.vocabulary import (
@@ -190,6 +200,181 @@ def test_a_wrong_number_is_neither_retried_nor_sent_elsewhere(
     (attempt,) = MessageDeliveryAttempt.objects.all()
     assert attempt.error_class == ErrorClass.RECIPIENT
     assert statuses() == {MessageStatus.FAILED}
+
+
+@pytest.mark.parametrize(
+    ("fault", "does_open"),
+    [
+        ({"code": "", "status": 404}, True),  # a wrong path in BASE_URL
+        ({"code": "", "status": 405}, True),
+        ({"code": "", "status": 410}, True),
+        ({"code": "21659"}, True),  # our sender: here, or as such
+        ({"code": "21660"}, True),  # not of our account
+        ({"code": "29999"}, True),  # a code that no table has
+        ({"code": "21612"}, False),  # our sender and one destination
+    ],
+    ids=lambda value: (
+        str(value.get("code") or value["status"]) if isinstance(value, dict) else ""
+    ),
+)
+def test_what_is_our_fault_costs_no_message_and_opens_the_breaker(
+    sms_route, simulator, arrivals, fault, does_open
+):
+    sent = messages(6)
+    simulator.set_fault("TwilioSMS", "error", **{"status": 400} | fault)
+
+    drain(batch_size=1)
+
+    assert sorted(arrivals()) == sorted(message.recipient for message in sent)
+    health = ProviderHealth.objects.filter(provider="TwilioSMS")
+    assert [row.state for row in health] == [BreakerState.OPEN] * does_open
+
+
+def test_a_recipients_limit_puts_off_one_message_and_slows_nobody_down(
+    sms_route, simulator
+):
+    sms_route.enable_fallback = False
+    sms_route.save()
+    (message,) = messages(1)
+    simulator.set_fault("TwilioSMS", "error", code="14107", status=429)
+
+    drain(idle=1.0)
+
+    message.refresh_from_db()
+    assert (message.status, message.retry_count) == (MessageStatus.QUEUED, 1)
+    assert message.due_at - timezone.now() > timedelta(seconds=25)
+    assert MessageDeliveryAttempt.objects.count() == 1
+    assert not ProviderThrottle.objects.exists()
+    assert not ProviderHealth.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "media",
+    [
+        ["https://cdn.example.com/a.jpg", "https://cdn.example.com/b.jpg"],
+        ["https://cdn.example.com/download?id=5"],
+    ],
+    ids=["two", "unknown type"],
+)
+def test_what_one_provider_cannot_carry_goes_by_the_next(simulator, arrivals, media):
+    RouteFactory(
+        channel=Channel.MMS,
+        primary_provider="VonageMMS",
+        fallback_provider="TwilioMMS",
+    )
+    campaign = CampaignFactory(channel=Channel.MMS, media_urls=media)
+    messages(1, campaign=campaign, recipient="+14155550111")
+
+    drain()
+
+    assert arrivals() == ["+14155550111"]
+    (attempt,) = MessageDeliveryAttempt.objects.all()
+    assert attempt.provider == "TwilioMMS"
+    assert "Vonage" in attempt.decision["candidates"][0]["verdict"]
+
+
+def test_what_no_provider_can_carry_fails_at_once_and_says_why(simulator, arrivals):
+    RouteFactory(
+        channel=Channel.MMS,
+        primary_provider="VonageMMS",
+        fallback_provider="TwilioMMS",
+    )
+    campaign = CampaignFactory(channel=Channel.MMS, media_urls=[])
+    (message,) = messages(1, campaign=campaign, recipient="+14155550111")
+
+    drain()
+
+    message.refresh_from_db()
+    assert message.status == MessageStatus.FAILED
+    assert "exactly one media URL" in message.status_reason
+    assert "An MMS needs a media URL" in message.status_reason
+    assert not MessageDeliveryAttempt.objects.exists()
+    assert Campaign.objects.get().status == CampaignStatus.COMPLETED
+
+
+def test_a_provider_that_refused_a_message_as_unsuitable_is_not_asked_again(
+    sms_route, simulator, arrivals
+):
+    messages(1)
+    simulator.set_fault("TwilioSMS", "error", code="21612", status=400)
+    simulator.set_fault("VonageSMS", "unavailable", count=1)
+
+    drain(idle=1.5)
+
+    providers = MessageDeliveryAttempt.objects.order_by("attempt_number")
+    assert list(providers.values_list("provider", flat=True)) == [
+        "TwilioSMS",
+        "VonageSMS",
+        "VonageSMS",
+    ]
+    assert len(arrivals()) == 1
+
+
+def email_route(count):
+    """SMTP first, SendGrid to fall back to, and so many mails."""
+    RouteFactory(
+        channel=Channel.EMAIL,
+        primary_provider="SMTPEmail",
+        fallback_provider="SendGridEmail",
+        initial_retry_delay_seconds=0,
+    )
+    campaign = CampaignFactory(channel=Channel.EMAIL, subject="Hi")
+    for number in range(count):
+        messages(1, campaign=campaign, recipient=f"p{number}@good.example")
+
+
+def test_a_block_list_with_our_address_is_no_recipients_fault(simulator, arrivals):
+    email_route(6)
+    simulator.set_fault(
+        "SMTPEmail",
+        "error",
+        stage="RCPT",
+        code="550",
+        message="5.7.1 Service unavailable; client [192.0.2.1] blocked using a list",
+    )
+
+    drain(batch_size=1)
+
+    assert len(arrivals()) == 6
+    assert ProviderHealth.objects.get().state == BreakerState.OPEN
+
+
+def test_mistyped_domains_open_no_breaker(simulator):
+    email_route(6)
+    simulator.set_fault(
+        "SMTPEmail", "error", stage="RCPT", code="450", message="4.1.2 Domain not found"
+    )
+
+    drain(batch_size=1)
+
+    assert statuses() == {MessageStatus.QUEUED}
+    assert not ProviderHealth.objects.exists()
+    assert not ProviderThrottle.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("reply", "is_suppressed"),
+    [
+        ("550 5.1.1 User unknown", True),
+        ("551 Not local", True),
+        ("556 Takes no mail", True),
+        ("550 5.2.1 Disabled", False),
+        ("550 No", False),
+    ],
+)
+def test_only_a_mailbox_that_is_not_there_is_suppressed(
+    simulator, reply, is_suppressed
+):
+    email_route(1)
+    code, _, text = reply.partition(" ")
+    simulator.set_fault("SMTPEmail", "error", stage="RCPT", code=code, message=text)
+
+    drain()
+
+    assert statuses() == {MessageStatus.FAILED}
+    found = Suppression.objects.values_list("address", "reason", "source")
+    hard_bounce = ("p0@good.example", SuppressionReason.HARD_BOUNCE, "SMTPEmail")
+    assert list(found) == [hard_bounce] * is_suppressed
 
 
 @pytest.mark.parametrize("is_taken", [True, False])

@@ -3,6 +3,8 @@
     SendFailure
     ├── RecipientError    permanent: this recipient cannot be reached this way
     ├── MessageError      permanent: this message is not acceptable
+    │   └── UnsuitableError  not to this provider, or not for this destination
+    ├── NotNow            the recipient takes none at the moment
     ├── UnmappedError     refused with a code that our tables lack
     ├── ProviderError     certainly not sent; another provider may do better
     │   └── AccountError  credentials, funds or permissions: a person must act
@@ -22,6 +24,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, ClassVar
 
 from routing.safe_text import one_line
@@ -48,16 +51,54 @@ class RecipientError(SendFailure):
     error_class = ErrorClass.RECIPIENT
 
     def __init__(
-        self, message: str = "", *, code: str = "", opted_out: bool = False
+        self,
+        message: str = "",
+        *,
+        code: str = "",
+        opted_out: bool = False,
+        is_gone: bool = False,
     ) -> None:
         super().__init__(message, code=code)
         self.opted_out = opted_out  # suppress the address from now on
+        self.is_gone = is_gone  # there is no such mailbox: suppress it as well
 
 
 class MessageError(SendFailure):
-    """This message is not acceptable to the provider."""
+    """This message is not acceptable, whoever is to send it."""
 
     error_class = ErrorClass.MESSAGE
+
+
+class UnsuitableError(MessageError):
+    """This provider cannot carry the message, or not to this destination.
+
+    Another may, with limits, senders and registrations of its own. It says nothing of
+    the provider's health.
+    """
+
+    error_class = ErrorClass.UNSUITABLE
+
+
+class NotNow(SendFailure):
+    """The recipient takes no message at the moment.
+
+    `elsewhere` when that is the provider's own limit per recipient: another provider
+    may do better at once. A full mailbox is as full for all of them.
+    """
+
+    error_class = ErrorClass.NOT_NOW
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: str = "",
+        elsewhere: bool = False,
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(message, code=code)
+        self.elsewhere = elsewhere
+        self.retry_after = retry_after
 
 
 class UnmappedError(SendFailure):
@@ -284,6 +325,30 @@ class Provider:
     def missing_options(self) -> list[str]:
         """The required options that are absent or empty; called by the registry."""
         return [key for key in self.required_options if not self.options.get(key)]
+
+    @cached_property
+    def countries(self) -> frozenset[str]:
+        """The option COUNTRIES: ISO codes with commas; empty for all countries."""
+        listed = str(self.options.get("COUNTRIES") or "").upper()
+        return frozenset(filter(None, map(str.strip, listed.split(","))))
+
+    def serves(self, country: str) -> bool:
+        """Whether it is used for a country; for "", one that nobody knows, it is."""
+        return not self.countries or not country or country in self.countries
+
+    def cannot_carry(self, message: OutboundMessage) -> str:
+        """Why this provider cannot carry the message, in one line; "" when it can.
+
+        Called by `routing.suitability` for each message and provider, before a provider
+        is chosen, hence pure and quick. Overridden where there are limits; `send` keeps
+        to them by `refuse_unsuitable`.
+        """
+        return ""
+
+    def refuse_unsuitable(self, message: OutboundMessage) -> None:
+        """Raise UnsuitableError for what this provider cannot carry."""
+        if reason := self.cannot_carry(message):
+            raise UnsuitableError(reason)
 
     def send(self, message: OutboundMessage) -> Acceptance:
         """Hand the message over, once; called by `routing.dispatch`, overridden by all.

@@ -13,12 +13,14 @@ from functools import partial
 from routing.providers.base import (
     AccountError,
     CarrierCapReached,
+    NotNow,
     OutcomeUnknown,
     ProviderError,
     RecipientError,
     SendFailure,
     Throttled,
     UnmappedError,
+    UnsuitableError,
 )
 from routing.vocabulary import ErrorClass
 
@@ -26,17 +28,42 @@ Table = Mapping[str, Callable[..., SendFailure]]
 
 OPTED_OUT = partial(RecipientError, opted_out=True)
 UNAVAILABLE = partial(ProviderError, unavailable=True)
+# The provider's own limit on messages to one recipient.
+RECIPIENTS_LIMIT = partial(NotNow, elsewhere=True)
 
-# What an HTTP status says when the provider's own code says nothing. 408: the request
-# did not come in whole, hence was not worked on.
+# What an HTTP status says when the provider's own code says nothing: our account, our
+# request's size, or where and how we call. Of the last kind are a wrong path, method or
+# header: they are the same for every message, and no fault of any. 408 and 425: the
+# request was not worked on. Others of 4xx may be about the one message.
 STATUSES: Table = {
     "303": OutcomeUnknown,  # "see the result there": something was done
     "401": AccountError,
     "402": AccountError,
     "403": AccountError,
+    "404": ProviderError,
+    "405": ProviderError,
+    "406": ProviderError,
+    "407": AccountError,
     "408": UNAVAILABLE,
+    "410": ProviderError,
+    "411": ProviderError,
+    "412": ProviderError,
+    "413": UnsuitableError,  # too large for this provider
+    "414": ProviderError,
+    "415": ProviderError,
+    "416": ProviderError,
+    "417": ProviderError,
+    "421": UNAVAILABLE,  # not the server for this host
+    "425": UNAVAILABLE,
+    "426": ProviderError,
+    "428": ProviderError,
     "429": Throttled,
+    "431": ProviderError,
+    "451": ProviderError,  # blocked for legal reasons, where we call
+    "501": ProviderError,  # it does not know POST
     "503": UNAVAILABLE,
+    "505": ProviderError,
+    "511": ProviderError,  # a network's log-in page, not the provider
 }
 
 
@@ -55,16 +82,16 @@ def refused_over_http(
 ) -> SendFailure:
     """What an answer without acceptance means. `code` is the provider's own.
 
-    429 and 5xx count before the code: they come from gateways too, and a 500 or 502
-    leaves open whether the message had been taken. Of 4xx the code knows more.
+    5xx count before the code: they come from gateways too, and a 500 or 502 leaves open
+    whether the message had been taken. Of 4xx the code knows more.
     """
     label = code or f"http-{status}"
-    if code in table and 400 <= status < 500 and status != 429:
+    if code in table and 400 <= status < 500:
         failure = refused(table, code, text)
     else:
         make = STATUSES.get(str(status)) or _of_status(status)
         failure = make(text or f"The provider answered with HTTP {status}.", code=label)
-    if isinstance(failure, ProviderError | Throttled):
+    if isinstance(failure, ProviderError | Throttled | NotNow):
         failure.retry_after = retry_after
     return failure
 

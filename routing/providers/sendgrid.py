@@ -47,6 +47,7 @@ from routing.providers.base import (
     RefusedTogether,
     SendFailure,
     UnmappedError,
+    UnsuitableError,
     WebhookRequest,
 )
 from routing.providers.http import RETRY_AFTER_LIMIT, Answer, HttpProvider
@@ -58,20 +59,25 @@ from routing.providers.sendgrid_batches import (
     compose_batch,
     place_of,
 )
+from routing.providers.sendgrid_bounces import bounce_class
 from routing.providers.signatures import DEFAULT_MAX_AGE_SECONDS, require_recent
 from routing.providers.wire import as_count, as_object, as_text, json_value
 from routing.vocabulary import Channel, ErrorClass, MessageStatus
 
 logger = logging.getLogger(__name__)
 
-# SendGrid has no codes of its own but names the field that it does not like.
+SENDER_FIELD = "from"  # also "from.email"
+
+# SendGrid has no codes of its own but names the field that it does not like. What it
+# does not like of a message, an SMTP server may: an empty subject, say.
 CODES: Table = {
-    "400": MessageError,
+    "400": UnsuitableError,
     "401": AccountError,  # key, or credits used up
     "403": AccountError,  # scope of the key, or sender identity not verified
     "406": AccountError,  # our Accept header
-    "413": MessageError,  # more than 30 MB
+    "413": UnsuitableError,  # more than 30 MB
     "415": AccountError,  # our Content-Type
+    SENDER_FIELD: AccountError,
     RECIPIENT_FIELD: RecipientError,
 }
 # These say nothing of the other messages of a call.
@@ -88,7 +94,13 @@ STATUSES = {
 }
 # `reason` of a dropped event: SendGrid keeps suppression lists of its own.
 UNSUBSCRIBED, REPORTED = "unsubscribed address", "spam reporting address"
-RECIPIENT_REASONS = {UNSUBSCRIBED, REPORTED, "bounced address", "invalid"}
+DROP_REASONS = {
+    UNSUBSCRIBED: ErrorClass.RECIPIENT,
+    REPORTED: ErrorClass.RECIPIENT,
+    "bounced address": ErrorClass.RECIPIENT,
+    "invalid": ErrorClass.RECIPIENT,
+    "recipient list over package quota": ErrorClass.ACCOUNT,
+}
 ACCEPTED = {"queued", "sent"}
 
 
@@ -185,6 +197,8 @@ class SendGridEmail(HttpProvider):
     def read_error(self, answer: Answer) -> tuple[str, str]:
         """The first of its errors; the field counts as the code if the table has it."""
         field, text = (_errors(answer) or [("", "")])[0]
+        if field.partition(".")[0] == SENDER_FIELD:
+            field = SENDER_FIELD
         return field if field in self.codes else str(answer.status), text
 
     def retry_after(self, answer: Answer) -> timedelta | None:
@@ -374,11 +388,8 @@ def _translated(event: AnymailTrackingEvent) -> Receipt:
 
 
 def _error_class(event: AnymailTrackingEvent, reason: str) -> ErrorClass | None:
-    """A "blocked" bounce is the mood of a server; the address may be a good one."""
     if event.event_type == EventType.BOUNCED:
-        is_blocked = event.esp_event.get("type") == "blocked"
-        return ErrorClass.PROVIDER if is_blocked else ErrorClass.RECIPIENT
+        return bounce_class(event.esp_event)
     if event.event_type == EventType.REJECTED:
-        is_listed = reason.lower() in RECIPIENT_REASONS
-        return ErrorClass.RECIPIENT if is_listed else ErrorClass.PROVIDER
+        return DROP_REASONS.get(reason.lower(), ErrorClass.PROVIDER)
     return None

@@ -1,6 +1,6 @@
 """E-mail over SMTP, through Django's backend on kept connections.
 
-RFC 5321 (reply codes: §4.2), RFC 3463 (enhanced codes), RFC 4954 (AUTH).
+RFC 5321, RFC 4954 (AUTH). What a reply means: `smtp_status`.
 
 SMTP sends no receipts; a bounce comes as an e-mail, which we do not read. What comes
 before the first byte of the body is certain: nothing was sent. A connection lost after
@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import smtplib
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import BoundedSemaphore
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.core.mail.backends.smtp import EmailBackend
 from urllib3.util.wait import wait_for_read
@@ -30,56 +29,21 @@ from routing.providers.base import (
     OutboundMessage,
     OutcomeUnknown,
     Provider,
-    ProviderError,
-    RecipientError,
     SendFailure,
-    Throttled,
+    UnmappedError,
 )
 from routing.providers.deadline import DEFAULT_SECONDS, Call, current_call
 from routing.providers.mime import WrittenMail, write
-from routing.providers.refusals import UNAVAILABLE, Table, refused
+from routing.providers.refusals import UNAVAILABLE
 from routing.providers.smtp_connection import (
     CommandRefused,
     WatchedConnection,
     WatchedTLSConnection,
 )
+from routing.providers.smtp_status import CODES as CODES
+from routing.providers.smtp_status import Reply, kind_of
 from routing.providers.wire import as_text
 from routing.vocabulary import Channel
-
-# What went before the reply, and the reply. 4xx that are not here are a ProviderError,
-# 5xx that are not here an UnmappedError.
-CODES: Table = {
-    "AUTH 530": AccountError,  # authentication required
-    "AUTH 534": AccountError,  # mechanism too weak
-    "AUTH 535": AccountError,  # credentials
-    "AUTH 538": AccountError,  # encryption required
-    "AUTH 550": AccountError,
-    "CONNECT 554": UNAVAILABLE,  # no SMTP service here, or not for us
-    "MAIL 530": AccountError,  # authentication, or STARTTLS, required
-    "MAIL 535": AccountError,
-    "MAIL 550": AccountError,  # FROM not allowed
-    "MAIL 552": MessageError,  # longer than the server's SIZE
-    "MAIL 553": AccountError,  # FROM not allowed
-    "MAIL 554": AccountError,
-    "RCPT 530": AccountError,
-    "RCPT 550": RecipientError,  # mailbox unknown, or not for us
-    "RCPT 551": RecipientError,  # not local
-    "RCPT 552": RecipientError,  # mailbox full
-    "RCPT 553": RecipientError,  # address not allowed
-    "RCPT 554": AccountError,  # relay access denied
-    "RCPT 556": RecipientError,  # domain takes no mail (RFC 7504)
-    "DATA 550": MessageError,  # content refused
-    "DATA 552": MessageError,  # too big
-    "DATA 554": MessageError,  # content refused
-}
-# Who sends too fast hears 4xx with the enhanced class 4.7, "policy" (RFC 3463), or,
-# from Amazon SES, "454 Throttling failure". The other 4xx (full disks, greylisting
-# without 4.7) count as failures: what is Throttled may be tried without end. 454 4.7.0
-# at AUTH is a "temporary authentication failure" (RFC 4954).
-_THROTTLING = re.compile(r"^4\.7\.|throttl|too many|rate limit", re.IGNORECASE)
-# The mailbox is at fault although the server let RCPT pass (RFC 3463: X.1 address, X.2
-# mailbox).
-_MAILBOX = re.compile(r"^5\.[12]\.")
 
 KEEP_SECONDS = 30.0  # an idle connection, before it is closed
 TRUST_SECONDS = 1.0  # an idle connection, before a NOOP asks whether it still lives
@@ -256,19 +220,7 @@ def _hang_up(connection: smtplib.SMTP | None) -> None:
         connection.close()
 
 
-class _Reply(NamedTuple):
-    """What the server said, and after which command of ours."""
-
-    stage: str
-    code: int
-    text: str
-
-    @property
-    def is_refusal(self) -> bool:
-        return 400 <= self.code < 600
-
-
-def _reply(error: BaseException) -> _Reply | None:
+def _reply(error: BaseException) -> Reply | None:
     """The server's words in the error; None when it said none."""
     if not isinstance(error, smtplib.SMTPResponseException):
         return None
@@ -277,7 +229,7 @@ def _reply(error: BaseException) -> _Reply | None:
         stage = error.stage
     elif isinstance(error, smtplib.SMTPAuthenticationError):
         stage = "AUTH"
-    return _Reply(stage, error.smtp_code, _decoded(error.smtp_error))
+    return Reply(stage, error.smtp_code, _decoded(error.smtp_error))
 
 
 def _decoded(text: bytes | str) -> str:
@@ -298,16 +250,6 @@ def _failure(call: Call, error: Exception) -> SendFailure:
     return UNAVAILABLE(f"The server could not be reached: {reason}")
 
 
-def _refusal(reply: _Reply) -> SendFailure:
-    code = f"{reply.stage} {reply.code}"
-    if reply.code < 500:
-        return _temporary(reply)(reply.text, code=code)
-    if reply.stage == "DATA" and _MAILBOX.match(reply.text):
-        return RecipientError(reply.text, code=code)
-    return refused(CODES, code, reply.text)
-
-
-def _temporary(reply: _Reply) -> Callable[..., SendFailure]:
-    if reply.stage != "AUTH" and _THROTTLING.search(reply.text):
-        return Throttled
-    return UNAVAILABLE if reply.code == 421 else ProviderError
+def _refusal(reply: Reply) -> SendFailure:
+    maker = kind_of(reply) or UnmappedError
+    return maker(reply.text, code=reply.label)

@@ -31,6 +31,7 @@ from routing.providers.base import (
     LookUpFailed,
     MalformedReceipt,
     MessageError,
+    NotNow,
     OutboundMessage,
     OutcomeUnknown,
     ProviderError,
@@ -38,11 +39,13 @@ from routing.providers.base import (
     RecipientError,
     SendFailure,
     Throttled,
+    UnsuitableError,
     WebhookRequest,
 )
 from routing.providers.http import Answer, HttpProvider, basic_auth
 from routing.providers.refusals import (
     OPTED_OUT,
+    RECIPIENTS_LIMIT,
     UNAVAILABLE,
     Table,
     cap_zone_of,
@@ -63,73 +66,182 @@ from routing.vocabulary import Channel, Keyword, MessageStatus
 # Counted by the day of the US Pacific coast, per brand and carrier.
 DAILY_CAP = partial(CarrierCapReached, zone="America/Los_Angeles")
 
-# https://www.twilio.com/docs/api/errors. 2xxxx refuse the request; 3xxxx come later, in
-# receipts. A sender that does not fit the destination is a ProviderError: another
-# provider may have one that does.
+# https://www.twilio.com/docs/api/errors, as of 2026: what a Message or its receipts may
+# bring. 1xxxx and 2xxxx refuse the request; the others mostly come later, in receipts.
+# Each by what its page says. What holds for all that we send is an AccountError. What
+# holds for our sender and one destination, or is a limit of Twilio's own, makes Twilio
+# unsuitable for the message. Where the page names causes of both kinds, it is a
+# ProviderError: a run of them opens the breaker. Codes of other features (brands,
+# toll-free verification, link shortening, ...) are not here; the test lists them.
 CODES: Table = {
     "10001": AccountError,  # account is not active
-    "11751": MessageError,  # media exceed the carrier's size limit
-    "14107": Throttled,  # too often between the same two numbers
+    "10002": AccountError,  # trial accounts cannot do it
+    "11751": UnsuitableError,  # media exceed the size limit
+    "12300": UnsuitableError,  # media of a type that Twilio does not take
+    "14107": RECIPIENTS_LIMIT,  # too often between the same two numbers
+    "20001": ProviderError,  # a parameter that this endpoint does not know
     "20003": AccountError,  # authentication or permission
+    "20004": ProviderError,  # method not allowed: not this endpoint
     "20005": AccountError,  # account not active
     "20006": AccountError,  # access denied
     "20008": AccountError,  # test credentials
     "20010": AccountError,  # action disabled for account
+    "20011": ProviderError,  # TLS version
+    "20012": ProviderError,  # TLS cipher
+    "20404": AccountError,  # no such account, or not here
+    "20410": ProviderError,  # this API is gone
+    "20422": UnsuitableError,  # a parameter is invalid
+    "20423": AccountError,  # a SID is invalid
     "20429": Throttled,  # too many requests
+    "20500": ProviderError,
     "20503": UNAVAILABLE,
+    "20504": ProviderError,
     "21211": RecipientError,  # invalid To
-    "21212": AccountError,  # invalid From
-    "21214": RecipientError,  # To cannot be reached; newer than the list of May 2023
+    "21212": AccountError,  # invalid From, or one that must not originate messages
+    "21214": RecipientError,  # To cannot be reached
     "21217": RecipientError,  # not a phone number
-    "21401": RecipientError,  # invalid phone number
-    "21408": ProviderError,  # region not enabled for us
+    "21264": AccountError,  # From is not verified
+    "21265": RecipientError,  # To is a short code
+    "21266": UnsuitableError,  # To is our own number there
+    "21267": AccountError,  # trial: From must not be alphanumeric
+    "21268": RecipientError,  # premium rate or information service
+    "21401": ProviderError,  # From is not ours, or alphanumeric where that is not taken
+    "21407": AccountError,  # this kind of number does no SMS
+    "21408": UnsuitableError,  # region not enabled for us
     "21421": RecipientError,  # invalid phone number
-    "21601": ProviderError,  # From cannot do SMS
+    "21601": AccountError,  # From is no number of ours that can do SMS
     "21602": MessageError,  # no body
     "21603": AccountError,  # no From
     "21604": RecipientError,  # no To
-    "21605": MessageError,  # body too long
-    "21606": ProviderError,  # From cannot reach this destination
+    "21605": UnsuitableError,  # body too long for an old endpoint
+    "21606": ProviderError,  # From is not ours, does no messages, or not there
     "21607": AccountError,  # trial: From must be the sandbox number
     "21608": AccountError,  # trial: To is not verified
     "21609": AccountError,  # our StatusCallback is not a URL of the public internet
     "21610": OPTED_OUT,  # STOP
     "21611": ProviderError,  # From has ten hours of messages queued
-    "21612": RecipientError,  # To cannot be reached by this route
+    "21612": UnsuitableError,  # not from this From to this To
+    "21613": AccountError,  # the number wants an address or certification
     "21614": RecipientError,  # not a mobile number
-    "21617": MessageError,  # more than 1600 characters
-    "21619": MessageError,  # record cannot be created
-    "21620": MessageError,  # invalid media URL
-    "21623": MessageError,  # more than ten media
-    "21658": MessageError,  # a parameter is too long
-    "21703": ProviderError,  # Messaging Service has no number for this destination
+    "21616": AccountError,  # From matches several numbers
+    "21617": UnsuitableError,  # more than 1600 characters
+    "21619": MessageError,  # neither body nor media
+    "21620": UnsuitableError,  # media URL that Twilio does not take
+    "21623": UnsuitableError,  # more than ten media
+    "21624": ProviderError,  # validity period
+    "21627": ProviderError,  # MaxPrice
+    "21635": RecipientError,  # landline
+    "21652": UnsuitableError,  # subject too long
+    "21654": ProviderError,  # ContentSid missing
+    "21655": ProviderError,  # ContentSid
+    "21656": ProviderError,  # ContentVariables
+    "21657": UnsuitableError,  # sender ID not supported there
+    "21658": UnsuitableError,  # a parameter is too long
+    "21659": ProviderError,  # From is not Twilio's, or a short code of another country
+    "21660": AccountError,  # From is not of this account
+    "21661": AccountError,  # From cannot do SMS
+    "21701": AccountError,  # Messaging Service does not exist
+    "21702": AccountError,  # Messaging Service sends nothing
+    "21703": UnsuitableError,  # Messaging Service has no number for this destination
     "21704": AccountError,  # Messaging Service has no numbers
     "21705": AccountError,  # Messaging Service is invalid
+    "21708": AccountError,  # alphanumeric sender missing
+    "21709": AccountError,  # alphanumeric sender invalid, or not of the service
+    "21711": AccountError,  # From is not of the Messaging Service
+    "21712": AccountError,  # From is of another Messaging Service
+    "21729": AccountError,  # 10DLC campaign suspended
     "21730": UNAVAILABLE,  # maintenance
-    "21910": ProviderError,  # From and To are of different channels
+    "21731": AccountError,  # 10DLC brand suspended
+    "21733": AccountError,  # no default Messaging Service
+    "21910": AccountError,  # From and To are of different channels
     "30001": ProviderError,  # queue overflow
     "30002": AccountError,  # account suspended
-    "30003": ProviderError,  # handset off or out of reach: may work later
+    "30003": NotNow,  # handset off or out of reach
     "30004": RecipientError,  # blocked
     "30005": RecipientError,  # unknown handset
     "30006": RecipientError,  # landline, or carrier out of reach
     "30007": MessageError,  # filtered
     "30008": ProviderError,  # unknown error
-    "30010": AccountError,  # price above our MaxPrice
-    "30011": RecipientError,  # number cannot take MMS
+    "30010": UnsuitableError,  # price above MaxPrice, which is no more
+    "30011": UnsuitableError,  # no MMS there
+    "30012": ProviderError,  # TTL too small
+    "30013": ProviderError,  # TTL too big
+    "30014": RecipientError,  # To is invalid
+    "30015": AccountError,  # channel type
+    "30016": AccountError,  # From and To are of different channels
     "30017": ProviderError,  # carrier congested
-    "30018": ProviderError,  # carrier wants a registered sender
-    "30019": MessageError,  # too large for the carrier
+    "30018": UnsuitableError,  # carrier wants a registered sender
+    "30019": UnsuitableError,  # too large for the carrier, by this route
+    "30020": ProviderError,  # internal
+    "30021": ProviderError,  # internal
     "30022": Throttled,  # 10DLC rate
     "30023": DAILY_CAP,  # of the 10DLC brand
-    "30024": ProviderError,  # sender not provisioned at the carrier
+    "30024": UnsuitableError,  # sender not provisioned at the carrier
     "30027": DAILY_CAP,  # of the brand at T-Mobile
-    "30032": ProviderError,  # toll-free number not verified
+    "30028": ProviderError,  # API version
+    "30029": ProviderError,  # ContentRetention
+    "30030": ProviderError,  # AddressRetention
+    "30031": ProviderError,  # MaxRate
+    "30032": UnsuitableError,  # toll-free number not verified
     "30033": AccountError,  # 10DLC campaign suspended
-    "30034": ProviderError,  # 10DLC number not registered
+    "30034": UnsuitableError,  # 10DLC number not registered
+    "30035": UnsuitableError,  # 10DLC number still being set up
+    "30036": ProviderError,  # waited at Twilio for longer than its validity period
+    "30037": AccountError,  # outbound messages disabled
+    "30038": RecipientError,  # a number of Twilio's, which take no one-time passwords
+    "30040": UnsuitableError,  # carrier wants a registered sender
+    "30041": UnsuitableError,  # number not registered for the United Kingdom
+    "30042": AccountError,  # generic sender ID, or with special characters
+    "30043": UnsuitableError,  # international SMS by a domestic gateway
+    "30044": UnsuitableError,  # trial: too many segments
+    "30045": ProviderError,  # validity period
+    "30400": ProviderError,  # parameters
+    "30404": AccountError,  # no such account or Messaging Service, or not here
     "30410": ProviderError,  # carrier timed out; Twilio does not try again
-    "30450": MessageError,  # blocked
+    "30450": RECIPIENTS_LIMIT,  # blocked for half an hour: SMS pumping suspected
+    "30453": RECIPIENTS_LIMIT,  # blocked for some hours: SMS pumping suspected
+    "30454": AccountError,  # account exceeded its limit of messages
+    "30485": RECIPIENTS_LIMIT,  # cannot be delivered there for a while
+    "30500": ProviderError,  # internal
+    "30610": NotNow,  # local regulation, at this time
+    "30615": NotNow,  # local regulation, at this time
+    "30620": UnsuitableError,  # not what our sender ID is registered for
+    "30630": OPTED_OUT,  # STOP
+    "60728": AccountError,  # account exceeded its hourly limit
+    # Of channels other than SMS; a Messaging Service may send by RCS first.
+    "63001": AccountError,  # not authenticated at the channel
+    "63002": AccountError,  # From unknown to the channel
+    "63003": RecipientError,  # To unknown to the channel
+    "63005": UnsuitableError,  # content not taken
+    "63006": UnsuitableError,  # content cannot be formatted
+    "63007": AccountError,  # no channel of this From
+    "63008": AccountError,  # channel misconfigured
+    "63009": ProviderError,  # internal
+    "63010": ProviderError,  # internal
+    "63011": ProviderError,  # capabilities not known
+    "63012": ProviderError,  # internal
+    "63013": MessageError,  # policy
+    "63014": RecipientError,  # blocked by the user
+    "63017": Throttled,
+    "63018": Throttled,
+    "63019": UnsuitableError,  # media could not be downloaded
+    "63020": AccountError,
+    "63021": UnsuitableError,  # content
+    "63023": ProviderError,  # unknown
+    "63024": RecipientError,  # invalid recipient
+    "63026": MessageError,  # spam
+    "63030": UnsuitableError,  # parameter not supported
+    "63031": UnsuitableError,  # To is our own
+    "63033": OPTED_OUT,
+    "63034": UnsuitableError,  # media too large
+    "63035": UnsuitableError,  # RCS agent not launched there
+    "63036": UnsuitableError,  # number has no RCS
+    "63037": ProviderError,  # media could not be uploaded
+    "63038": AccountError,  # account exceeded its daily limit
+    "90007": ProviderError,  # validity period
     "90010": AccountError,  # account is not active
+    "90014": ProviderError,  # validity period
+    "572002": AccountError,  # trial: From is not for this recipient
 }
 
 # https://www.twilio.com/docs/messaging/guides/outbound-message-status-in-status-callbacks
@@ -144,6 +256,8 @@ STATUSES = {
 }
 # What a Messaging Service with Advanced Opt-Out makes of a text, in any language.
 OPT_OUT_TYPES = {"STOP": Keyword.STOP, "START": Keyword.START, "HELP": Keyword.HELP}
+BODY_LIMIT = 1600  # characters
+MEDIA_LIMIT = 10
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -154,7 +268,7 @@ class _Twilio(HttpProvider):
 
     def send(self, message: OutboundMessage) -> Acceptance:
         """Create a Message resource."""
-        self.check(message)
+        self.refuse_unsuitable(message)
         answer = self.http.post(
             self._messages_url(),
             body=urlencode(self._fields(message)).encode(),
@@ -166,10 +280,6 @@ class _Twilio(HttpProvider):
         if not answer.is_success:
             raise self.refusal(answer)
         return _acceptance(answer)
-
-    def check(self, message: OutboundMessage) -> None:
-        """Raise MessageError for what the channel cannot carry."""
-        raise NotImplementedError
 
     def read_error(self, answer: Answer) -> tuple[str, str]:
         """`{"code": 21211, "message": …}`"""
@@ -252,10 +362,11 @@ class TwilioSMS(_Twilio):
 
     channel = Channel.SMS
 
-    def check(self, message: OutboundMessage) -> None:
+    def cannot_carry(self, message: OutboundMessage) -> str:
         """An SMS carries no media; with a MediaUrl, Twilio would make it an MMS."""
         if message.media_urls:
-            raise MessageError("An SMS carries no media.")
+            return "An SMS carries no media."
+        return _too_long(message)
 
 
 class TwilioMMS(_Twilio):
@@ -263,10 +374,19 @@ class TwilioMMS(_Twilio):
 
     channel = Channel.MMS
 
-    def check(self, message: OutboundMessage) -> None:
+    def cannot_carry(self, message: OutboundMessage) -> str:
         """Without a MediaUrl, Twilio would send, and charge, an SMS."""
         if not message.media_urls:
-            raise MessageError("An MMS needs a media URL.")
+            return "An MMS needs a media URL."
+        if len(message.media_urls) > MEDIA_LIMIT:
+            return f"It has more than {MEDIA_LIMIT} media."
+        return _too_long(message)
+
+
+def _too_long(message: OutboundMessage) -> str:
+    if len(message.body) <= BODY_LIMIT:
+        return ""
+    return f"The text is longer than {BODY_LIMIT} characters."
 
 
 def _acceptance(answer: Answer) -> Acceptance:

@@ -27,17 +27,20 @@ from routing.providers.base import (
     Inbound,
     MalformedReceipt,
     MessageError,
+    NotNow,
     OutboundMessage,
     OutcomeUnknown,
     ProviderError,
     Receipt,
     RecipientError,
     Throttled,
+    UnsuitableError,
     WebhookRequest,
 )
 from routing.providers.http import Answer, HttpProvider, basic_auth
 from routing.providers.refusals import (
     OPTED_OUT,
+    RECIPIENTS_LIMIT,
     Table,
     error_class_of,
     is_opt_out,
@@ -60,54 +63,76 @@ from routing.vocabulary import Channel, MessageStatus
 # `error.title` of a status, and the fragment of `type` in a refusal.
 RECEIPT_CODES: Table = {
     "1000": Throttled,
-    "1010": MessageError,  # missing parameters
-    "1020": MessageError,  # invalid parameters
+    "1010": ProviderError,  # missing parameters
+    "1020": UnsuitableError,  # invalid parameters
+    "1021": UnsuitableError,  # invalid tag
+    "1022": UnsuitableError,  # invalid template parameters
     "1030": ProviderError,  # internal error
     "1040": RecipientError,  # cannot be processed, for example an unknown prefix
     "1050": RecipientError,  # number barred by Vonage
     "1060": AccountError,  # account barred
     "1070": AccountError,  # no funds
     "1080": AccountError,  # account not enabled for REST
-    "1090": MessageError,  # too long
+    "1090": UnsuitableError,  # too long
     "1100": ProviderError,  # communication failed
     "1110": AccountError,  # signature
-    "1120": ProviderError,  # sender not allowed there; another provider's may be
-    "1130": MessageError,  # ttl
+    "1120": UnsuitableError,  # sender not allowed there; another provider's may be
+    "1130": ProviderError,  # ttl
     "1140": AccountError,  # facility not allowed
-    "1150": MessageError,  # message class
+    "1150": UnsuitableError,  # message class
     "1160": AccountError,  # demo account: destination not whitelisted
     "1170": RecipientError,  # invalid number
-    "1180": ProviderError,  # subscriber absent for now
+    "1180": NotNow,  # subscriber absent for now
     "1190": RecipientError,  # subscriber gone
     "1200": RecipientError,  # number portability
     "1210": MessageError,  # taken for spam
-    "1220": ProviderError,  # handset busy
+    "1220": NotNow,  # handset busy
     "1230": ProviderError,  # network
     "1240": OPTED_OUT,  # STOP
-    "1241": Throttled,  # too many requests to this number
-    "1250": ProviderError,  # no route
+    "1241": RECIPIENTS_LIMIT,  # too many requests to this number
+    "1250": UnsuitableError,  # no route from our sender
     "1260": RecipientError,  # destination cannot be reached
     "1270": RecipientError,  # age restriction
     "1280": RecipientError,  # blocked by the carrier
     "1290": RecipientError,  # their prepaid account is empty
     "1300": RecipientError,  # not a user of the network
     "1310": RecipientError,  # their device cannot take it
+    "1320": OutcomeUnknown,  # it was already sent, says Vonage
     "1330": ProviderError,  # unknown
+    "1331": ProviderError,  # the carrier does not answer
+    "1340": UnsuitableError,  # outside of the window of a conversation
+    "1350": AccountError,  # phone matching fee
+    "1360": ProviderError,  # its time to live ended
+    "1370": AccountError,  # access token expired
+    "1380": UnsuitableError,  # media cannot be fetched
+    "1381": UnsuitableError,  # media too large
+    "1382": UnsuitableError,  # media of another type
+    "1400": ProviderError,  # channel not supported
+    "1410": UnsuitableError,  # invalid channel parameters
+    "1420": AccountError,  # our sender is none of this channel
+    "1430": RecipientError,  # invalid recipient
+    "1440": UnsuitableError,  # message type not supported
+    "1450": ProviderError,  # our reference is too long
 }
 
 # A refusal uses some of the numbers in another sense (specification of API 1.4.0), and
-# the words that all of Vonage's APIs share.
+# the words that all of Vonage's APIs share (https://developer.vonage.com/en/api-errors).
 CODES: Table = {
     **RECEIPT_CODES,
     "110": RecipientError,  # invalid recipient
-    "1110": MessageError,  # invalid channel parameters
-    "1140": MessageError,  # invalid message type
-    "1150": MessageError,  # invalid parameters
+    "1110": UnsuitableError,  # invalid channel parameters
+    "1140": UnsuitableError,  # invalid message type
+    "1150": UnsuitableError,  # invalid parameters
     "account-suspended": AccountError,
     "forbidden": AccountError,
-    "invalid-json": MessageError,
-    "invalid-params": MessageError,
+    "invalid-api-key": AccountError,
+    "invalid-json": ProviderError,
+    "invalid-params": UnsuitableError,
+    "invalid-signature": AccountError,
+    "jwt-expired": AccountError,
+    "jwt-revoked": AccountError,
     "low-balance": AccountError,
+    "not-found": ProviderError,
     "unauthorized": AccountError,
     "unprovisioned": AccountError,
 }
@@ -136,6 +161,19 @@ class VonageMMS(HttpProvider):
     channel = Channel.MMS
     required_options = ("API_KEY", "API_SECRET", "FROM", "BASE_URL")
     codes = CODES
+
+    def cannot_carry(self, message: OutboundMessage) -> str:
+        """One media object of a type that its suffix tells, with a caption."""
+        if len(message.media_urls) != 1:
+            return "An MMS through Vonage carries exactly one media URL."
+        kind = _kind(message.media_urls[0])
+        if not kind:
+            return "Vonage cannot tell the media's type from the URL's suffix."
+        if message.body and kind == "vcard":
+            return "A vCard through Vonage carries no text."
+        if len(message.body) > CAPTION_LIMIT:
+            return f"The text is longer than {CAPTION_LIMIT} characters."
+        return ""
 
     def send(self, message: OutboundMessage) -> Acceptance:
         """Submit the message; Vonage answers 202 with its UUID."""
@@ -177,13 +215,14 @@ class VonageMMS(HttpProvider):
         return _inbound(json_object(request.body))
 
     def _document(self, message: OutboundMessage) -> dict[str, Any]:
-        kind, media = _media(message)
+        self.refuse_unsuitable(message)
+        kind = _kind(message.media_urls[0])
         document = {
             "channel": "mms",
             "message_type": kind,
             "from": str(self.options["FROM"]).removeprefix("+"),
             "to": message.recipient.removeprefix("+"),
-            kind: media,
+            kind: _media(message),
             "client_ref": message.reference,
         }
         if receipt_url := self.options.get("RECEIPT_URL"):
@@ -220,21 +259,16 @@ class VonageMMS(HttpProvider):
             raise ForgedReceipt(f"Not Vonage's JWT: {error}") from error
 
 
-def _media(message: OutboundMessage) -> tuple[str, dict[str, str]]:
-    """The type of the one media object, and the object."""
-    if len(message.media_urls) != 1:
-        raise MessageError("An MMS through Vonage carries exactly one media URL.")
-    url = message.media_urls[0]
-    kind = MEDIA_TYPES.get(PurePosixPath(urlsplit(url).path).suffix.lower(), "")
-    if not kind:
-        raise MessageError("Vonage cannot tell the media's type from the URL's suffix.")
-    if not message.body:
-        return kind, {"url": url}
-    if kind == "vcard":
-        raise MessageError("A vCard through Vonage carries no text.")
-    if len(message.body) > CAPTION_LIMIT:
-        raise MessageError(f"The text is longer than {CAPTION_LIMIT} characters.")
-    return kind, {"url": url, "caption": message.body}
+def _kind(url: str) -> str:
+    """The type of a media object; "" for one that Vonage does not take."""
+    suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
+    return MEDIA_TYPES.get(suffix, "")
+
+
+def _media(message: OutboundMessage) -> dict[str, str]:
+    """The one media object."""
+    [url] = message.media_urls
+    return {"url": url, "caption": message.body} if message.body else {"url": url}
 
 
 def _inbound(values: Mapping[str, Any]) -> Inbound:

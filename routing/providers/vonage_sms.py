@@ -28,6 +28,7 @@ from routing.providers.base import (
     LookUpFailed,
     MalformedReceipt,
     MessageError,
+    NotNow,
     OutboundMessage,
     OutcomeUnknown,
     ProviderError,
@@ -35,6 +36,7 @@ from routing.providers.base import (
     RecipientError,
     SendFailure,
     Throttled,
+    UnsuitableError,
     WebhookRequest,
 )
 from routing.providers.http import Answer, HttpProvider, basic_auth
@@ -67,8 +69,8 @@ from routing.vocabulary import Channel, ErrorClass, MessageStatus
 # `status` of the answer.
 CODES: Table = {
     "1": Throttled,
-    "2": MessageError,  # missing parameters
-    "3": MessageError,  # invalid parameters
+    "2": ProviderError,  # missing parameters
+    "3": UnsuitableError,  # invalid parameters
     "4": AccountError,  # credentials
     "5": ProviderError,  # internal error
     "6": RecipientError,  # cannot be processed, for example an unknown prefix
@@ -77,11 +79,14 @@ CODES: Table = {
     "9": AccountError,  # no funds
     "10": Throttled,  # too many binds
     "11": AccountError,  # account not enabled for HTTP
-    "12": MessageError,  # too long
+    "12": UnsuitableError,  # too long
     "13": ProviderError,  # communication failed
     "14": AccountError,  # signature
-    "15": ProviderError,  # sender not allowed there; another provider's may be
-    "22": MessageError,  # network code
+    "15": ProviderError,  # sender not allowed, here or there
+    "16": ProviderError,  # validity period
+    "19": AccountError,  # facility not allowed
+    "20": UnsuitableError,  # message class
+    "22": UnsuitableError,  # network code
     "23": AccountError,  # our callback URL
     "29": AccountError,  # demo account: destination not whitelisted
     "32": AccountError,  # signature and secret together
@@ -92,20 +97,27 @@ CODES: Table = {
 # https://api.support.vonage.com/hc/en-us/articles/204014733
 RECEIPT_CODES: Table = {
     "1": ProviderError,  # unknown
-    "2": ProviderError,  # subscriber absent for now
+    "2": NotNow,  # subscriber absent for now
     "3": RecipientError,  # subscriber gone
     "4": RecipientError,  # barred by the user at the operator
     "5": RecipientError,  # number portability
     "6": MessageError,  # taken for spam
-    "7": ProviderError,  # handset busy
+    "7": NotNow,  # handset busy
     "8": ProviderError,  # network
     "9": OPTED_OUT,  # "the user has requested not to receive messages": STOP
     "10": MessageError,  # illegal message
-    "11": ProviderError,  # no route
+    "11": UnsuitableError,  # no route
     "12": RecipientError,  # destination cannot be reached
     "13": RecipientError,  # age restriction
     "14": RecipientError,  # blocked by the carrier
     "15": RecipientError,  # their prepaid account is empty
+    "16": AccountError,  # quota of the gateway exceeded
+    "39": UnsuitableError,  # sender not allowed in the United States
+    "50": AccountError,  # entity not registered (India)
+    "51": UnsuitableError,  # sender not registered there
+    "52": MessageError,  # content not registered there
+    "53": RecipientError,  # no consent on record
+    "54": UnsuitableError,  # regulation
     "99": ProviderError,  # general error
 }
 
@@ -132,10 +144,13 @@ class VonageSMS(HttpProvider):
     required_options = ("API_KEY", "API_SECRET", "FROM", "BASE_URL")
     codes = CODES
 
+    def cannot_carry(self, message: OutboundMessage) -> str:
+        """How long a text may be, Vonage says by status 12 only."""
+        return "An SMS carries no media." if message.media_urls else ""
+
     def send(self, message: OutboundMessage) -> Acceptance:
         """Submit the message; it is accepted when every part of it is."""
-        if message.media_urls:
-            raise MessageError("An SMS carries no media.")
+        self.refuse_unsuitable(message)
         answer = self.http.post(
             self.url("/sms/json"),
             body=urlencode(self._fields(message)).encode(),

@@ -21,6 +21,7 @@ from routing.decide import (
     after_lost_worker,
     cautious_step,
     first_choice,
+    is_hopeless,
     next_step,
 )
 from routing.providers.base import (
@@ -28,19 +29,23 @@ from routing.providers.base import (
     CarrierCapReached,
     MessageError,
     NotCalled,
+    NotNow,
     OutcomeUnknown,
     ProviderError,
     RecipientError,
     RefusedTogether,
     Throttled,
     UnmappedError,
+    UnsuitableError,
 )
-from routing.retry import LinearRetry, no_retry
+from routing.retry import LinearRetry, PastAttempt, no_retry
 from routing.route import Route
 from routing.strategies import Candidate
 from routing.thresholds import Thresholds
 from routing.vocabulary import (
+    AttemptOutcome,
     Channel,
+    ErrorClass,
     FallbackReason,
     RoutingStrategy,
     UnknownOutcomePolicy,
@@ -61,18 +66,22 @@ ROUTE = Route(
 ALONE = replace(ROUTE, is_fallback_enabled=False)
 
 
-def choices(*, prices=None, **verdicts):
+def choices(*, prices=None, unsuitable=(), **verdicts):
     """Providers A and B: what rules each out, and what each asks."""
+    verdicts = dict.fromkeys(unsuitable, "too long for it") | verdicts
     return Choices(
         candidates=tuple(
             Candidate(name, verdicts.get(name, ""), price=(prices or {}).get(name))
             for name in ROUTE.providers
         ),
         reasons=dict.fromkeys(verdicts, FallbackReason.PROVIDER_UNAVAILABLE),
+        unsuitable=unsuitable,
     )
 
 
-def step(failure, *, route=ROUTE, tried=("A",), failed_rounds=0, verdicts=None):
+def step(
+    failure, *, route=ROUTE, tried=("A",), failed_rounds=0, verdicts=None, past=()
+):
     at = Circumstances(
         now=NOW,
         rng=Random(0),
@@ -80,7 +89,15 @@ def step(failure, *, route=ROUTE, tried=("A",), failed_rounds=0, verdicts=None):
         jitter=0.0,
         verdict_wait=timedelta(hours=1),
     )
-    return next_step(route, failure, Round(tried, failed_rounds), at)
+    return next_step(route, failure, Round(tried, failed_rounds, past), at)
+
+
+def throttled(count, *, by="A"):
+    """So many attempts in a row that the provider put off."""
+    return tuple(
+        PastAttempt(n, by, AttemptOutcome.REJECTED, ErrorClass.THROTTLED, "429", NOW)
+        for n in range(1, count + 1)
+    )
 
 
 @pytest.mark.parametrize(
@@ -180,7 +197,7 @@ def test_an_accepted_message_is_sent():
     assert step(None) == Sent()
 
 
-@pytest.mark.parametrize("failure", [RecipientError(), MessageError(), UnmappedError()])
+@pytest.mark.parametrize("failure", [RecipientError(), MessageError()], ids=repr)
 def test_a_permanent_failure_is_neither_retried_nor_sent_elsewhere(failure):
     assert step(failure) == GiveUp()
 
@@ -192,6 +209,9 @@ def test_a_permanent_failure_is_neither_retried_nor_sent_elsewhere(failure):
         (AccountError(), FallbackReason.PRIMARY_FAILED),
         (ProviderError(unavailable=True), FallbackReason.PROVIDER_UNAVAILABLE),
         (Throttled(), FallbackReason.RATE_LIMIT_EXCEEDED),
+        (NotNow(elsewhere=True), FallbackReason.RATE_LIMIT_EXCEEDED),
+        (UnsuitableError(), FallbackReason.PRIMARY_FAILED),
+        (UnmappedError(), FallbackReason.PRIMARY_FAILED),
     ],
 )
 def test_a_certain_failure_falls_back_at_once_and_says_why(failure, reason):
@@ -238,6 +258,97 @@ def test_a_throttled_message_waits_as_told_and_burns_no_round():
     result = step(failure, route=ALONE, failed_rounds=2)
 
     assert result == Retry(NOW + timedelta(seconds=30), is_burnt=False)
+
+
+@pytest.mark.parametrize(
+    ("times", "told", "pause"),
+    [
+        (0, None, timedelta(seconds=5)),
+        (1, None, timedelta(seconds=10)),
+        (4, None, timedelta(seconds=80)),
+        (3, timedelta(seconds=1), timedelta(seconds=8)),
+        (99, None, timedelta(minutes=15)),
+        (99, timedelta(hours=2), timedelta(hours=2)),
+    ],
+)
+def test_each_further_throttle_in_a_row_waits_twice_as_long(times, told, pause):
+    failure = Throttled(retry_after=told)
+
+    result = step(failure, route=ALONE, past=throttled(times))
+
+    assert result == Retry(NOW + pause, is_burnt=False)
+
+
+def test_the_throttles_of_another_provider_lengthen_no_wait():
+    result = step(Throttled(), route=ALONE, past=throttled(9, by="B"))
+
+    assert result.due_at == NOW + timedelta(seconds=5)
+
+
+def test_a_message_that_is_throttled_for_a_day_burns_its_rounds():
+    past = throttled(100)
+
+    later = step(Throttled(), route=ALONE, past=past)
+    last = step(Throttled(), route=ALONE, past=past, failed_rounds=2)
+
+    assert later == Retry(NOW + 15 * MINUTE, is_burnt=True)
+    assert last == GiveUp()
+
+
+def test_a_recipient_who_takes_none_now_is_tried_later_and_never_elsewhere():
+    first, second = [step(NotNow(), failed_rounds=n) for n in (0, 1)]
+
+    assert first == Retry(NOW + MINUTE, is_burnt=True)
+    assert second == Retry(NOW + 2 * MINUTE, is_burnt=True)
+    assert step(NotNow(), failed_rounds=2) == GiveUp()
+
+
+def test_a_recipients_limit_outlasts_an_impatient_route():
+    impatient = replace(ALONE, retry_policy=LinearRetry(timedelta(seconds=1), MINUTE))
+
+    result = step(NotNow(elsewhere=True), route=impatient, failed_rounds=1)
+
+    assert result == Retry(NOW + MINUTE, is_burnt=True)
+
+
+@pytest.mark.parametrize("failure", [UnsuitableError(), UnmappedError()], ids=repr)
+def test_what_one_provider_refuses_waits_for_another_that_is_out_of_use(failure):
+    result = step(failure, verdicts={"B": "breaker open"})
+
+    assert result == Retry(NOW + MINUTE, is_burnt=True)
+
+
+@pytest.mark.parametrize("failure", [UnsuitableError(), UnmappedError()], ids=repr)
+def test_what_no_other_provider_could_take_has_failed(failure):
+    assert step(failure, route=ALONE) == GiveUp()
+    assert step(failure, verdicts={"unsuitable": ("B",)}) == GiveUp()
+
+
+def test_a_provider_that_cannot_carry_it_is_passed_over():
+    decision = first_choice(ROUTE, choices(unsuitable=("A",)))
+
+    assert decision.provider == "B"
+    assert decision.record["candidates"][0]["verdict"] == "too long for it"
+    assert not is_hopeless(ROUTE, choices(unsuitable=("A",)))
+
+
+def test_a_strategy_that_compares_does_so_among_those_that_can_carry_it():
+    route = replace(ALONE, strategy=RoutingStrategy.LEAST_COST)
+    prices = {"A": Decimal("0.01"), "B": Decimal("0.09")}
+
+    decision = first_choice(route, choices(prices=prices, unsuitable=("A",)))
+
+    assert (decision.provider, decision.fallback_reason) == ("B", None)
+
+
+@pytest.mark.parametrize(
+    ("route", "unsuitable"), [(ROUTE, ("A", "B")), (ALONE, ("A",))]
+)
+def test_a_message_that_no_provider_of_its_route_can_carry_is_hopeless(
+    route, unsuitable
+):
+    assert first_choice(route, choices(unsuitable=unsuitable)) is None
+    assert is_hopeless(route, choices(unsuitable=unsuitable))
 
 
 def test_a_carriers_daily_cap_is_waited_out_whoever_else_could_send():

@@ -13,10 +13,10 @@ from routing.providers.base import (
     Enquiry,
     ForgedReceipt,
     MalformedReceipt,
-    MessageError,
     RecipientError,
     Throttled,
     UnmappedError,
+    UnsuitableError,
     WebhookRequest,
 )
 from routing.providers.sendgrid import CODES, SendGridEmail
@@ -87,7 +87,7 @@ def test_an_address_takes_its_one_form_and_gets_an_id(simulator, recipient):
 
 @pytest.mark.parametrize("code", CODES)
 def test_an_error_is_what_the_table_says(simulator, code):
-    fault = f"400:{code}" if code == RECIPIENT_FIELD else code
+    fault = code if code.isdecimal() else f"400:{code}"
     simulator.set_fault("SendGridEmail", "error", code=fault, message="Because")
     sender = build("SendGridEmail")
     kind = type(CODES[code](""))
@@ -99,24 +99,29 @@ def test_an_error_is_what_the_table_says(simulator, code):
     assert (type(caught.value), caught.value.code) == (kind, code)
 
 
-def test_another_field_is_the_messages_fault_and_is_named(simulator):
-    simulator.set_fault("SendGridEmail", "error", code="400:subject", message="Empty")
+@pytest.mark.parametrize(
+    ("field", "kind"), [("subject", UnsuitableError), ("from.email", AccountError)]
+)
+def test_another_field_is_the_messages_fault_or_ours_and_is_named(
+    simulator, field, kind
+):
+    simulator.set_fault("SendGridEmail", "error", code=f"400:{field}", message="No")
     sender = build("SendGridEmail")
 
-    with pytest.raises(MessageError, match=r"Empty \(subject\)"):
+    with pytest.raises(kind, match=rf"No \({field}\)"):
         sender.send(message_for(sender))
     sender.close()
 
 
 def test_a_status_that_the_table_lacks_is_shown(simulator):
-    simulator.set_fault("SendGridEmail", "error", code="410")
+    simulator.set_fault("SendGridEmail", "error", code="422")
     sender = build("SendGridEmail")
 
     with pytest.raises(UnmappedError) as caught:
         sender.send(message_for(sender))
 
     sender.close()
-    assert caught.value.code == "410"
+    assert caught.value.code == "422"
 
 
 def test_the_rate_limit_says_when_it_starts_anew(simulator):
@@ -268,6 +273,49 @@ def test_an_event_is_translated(name, fields, status, error_class, says_no):
     assert (receipt.opted_out, receipt.complained) == says_no
     assert (receipt.reference, receipt.external_message_id) == ("m12a3", "u1")
     assert (receipt.event_id, receipt.occurred_at) == ("e1", NOW)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error_class"),
+    [
+        ({"bounce_classification": "Invalid Address"}, ErrorClass.RECIPIENT),
+        ({"bounce_classification": "Mailbox Unavailable"}, ErrorClass.NOT_NOW),
+        ({"bounce_classification": "Content"}, ErrorClass.MESSAGE),
+        ({"bounce_classification": "Reputation"}, ErrorClass.PROVIDER),
+        (
+            {"bounce_classification": "Frequency or Volume Too High"},
+            ErrorClass.PROVIDER,
+        ),
+        ({"bounce_classification": "Technical Failure"}, ErrorClass.PROVIDER),
+        (
+            {"status": "5.1.1", "bounce_classification": "Reputation"},
+            ErrorClass.PROVIDER,
+        ),
+        (
+            {"status": "5.1.10", "bounce_classification": "Unclassified"},
+            ErrorClass.RECIPIENT,
+        ),
+        ({"status": "5.1.2"}, ErrorClass.RECIPIENT),
+        ({"status": "4.1.1"}, ErrorClass.NOT_NOW),
+        ({"status": "5.1.8"}, ErrorClass.ACCOUNT),
+        ({"status": "5.2.2"}, ErrorClass.NOT_NOW),
+        ({"status": "5.3.0"}, ErrorClass.PROVIDER),
+        ({"status": "5.6.0"}, ErrorClass.MESSAGE),
+        ({"status": "5.7.1"}, ErrorClass.PROVIDER),
+        ({"reason": "550 5.1.1 no such account"}, ErrorClass.RECIPIENT),
+        ({"reason": "550-5.7.26 unauthenticated"}, ErrorClass.PROVIDER),
+        ({"status": "5.0.0", "reason": "500 unknown recipient"}, ErrorClass.RECIPIENT),
+        ({"status": "5.0.0", "reason": "550 Access denied"}, ErrorClass.PROVIDER),
+        ({}, ErrorClass.PROVIDER),
+        ({"type": "blocked", "status": "5.1.1"}, ErrorClass.PROVIDER),
+    ],
+)
+def test_only_a_mailbox_that_is_not_there_is_the_recipients_fault(fields, error_class):
+    bounce = event("bounce", **{"type": "bounce"} | fields)
+
+    [receipt] = provider().read_receipts(batch(bounce))
+
+    assert receipt.error_class == error_class
 
 
 def test_an_event_without_an_id_of_its_own_gets_one():

@@ -153,7 +153,7 @@ def test_it_names_all_whom_the_answer_names(simulator):
         "400:personalizations.7.to.0.email",  # there are two
         "400:personalizations.1.to.0.name",
         "413",
-        "410",
+        "422",
     ],
 )
 def test_when_nobody_is_named_each_goes_alone_from_now_on(simulator, sender, code):

@@ -17,6 +17,7 @@ from routing.providers import smtp
 from routing.providers.base import (
     AccountError,
     MessageError,
+    NotNow,
     ProviderError,
     RecipientError,
     Throttled,
@@ -72,6 +73,20 @@ def mail_server(controller_class=Controller, **options):
         controller.stop()
 
 
+@contextmanager
+def greeted_by(greeting: str):
+    """The port of a server that says this to whoever connects, and hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as door, ThreadPoolExecutor(1) as host:
+
+        def greet():
+            visitor, _ = door.accept()
+            visitor.sendall(f"{greeting}\r\n".encode())
+            visitor.close()
+
+        host.submit(greet)
+        yield door.getsockname()[1]
+
+
 def sender_to(port: int, **options) -> SMTPEmail:
     return SMTPEmail(
         "SMTPEmail",
@@ -105,15 +120,15 @@ def test_a_reply_is_what_the_table_says(simulator, row):
     assert (type(caught.value), caught.value.code) == (kind, row)
 
 
-@pytest.mark.parametrize("row", [row for row in CODES if "AUTH" in row])
-def test_a_reply_to_the_login_is_what_the_table_says(simulator, row):
-    simulator.set_fault("SMTPEmail", "error", stage="AUTH", code=row[-3:], message="No")
+@pytest.mark.parametrize("code", ["530", "534", "535", "538", "550", "599"])
+def test_a_refused_login_is_our_account(simulator, code):
+    simulator.set_fault("SMTPEmail", "error", stage="AUTH", code=code, message="No")
     sender = build("SMTPEmail", USERNAME="user", PASSWORD="secret")
 
     with pytest.raises(AccountError) as caught:
         send(sender)
 
-    assert caught.value.code == row
+    assert caught.value.code == f"AUTH {code}"
 
 
 @pytest.mark.parametrize(
@@ -121,15 +136,14 @@ def test_a_reply_to_the_login_is_what_the_table_says(simulator, row):
     [
         ("MAIL", "421 4.7.0 Too many connections", Throttled),
         ("MAIL", "421 4.3.2 Shutting down", ProviderError),
-        ("MAIL", "452 4.3.1 Insufficient system storage", ProviderError),
         ("MAIL", "454 Throttling failure: Maximum sending rate exceeded", Throttled),
-        ("RCPT", "450 4.2.0 Mailbox busy", ProviderError),
-        ("RCPT", "450 4.7.1 Policy: come back later", Throttled),
-        ("RCPT", "451 Local error", ProviderError),
-        ("RCPT", "555 What", UnmappedError),
-        ("DATA", "451 4.3.0 Try again", ProviderError),
+        ("MAIL", "550 5.7.26 Unauthenticated mail from example.com", AccountError),
+        ("RCPT", "450 4.1.2 Domain not found", NotNow),
+        ("RCPT", "550 5.7.1 Blocked using zen.spamhaus.org", ProviderError),
+        ("RCPT", "550 5.1.1 User unknown", RecipientError),
+        ("RCPT", "599 What", UnmappedError),
         ("DATA", "550 5.1.1 User unknown", RecipientError),
-        ("DATA", "550 5.7.1 Spam", MessageError),
+        ("DATA", "550 5.7.1 [192.0.2.1] Likely unsolicited mail", ProviderError),
         ("DATA", "571 Never", UnmappedError),
     ],
 )
@@ -144,6 +158,27 @@ def test_a_reply_is_understood_with_its_enhanced_code(simulator, stage, reply, k
     sender.close()
     assert type(caught.value) is kind
     assert getattr(caught.value, "unavailable", False) == ("Shutting down" in reply)
+    assert getattr(caught.value, "is_gone", False) == ("User unknown" in reply)
+
+
+@pytest.mark.parametrize(
+    ("greeting", "kind"),
+    [
+        ("554 5.7.1 Client host [192.0.2.1] blocked using a list", AccountError),
+        ("554 No SMTP service here", ProviderError),
+        ("521 We take no mail", ProviderError),
+        ("421 4.7.0 Too many connections from your host", Throttled),
+        ("421 4.3.2 Busy", ProviderError),
+        ("450 4.7.1 Go away", Throttled),
+        ("599 What", ProviderError),
+    ],
+)
+def test_a_server_that_turns_us_away_at_the_door_is_no_recipients_fault(greeting, kind):
+    with greeted_by(greeting) as port, pytest.raises(kind) as caught:
+        send(sender_to(port))
+
+    assert type(caught.value) is kind
+    assert caught.value.code == f"CONNECT {greeting[:3]}"
 
 
 def test_a_temporary_failure_of_the_login_is_the_servers(simulator):

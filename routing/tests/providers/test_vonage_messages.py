@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import jwt
 import pytest
+from django.conf import settings as django_settings
 
 from routing.providers.base import (
     ForgedReceipt,
     MalformedReceipt,
-    MessageError,
     OutcomeUnknown,
     RecipientError,
     UnmappedError,
+    UnsuitableError,
     WebhookRequest,
 )
 from routing.providers.refusals import STATUSES as HTTP_STATUSES
@@ -27,6 +30,9 @@ from routing.tests.providers.samples import build, message_for
 from routing.tests.providers.scripted_server import ScriptedServer, answer, say
 from routing.vocabulary import MessageStatus
 
+SPECS = Path(
+    os.environ.get("PROVIDER_SPECS_DIR", django_settings.BASE_DIR / "../shared/specs")
+)
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 URL = "https://example.com/webhooks/VonageMMS/"
 
@@ -79,6 +85,16 @@ def test_code_and_status_agree(simulator, code):
 
     sender.close()
     assert {"401", "402", "429"} <= set(HTTP_STATUSES)
+
+
+def test_every_code_of_vonages_document_is_in_the_table():
+    path = SPECS / "vonage_messages.prism.json"
+    if not path.exists():
+        pytest.skip(f"{path} is not there; set PROVIDER_SPECS_DIR")
+
+    listed = json.loads(path.read_text())["x-errors"]
+
+    assert set(listed) <= set(CODES), "Read what Vonage says of these, and map them."
 
 
 def test_a_code_that_the_table_lacks_is_shown(simulator):
@@ -168,8 +184,12 @@ def test_a_vcard_goes_without_text():
     ids=["two", "none", "unknown suffix", "no suffix", "vCard with text", "long text"],
 )
 def test_what_vonage_cannot_carry_is_refused_and_not_dropped(fields):
-    with pytest.raises(MessageError):
-        provider(FROM="1")._document(message_for(provider(), **fields))
+    message = message_for(provider(), **fields)
+
+    with pytest.raises(UnsuitableError) as caught:
+        provider(FROM="1")._document(message)
+
+    assert provider().cannot_carry(message) == str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
 import pytest
+from django.conf import settings as django_settings
 
 from routing.providers.base import (
     ForgedReceipt,
@@ -26,6 +29,9 @@ from routing.tests.providers.samples import build, message_for
 from routing.tests.providers.scripted_server import ScriptedServer, answer, say
 from routing.vocabulary import ErrorClass, MessageStatus
 
+SPECS = Path(
+    os.environ.get("PROVIDER_SPECS_DIR", django_settings.BASE_DIR / "../shared/specs")
+)
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 URL = "https://example.com/webhooks/VonageSMS/"
 
@@ -81,6 +87,16 @@ def test_a_status_is_what_the_table_says(simulator, code):
 
     sender.close()
     assert (type(caught.value), caught.value.code) == (kind, code)
+
+
+def test_every_code_of_vonages_document_is_in_the_table():
+    path = SPECS / "vonage_sms.prism.json"
+    if not path.exists():
+        pytest.skip(f"{path} is not there; set PROVIDER_SPECS_DIR")
+
+    listed = json.loads(path.read_text())["x-errors"]
+
+    assert set(listed) <= set(CODES), "Read what Vonage says of these, and map them."
 
 
 def test_a_status_that_the_table_lacks_is_shown(simulator):

@@ -1,0 +1,58 @@
+"""What a bounce of SendGrid's says: whose doing it was that a mail came back.
+
+https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event
+https://www.twilio.com/docs/sendgrid/ui/sending-email/bounces (classifications)
+
+Only RECIPIENT says that there is no such mailbox, which suppresses the address.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from routing.providers.smtp_status import Enhanced, says_nobody_is_there
+from routing.providers.wire import as_text
+from routing.vocabulary import ErrorClass
+
+CLASSIFICATIONS = {
+    "invalid address": ErrorClass.RECIPIENT,
+    "mailbox unavailable": ErrorClass.NOT_NOW,  # full, suspended
+    "content": ErrorClass.MESSAGE,
+    "reputation": ErrorClass.PROVIDER,
+    "frequency or volume too high": ErrorClass.PROVIDER,
+    "technical failure": ErrorClass.PROVIDER,
+}
+_UNKNOWN_USER = re.compile(
+    r"(user|recipient|account|mailbox|address)\W+(is |was )?(unknown|not found"
+    r"|(does not|doesn't) exist)|unknown (user|recipient)|no such (user|account|mailbox"
+    r"|address)",
+    re.IGNORECASE,
+)
+
+
+def bounce_class(event: Mapping[str, Any]) -> ErrorClass:
+    """Whose doing it was. A "blocked" one is the mood of a server, whatever it says."""
+    if as_text(event.get("type")).lower() == "blocked":
+        return ErrorClass.PROVIDER
+    words = as_text(event.get("bounce_classification")).lower()
+    if words in CLASSIFICATIONS:
+        return CLASSIFICATIONS[words]
+    reason = as_text(event.get("reason"))
+    for text in (as_text(event.get("status")), reason):
+        status = Enhanced.find(text)
+        if status is not None and status.subject:  # 5.0.0 says nothing
+            return _by_status(status)
+    is_unknown = _UNKNOWN_USER.search(reason)
+    return ErrorClass.RECIPIENT if is_unknown else ErrorClass.PROVIDER
+
+
+def _by_status(status: Enhanced) -> ErrorClass:
+    if status.key in {"1.7", "1.8"}:
+        return ErrorClass.ACCOUNT  # the address that is meant is our own
+    if status.subject == 1 and status.is_for_good and says_nobody_is_there(status):
+        return ErrorClass.RECIPIENT
+    if status.subject in {1, 2}:
+        return ErrorClass.NOT_NOW
+    return ErrorClass.MESSAGE if status.subject == 6 else ErrorClass.PROVIDER

@@ -1,0 +1,279 @@
+"""What an SMTP reply says, and about whom: by its enhanced status where it has one.
+
+RFC 3463 (X.subject.detail), RFC 5248 (the registry), RFC 7372 (SPF, DKIM), RFC 7505
+(null MX), RFC 7293 (owners who changed), RFC 5321 §4.2 (basic codes).
+
+X.1 is an address, X.2 a mailbox, X.3 and X.4 systems and networks, X.5 the protocol,
+X.6 the content, and X.7 policy: what they think of us. With a 4 in front it is for now,
+with a 5 for good.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from routing.providers.base import (
+    AccountError,
+    MessageError,
+    NotNow,
+    ProviderError,
+    RecipientError,
+    SendFailure,
+    Throttled,
+    UnsuitableError,
+)
+from routing.providers.refusals import UNAVAILABLE, Table
+
+Maker = Callable[..., SendFailure]
+GONE = partial(RecipientError, is_gone=True)  # there is no such mailbox
+
+_ENHANCED = re.compile(r"(?:^\s*(?:\d{3}[ -])?|[#(]\s*)([245])\.(\d{1,3})\.(\d{1,3})\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Enhanced:
+    """An enhanced status, such as 5.1.1."""
+
+    is_for_good: bool
+    subject: int
+    detail: int
+
+    @classmethod
+    def find(cls, text: str) -> Enhanced | None:
+        """The one at the beginning, or marked as in "(#5.1.1)"; None without any."""
+        match = _ENHANCED.search(text)
+        if match is None:
+            return None
+        return cls(match[1] == "5", int(match[2]), int(match[3]))
+
+    @property
+    def key(self) -> str:
+        """As the tables have it, for now or for good: "1.1"."""
+        return f"{self.subject}.{self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the server said, and after which command of ours."""
+
+    stage: str  # CONNECT (with EHLO and STARTTLS), AUTH, MAIL, RCPT or DATA
+    code: int
+    text: str
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether it says no, for now or for good."""
+        return 400 <= self.code < 600
+
+    @property
+    def label(self) -> str:
+        """As it stands on the attempt; the text, beside it, begins with the rest."""
+        return f"{self.stage} {self.code}"
+
+
+# For good, by enhanced status. Those of a subject that are not here are in SUBJECTS.
+STATUSES: Table = {
+    "1.1": GONE,  # bad mailbox
+    "1.2": GONE,  # bad system: no such domain
+    "1.3": GONE,  # bad syntax
+    "1.6": GONE,  # moved away
+    "1.7": AccountError,  # the sender's address: ours
+    "1.8": AccountError,  # the sender's domain: ours
+    "1.9": UnsuitableError,  # relayed to a system that cannot tell
+    "1.10": GONE,  # null MX
+    "2.2": NotNow,  # mailbox full: somebody may empty it
+    "3.4": UnsuitableError,  # too big for the system
+    "4.4": RecipientError,  # no route to the domain
+    "4.6": RecipientError,  # mail to it goes round in a circle
+    "5.6": AccountError,  # of a log-in
+    "6.7": UnsuitableError,  # SMTPUTF8 needed, which the next server may have
+    "6.8": UnsuitableError,
+    "6.9": UnsuitableError,
+    "7.2": UnsuitableError,  # a mailing list that is not open to us
+    "7.3": UnsuitableError,
+    "7.4": UnsuitableError,
+    "7.5": UnsuitableError,
+    "7.6": UnsuitableError,
+    "7.7": UnsuitableError,
+    "7.8": AccountError,  # credentials
+    "7.9": AccountError,  # mechanism too weak
+    "7.10": AccountError,  # encryption needed
+    "7.11": AccountError,  # encryption needed for the log-in
+    "7.12": AccountError,  # password transition
+    "7.13": AccountError,  # account disabled
+    "7.14": AccountError,  # trust relationship
+    "7.15": UnsuitableError,  # priority too low
+    "7.16": UnsuitableError,  # too big for its priority
+    "7.17": RecipientError,  # the mailbox has another owner
+    "7.18": RecipientError,  # the domain has another owner
+    "7.19": RecipientError,  # whose owner it is cannot be told
+    "7.20": AccountError,  # DKIM: ours, of all mail
+    "7.21": AccountError,
+    "7.22": AccountError,
+    "7.23": AccountError,  # SPF
+    "7.24": AccountError,
+    "7.25": AccountError,  # reverse DNS
+    "7.26": AccountError,  # several of these
+    "7.27": AccountError,  # our sender's domain has a null MX
+    "7.30": UnsuitableError,  # REQUIRETLS
+}
+SUBJECTS: dict[int, Maker] = {
+    1: RecipientError,
+    2: RecipientError,
+    3: ProviderError,
+    4: ProviderError,
+    5: ProviderError,
+    6: MessageError,
+    7: ProviderError,
+}
+
+# For good, by what went before and the basic code, where no enhanced status says more.
+CODES: Table = {
+    "CONNECT 521": UNAVAILABLE,  # takes no mail at all (RFC 7504)
+    "CONNECT 554": UNAVAILABLE,  # no SMTP service here, or not for us
+    "MAIL 530": AccountError,  # authentication, or STARTTLS, required
+    "MAIL 535": AccountError,
+    "MAIL 550": AccountError,  # FROM not allowed
+    "MAIL 551": AccountError,
+    "MAIL 552": UnsuitableError,  # longer than the server's SIZE
+    "MAIL 553": AccountError,  # FROM not allowed
+    "MAIL 554": AccountError,
+    "RCPT 501": UnsuitableError,  # syntax of the address, as this server knows it
+    "RCPT 530": AccountError,
+    "RCPT 550": RecipientError,  # mailbox unknown, or not for us: not sure enough
+    "RCPT 551": GONE,  # not local
+    "RCPT 552": NotNow,  # mailbox full
+    "RCPT 553": RecipientError,  # address not allowed
+    "RCPT 554": ProviderError,  # refused without a reason
+    "RCPT 556": GONE,  # domain takes no mail (RFC 7504)
+    "DATA 550": MessageError,  # content refused
+    "DATA 552": UnsuitableError,  # too big for this server
+    "DATA 554": MessageError,  # content refused
+}
+_PROTOCOL = {500, 501, 502, 503, 504, 555}  # commands, or their order
+
+# What a reply says of us in words, whatever its numbers: block lists that have our IP,
+# the marks of our domain, and relays that are not for us.
+_ABOUT_US = re.compile(
+    r"spamhaus|spamcop|barracuda|\b(dns|r)bl\b|(black|block|deny).?list|blocked using"
+    r"|client host|reputation|\bip\b.{0,40}\b(block|listed|reject)"
+    r"|reverse (dns|host)|\bptr\b|\b(spf|dkim|dmarc)\b|sender address rejected"
+    r"|\b\d{1,3}(\.\d{1,3}){3}\b|\[(ipv6:)?[\da-f]*:[\da-f:]+\]",
+    re.IGNORECASE,
+)
+_RELAYING = re.compile(
+    r"relay(ing)? (access )?(is )?(denied|not permitted|not allowed|prohibited)"
+    r"|unable to relay|(not permitted|not allowed) to relay",
+    re.IGNORECASE,
+)
+_ABOUT_RECIPIENT = re.compile(
+    r"recipient(?: address)? rejected|recipientpermission|authrequired"
+    r"|(user|recipient|mailbox|group)\b.{0,30}\b(not (allowed|permitted|authori[sz]ed)"
+    r"|restricted|only accepts)|not (allowed|permitted|authori[sz]ed) to "
+    r"(receive|send to this (recipient|group|user|mailbox))",
+    re.IGNORECASE,
+)
+_ABOUT_CONTENT = re.compile(
+    r"spam|virus|malware|phish|content|attachment|unsolicited", re.IGNORECASE
+)
+# Who sends too fast. From Amazon SES: "454 Throttling failure".
+_THROTTLING = re.compile(r"throttl|too many|rate.?limit", re.IGNORECASE)
+_GREYLISTING = re.compile(r"gr[ea]y-?list", re.IGNORECASE)
+
+
+def says_nobody_is_there(status: Enhanced) -> bool:
+    """Whether it says, if it is for good, that there is no such mailbox."""
+    return STATUSES.get(status.key) is GONE
+
+
+def kind_of(reply: Reply) -> Maker | None:
+    """What a refusal means; None for one that nobody can say that of."""
+    status = Enhanced.find(reply.text)
+    if reply.code < 500:
+        return _for_now(reply, status)
+    if reply.stage == "AUTH":
+        return AccountError
+    if status is None or status.subject == 0:
+        return _without_status(reply)
+    if status.subject == 7:
+        return _policy(reply, status)
+    return _for_good(reply, status)
+
+
+def _for_good(reply: Reply, status: Enhanced) -> Maker | None:
+    """X.1 to X.6. At MAIL, an address is our own."""
+    if reply.stage in {"CONNECT", "MAIL"} and status.subject in {1, 2}:
+        return AccountError
+    if reply.stage == "RCPT" and status.key in {"5.2", "5.4"}:
+        return UnsuitableError  # the server does not understand this address
+    if status.subject == 4 and _ABOUT_RECIPIENT.search(reply.text):
+        return RecipientError  # Microsoft's way to say that there is nobody
+    return STATUSES.get(status.key) or SUBJECTS.get(status.subject)
+
+
+def _policy(reply: Reply, status: Enhanced) -> Maker:
+    """X.7. Before a recipient is named it is about us; after the body, it may be about
+    the content; in between, about a recipient who is not for everybody.
+    """
+    if status.key in STATUSES:
+        return STATUSES[status.key]
+    if reply.stage in {"CONNECT", "MAIL"} or _RELAYING.search(reply.text):
+        return AccountError
+    if _ABOUT_US.search(reply.text):
+        return ProviderError
+    if _ABOUT_RECIPIENT.search(reply.text):
+        return UnsuitableError
+    if reply.stage == "DATA" and _ABOUT_CONTENT.search(reply.text):
+        return MessageError
+    return ProviderError
+
+
+def _without_status(reply: Reply) -> Maker | None:
+    """By the basic code; but what names us, or a relay, is about us."""
+    if reply.stage in {"RCPT", "DATA"}:
+        if _RELAYING.search(reply.text):
+            return AccountError
+        if _ABOUT_US.search(reply.text):
+            return ProviderError
+    if maker := CODES.get(f"{reply.stage} {reply.code}"):
+        return maker
+    if reply.stage == "CONNECT" or reply.code in _PROTOCOL:
+        return ProviderError
+    return None
+
+
+def _for_now(reply: Reply, status: Enhanced | None) -> Maker:
+    """Greylisting is for one recipient; 454 4.7.0 at AUTH is the server's trouble (RFC
+    4954). A full disk does not get better by slowing down.
+    """
+    if reply.stage == "AUTH":
+        return ProviderError
+    if _is_recipients(reply, status):
+        return NotNow
+    if _is_rate(reply, status):
+        return Throttled
+    return UNAVAILABLE if reply.code == 421 else ProviderError
+
+
+def _is_recipients(reply: Reply, status: Enhanced | None) -> bool:
+    if reply.stage not in {"RCPT", "DATA"} or reply.code == 421:
+        return False
+    if _GREYLISTING.search(reply.text):
+        return True
+    if status is None or status.subject == 0:
+        is_about_us = _ABOUT_US.search(reply.text) or _THROTTLING.search(reply.text)
+        return reply.stage == "RCPT" and reply.code == 450 and not is_about_us
+    if status.key in {"1.7", "1.8"}:
+        return False
+    return status.subject in {1, 2} or status.key in {"4.4", "4.6"}
+
+
+def _is_rate(reply: Reply, status: Enhanced | None) -> bool:
+    if _THROTTLING.search(reply.text):
+        return True
+    if status is None or status.subject != 7 or reply.code == 454:
+        return False  # 454: TLS or a log-in does not work at the moment
+    return status.key not in STATUSES and not _ABOUT_US.search(reply.text)

@@ -1,0 +1,134 @@
+"""What each SMTP reply means, at each stage, as the RFCs have it."""
+
+from __future__ import annotations
+
+import pytest
+
+from routing.providers.base import (
+    AccountError,
+    MessageError,
+    NotNow,
+    ProviderError,
+    RecipientError,
+    Throttled,
+    UnsuitableError,
+)
+from routing.providers.smtp_status import (
+    CODES,
+    GONE,
+    STATUSES,
+    SUBJECTS,
+    Reply,
+    kind_of,
+)
+
+IP_BLOCKED = "Service unavailable; client [192.0.2.1] blocked using zen.spamhaus.org"
+
+
+def told(stage: str, reply: str):
+    """The failure that a reply makes, or None for what nobody understands."""
+    code, _, text = reply.partition(" ")
+    maker = kind_of(Reply(stage, int(code), text))
+    return maker(text) if maker else None
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_permanent_status_is_what_the_table_says(status):
+    expected = STATUSES[status]("")
+
+    failure = told("RCPT", f"550 5.{status} Because")
+
+    assert type(failure) is type(expected)
+    assert getattr(failure, "is_gone", False) == (STATUSES[status] is GONE)
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+@pytest.mark.parametrize("stage", ["RCPT", "DATA"])
+def test_a_detail_that_no_table_has_is_judged_by_its_subject(stage, subject):
+    failure = told(stage, f"550 5.{subject}.99 Because")
+
+    assert type(failure) is type(SUBJECTS[subject](""))
+
+
+@pytest.mark.parametrize("row", CODES)
+def test_a_basic_code_is_what_the_table_says(row):
+    stage, _, code = row.partition(" ")
+
+    assert type(told(stage, f"{code} Because")) is type(CODES[row](""))
+
+
+@pytest.mark.parametrize(
+    ("stage", "reply", "kind"),
+    [
+        # Our reputation and policy, at every stage.
+        ("CONNECT", f"554 5.7.1 {IP_BLOCKED}", AccountError),
+        ("MAIL", f"550 5.7.1 {IP_BLOCKED}", AccountError),
+        ("RCPT", f"550 5.7.1 {IP_BLOCKED}", ProviderError),
+        ("RCPT", f"550 {IP_BLOCKED}", ProviderError),
+        ("DATA", f"550 5.7.1 {IP_BLOCKED}", ProviderError),
+        ("RCPT", "550 5.7.1 Message refused", ProviderError),
+        ("RCPT", "550 5.7.0 Policy", ProviderError),
+        ("RCPT", "554 5.7.1 <ada@example.com>: Relay access denied", AccountError),
+        ("RCPT", "550 Relaying denied", AccountError),
+        ("DATA", "550 5.7.26 DMARC", AccountError),
+        ("RCPT", "450 4.7.1 Client host rejected: no reverse hostname", ProviderError),
+        # A recipient who is not for everybody.
+        ("RCPT", "550 5.7.1 Recipient address rejected: denied", UnsuitableError),
+        ("RCPT", "550 5.7.1 User not allowed to receive mail", UnsuitableError),
+        (
+            "RCPT",
+            "550 5.7.133 RESOLVER.RST.SenderNotAuthenticatedForGroup",
+            ProviderError,
+        ),
+        # Content.
+        ("DATA", "550 5.7.1 Spam", MessageError),
+        ("DATA", "554 5.6.0 Malformed", MessageError),
+        ("DATA", "552 5.3.4 Too big", UnsuitableError),
+        # Our own address, not the recipient's.
+        ("MAIL", "550 5.1.0 Sender refused", AccountError),
+        ("MAIL", "553 5.1.8 Domain of sender does not exist", AccountError),
+        ("RCPT", "550 5.1.7 Bad sender", AccountError),
+        ("MAIL", "451 4.1.8 Domain of sender does not resolve", ProviderError),
+        # The recipient's mailbox.
+        ("RCPT", "550 (#5.1.1)", RecipientError),
+        ("RCPT", "550 5.4.1 Recipient address rejected: Access denied", RecipientError),
+        ("RCPT", "552 5.2.2 Over quota", NotNow),
+        ("RCPT", "452 4.2.2 Over quota", NotNow),
+        ("DATA", "452 4.2.2 Over quota", NotNow),
+        ("RCPT", "450 4.1.1 Unverified address", NotNow),
+        ("RCPT", "450 Mailbox busy", NotNow),
+        ("RCPT", "450 4.2.0 Greylisted", NotNow),
+        ("RCPT", "451 4.7.1 Greylisting in action", NotNow),
+        # Rates, systems and protocol.
+        ("RCPT", "450 4.7.1 Policy: come back later", Throttled),
+        ("RCPT", "452 Too many recipients this hour", Throttled),
+        ("RCPT", "451 Local error", ProviderError),
+        ("MAIL", "452 4.3.1 Insufficient system storage", ProviderError),
+        ("CONNECT", "454 4.7.0 TLS not available", ProviderError),
+        ("AUTH", "454 4.7.0 Temporary failure", ProviderError),
+        ("MAIL", "503 5.5.1 Bad sequence", ProviderError),
+        ("MAIL", "501 Syntax", ProviderError),
+        ("RCPT", "501 5.5.4 Bad address", UnsuitableError),
+        ("RCPT", "599 What", type(None)),
+        ("DATA", "571 Never", type(None)),
+    ],
+)
+def test_a_reply_is_about_whom_it_says(stage, reply, kind):
+    assert type(told(stage, reply)) is kind
+
+
+@pytest.mark.parametrize(
+    "reply", ["550 5.1.1 x", "550 5.1.10 x", "551 x", "556 x", "550 5.1.2 x"]
+)
+def test_a_mailbox_that_is_not_there_is_gone(reply):
+    assert told("RCPT", reply).is_gone
+
+
+@pytest.mark.parametrize(
+    "reply", ["550 x", "550 5.1.0 x", "550 5.2.1 x", "553 x", "550 5.7.17 x"]
+)
+def test_a_mailbox_that_refuses_may_still_be_there(reply):
+    failure = told("RCPT", reply)
+
+    assert isinstance(failure, RecipientError)
+    assert not failure.is_gone
