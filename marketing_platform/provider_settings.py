@@ -37,6 +37,7 @@ def message_providers(env: environ.Env, *, public_url: str) -> Definitions:
         | {"RECEIPT_MAX_AGE": max_age}
         | _price(env, name)
         | _settling(env, name)
+        | _countries(env, name)
         for name, values in options.items()
     }
     return _definitions(priced, public_url=public_url, timeout=timeout)
@@ -79,6 +80,12 @@ def _settling(env: environ.Env, name: str) -> dict[str, float]:
     """After how long it may be asked about a message; 0: never; unset: its default."""
     seconds = env.float(f"{name.upper()}_SETTLING_SECONDS", default=None)
     return {} if seconds is None else {"SETTLING_SECONDS": seconds}
+
+
+def _countries(env: environ.Env, name: str) -> dict[str, str]:
+    """Which countries it is used for, as ISO codes with commas; unset: all."""
+    countries = env.str(f"{name.upper()}_COUNTRIES", default="")
+    return {"COUNTRIES": countries} if countries else {}
 
 
 def _real_options(env: environ.Env) -> dict[str, dict[str, Any]]:

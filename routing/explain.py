@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import phonenumbers
 
-from routing.decide import Choices, describe, first_choice, screened_choices
+from routing.decide import (
+    Choices,
+    describe,
+    first_choice,
+    is_hopeless,
+    screened_choices,
+)
 from routing.health import describe_breaker, read_capacity
 from routing.planner import Parcel, Planner, Surroundings, next_turn
+from routing.providers.base import OutboundMessage
 from routing.route import Destination, Route
 from routing.segments import count_segments
+from routing.suitability import unsuitable
 from routing.vocabulary import CampaignKind, Channel, FallbackReason
 
 ENOUGH_FOR_A_DECIMAL = 100  # messages; of fewer, a tenth of a per cent says nothing
+
+NO_PROVIDER_CAN = "No provider of the route can carry it: the message fails."
 
 
 class UnusableAddress(ValueError):
@@ -32,6 +42,16 @@ def parcel_to(*, channel: Channel, to: str, body: str, kind: CampaignKind) -> Pa
     country = _check_email(to) if channel == Channel.EMAIL else _country(to)
     segments = count_segments(body) if channel == Channel.SMS else 1
     return Parcel(Destination(channel, to, country, kind), segments)
+
+
+def sample(
+    parcel: Parcel, *, body: str, media_urls: Sequence[str] = ()
+) -> OutboundMessage | None:
+    """The message itself, as far as providers have limits; None when it is not told."""
+    is_told = media_urls or (body and parcel.destination.channel != Channel.MMS)
+    if not is_told:
+        return None
+    return OutboundMessage("", parcel.destination.recipient, body, "", media_urls)
 
 
 def _country(number: str) -> str:
@@ -80,13 +100,23 @@ def rate_in_words(candidate: Mapping[str, Any]) -> str:
     return f"{100 * score:.{digits}f} % of about {messages}"
 
 
-def explain(parcel: Parcel, *, planner: Planner, now: datetime) -> Explanation:
+def explain(
+    parcel: Parcel,
+    *,
+    planner: Planner,
+    now: datetime,
+    message: OutboundMessage | None = None,
+) -> Explanation:
     """Decide as the queue would decide now; nothing is written or reserved."""
     destination = parcel.destination
     route = planner.route(destination, now=now)
     if route is None:
         return _explanation(
             parcel, why=f"No active route of {destination.channel.label} covers it."
+        )
+    if message is not None:
+        parcel = parcel._replace(
+            unsuitable=unsuitable(route.providers, message, country=destination.country)
         )
     surroundings = replace(
         planner.look_around(now=now), capacity=read_capacity(route.providers)
@@ -102,7 +132,9 @@ def explain(parcel: Parcel, *, planner: Planner, now: datetime) -> Explanation:
         candidates=_candidates(route, choices, surroundings, now),
         chosen=decision.provider if decision else None,
         fallback_reason=None if reason is None else reason.label,
-        why=_why(route, decision.provider if decision else None, reason),
+        why=NO_PROVIDER_CAN
+        if is_hopeless(route, choices)
+        else _why(route, decision.provider if decision else None, reason),
     )
 
 

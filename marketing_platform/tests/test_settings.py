@@ -361,6 +361,13 @@ def test_a_price_belongs_to_one_provider_alone(environment):
     assert found["TwilioSMS"]["CURRENCY"] == "EUR"
 
 
+def test_a_provider_is_used_for_all_countries_or_for_those_that_are_named(environment):
+    found = providers(env=environment, TWILIOMMS_COUNTRIES="US,CA")
+
+    assert found["TwilioMMS"]["COUNTRIES"] == "US,CA"
+    assert "COUNTRIES" not in found["VonageMMS"]
+
+
 def test_when_a_provider_is_asked_about_messages_belongs_to_it_alone(environment):
     found = providers(env=environment, VONAGESMS_SETTLING_SECONDS="300")
 

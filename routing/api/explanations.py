@@ -15,7 +15,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from routing.api.decisions import ExplanationSerializer
 from routing.api.serializers import ApiSerializer, TermField
-from routing.explain import UnusableAddress, explain, parcel_to
+from routing.explain import UnusableAddress, explain, parcel_to, sample
 from routing.planner import Planner
 from routing.vocabulary import CampaignKind, Channel
 
@@ -29,6 +29,12 @@ class ExplainSerializer(ApiSerializer):
     )
     body = serializers.CharField(
         default="", allow_blank=True, help_text="Its length decides the price."
+    )
+    media_urls = serializers.ListField(
+        child=serializers.CharField(max_length=2000),
+        default=list,
+        max_length=20,
+        help_text="Of an MMS: not every provider can carry them.",
     )
     campaign_kind = TermField(
         choices=CampaignKind.choices(), default=CampaignKind.MARKETING.value
@@ -45,7 +51,8 @@ class ExplainSerializer(ApiSerializer):
             )
         except UnusableAddress as error:
             raise ValidationError({"to": str(error)}, "unusable_address") from None
-        return {"parcel": parcel}
+        message = sample(parcel, body=attrs["body"], media_urls=attrs["media_urls"])
+        return {"parcel": parcel, "message": message}
 
 
 class ExplanationViewSet(GenericViewSet[Any]):
@@ -66,5 +73,6 @@ class ExplanationViewSet(GenericViewSet[Any]):
             question.validated_data["parcel"],
             planner=Planner(rng=Random()),  # noqa: S311 - no secret
             now=timezone.now(),
+            message=question.validated_data["message"],
         )
         return Response(ExplanationSerializer(explanation.as_json()).data)

@@ -135,6 +135,58 @@ def test_a_provider_that_is_not_there_is_passed_over_and_says_why(capsys, settin
     assert explanation["fallback_reason"] == "Provider unavailable"
 
 
+MMS_PROVIDERS = {
+    "VonageMMS": {
+        "BACKEND": "routing.providers.vonage_messages.VonageMMS",
+        "OPTIONS": dict.fromkeys(("API_KEY", "API_SECRET", "FROM", "BASE_URL"), "x"),
+    },
+    "TwilioMMS": {
+        "BACKEND": "routing.providers.twilio.TwilioMMS",
+        "OPTIONS": dict.fromkeys(
+            ("ACCOUNT_SID", "AUTH_TOKEN", "FROM", "BASE_URL"), "x"
+        ),
+    },
+}
+MEDIA = [f"--media=https://e.com/{name}.jpg" for name in "ab"]
+
+
+@pytest.mark.parametrize(
+    ("media", "chosen", "why"),
+    [
+        (MEDIA, "TwilioMMS", "fallback"),
+        (MEDIA[:1], "VonageMMS", "choice"),
+        ([], "VonageMMS", "choice"),  # which media it has is not told
+        (MEDIA * 6, None, "No provider of the route can carry it"),
+    ],
+)
+def test_it_shows_who_cannot_carry_the_message(capsys, settings, media, chosen, why):
+    settings.MESSAGE_PROVIDERS = MMS_PROVIDERS
+    RouteFactory(
+        channel=Channel.MMS,
+        primary_provider="VonageMMS",
+        fallback_provider="TwilioMMS",
+    )
+    command = ["explain_route", "--channel=mms", "--to=+14155550111", "--json"]
+
+    call_command(*command, "--body=Hello", *media)
+
+    found = json.loads(capsys.readouterr().out)
+    assert (found["chosen"], why in found["why"]) == (chosen, True)
+    carries_one = "carries exactly one" in found["candidates"][0]["verdict"]
+    assert carries_one == (len(media) > 1)
+
+
+def test_it_passes_over_a_provider_that_is_not_used_for_the_country(capsys, settings):
+    elsewhere = PROVIDERS["A"] | {"OPTIONS": {"COUNTRIES": "us, CA"}}
+    settings.MESSAGE_PROVIDERS = PROVIDERS | {"A": elsewhere}
+    route()
+
+    found = explained(capsys, "--body=Hello")
+
+    assert found["chosen"] == "B"
+    assert found["candidates"][0]["verdict"] == "it is not used for DE"
+
+
 def test_round_robin_explains_the_next_turn_and_takes_none(capsys):
     route(routing_strategy=RoutingStrategy.ROUND_ROBIN)
 

@@ -18,6 +18,7 @@ from routing.explain import (
     explain,
     parcel_to,
     rate_in_words,
+    sample,
 )
 from routing.planner import Parcel, Planner
 from routing.vocabulary import CampaignKind, Channel
@@ -43,15 +44,24 @@ class Command(BaseCommand):
         )
         parser.add_argument("--body", default="", help="its length decides the price")
         parser.add_argument(
+            "--media",
+            action="append",
+            default=[],
+            metavar="URL",
+            help="of an MMS; may be given several times",
+        )
+        parser.add_argument(
             "--kind", default="marketing", help="marketing (default) or transactional"
         )
         parser.add_argument("--json", action="store_true", help="print it as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        parcel = _parcel(options)
         explanation = explain(
-            _parcel(options),
+            parcel,
             planner=Planner(rng=Random()),  # noqa: S311 - no secret
             now=timezone.now(),
+            message=sample(parcel, body=options["body"], media_urls=options["media"]),
         )
         if options["json"]:
             self.stdout.write(json.dumps(explanation.as_json(), indent=2))
