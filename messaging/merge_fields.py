@@ -29,10 +29,10 @@ _TAG = re.compile(r"(\{{2,})([^{}]*)(\}*)")
 _BRACES_IN_DISGUISE = re.compile(rf"[{{\uff5b][{UNSEEN}]*[{{\uff5b]")
 # What template engines have after a bar; here it would be a default, and be sent.
 _FILTER = re.compile(
-    r"\s*(?:[\"'\u2018\u2019\u201c\u201d].*|\w+\s*[:(].*|.*\|.*|(?:safe|raw|e|escape"
+    r"\A\s*+(?:[\"'\u2018\u2019\u201c\u201d]|\w++\s*+[:(]|[^|]*+\||(?:safe|raw|e|escape"
     r"|default|upper|upcase|uppercase|lower|downcase|lowercase|title|titlecase|capfirst"
-    r"|capitali[sz]e|trim|strip|striptags|urlencode|html|nl2br)\s*)",
-    re.IGNORECASE | re.DOTALL,
+    r"|capitali[sz]e|trim|strip|striptags|urlencode|html|nl2br)\s*+\Z)",
+    re.IGNORECASE,
 )
 # How other systems write their fields.
 _FOREIGN = re.compile(
@@ -47,7 +47,7 @@ FOREIGN_SHOWN = 5  # in one warning
 _OWN = f"{{{{{UNSUBSCRIBE_FIELD}}}}}"
 _BRACE = '{{"{"}}'
 _STORED = re.compile(
-    rf'\{{\{{(?:\s*{UNSUBSCRIBE_FIELD}\s*|("\{{"))\}}\}}', re.IGNORECASE
+    rf'\{{\{{(?:\s*+{UNSUBSCRIBE_FIELD}\s*+|("\{{"))\}}\}}', re.IGNORECASE
 )
 
 
@@ -116,7 +116,7 @@ class Template:
             if bar:
                 raise ContentError(f"{braced(key)} takes no default. Leave it out.")
             return Field(key, _OWN)
-        if _FILTER.fullmatch(default):
+        if _FILTER.match(default):
             raise ContentError(
                 f"The text has {_cut(tag[0])!r}: there are no filters. What follows "
                 "the bar is a text for a blank value, such as {{first_name|there}}."

@@ -47,7 +47,9 @@ _DECLARED = re.compile(r'"?sep=([,;\t])"?')
 
 # A spreadsheet takes such a cell for a formula and runs it. An apostrophe before it
 # makes it text; so it may have some already.
-_FORMULA = re.compile(rf"['\s{UNSEEN}]*[=+\-@\uff1d\uff0b\uff0d\uff20]|'*[\t\r\n]")
+_FORMULA = re.compile(
+    rf"\A(?:['\s{UNSEEN}]*+[=+\-@\uff1d\uff0b\uff0d\uff20]|'*+[\t\r\n])"
+)
 
 
 class CsvFileError(ValueError):
@@ -71,7 +73,7 @@ def harmless(cell: str) -> str:
 
 def plain(cell: str) -> str:
     """What `harmless` was given."""
-    is_marked = cell.startswith("'") and _FORMULA.match(cell, 1)
+    is_marked = cell.startswith("'") and _FORMULA.match(cell[1:])
     return cell[1:] if is_marked else cell
 
 

@@ -28,8 +28,10 @@ import routing
 from marketing_platform.logs import MESSAGE_LIMIT, Masking
 from marketing_platform.masking import mask
 from messaging.addresses import AddressError, parse_address
-from messaging.content import fields_of, render
+from messaging.content import ContentError
+from messaging.merge_fields import Template, as_written, foreign_fields
 from messaging.public_urls import problem_with_url
+from routing.csv_files import column_key, harmless, plain, squeezed
 from routing.header_text import is_one_line
 from routing.keywords import keyword_of
 from routing.providers.http import read_retry_after
@@ -155,6 +157,11 @@ def read_address(text):
         parse_address(Channel.EMAIL, f"{text}@example.com")
 
 
+def parse_template(text):
+    with suppress(ContentError):
+        Template(text)
+
+
 def log(text):
     record = logging.LogRecord("x", logging.ERROR, "", 1, "Invalid: %s", (text,), None)
     record.exc_text = text
@@ -163,7 +170,8 @@ def log(text):
 
 READERS = [
     *(mask, log, read_address, is_address, is_one_line, keyword_of, split_segments),
-    *(fields_of, lambda text: render(text, {"a": "b"}), problem_with_url),
+    *(parse_template, foreign_fields, as_written, problem_with_url),
+    *(column_key, squeezed, harmless, plain),
     *(one_line, plain_lines, escaped, as_text, as_body, as_amount, json_value),
     lambda text: form_fields(text.encode(errors="replace")),
     lambda text: read_retry_after(text, now=datetime.now(UTC)),
