@@ -17,7 +17,7 @@ LENGTH_LIMIT = 254  # characters (RFC 5321, with the erratum 1690 of RFC 3696)
 _RAW_LIMIT = 1000  # before anything is taken out of it
 
 # Most of any list: ASCII without quotes or punycode needs no more than lower case.
-_PLAIN = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]*[A-Za-z0-9]")
+_PLAIN = re.compile(r"\A[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]++@[A-Za-z0-9.-]*[A-Za-z0-9]")
 _ATOMS = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 # Default_Ignorable_Code_Point of the Unicode Character Database: what a program that
 # cannot draw it draws as nothing, such as zero-width spaces, bidirectional marks,

@@ -43,8 +43,8 @@ from routing.vocabulary import Channel
 
 parser = re._parser  # how the standard library itself reads an expression
 
-LENGTH = 20_000
-SECONDS = 0.4
+LENGTH, SECONDS = 20_000, 0.4
+PATTERN_LENGTH, PATTERN_SECONDS = 10_000, 0.08
 PACKAGES = (marketing_platform, messaging, routing)
 UNITS = [
     *"a1 +(.-@%/\\\"'=&?,;:{}[]<>\n\t\0é\u202e\u0660😀",
@@ -128,7 +128,7 @@ def attacks(pattern):
     wanted = list(dict.fromkeys(samples(tree)))[:8]
     units = dict.fromkeys([*wanted, *map("".join, product(wanted[:5], repeat=2))])
     for unit in units:
-        attack = unit * (LENGTH // len(unit)) + "\x01"
+        attack = unit * (PATTERN_LENGTH // len(unit)) + "\x01"
         yield attack if isinstance(text, str) else attack.encode("latin-1", "replace")
 
 
@@ -138,14 +138,17 @@ def seconds(function, *arguments):
     return time.process_time() - start
 
 
-def test_every_expression_takes_linear_time():
-    slow = {
-        (pattern.pattern, attack[:6])
-        for pattern in set(patterns())
+def is_slow(pattern):
+    """Whether it needs more than a hundred times what it should for any attack."""
+    return any(
+        seconds(look, attack) > PATTERN_SECONDS
         for attack in attacks(pattern)
         for look in (pattern.findall, pattern.fullmatch)
-        if seconds(look, attack) > SECONDS
-    }
+    )
+
+
+def test_every_expression_takes_linear_time():
+    slow = [pattern.pattern for pattern in set(patterns()) if is_slow(pattern)]
 
     assert not slow, "Give it possessive quantifiers and an anchor, or split first."
 
