@@ -21,7 +21,7 @@ from routing.planner import Parcel, Planner, Surroundings, next_turn
 from routing.providers.base import OutboundMessage
 from routing.route import Destination, Route
 from routing.segments import count_segments
-from routing.suitability import unsuitable
+from routing.suitability import Suitability
 from routing.vocabulary import CampaignKind, Channel, FallbackReason
 
 ENOUGH_FOR_A_DECIMAL = 100  # messages; of fewer, a tenth of a per cent says nothing
@@ -116,7 +116,9 @@ def explain(
         )
     if message is not None:
         parcel = parcel._replace(
-            unsuitable=unsuitable(route.providers, message, country=destination.country)
+            unsuitable=Suitability(route.providers).unsuitable(
+                message, country=destination.country
+            )
         )
     surroundings = replace(
         planner.look_around(now=now), capacity=read_capacity(route.providers)

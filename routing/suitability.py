@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from routing.providers.base import OutboundMessage
+from routing.providers.base import OutboundMessage, Provider
 from routing.providers.registry import (
     ProviderNotConfigured,
     UnknownProvider,
@@ -22,23 +22,31 @@ Unsuitable = Mapping[str, str]
 NONE: Unsuitable = MappingProxyType({})  # as it is of nearly all messages
 
 
-def unsuitable(
-    providers: Iterable[str],
-    message: OutboundMessage,
-    *,
-    country: str,
-    past_attempts: Iterable[PastAttempt] = (),
-) -> Unsuitable:
-    """Those of the providers that cannot carry the message, and why."""
-    found = {
-        name: reason
-        for name in providers
-        if (reason := _reason(name, message, country))
-    }
-    for attempt in past_attempts:
-        if attempt.error_class == ErrorClass.UNSUITABLE:
-            found.setdefault(attempt.provider, refused_before(attempt.error_code))
-    return found or NONE
+class Suitability:
+    """What the providers of a route can carry; asked of each of its messages."""
+
+    def __init__(self, providers: Iterable[str]) -> None:
+        """One that cannot be had is ruled out by itself, until somebody mends it."""
+        self._providers = [each for name in providers if (each := _built(name))]
+
+    def unsuitable(
+        self,
+        message: OutboundMessage,
+        *,
+        country: str,
+        past_attempts: Iterable[PastAttempt] = (),
+    ) -> Unsuitable:
+        """Those of the providers that cannot carry the message, and why."""
+        found = {}
+        for provider in self._providers:
+            if not provider.serves(country):
+                found[provider.name] = f"it is not used for {country}"
+            elif reason := provider.cannot_carry(message):
+                found[provider.name] = reason
+        for attempt in past_attempts:
+            if attempt.error_class == ErrorClass.UNSUITABLE:
+                found.setdefault(attempt.provider, refused_before(attempt.error_code))
+        return found or NONE
 
 
 def refused_before(code: str) -> str:
@@ -46,11 +54,8 @@ def refused_before(code: str) -> str:
     return f"it refused this message: {ErrorClass.UNSUITABLE.label} {code}".strip()
 
 
-def _reason(name: str, message: OutboundMessage, country: str) -> str:
+def _built(name: str) -> Provider | None:
     try:
-        provider = registry.get(name)
+        return registry.get(name)
     except (UnknownProvider, ProviderNotConfigured):
-        return ""  # which rules it out by itself, until somebody mends it
-    if not provider.serves(country):
-        return f"it is not used for {country}"
-    return provider.cannot_carry(message)
+        return None

@@ -30,7 +30,7 @@ from routing.reference_keys import reference_for
 from routing.retry import PastAttempt
 from routing.route import Destination, Route
 from routing.statistics import keep
-from routing.suitability import unsuitable
+from routing.suitability import Suitability
 from routing.tally import TallySheet
 from routing.vocabulary import (
     CampaignKind,
@@ -170,18 +170,20 @@ class Placement:
         )
         decided: dict[Hashable, _Decided] = {}
         first_turn = take_turns(route, len(batch))
-        for turn, (message, destination) in enumerate(batch, start=first_turn):
-            with quarantined_if_it_fails(message, now=self._now):
-                item = self._item(message, destination, route)
+        suitability = Suitability(route.providers)
+        for turn, addressed in enumerate(batch, start=first_turn):
+            with quarantined_if_it_fails(addressed[0], now=self._now):
+                item = self._item(addressed, route, suitability)
                 alike = likeness.of(item.parcel) if likeness else turn
                 if alike not in decided:
                     decided[alike] = self._decide(route, item.parcel, turn)
                 self._place(item, route, decided[alike])
 
     def _item(
-        self, message: DueMessage, destination: Destination, route: Route
+        self, addressed: Addressed, route: Route, suitability: Suitability
     ) -> _Item:
         """The message as it would go out, and who cannot carry it."""
+        message, destination = addressed
         content = content_of(
             message,
             attempt_number=next_attempt_number(message),
@@ -192,11 +194,8 @@ class Placement:
             destination,
             message.segments,
             message.retry_count > 0,
-            unsuitable(
-                route.providers,
-                content,
-                country=destination.country,
-                past_attempts=history,
+            suitability.unsuitable(
+                content, country=destination.country, past_attempts=history
             ),
         )
         return _Item(message, parcel, content, history)
@@ -347,7 +346,7 @@ def held(
             message.destination,
             message.segments,
             message.retry_count > 0,
-            unsuitable(route.providers, content, country=message.country),
+            Suitability(route.providers).unsuitable(content, country=message.country),
         ),
         route=route,
         decision=Decision(provider, None, {}),
