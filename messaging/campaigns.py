@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from messaging.audience import (
     Chunk,
@@ -47,6 +48,17 @@ from routing.vocabulary import CampaignKind, Channel
 
 class CampaignError(ValueError):
     """The campaign cannot go out as it is; the text says what to change."""
+
+
+class AlreadySent(CampaignError):
+    """The same campaign was made of the same file before."""
+
+    def __init__(self, earlier: Campaign) -> None:
+        count = earlier.message_count or 0
+        super().__init__(
+            f"Campaign {earlier.pk} {earlier.name!r} was made of the same file, on "
+            f"{earlier.created_at:%Y-%m-%d at %H:%M} UTC, with {count} messages."
+        )
 
 
 class TooMuchText(CampaignError):
@@ -97,6 +109,16 @@ class CampaignText:
         return self.channel, self.kind
 
 
+class Strictness(NamedTuple):
+    """What else a campaign is refused for."""
+
+    reject_blank: bool = False  # rows that leave a field without a default empty
+    once: bool = False  # a file that a campaign of this name was made of: AlreadySent
+
+
+LENIENT = Strictness()
+
+
 def send_campaign(
     text: CampaignText,
     recipients: RecipientFile,
@@ -104,21 +126,24 @@ def send_campaign(
     now: datetime,
     on_rejected: OnRejected,
     on_progress: OnProgress = lambda: None,
-    reject_blank: bool = False,
+    strictness: Strictness = LENIENT,
 ) -> tuple[Campaign, LoadReport]:
     """Put a campaign together from a file and launch it.
 
     All in one transaction, but for the first rows, which are read before it: when
     anything is wrong, CampaignError or RecipientFileError leaves the database as it
-    was. `reject_blank` refuses rows that leave a field without a default empty.
+    was.
     """
     wording = check_campaign(
-        text, recipients.columns, now=now, reject_blank=reject_blank
+        text, recipients.columns, now=now, reject_blank=strictness.reject_blank
     )
     chunks = drafts_of(wording, recipients)
     chunks.read_ahead()
     with transaction.atomic():
-        campaign = create_campaign(text, now=now)
+        if strictness.once:
+            _lock_name(text.name)
+            refuse_a_second(text.name, recipients)
+        campaign = create_campaign(text, recipients, now=now)
         report = add_recipients(
             campaign,
             chunks,
@@ -135,7 +160,33 @@ def send_campaign(
 
 
 @transaction.atomic
-def create_campaign(text: CampaignText, *, now: datetime) -> Campaign:
+def refuse_a_second(name: str, recipients: RecipientFile) -> None:
+    """AlreadySent, if a campaign of this name was made of this file, or of another one
+    with the same content: most who do that have pressed a key twice.
+    """
+    made = Campaign.objects.made_of(
+        name, file=_source(recipients), digest=recipients.digest
+    )
+    if earlier := made.first():
+        raise AlreadySent(earlier)
+
+
+def _lock_name(name: str) -> None:
+    """Let nobody else make a campaign of this name meanwhile. SQLite has one writer."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name]
+            )
+
+
+def _source(recipients: RecipientFile) -> str:
+    return str(recipients.path.resolve())[-500:]
+
+
+def create_campaign(
+    text: CampaignText, recipients: RecipientFile | None = None, *, now: datetime
+) -> Campaign:
     """A draft: nothing of it leaves before it is launched."""
     check_text(text, now=now)
     quiet = text.quiet_hours
@@ -151,6 +202,8 @@ def create_campaign(text: CampaignText, *, now: datetime) -> Campaign:
         expires_at=text.expires_at,
         quiet_from=quiet.start if quiet else None,
         quiet_until=quiet.end if quiet else None,
+        source_file=_source(recipients) if recipients else None,
+        source_digest=recipients.digest if recipients else None,
     )
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import codecs
 import csv
+import hashlib
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from io import IncrementalNewlineDecoder, TextIOWrapper
 from itertools import islice
 from pathlib import Path
@@ -106,6 +107,12 @@ class CsvFile:
             if line >= self.header_line:
                 break
         return rows
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what the file contains."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def column(self, *names: str) -> str | None:
         """The key of the first of these columns that the file has, in any spelling of

@@ -22,6 +22,12 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
         """Those that somebody made, without the lanes of single messages."""
         return self.filter(is_standing=False)
 
+    def made_of(self, name: str, *, file: str, digest: str) -> CampaignQuerySet:
+        """Those of this name whose recipients came from this file, or from another one
+        with the same content.
+        """
+        return self.filter(Q(source_file=file) | Q(source_digest=digest), name=name)
+
     def drafts(self) -> CampaignQuerySet:
         """Those that are still being put together."""
         return self.filter(status=CampaignStatus.DRAFT)
@@ -106,6 +112,21 @@ class Campaign(models.Model):
         blank=True,
         editable=False,
         help_text="With how many messages it was loaded. Null: before this was kept.",
+    )
+    # Null, as a worker of the version before would have them.
+    source_file = models.CharField(  # noqa: DJ001
+        max_length=500,
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="The file that its recipients came from. Null: another way.",
+    )
+    source_digest = models.CharField(  # noqa: DJ001
+        max_length=64,
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="SHA-256 of what that file contained.",
     )
     is_standing = models.BooleanField(
         default=False, help_text="The lane of single messages of its channel and kind."

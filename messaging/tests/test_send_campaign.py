@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import subprocess
@@ -14,6 +15,7 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from messaging.models import Campaign, CampaignMessage
+from messaging.opt_outs import opt_out
 from messaging.quiet_hours import QuietHours
 from routing.factories import RouteFactory
 from routing.vocabulary import Channel, MessageStatus
@@ -141,6 +143,74 @@ def test_rejected_rows_can_be_mended_in_their_file_and_sent(
     assert text.startswith(mark)
     assert f"'{formula};'-1" in text
     assert CampaignMessage.objects.get(recipient=ANN).body == formula
+
+
+def test_a_dry_run_tells_what_would_leave_and_queues_nothing(
+    route, run, csv_file, settings
+):
+    settings.MESSAGE_PROVIDERS["TwilioSMS"]["OPTIONS"] = {
+        "UNIT_PRICE": "0.0079",
+        "CURRENCY": "USD",
+    }
+    opt_out("+14155552673", source="STOP")
+    rows = [f"{ANN},Ann", f"{BOB},{'x' * 200}", f"{ANN},Ann", "12,x", "13,x"]
+    file = csv_file("phone,name", *rows, "+14155552673,Cy")
+
+    out = run("--dry-run", recipients=file, body="Hi {{name}}\x1b[2J")
+
+    assert out.splitlines() == [
+        "2 messages would leave, 5 segments.",
+        "1 more are suppressed, and would not.",
+        "3 rows rejected.",
+        "  2: ... is not a valid phone number with its +country code",
+        "  1: duplicate recipient",
+        "By TwilioSMS: 2, 0.0395 USD.",
+        f"Line 2, to {ANN}:",
+        r"  Hi Ann\x1b[2J",
+        "Dry run: nothing was queued. The rejected rows are in "
+        f"{file.with_name('recipients.rejected.csv')}.",
+    ]
+    assert not Campaign.objects.exists()
+
+
+@pytest.mark.parametrize("change", ["nothing", "the file's name", "its content"])
+def test_a_second_campaign_of_the_same_name_and_file_is_refused(
+    route, run, csv_file, change
+):
+    file = csv_file("phone", ANN)
+    run(recipients=file)
+    if change == "the file's name":
+        file = file.rename(file.with_name("other.csv"))
+    elif change == "its content":
+        file = csv_file("phone", ANN, BOB)
+
+    with pytest.raises(CommandError, match=r"same file.* add --again"):
+        run(recipients=file)
+    assert Campaign.objects.count() == 1
+    run(recipients=file, name="Summer")
+    run("--again", recipients=file)
+    assert Campaign.objects.count() == 3
+
+
+@pytest.mark.parametrize(("answer", "made"), [("y", 2), ("", 1), ("no", 1)])
+def test_at_a_terminal_it_asks_whether_a_second_one_is_meant(
+    route, run, csv_file, monkeypatch, answer, made
+):
+    monkeypatch.setattr("sys.stdin", Terminal(f"{answer}\n"))
+    file = csv_file("phone", ANN)
+    run(recipients=file)
+
+    with contextlib.suppress(CommandError):
+        run(recipients=file)
+
+    assert Campaign.objects.count() == made
+
+
+class Terminal(StringIO):
+    """Somebody at a keyboard."""
+
+    def isatty(self):
+        return True
 
 
 def test_it_names_the_file_of_reasons_when_no_row_can_be_used(route, run, csv_file):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, ArgumentTypeError
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -14,15 +17,27 @@ from django.utils.dateparse import parse_datetime
 from rich.console import Console
 
 from messaging.audience import LoadReport
-from messaging.campaigns import CampaignError, CampaignText, send_campaign
+from messaging.campaigns import (
+    AlreadySent,
+    CampaignError,
+    CampaignText,
+    Strictness,
+    send_campaign,
+)
 from messaging.merge_fields import foreign_fields
 from messaging.models import Campaign, usual_quiet_hours
 from messaging.posting import HIGHEST_OF_CAMPAIGNS, PRIORITIES
+from messaging.preview import Preview, amounts, preview_campaign
 from messaging.progress import loading_bar, watch_campaigns
 from messaging.quiet_hours import QuietHours, QuietHoursError
 from messaging.recipients import RecipientFile, RecipientFileError
 from messaging.rejects_file import RejectsFile
+from routing.planner import Planner
+from routing.safe_text import escaped
 from routing.vocabulary import CampaignKind, Channel
+
+YES = {"y", "yes"}
+SAMPLE_SHOWN = 2000  # characters
 
 
 class Command(BaseCommand):
@@ -83,20 +98,40 @@ class Command(BaseCommand):
             "default, as {{first_name|there}}, never is",
         )
         parser.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="queue nothing: print what would be, and what it would cost",
+        )
+        parser.add_argument(
+            "--again",
+            action="store_true",
+            help="also if a campaign of this name was made of this file before",
+        )
+        parser.add_argument(
+            "--no-input",
+            "--noinput",
+            action="store_false",
+            dest="interactive",
+            help="ask nothing: refuse what would be asked about",
+        )
+        parser.add_argument(
             "--watch", action="store_true", help="show progress until all have left"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         rejects = RejectsFile(Path(options["recipients"]))
+        if options["dry_run"]:
+            self._preview(options, rejects)
+            return
         try:
-            campaign, report = self._send(options, rejects)
+            campaign, report = self._send_or_ask(options, rejects)
         except (CampaignError, RecipientFileError) as error:
             raise CommandError(f"{error}{rejects.hint}") from error
         self.stdout.write(
             f"Campaign {campaign.pk}: {report.accepted} messages queued, "
             f"{report.rejected} rows rejected.{rejects.hint}"
         )
-        for warning in _warnings(campaign, report):
+        for warning in _warnings(campaign, report.blanks):
             self.stderr.write(self.style.WARNING(warning))
         if campaign.scheduled_at:
             at = timezone.localtime(campaign.scheduled_at)
@@ -106,15 +141,42 @@ class Command(BaseCommand):
         if options["watch"]:
             watch_campaigns([campaign.pk], console=Console())
 
+    def _preview(self, options: dict[str, Any], rejects: RejectsFile) -> None:
+        try:
+            text, recipients = _text(options), _recipients(options)
+            with rejects.of(recipients):
+                preview = preview_campaign(
+                    text,
+                    recipients,
+                    planner=Planner(rng=Random()),  # noqa: S311 - no secret
+                    now=timezone.now(),
+                    on_rejected=rejects.write,
+                    strictness=_strictness(options),
+                )
+        except (CampaignError, RecipientFileError) as error:
+            raise CommandError(f"{error}{rejects.hint}") from error
+        for warning in _warnings(text, preview.blanks):
+            self.stderr.write(self.style.WARNING(warning))
+        self.stdout.writelines(f"{line}\n" for line in _told(preview, text))
+        self.stdout.write(f"Dry run: nothing was queued.{rejects.hint}")
+
+    def _send_or_ask(
+        self, options: dict[str, Any], rejects: RejectsFile
+    ) -> tuple[Campaign, LoadReport]:
+        """A second campaign of the same name and file is made if that is meant."""
+        try:
+            return self._send(options, rejects)
+        except AlreadySent as error:
+            if not (options["interactive"] and sys.stdin.isatty()):
+                raise CampaignError(f"{error} To send it again, add --again.") from None
+            if input(f"{error} Send it again? [y/N] ").strip().lower() not in YES:
+                raise CampaignError("Nothing was sent.") from None
+        return self._send(options | {"again": True}, rejects)
+
     def _send(
         self, options: dict[str, Any], rejects: RejectsFile
     ) -> tuple[Campaign, LoadReport]:
-        text = _text(options)
-        recipients = RecipientFile(
-            Path(options["recipients"]),
-            channel=text.channel,
-            default_region=options["default_region"],
-        )
+        text, recipients = _text(options), _recipients(options)
         with (
             loading_bar(recipients, console=Console(stderr=True)) as on_progress,
             rejects.of(recipients),
@@ -125,13 +187,47 @@ class Command(BaseCommand):
                 now=timezone.now(),
                 on_rejected=rejects.write,
                 on_progress=on_progress,
-                reject_blank=options["reject_blank"],
+                strictness=_strictness(options),
             )
 
 
-def _warnings(text: Campaign, report: LoadReport) -> Iterator[str]:
+def _told(preview: Preview, text: CampaignText) -> Iterator[str]:
+    """A preview, line by line."""
+    segments = f", {preview.segments} segments" if text.channel == Channel.SMS else ""
+    leaving = preview.accepted - preview.suppressed
+    yield f"{leaving} messages would leave{segments}."
+    if preview.suppressed:
+        yield f"{preview.suppressed} more are suppressed, and would not."
+    yield f"{preview.rejected} rows rejected."
+    for reason, count in preview.reasons.most_common():
+        yield f"  {count}: {reason}"
+    for provider, share in sorted(preview.shares.items()):
+        costs = [*filter(None, [amounts(share.costs)])]
+        if share.unpriced:
+            costs.append(f"{share.unpriced} without a known price")
+        yield f"By {provider}: {share.messages}, {', '.join(costs)}."
+    if sample := preview.sample:
+        subject = f"{sample.subject}\n\n" if sample.subject else ""
+        yield f"Line {sample.line}, to {sample.to}:"
+        for line in f"{subject}{sample.body}"[:SAMPLE_SHOWN].splitlines():
+            yield f"  {escaped(line)}"
+
+
+def _strictness(options: dict[str, Any]) -> Strictness:
+    return Strictness(reject_blank=options["reject_blank"], once=not options["again"])
+
+
+def _recipients(options: dict[str, Any]) -> RecipientFile:
+    return RecipientFile(
+        Path(options["recipients"]),
+        channel=_channel(options["channel"]),
+        default_region=options["default_region"],
+    )
+
+
+def _warnings(text: Campaign | CampaignText, blanks: Counter[str]) -> Iterator[str]:
     """What may not be meant so."""
-    for name, count in report.blanks.items():
+    for name, count in blanks.items():
         who = "1 recipient has" if count == 1 else f"{count} recipients have"
         yield f"{who} an empty {name}."
     if foreign := foreign_fields(f"{text.subject}\n{text.body}"):

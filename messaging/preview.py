@@ -1,0 +1,195 @@
+"""What a campaign would come to, without queueing anything."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from messaging.audience import (
+    Chunk,
+    Draft,
+    OnRejected,
+    drafts_of,
+    without_duplicates,
+)
+from messaging.campaigns import (
+    LENIENT,
+    CampaignText,
+    Strictness,
+    check_campaign,
+    refuse_a_second,
+)
+from messaging.merge_fields import as_written
+from messaging.models import Suppression
+from messaging.recipients import RecipientFile, Rejection
+from routing.costs import Money
+from routing.decide import first_choice
+from routing.planner import Parcel, Planner
+from routing.route import Destination
+
+REASONS_SHOWN = 20
+# What differs between rows that are rejected for the same reason.
+_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9]+")
+NOBODY = "no provider"
+
+
+class Sample(NamedTuple):
+    """A message as its recipient would read it."""
+
+    line: int
+    to: str
+    subject: str
+    body: str
+
+
+@dataclass(slots=True)
+class Share:
+    """What one provider would send, by prices of today."""
+
+    messages: int = 0
+    unpriced: int = 0
+    costs: Counter[str] = field(default_factory=Counter)  # by currency
+
+    def add(self, cost: Money | None) -> None:
+        """One more message."""
+        self.messages += 1
+        if cost is None:
+            self.unpriced += 1
+        else:
+            self.costs[cost.currency] += cost.amount  # type: ignore[assignment]
+
+
+@dataclass(slots=True)
+class Preview:
+    """What became of the rows, and what the messages would cost."""
+
+    accepted: int = 0  # with those that are suppressed
+    suppressed: int = 0
+    segments: int = 0  # of those that would leave
+    reasons: Counter[str] = field(default_factory=Counter)
+    blanks: Counter[str] = field(default_factory=Counter)
+    shares: dict[str, Share] = field(default_factory=dict)
+    sample: Sample | None = None
+
+    @property
+    def rejected(self) -> int:
+        """How many rows that is."""
+        return self.reasons.total()
+
+    def note(self, rejection: Rejection) -> None:
+        """Count a rejected row, by the kind of its reason."""
+        kind = _PARTICULARS.sub("...", rejection.reason)
+        is_shown = kind in self.reasons or len(self.reasons) < REASONS_SHOWN
+        self.reasons[kind if is_shown else "other reasons"] += 1
+
+
+def preview_campaign(
+    text: CampaignText,
+    recipients: RecipientFile,
+    *,
+    planner: Planner,
+    now: datetime,
+    on_rejected: OnRejected,
+    strictness: Strictness = LENIENT,
+) -> Preview:
+    """Do all that sending does, but for the sending; CampaignError as there."""
+    wording = check_campaign(
+        text, recipients.columns, now=now, reject_blank=strictness.reject_blank
+    )
+    if strictness.once:
+        refuse_a_second(text.name, recipients)
+    preview, estimates = Preview(), _Estimates(text, planner, now)
+    taken: set[str] = set()
+    for chunk in drafts_of(wording, recipients):
+        drafts = _usable(chunk, taken, preview, on_rejected)
+        suppressed = _suppressed(draft.own.recipient for draft in drafts)
+        for draft in drafts:
+            preview.sample = preview.sample or _sample(draft, text)
+            preview.blanks.update(draft.blanks)
+            if draft.own.recipient in suppressed:
+                preview.suppressed += 1
+            else:
+                preview.segments += draft.own.segments
+                provider, cost = estimates.of(draft)
+                preview.shares.setdefault(provider, Share()).add(cost)
+        preview.accepted += len(drafts)
+    return preview
+
+
+def _usable(
+    chunk: Chunk, taken: set[str], preview: Preview, on_rejected: OnRejected
+) -> list[Draft]:
+    drafts = []
+    for one in without_duplicates(chunk, taken.intersection):
+        if isinstance(one, Rejection):
+            preview.note(one)
+            on_rejected(one)
+        else:
+            drafts.append(one)
+    taken.update(draft.own.recipient for draft in drafts)
+    return drafts
+
+
+def _suppressed(addresses: Iterable[str]) -> set[str]:
+    listed = Suppression.objects.filter(address__in=[*addresses])
+    return {*listed.values_list("address", flat=True)}
+
+
+def _sample(draft: Draft, text: CampaignText) -> Sample:
+    own = draft.own
+    return Sample(
+        line=draft.row.line,
+        to=own.recipient,
+        subject=own.subject or text.subject,
+        body=as_written(own.body or text.body),
+    )
+
+
+class _Estimates:
+    """Where messages would go now, and at which price; one decision for all alike."""
+
+    def __init__(self, text: CampaignText, planner: Planner, now: datetime) -> None:
+        self._text = text
+        self._planner = planner
+        self._now = now
+        self._around = planner.look_around(now=now)
+        self._known: dict[Hashable, tuple[str, Money | None]] = {}
+        self._turn = 0
+
+    def of(self, draft: Draft) -> tuple[str, Money | None]:
+        """The provider and the price; NOBODY where none may send it now."""
+        channel, kind = self._text.terms
+        own = draft.own
+        to = Destination(channel, own.recipient, own.country, kind)
+        parcel = Parcel(to, own.segments)
+        self._turn += 1
+        route = self._planner.route(to, now=self._now)
+        if route is None:
+            return NOBODY, None
+        likeness = self._planner.likeness(
+            route, now=self._now, surroundings=self._around
+        )
+        alike = (route.config_id, likeness.of(parcel) if likeness else self._turn)
+        if alike in self._known:
+            return self._known[alike]
+        choices = self._planner.choices(
+            route, parcel, now=self._now, turn=self._turn, surroundings=self._around
+        )
+        decision = first_choice(route, choices)
+        found = (decision.provider, decision.estimate) if decision else (NOBODY, None)
+        if likeness:
+            self._known[alike] = found
+        return found
+
+
+def amounts(costs: Counter[str]) -> str:
+    """Costs for people: "12.34 USD, 5 EUR"."""
+    return ", ".join(
+        f"{Decimal(amount).normalize():f} {currency}"
+        for currency, amount in sorted(costs.items())
+    )
