@@ -85,7 +85,11 @@ def test_a_message_that_no_route_covers_would_wait(ask):
         ({"channel": 2, "to": "hello"}, "to", "'hello' is not an e-mail address."),
         ({"channel": 7}, "channel", "0 (SMS), 1 (MMS), 2 (Email)"),
         ({"campaignKind": 2}, "campaignKind", "0 (Marketing), 1 (Transactional)"),
-        ({"text": "Hello"}, "text", "Allowed: body, campaignKind, channel, mediaUrls, to."),
+        (
+            {"text": "Hello"},
+            "text",
+            "Allowed: body, campaignKind, channel, mediaUrls, to.",
+        ),
     ],
 )
 def test_what_it_cannot_read_is_named(ask, body, field, says):
