@@ -197,6 +197,10 @@ PROVIDER_SIMULATOR_PORT = env.int("PROVIDER_SIMULATOR_PORT", default=None)
 # does not answer by itself. "" answers nothing.
 INBOUND_HELP_TEXT = env.str("INBOUND_HELP_TEXT", default="")
 
+# Whole messages, separated by commas, that end messages to the handset that texts them,
+# besides STOP and the words for it that we know.
+INBOUND_STOP_WORDS = env.list("INBOUND_STOP_WORDS", default=[])
+
 # When marketing does not leave, by the recipients' clocks, unless its campaign says
 # otherwise: such as 21:00-08:00. "" is never.
 QUIET_HOURS = env.parsed(

@@ -6,10 +6,13 @@ from typing import NamedTuple
 
 import phonenumbers
 
+from messaging.handsets import handset_of, spellings_of
 from messaging.numbering_plans import country_of
-from routing.email_addresses import EmailAddressError, canonical_email
+from routing.email_addresses import EmailAddressError, canonical_email, mailbox_key
 from routing.providers.mail import is_address
 from routing.vocabulary import Channel
+
+_NO_PUNCTUATION = str.maketrans("", "", "-./()")
 
 
 class AddressError(ValueError):
@@ -36,6 +39,45 @@ def parse_address(channel: Channel, text: str, *, region: str = "") -> Address:
     if channel == Channel.EMAIL:
         return _email(text, region)
     return _number(text, region)
+
+
+def address_key(address: str) -> str:
+    """What opt-outs are compared by: one for all spellings of a handset or mailbox."""
+    return mailbox_key(address) if "@" in address else handset_of(address)
+
+
+def address_in(text: str) -> str:
+    """The address that somebody typed, of whichever channel.
+
+    For looking up and holding back, not for sending: a number may be one of a former
+    numbering plan.
+    """
+    channel = Channel.EMAIL if {"@", "\uff20"} & {*text} else Channel.SMS
+    try:
+        return parse_address(channel, text).text
+    except AddressError:
+        if key := former_number(text):
+            return key
+        raise
+
+
+def former_number(text: str) -> str:
+    """The key of what was a number under a former plan; "" for all else."""
+    written = "".join(text.split()).translate(_NO_PUNCTUATION)
+    key = handset_of(written)
+    if key == written:
+        return ""
+    try:
+        return parse_address(Channel.SMS, key).text
+    except AddressError:
+        return ""
+
+
+def address_spellings(address: str) -> set[str]:
+    """What messages to the same handset or mailbox may have as their recipient."""
+    if "@" in address:
+        return {address, mailbox_key(address)}
+    return spellings_of(address)
 
 
 def check_region(region: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
+from messaging.addresses import AddressError, address_in, address_key
 from messaging.campaigns import (
     cancel_campaigns,
     look_again_at_quiet,
@@ -308,6 +310,14 @@ class MessageAdmin(ReadOnlyAdmin):
     list_select_related = ["campaign"]
     actions = ["cancel", "retry"]
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """By a recipient however it is written, or by a number that is no phone's."""
+        with suppress(AddressError):
+            search_term = address_in(search_term)
+        return super().get_search_results(request, queryset, search_term)
+
     @admin.display(description="to", ordering="recipient")
     def to(self, message: CampaignMessage) -> str:
         """The recipient."""
@@ -379,10 +389,27 @@ class MessageAdmin(ReadOnlyAdmin):
 
 @admin.register(Suppression)
 class SuppressionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ["address", "reason", "source", "created_at"]
-    list_filter = ["reason", "source"]
+    list_display = ["address", "reason", "scope", "source", "created_at"]
+    list_filter = ["reason", "scope", "source"]
     search_fields = ["=address"]
+    search_help_text = "An address in full, in any spelling"
     readonly_fields = ["created_at"]
+
+    def formfield_for_choice_field(
+        self, db_field: Any, request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        """What an operator enters holds back everything, unless a scope is chosen."""
+        if db_field.name == "scope":
+            kwargs["required"] = False
+        return super().formfield_for_choice_field(db_field, request, **kwargs)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """By the key under which addresses are suppressed."""
+        with suppress(AddressError):
+            search_term = address_key(address_in(search_term))
+        return super().get_search_results(request, queryset, search_term)
 
 
 @admin.register(InboundMessage)

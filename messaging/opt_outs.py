@@ -7,30 +7,27 @@ from typing import NamedTuple
 
 from django.db import transaction
 
+from messaging.addresses import address_key, former_number
 from messaging.models import CampaignMessage, Suppression
 from messaging.recipients import Recipient, Rejection
+from messaging.suppression import suppress
 from messaging.unsubscribe_links import message_id_in
-from messaging.vocabulary import SuppressionReason
+from messaging.vocabulary import SuppressionReason, SuppressionScope
 from routing.signals import report
-
-BATCH = 1000  # rows of one statement
 
 
 def opt_out(address: str, *, source: str) -> None:
-    """Let no campaign send to the address any more; `source` is who said so.
+    """Send no marketing to an e-mail address any more, or nothing to a number.
 
-    An address that is suppressed already keeps its first reason.
+    `source` is who said so.
     """
-    Suppression.objects.get_or_create(
-        address=address,
-        defaults={"reason": SuppressionReason.OPTED_OUT, "source": source},
-    )
+    suppress([address], reason=SuppressionReason.OPTED_OUT, source=source)
 
 
 def opt_in(address: str) -> None:
     """Take an opt-out back. A bounce, a complaint or an operator's entry stays."""
     Suppression.objects.filter(
-        address=address, reason=SuppressionReason.OPTED_OUT
+        address=address_key(address), reason=SuppressionReason.OPTED_OUT
     ).delete()
 
 
@@ -48,32 +45,30 @@ def suppress_all(
     *,
     reason: SuppressionReason,
     source: str,
+    scope: SuppressionScope | None = None,
     on_rejected: Callable[[Rejection], None],
 ) -> SuppressionReport:
-    """Suppress every address of a list, or none if the list breaks off.
-
-    An address that is suppressed already keeps its first reason.
-    """
+    """Suppress every address of a list as `suppress` does, or none if it breaks off."""
     addresses, usable, rejected = set(), 0, 0
     for row in rows:
-        if isinstance(row, Rejection):
+        if address := _address_of(row):
+            addresses.add(address)
+            usable += 1
+        elif isinstance(row, Rejection):
             on_rejected(row)
             rejected += 1
-        else:
-            addresses.add(row.address.text)
-            usable += 1
     before = Suppression.objects.count()
-    Suppression.objects.bulk_create(
-        (
-            Suppression(address=address, reason=reason, source=source)
-            for address in sorted(addresses)
-        ),
-        batch_size=BATCH,
-        ignore_conflicts=True,
-    )
+    suppress(addresses, reason=reason, source=source, scope=scope)
     added = Suppression.objects.count() - before
     report("suppress", reason=reason.label, source=source, added=added)
     return SuppressionReport(added, usable - added, rejected)
+
+
+def _address_of(row: Recipient | Rejection) -> str:
+    """Nothing is sent to a number of a former plan, but its STOP still holds."""
+    if isinstance(row, Rejection):
+        return former_number(row.address)
+    return row.address.text
 
 
 def recipient_of(token: str) -> str | None:

@@ -11,9 +11,10 @@ from django.db.models import Q
 from django.dispatch import receiver
 
 from messaging.campaigns import reopen_campaign
-from messaging.models import CampaignMessage, Suppression
+from messaging.models import CampaignMessage
 from messaging.queue.doubles import mark_double_risks
 from messaging.standing import count_move
+from messaging.suppression import suppress
 from messaging.vocabulary import SuppressionReason
 from routing.models import DeliveryReceipt
 from routing.signals import receipt_recorded
@@ -223,7 +224,4 @@ def _is_hard_bounce(receipt: DeliveryReceipt) -> bool:
 def _suppress(receipt: DeliveryReceipt, reason: SuppressionReason) -> None:
     message = receipt.message
     if message is not None:
-        Suppression.objects.get_or_create(
-            address=message.recipient,
-            defaults={"reason": reason, "source": receipt.provider},
-        )
+        suppress([message.recipient], reason=reason, source=receipt.provider)

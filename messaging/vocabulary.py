@@ -16,12 +16,19 @@ class CampaignStatus(Term):
 
 
 class SuppressionReason(Term):
-    """Why an address gets nothing any more."""
+    """Why an address is suppressed."""
 
     OPTED_OUT = 0  # the recipient said stop
     HARD_BOUNCE = 1  # the mailbox or number does not exist
     COMPLAINT = 2  # the recipient reported us
     MANUAL = 3  # an operator entered it
+
+
+class SuppressionScope(Term):
+    """What a suppression holds back."""
+
+    ALL = 0  # every message
+    MARKETING = 1  # marketing only: what the recipient waits for still leaves
 
 
 class WorkerKind(Term):

@@ -107,7 +107,7 @@ def dns_domain(text: str) -> str:
         labels = idna.uts46_remap(text).removesuffix(".").split(".")
         return ".".join(map(_label, labels))
     except idna.IDNAError as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = str(error).partition(" at position")[0][:40]  # it quotes all of it
         raise EmailAddressError(f"its domain is not valid: {reason}") from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.conf import settings
 from django.db import transaction
 
 from routing.keywords import keyword_of
@@ -21,6 +22,9 @@ def record_inbound(
     not undo a newer STOP.
     """
     keyword = inbound.keyword
+    if keyword is None:
+        more = settings.INBOUND_STOP_WORDS
+        keyword = keyword_of(inbound.text, sender=inbound.sender, more=more)
     with transaction.atomic():
         row, is_new = InboundMessage.objects.get_or_create(
             provider=provider_name,
@@ -29,7 +33,7 @@ def record_inbound(
                 "sender": inbound.sender,
                 "recipient": inbound.recipient,
                 "text": inbound.text,
-                "keyword": keyword_of(inbound.text) if keyword is None else keyword,
+                "keyword": keyword,
                 "received_at": now,
                 "raw": raw.replace("\0", ""),
             },

@@ -10,7 +10,7 @@ from messaging.models.campaigns import (
 )
 from messaging.models.idempotency import KeptAnswer, KeptAnswerQuerySet
 from messaging.models.retention import RetentionMark, RetentionMarkQuerySet
-from messaging.models.suppressions import Suppression
+from messaging.models.suppressions import Suppression, usual_scope
 from messaging.models.workers import (
     ClusterHeartbeat,
     ClusterHeartbeatQuerySet,
@@ -34,4 +34,5 @@ __all__ = [
     "WorkerHeartbeat",
     "WorkerHeartbeatQuerySet",
     "usual_quiet_hours",
+    "usual_scope",
 ]

@@ -9,10 +9,11 @@ from typing import Protocol
 from django.conf import settings
 from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models.lookups import Exact
 
 from messaging.models.suppressions import Suppression
 from messaging.quiet_hours import QuietHours
-from messaging.vocabulary import CampaignStatus
+from messaging.vocabulary import CampaignStatus, SuppressionScope
 from routing.route import Destination
 from routing.vocabulary import CampaignKind, Channel, MessageStatus
 
@@ -206,7 +207,11 @@ class CampaignMessageQuerySet(models.QuerySet["CampaignMessage"]):
         One index probe per message that is read: for an EXISTS, the whole list of
         suppressions may be read instead.
         """
-        suppressions = Suppression.objects.filter(address=OuterRef("recipient"))
+        kind = OuterRef("campaign__kind")
+        suppressions = Suppression.objects.filter(
+            Q(scope=SuppressionScope.ALL) | Exact(kind, CampaignKind.MARKETING),
+            address=OuterRef("recipient"),
+        )
         ids = suppressions.order_by().values("id")
         # The model names it for those who read it, which the types take for a clash.
         return self.annotate(  # type: ignore[no-redef]

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from messaging.addresses import AddressError, parse_address
-from messaging.vocabulary import SuppressionReason
-from routing.vocabulary import Channel
+from messaging.addresses import AddressError, address_in, address_key
+from messaging.vocabulary import SuppressionReason, SuppressionScope
+
+
+def usual_scope(reason: SuppressionReason, address: str) -> SuppressionScope:
+    """How far a no of this kind goes, unless its source says otherwise.
+
+    Who unsubscribes from e-mail wants no more marketing, but still resets passwords. A
+    STOP by text message ends everything: the carriers enforce that.
+    """
+    if reason == SuppressionReason.OPTED_OUT and "@" in address:
+        return SuppressionScope.MARKETING
+    return SuppressionScope.ALL
 
 
 class Suppression(models.Model):
-    """An address that gets nothing any more, on any channel that it is used on."""
+    """An address that gets no message, or no marketing, on any channel."""
 
     address = models.CharField(max_length=254, unique=True)
     reason = models.PositiveSmallIntegerField(choices=SuppressionReason.choices())
+    scope = models.PositiveSmallIntegerField(
+        choices=SuppressionScope.choices(),
+        default=SuppressionScope.ALL,
+        db_default=SuppressionScope.ALL,
+        help_text="What is held back.",
+    )
     source = models.CharField(
         max_length=200, blank=True, default="", help_text="Who said so."
     )
@@ -26,12 +44,16 @@ class Suppression(models.Model):
     def __str__(self) -> str:
         return f"{self.get_reason_display()} ({self.pk})"
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Under the key that messages are compared by, whoever writes the row."""
+        self.address = address_key(self.address)
+        super().save(*args, **kwargs)
+
     def clean(self) -> None:
         """Bring the address into the form that messages have, or it would not match."""
         if not self.address:
             return
-        channel = Channel.EMAIL if "@" in self.address else Channel.SMS
         try:
-            self.address = parse_address(channel, self.address).text
+            self.address = address_key(address_in(self.address))
         except AddressError as error:
             raise ValidationError({"address": f"{error}."}) from None

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
 
+from messaging.addresses import address_key
+from messaging.models import Suppression
 from messaging.queue.due import AnyMessage
 from messaging.quiet_hours import QuietHours, quiet_at
 from messaging.time_zones import zones_of
-from messaging.vocabulary import CampaignStatus
-from routing.vocabulary import Channel, MessageStatus
+from messaging.vocabulary import CampaignStatus, SuppressionScope
+from routing.vocabulary import CampaignKind, Channel, MessageStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,37 @@ def refusals_of(messages: Iterable[AnyMessage], *, now: datetime) -> dict[int, R
 
     The messages come with their campaigns, and `with_suppression`.
     """
-    verdicts = {message.pk: _refusal(message, now) for message in messages}
+    messages = list(messages)
+    stopped = _suppressed_elsewhere(messages)
+    verdicts = {
+        message.pk: _SUPPRESSED
+        if message.suppression_id or message.pk in stopped
+        else _refusal(message, now)
+        for message in messages
+    }
     return {pk: verdict for pk, verdict in verdicts.items() if verdict}
 
 
+def _suppressed_elsewhere(messages: Sequence[AnyMessage]) -> set[int]:
+    """Those whose recipient is suppressed under another spelling; few have any."""
+    keys = {
+        message.pk: key
+        for message in messages
+        if (key := address_key(message.recipient)) != message.recipient
+    }
+    if not keys:
+        return set()
+    rows = Suppression.objects.filter(address__in=keys.values())
+    scopes = dict(rows.values_list("address", "scope"))
+    return {
+        message.pk
+        for message in messages
+        if (scope := scopes.get(keys.get(message.pk, ""))) == SuppressionScope.ALL
+        or (scope is not None and message.campaign.kind == CampaignKind.MARKETING)
+    }
+
+
 def _refusal(message: AnyMessage, now: datetime) -> Refusal | None:
-    if message.suppression_id:
-        return _SUPPRESSED
     if message.campaign.status == CampaignStatus.CANCELLED:
         return _CANCELLED
     if message.is_expired(now):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from django.db import transaction
 
-from messaging.models import CampaignMessage, Suppression
+from messaging.models import CampaignMessage
 from messaging.queue import statements
 from messaging.queue.doubles import mark_double_risks
 from messaging.queue.gate import Refusal, refusals_of
@@ -18,6 +18,7 @@ from messaging.queue.late import known_as_sent, settle_late
 from messaging.queue.placement import SHORTEST_PAUSE, Claimed
 from messaging.queue.statements import Written
 from messaging.standing import count_arrival
+from messaging.suppression import suppress
 from messaging.vocabulary import SuppressionReason
 from routing.decide import AwaitVerdict, FallBack, GiveUp, Retry, Sent, Step
 from routing.dispatch import HandOver
@@ -393,19 +394,14 @@ def _error(failure: SendFailure) -> dict[str, Any]:
 
 def _suppress(results: Iterable[Result]) -> None:
     """The addresses that providers said have opted out, or are none."""
-    suppressed = [
-        Suppression(
-            address=each.claimed.content.recipient,
-            reason=reason,
-            source=each.hand_over.provider,
-        )
-        for each in results
-        if (reason := _reason_to_suppress(each.hand_over.failure)) is not None
-    ]
-    if suppressed:
-        # By address: unique rows that others are adding are waited for, too.
-        suppressed.sort(key=lambda each: each.address)
-        Suppression.objects.bulk_create(suppressed, ignore_conflicts=True)
+    said: dict[tuple[str, SuppressionReason], list[str]] = {}
+    for each in results:
+        reason = _reason_to_suppress(each.hand_over.failure)
+        if reason is not None:
+            recipient = each.claimed.content.recipient
+            said.setdefault((each.hand_over.provider, reason), []).append(recipient)
+    for (provider, reason), addresses in sorted(said.items()):
+        suppress(addresses, reason=reason, source=provider)
 
 
 def _reason_to_suppress(failure: SendFailure | None) -> SuppressionReason | None:

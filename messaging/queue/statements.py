@@ -68,7 +68,8 @@ _LANE_COLUMNS = ", ".join(
 _DUE_COLUMNS = """
     m.id, CAST(m.due_at AS text), m.recipient, m.country, m.subject, m.body,
     m.media_urls, m.segments, m.expires_at, m.provider, m.attempt_count, m.retry_count,
-    (SELECT s.id FROM messaging_suppression AS s WHERE s.address = m.recipient LIMIT 1)
+    (SELECT s.id FROM messaging_suppression AS s
+     WHERE s.address = m.recipient AND (s.scope = 0 OR c.kind = 0) LIMIT 1)
 """
 _IS_DUE = """
     m.status = 0 AND m.due_at <= %s AND (m.due_at, m.id) > ({after})

@@ -11,7 +11,12 @@ from django.urls import reverse
 
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import CampaignMessage, Suppression, WorkerHeartbeat
-from messaging.vocabulary import CampaignStatus, SuppressionReason, WorkerKind
+from messaging.vocabulary import (
+    CampaignStatus,
+    SuppressionReason,
+    SuppressionScope,
+    WorkerKind,
+)
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.vocabulary import (
     AttemptOutcome,
@@ -423,17 +428,22 @@ def test_who_may_only_look_cannot_act(viewer_client, action):
     ("typed", "stored"),
     [
         (" Ann@Example.COM ", "ann@example.com"),
+        ("ann@büch\u2060er.example", "ann@xn--bcher-kva.example"),
         ("+1 (415) 555-2671", "+14155552671"),
+        ("+54 11 2345-6789", "+5491123456789"),
     ],
 )
-def test_an_address_is_suppressed_in_the_form_that_messages_have(
+def test_an_address_is_suppressed_in_the_form_that_messages_are_compared_by(
     admin_client, typed, stored
 ):
     form = {"address": typed, "reason": SuppressionReason.MANUAL.value}
 
     admin_client.post(page("suppression", "add"), form)
 
-    assert Suppression.objects.get().address == stored
+    suppression = Suppression.objects.get()
+    assert (suppression.address, suppression.scope) == (stored, SuppressionScope.ALL)
+    found = admin_client.get(page("suppression", "changelist"), {"q": typed})
+    assert found.context["cl"].result_count == 1
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,15 @@ from django.db import connection
 from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage, Suppression
 from messaging.tests.scene import LEASE, MINUTE, NOW, claim, claimer, messages
-from messaging.vocabulary import CampaignStatus, SuppressionReason
+from messaging.vocabulary import CampaignStatus, SuppressionReason, SuppressionScope
 from routing.factories import RateFactory
 from routing.models import ChannelRoutingConfig
-from routing.vocabulary import FallbackReason, MessageStatus, RoutingStrategy
+from routing.vocabulary import (
+    CampaignKind,
+    FallbackReason,
+    MessageStatus,
+    RoutingStrategy,
+)
 
 
 @pytest.mark.django_db
@@ -136,6 +141,22 @@ def test_a_suppressed_address_gets_nothing_and_says_why(route):
     message.refresh_from_db()
     assert message.status == MessageStatus.SUPPRESSED
     assert message.status_reason == "The address is suppressed."
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("scope", SuppressionScope)
+@pytest.mark.parametrize("kind", CampaignKind)
+@pytest.mark.parametrize("recipient", ["+525512345678", "+5215512345678"])
+def test_a_suppression_of_marketing_lets_what_is_waited_for_leave(
+    route, recipient, kind, scope
+):
+    messages(1, campaign=CampaignFactory(kind=kind), recipient=recipient)
+    Suppression.objects.create(
+        address=recipient, reason=SuppressionReason.MANUAL, scope=scope
+    )
+
+    leaves = (kind, scope) == (CampaignKind.TRANSACTIONAL, SuppressionScope.MARKETING)
+    assert len(claim()) == leaves
 
 
 @pytest.mark.django_db

@@ -7,7 +7,7 @@ from django.core.management import CommandError, call_command
 
 from messaging.models import Suppression
 from messaging.opt_outs import opt_out
-from messaging.vocabulary import SuppressionReason
+from messaging.vocabulary import SuppressionReason, SuppressionScope
 
 pytestmark = pytest.mark.django_db
 ANN, BOB = "+14155552671", "+447400123456"
@@ -52,6 +52,50 @@ def test_e_mail_addresses_match_in_any_case(run):
     run("email", "Ada@Example.COM", addresses="email")
 
     assert Suppression.objects.get().address == "ada@example.com"
+
+
+@pytest.mark.parametrize(
+    ("options", "scope"),
+    [
+        ({}, SuppressionScope.MARKETING),
+        ({"scope": "all"}, SuppressionScope.ALL),
+        ({"reason": "manual"}, SuppressionScope.ALL),
+        ({"reason": "complaint", "scope": "marketing"}, SuppressionScope.MARKETING),
+    ],
+)
+def test_an_opt_out_of_e_mail_is_one_of_marketing_unless_said_otherwise(
+    run, options, scope
+):
+    run(
+        "email",
+        "ada@example.com",
+        "Ada@Exam\u00adple.com",
+        addresses="email",
+        **options,
+    )
+
+    assert Suppression.objects.get().scope == scope
+
+
+def test_a_list_that_holds_back_all_widens_an_opt_out_of_marketing(run):
+    opt_out("ada@example.com", source="Unsubscribe link")
+
+    says = run("email", "ada@example.com", addresses="email", reason="complaint")
+
+    assert says.startswith("0 suppressed, 1 were already")
+    suppression = Suppression.objects.get()
+    assert suppression.scope == SuppressionScope.ALL
+    assert suppression.reason == SuppressionReason.COMPLAINT
+
+
+def test_a_number_of_a_former_plan_is_its_handsets(run):
+    says = run("phone", "+52 1 55 1234 5678", "+525512345678", "+22997123456")
+
+    assert says == "2 suppressed, 1 were already, 0 rows rejected.\n"
+    assert set(Suppression.objects.values_list("address", flat=True)) == {
+        "+525512345678",
+        "+2290197123456",
+    }
 
 
 def test_rows_that_cannot_be_used_are_written_beside_the_file(run, tmp_path):

@@ -24,7 +24,7 @@ from messaging.tests.scene import (
     until_one_waits,
     write,
 )
-from messaging.vocabulary import CampaignStatus, SuppressionReason
+from messaging.vocabulary import CampaignStatus, SuppressionReason, SuppressionScope
 from routing.decide import AwaitVerdict, Decision, FallBack, Retry
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.providers.base import OutcomeUnknown, ProviderError, Receipt
@@ -530,6 +530,28 @@ def test_an_address_that_is_suppressed_already_keeps_its_first_reason():
     tell(receipt(about, None, opted_out=True))
 
     assert Suppression.objects.get().source == "Ada"
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ({"complained": True}, SuppressionReason.COMPLAINT),
+        (
+            {"status": BOUNCED, "error_class": ErrorClass.RECIPIENT},
+            SuppressionReason.HARD_BOUNCE,
+        ),
+    ],
+)
+def test_what_holds_back_all_replaces_an_opt_out_of_marketing(told, reason):
+    about = message(SENT, channel=Channel.EMAIL, recipient="bob@bücher.example")
+    tell(receipt(about, None, opted_out=True))
+    assert Suppression.objects.get().scope == SuppressionScope.MARKETING
+
+    tell(receipt(about, told.pop("status", None), **told))
+
+    suppression = Suppression.objects.get()
+    assert suppression.address == "bob@xn--bcher-kva.example"
+    assert (suppression.reason, suppression.scope) == (reason, SuppressionScope.ALL)
 
 
 def test_an_opt_out_about_an_old_attempt_suppresses_too():

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.keywords import COURTESIES, WORDS, keyword_of
+from routing.keywords import (
+    COURTESIES,
+    LOCAL_STOP_WORDS,
+    STOP_WORDS,
+    WORDS,
+    folded,
+    keyword_of,
+)
 from routing.vocabulary import Keyword
 
 STOP, START, HELP = Keyword
@@ -64,6 +71,57 @@ def test_words_to_a_person_are_no_keyword(text):
 @pytest.mark.parametrize(("text", "keyword"), [("Yes!", START), ("un-stop", START)])
 def test_a_start_is_taken_by_the_letter(text, keyword):
     assert keyword_of(text) == keyword
+
+
+@pytest.mark.parametrize("language", STOP_WORDS)
+def test_a_stop_in_another_language_is_read_from_anywhere(language):
+    for word in STOP_WORDS[language].split(", "):
+        assert keyword_of(f" {word.upper()}! 🙏", sender="+14155552671") == STOP
+
+
+@pytest.mark.parametrize("beginning", LOCAL_STOP_WORDS)
+def test_a_word_of_one_country_counts_there_only(beginning):
+    for word in LOCAL_STOP_WORDS[beginning].split(", "):
+        assert keyword_of(word.title(), sender=f"{beginning}5551234567") == STOP
+        assert keyword_of(word, sender="+447400123456") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "keyword"),
+    [
+        ("ARRÊT", STOP),
+        ("arret.", STOP),
+        ("ar\u200bret", STOP),
+        ("İPTAL", STOP),
+        ("الغاء", STOP),
+        ("停止。", STOP),
+        ("ｽﾄｯﾌﾟ", STOP),
+        ("please arrêt", None),
+        ("arrêt de bus", None),
+        ("zatrzymaj się", None),
+        ("बाद", None),  # "later": a vowel sign away from "closed"
+        ("cancelar mi cita de mañana", None),
+        ("退订" * 60, None),
+    ],
+)
+def test_a_foreign_stop_is_the_whole_message_and_nothing_like_it(text, keyword):
+    assert keyword_of(text) == keyword
+
+
+def test_an_installation_adds_words_of_its_own():
+    more = ["Schluß jetzt", "x"]
+
+    assert keyword_of("SCHLUSS JETZT!", more=more) == STOP
+    assert keyword_of("Schluss", more=more) is None
+    assert keyword_of("yes", more=["yes"]) == START
+
+
+def test_no_stop_word_is_another_keyword():
+    words = [*STOP_WORDS.values(), *LOCAL_STOP_WORDS.values()]
+
+    assert not {folded(word) for text in words for word in text.split(",")} & {
+        word for word, keyword in WORDS.items() if keyword != STOP
+    }
 
 
 @given(st.text())

@@ -11,10 +11,11 @@ from django.core.management.base import BaseCommand, CommandError
 from messaging.opt_outs import suppress_all
 from messaging.recipients import RecipientFile, RecipientFileError
 from messaging.rejects_file import RejectsFile
-from messaging.vocabulary import SuppressionReason
+from messaging.vocabulary import SuppressionReason, SuppressionScope
 from routing.vocabulary import Channel
 
 KINDS = {"phone": Channel.SMS, "email": Channel.EMAIL}
+SCOPES = {scope.name.lower(): scope for scope in SuppressionScope}
 REASONS = {reason.name.lower(): reason for reason in SuppressionReason}
 
 
@@ -22,14 +23,21 @@ class Command(BaseCommand):
     help = (
         "Suppress the addresses of a CSV file (UTF-8, with a header: 'phone' or "
         "'email', and 'country' for national numbers; other columns are ignored). "
-        "Those that are suppressed already keep their reason. Rows that cannot be used "
-        "go to FILE.rejected.csv with line, reason and all their cells."
+        "Those that are suppressed already keep their reason, unless more is held back "
+        "now. Rows that cannot be used go to FILE.rejected.csv with line, reason and "
+        "all their cells."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE")
         parser.add_argument("--addresses", required=True, choices=KINDS)
         parser.add_argument("--reason", default="opted_out", choices=REASONS)
+        parser.add_argument(
+            "--scope",
+            choices=SCOPES,
+            help="what is held back; by default marketing only for e-mail addresses "
+            "that opted out, and everything for others",
+        )
         parser.add_argument(
             "--source", required=True, help="who said so, such as 'former platform'"
         )
@@ -53,6 +61,7 @@ class Command(BaseCommand):
                     rows,
                     reason=REASONS[options["reason"]],
                     source=options["source"],
+                    scope=SCOPES.get(options["scope"]),
                     on_rejected=rejects.write,
                 )
         except RecipientFileError as error:
