@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
 from messaging.campaigns import reopen_campaign
-from messaging.models import CampaignMessage, RetentionMark
+from messaging.models import ERASED_RECIPIENT, CampaignMessage, RetentionMark
 from messaging.queue.look_ups import NOT_FOUND
 from messaging.queue.wakeup import notify_workers
 from messaging.standing import count_move
@@ -92,6 +92,8 @@ def _no_retry_because(message: CampaignMessage, now: datetime) -> str:
             f"The message is {status.label.lower()}. Only one that failed, bounced, "
             "expired, was cancelled or suppressed is tried again."
         )
+    if message.recipient.startswith(ERASED_RECIPIENT):
+        return "Its recipient's data was erased."
     if _may_have_been_sent(message):
         return (
             "The message was sent once, or nobody knows whether it was: the recipient "

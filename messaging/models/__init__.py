@@ -1,6 +1,7 @@
 """The tables of messaging."""
 
 from messaging.models.campaigns import (
+    ERASED_RECIPIENT,
     Campaign,
     CampaignMessage,
     CampaignMessageQuerySet,
@@ -19,6 +20,7 @@ from messaging.models.workers import (
 )
 
 __all__ = [
+    "ERASED_RECIPIENT",
     "Campaign",
     "CampaignMessage",
     "CampaignMessageQuerySet",

@@ -17,6 +17,9 @@ from messaging.vocabulary import CampaignStatus, SuppressionScope
 from routing.route import Destination
 from routing.vocabulary import CampaignKind, Channel, MessageStatus
 
+# How the recipient of a message begins whose data was erased (`messaging.erasure`).
+ERASED_RECIPIENT = "erased-"
+
 
 class CampaignQuerySet(models.QuerySet["Campaign"]):
     def visible(self) -> CampaignQuerySet:

@@ -1,0 +1,52 @@
+"""manage.py export_recipient: all that is stored about one recipient, as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.core.serializers.json import DjangoJSONEncoder
+
+from messaging.personal_data import DataSubject, export
+
+
+class Command(BaseCommand):
+    help = (
+        "Print all that is stored about a phone number or e-mail address, in whichever "
+        "spelling, as JSON: messages with texts, attempts and receipts, inbound "
+        "messages, suppressions and kept answers."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("address", help="+447400123456, or ada@example.com")
+        parser.add_argument(
+            "--output",
+            type=Path,
+            metavar="FILE",
+            help="a new file, which only its owner may read, in place of the screen",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        document = json.dumps(
+            export(DataSubject(options["address"])),
+            cls=DjangoJSONEncoder,
+            ensure_ascii=False,
+            indent=2,
+        )
+        if options["output"] is None:
+            self.stdout.write(document)
+        else:
+            _write(options["output"], document)
+
+
+def _write(path: Path, document: str) -> None:
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(document + "\n")
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error.strerror}.") from error
