@@ -7,7 +7,8 @@ class MarketingPlatformConfig(AppConfig):
 
     def ready(self) -> None:
         # drf-spectacular learns of the bearer scheme by import.
-        import marketing_platform.tokens.openapi  # noqa: F401
+        import marketing_platform.tokens.openapi
         from marketing_platform.audit.record import watch
 
         watch()
+        import marketing_platform.log_ins.backend  # noqa: F401 - connects receivers

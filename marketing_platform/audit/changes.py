@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models import Model
 
-from marketing_platform.logs import mask
+from marketing_platform.masking import mask
 
 # Only whether these have changed is anybody's business.
 SECRET = frozenset({"password", "digest"})

@@ -19,7 +19,7 @@ from django.dispatch import receiver
 from marketing_platform.audit.acting import Actor, current_actor
 from marketing_platform.audit.changes import OWN_NOTES, differences, plain, values_of
 from marketing_platform.audit.models import AuditEvent, Door
-from marketing_platform.logs import mask
+from marketing_platform.masking import mask
 from routing.signals import acted
 
 logger = logging.getLogger(__name__)

@@ -14,6 +14,7 @@ from marketing_platform.diagnosis.findings import Check, Finding, fail, ok, warn
 from messaging.schedules import unusable_schedules
 
 LATELY = timedelta(days=1)
+MANY_FAILURES = 20
 
 
 def refused_tasks(now: datetime) -> Finding:
@@ -32,6 +33,22 @@ def refused_tasks(now: datetime) -> Finding:
             "See the audit log. Somebody may be writing to your database.",
         )
     return ok("The cluster was asked to run nothing but its own tasks.")
+
+
+def log_ins(now: datetime) -> Finding:
+    """Whether somebody is guessing passwords or tokens."""
+    lately = AuditEvent.objects.since(now - LATELY)
+    tried = lately.filter(action__in=["log-in failed", "log-in blocked"])
+    blocked = lately.filter(action__in=["log-in blocked", "guess tokens"]).exists()
+    count, places = tried.count(), tried.values("address").distinct().count()
+    if blocked or count > MANY_FAILURES:
+        return warn(
+            f"Failed log-ins within a day: {count}, from {places} addresses"
+            + (", some of them blocked." if blocked else "."),
+            "See the audit log. If all come from your proxy's address, name it in "
+            "TRUSTED_PROXIES.",
+        )
+    return ok("Nobody is guessing passwords.")
 
 
 def files(now: datetime) -> Finding:
@@ -62,4 +79,6 @@ def _is_open(path: Path) -> bool:
         return False
 
 
-DOORS: dict[str, Check] = {each.__name__: each for each in (refused_tasks, files)}
+DOORS: dict[str, Check] = {
+    check.__name__: check for check in (refused_tasks, log_ins, files)
+}

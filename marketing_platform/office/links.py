@@ -7,6 +7,7 @@ from typing import Any
 from django.urls import reverse
 from django.utils.http import urlencode
 
+from marketing_platform.audit.models import Door
 from messaging.vocabulary import CampaignStatus
 from routing.vocabulary import ErrorClass, MessageStatus
 
@@ -42,6 +43,7 @@ LISTS: dict[str, tuple[str, dict[str, Any]]] = {
         "marketing_platform_auditevent",
         {"action__exact": "refuse task"},
     ),
+    "log_ins": ("marketing_platform_auditevent", {"door__exact": Door.ADMIN.value}),
     "breakers": ("routing_providerhealth", {}),
     "paused_campaigns": (
         "messaging_campaign",

@@ -12,6 +12,7 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
+from marketing_platform.log_ins.backend import LogInForm
 from marketing_platform.office.dashboard import dashboard
 from messaging.queue.clock import database_now
 
@@ -22,6 +23,7 @@ class BackOffice(AdminSite):
     site_header = site_title = "Marketing platform"
     index_title = "Back office"
     site_url = None  # there is no other site: "/" leads here
+    login_form = LogInForm
     index_template = "admin/office/dashboard.html"
 
     def index(

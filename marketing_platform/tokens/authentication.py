@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+from datetime import datetime
+
 from django.contrib.auth.models import User
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
+from rest_framework.exceptions import (
+    AuthenticationFailed,
+    NotAuthenticated,
+    Throttled,
+)
 from rest_framework.request import Request
 
+from marketing_platform.client_address import client_address
+from marketing_platform.tokens.guesses import Guesses
 from marketing_platform.tokens.models import ApiToken
+from routing.signals import report
 
+logger = logging.getLogger(__name__)
+guesses = Guesses()
 HOW = "Send a token of `manage.py issue_token`, as in: Authorization: Bearer mp_live_…"
 
 
@@ -21,6 +33,7 @@ class BearerAuthentication(BaseAuthentication):
         now = timezone.now()
         token = ApiToken.objects.of_text(_bearer(request))
         if token is None:
+            _note_guess(request, now)
             raise AuthenticationFailed("This token does not exist.")
         if problem := token.problem(now):
             raise AuthenticationFailed(problem)
@@ -30,6 +43,17 @@ class BearerAuthentication(BaseAuthentication):
     def authenticate_header(self, request: Request) -> str:
         """Makes the answer a 401 and not a 403."""
         return "Bearer"
+
+
+def _note_guess(request: Request, now: datetime) -> None:
+    """Throttled where there are too many from one address. Real tokens are not."""
+    address = client_address(request._request)
+    refusal = guesses.note(address, now=now)
+    if refusal.is_news:
+        logger.warning("Many tokens that do not exist come from %s.", address)
+        report("guess tokens")
+    if refusal.wait:
+        raise Throttled(wait=refusal.wait.total_seconds())
 
 
 def _bearer(request: Request) -> str:

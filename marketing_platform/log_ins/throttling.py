@@ -1,0 +1,91 @@
+"""Guessing a password costs time: per address, and per user from an address.
+
+Not per user alone: with that, anybody who knows a name could keep its owner out for
+ever. A turn is taken before the password is looked at, so that guesses at the same time
+count as well; success gives the user's turns back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.db import transaction
+
+from marketing_platform.log_ins.models import LogInThrottle
+from routing import throttle as gcra
+
+PER_USER = (1 / 120, 5.0)  # guesses a second, and at once after a rest
+PER_ADDRESS = (1 / 20, 30.0)
+CLEARED_AT_ONCE = 100  # rows that are as good as new
+
+
+class Turn(NamedTuple):
+    """Whether a guess may be made."""
+
+    wait: timedelta  # 0: now
+    is_news: bool = False  # it is the first that must wait
+
+
+def take_turn(*, username: str, address: str, now: datetime) -> Turn:
+    """Count a guess, unless there have been too many."""
+    limits = {_key("", address): PER_ADDRESS, _key(username, address): PER_USER}
+    with transaction.atomic():
+        _forget(now)
+        rows = {key: _locked(key, now) for key in sorted(limits)}
+        tried = [
+            gcra.Throttle(*limits[key], None if row.tat <= now else row.tat)
+            for key, row in rows.items()
+        ]
+        wait = max(gcra.wait_for(each, 1, now) for each in tried)
+        if wait:
+            return Turn(wait, _block([*rows.values()]))
+        for row, throttle in zip(rows.values(), tried, strict=True):
+            after = gcra.take(throttle, 1, now)
+            row.tat, row.is_blocked = (after and after.tat) or now, False
+            row.save(update_fields=["tat", "is_blocked"])
+    return Turn(timedelta(0))
+
+
+def give_back(*, username: str, address: str) -> None:
+    """The user's own turns, after the right password."""
+    LogInThrottle.objects.filter(key=_key(username, address)).delete()
+
+
+def _locked(key: str, now: datetime) -> LogInThrottle:
+    rows = LogInThrottle.objects.select_for_update(no_key=True)
+    return rows.get_or_create(key=key, defaults={"tat": now})[0]
+
+
+def _block(rows: list[LogInThrottle]) -> bool:
+    """Whether this was not known yet."""
+    known = any(row.is_blocked for row in rows)
+    ids = [row.pk for row in rows]
+    LogInThrottle.objects.filter(pk__in=ids).update(is_blocked=True)
+    return not known
+
+
+def _forget(now: datetime) -> None:
+    """Rows whose turns have all come back: strangers make them."""
+    old = LogInThrottle.objects.filter(tat__lt=now).order_by("tat")
+    free = old.select_for_update(skip_locked=True)
+    ids = list(free.values_list("pk", flat=True)[:CLEARED_AT_ONCE])
+    LogInThrottle.objects.filter(pk__in=ids).delete()
+
+
+def _key(username: str, address: str) -> str:
+    text = f"{username.casefold()}\n{network_of(address)}"
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def network_of(address: str) -> str:
+    """What one caller has of addresses: an IPv4 address, or a network of IPv6."""
+    try:
+        known = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if known.version == 4:
+        return address
+    return str(ipaddress.ip_network(f"{known}/64", strict=False))
