@@ -88,10 +88,11 @@ def token(db, django_user_model) -> Callable[..., str]:
 
 
 @pytest.fixture
-def api(token) -> Callable[[str], APIClient]:
+def api(token) -> Callable[..., APIClient]:
     """Callers of the API: `api("admin")` is a client with a token of that scope."""
 
-    def client(scope: str) -> APIClient:
-        return APIClient(headers={"Authorization": f"Bearer {token(scope)}"})
+    def client(scope: str, **fields) -> APIClient:
+        text = token(scope, **fields)
+        return APIClient(headers={"Authorization": f"Bearer {text}"})
 
     return client

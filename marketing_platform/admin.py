@@ -18,6 +18,7 @@ FIELDS = (
     "name",
     "user",
     "scope",
+    "own_only",
     "created_at",
     "expires_at",
     "revoked_at",

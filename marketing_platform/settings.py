@@ -262,7 +262,10 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_THROTTLE_CLASSES": ["marketing_platform.tokens.throttling.TokenThrottle"],
     "DEFAULT_PARSER_CLASSES": ["routing.api.parsers.ShallowJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_FILTER_BACKENDS": ["routing.api.filters.StrictFilterBackend"],
+    "DEFAULT_FILTER_BACKENDS": [
+        "marketing_platform.tokens.filters.OwnOnly",
+        "routing.api.filters.StrictFilterBackend",
+    ],
     "DEFAULT_PAGINATION_CLASS": "routing.api.pagination.Pages",
     "DEFAULT_SCHEMA_CLASS": "routing.api.openapi.ApiSchema",
     "DEFAULT_METADATA_CLASS": None,  # OPTIONS would describe views to anybody

@@ -68,7 +68,12 @@ def add_recipients(
 ) -> LoadReport:
     """Queue one message per recipient; memory is bounded by the chunk."""
     report = LoadReport()
-    shared = CampaignMessage(campaign=campaign, channel=campaign.channel, due_at=due_at)
+    shared = CampaignMessage(
+        campaign=campaign,
+        channel=campaign.channel,
+        due_at=due_at,
+        owner_id=campaign.owner_id,
+    )
     for chunk in chunks:
         owns = []
         for one in without_duplicates(chunk, lambda to: _already_queued(campaign, to)):

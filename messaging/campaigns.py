@@ -159,7 +159,6 @@ def send_campaign(
     return campaign, report
 
 
-@transaction.atomic
 def refuse_a_second(name: str, recipients: RecipientFile) -> None:
     """AlreadySent, if a campaign of this name was made of this file, or of another one
     with the same content: most who do that have pressed a key twice.
@@ -184,8 +183,13 @@ def _source(recipients: RecipientFile) -> str:
     return str(recipients.path.resolve())[-500:]
 
 
+@transaction.atomic
 def create_campaign(
-    text: CampaignText, recipients: RecipientFile | None = None, *, now: datetime
+    text: CampaignText,
+    recipients: RecipientFile | None = None,
+    *,
+    now: datetime,
+    owner_id: int | None = None,
 ) -> Campaign:
     """A draft: nothing of it leaves before it is launched."""
     check_text(text, now=now)
@@ -204,6 +208,7 @@ def create_campaign(
         quiet_until=quiet.end if quiet else None,
         source_file=_source(recipients) if recipients else None,
         source_digest=recipients.digest if recipients else None,
+        owner_id=owner_id,
     )
 
 

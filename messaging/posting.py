@@ -46,7 +46,7 @@ class SingleMessage:
 
 
 def post_messages(
-    singles: Sequence[SingleMessage], *, now: datetime
+    singles: Sequence[SingleMessage], *, now: datetime, owner_id: int | None = None
 ) -> list[CampaignMessage]:
     """Queue messages, all or none; CampaignError where a channel cannot send.
 
@@ -56,6 +56,8 @@ def post_messages(
     with transaction.atomic():
         lanes = _lanes(single.lane for single in singles)
         messages = [_message(single, lanes[single.lane], now) for single in singles]
+        for message in messages:
+            message.owner_id = owner_id
         take_in(messages)
         notify_workers()
     return messages

@@ -14,6 +14,10 @@ from django.urls import URLResolver, get_resolver, resolve
 from rest_framework.test import APIClient
 
 from marketing_platform.provider_settings import simulated_providers
+from messaging.factories import MessageFactory
+from messaging.models import Campaign, CampaignMessage
+from routing.factories import AttemptFactory, RouteFactory
+from routing.vocabulary import Channel
 
 pytestmark = pytest.mark.django_db
 
@@ -55,12 +59,15 @@ DOORS = {
     "/webhooks/TwilioSMS/": {"POST": SIGNED},
     "/webhooks/TwilioSMS/inbound/": {"POST": SIGNED},
 }
+# What a token that is bound to its user's own may use, and then only for that.
+OWN_DOORS = ("/api/campaigns", "/api/messages", "/api/routingconfig/delivery-attempts")
 API_DOORS = [address for address in DOORS if address.startswith("/api/")]
 ENTRIES = [
     (method, address, rule)
     for address, rules in DOORS.items()
     for method, rule in rules.items()
 ]
+WITH_TOKEN = [entry for entry in ENTRIES if entry[2] not in (PUBLIC, SIGNED)]
 # What comes with a request: no token, one that does not work, or one of a scope.
 NO_TOKENS = ["none", "bad", "expired", "session"]
 
@@ -107,6 +114,8 @@ def call(token, django_user_model, settings):
     def text(credentials):
         if credentials == "bad":
             return "mp_live_" + "x" * 43
+        if credentials == "bound":
+            return token("admin", own_only=True)
         if credentials == "expired":
             return token("admin", expires_at=datetime(2020, 1, 1, tzinfo=UTC))
         return token(credentials)
@@ -183,6 +192,57 @@ def test_the_back_office_lets_nobody_in_without_a_session(call, credentials):
 
         assert answer.status_code == 302, address
         assert answer["Location"].startswith("/admin/login/"), address
+
+
+@pytest.mark.parametrize("entry", WITH_TOKEN, ids=lambda entry: " ".join(entry))
+def test_a_token_for_its_users_own_sees_nothing_of_others(call, entry, somebody_elses):
+    method, address, _ = entry
+    before = [*CampaignMessage.objects.values(), *Campaign.objects.values()]
+
+    answer = call(method, somebody_elses(address), "bound")
+
+    if not address.startswith(OWN_DOORS):
+        assert answer.status_code == 403
+    elif "1" in address:
+        assert answer.status_code == 404
+    elif method == "GET":
+        assert answer.json()["results"] == []
+    assert [*CampaignMessage.objects.values(), *Campaign.objects.values()] == before
+
+
+def test_a_token_for_its_users_own_sees_that(api, simulator):
+    RouteFactory(channel=Channel.SMS)
+    client = api("send", own_only=True)
+    posted = client.post(
+        "/api/messages", {"channel": 0, "to": "+14155552671", "body": "x"}
+    )
+    made = client.post("/api/campaigns", {"channel": 0, "name": "x", "body": "x"})
+    campaign, message = made.json()["id"], posted.json()["id"]
+    client.post(
+        f"/api/campaigns/{campaign}/recipients",
+        {"recipients": [{"to": "+14155552672"}]},
+    )
+
+    seen = client.get("/api/messages").json()["results"]
+    assert [each["to"] for each in seen] == ["+14155552672", "+14155552671"]
+    assert len(client.get("/api/campaigns").json()["results"]) == 1
+    attempts = client.get(f"/api/routingconfig/delivery-attempts/{message}")
+    assert (attempts.status_code, attempts.json()) == (200, [])
+    assert client.post(f"/api/campaigns/{campaign}/cancel").status_code == 200
+    assert len(api("read").get("/api/messages").json()["results"]) == 2
+
+
+@pytest.fixture
+def somebody_elses():
+    """Leads an address to rows that another user made."""
+    message = MessageFactory(owner_id=10**9, campaign__owner_id=10**9)
+    AttemptFactory(message=message)
+
+    def lead(address):
+        number = message.campaign_id if "campaigns" in address else message.pk
+        return address.replace("/1", f"/{number}")
+
+    return lead
 
 
 def test_the_back_office_is_found():

@@ -52,6 +52,11 @@ class ApiToken(models.Model):
     scope = models.SmallIntegerField(
         choices=TokenScope.choices(), default=TokenScope.READ
     )
+    own_only = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Sees and touches only what was made in the name of its user.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
@@ -75,6 +80,11 @@ class ApiToken(models.Model):
         if self.expires_at is not None and self.expires_at <= now:
             return f"This token expired at {self.expires_at:%Y-%m-%d %H:%M} UTC."
         return "" if self.user.is_active else "The user of this token is not active."
+
+    @property
+    def bound_to(self) -> int | None:
+        """The user whose messages and campaigns are all that it sees; None: all."""
+        return self.user_id if self.own_only else None
 
     def allows(self, scope: TokenScope) -> bool:
         """Whether what needs this scope may be done with it."""

@@ -38,6 +38,10 @@ class HasScope(BasePermission):
                 f"This needs a token of scope {scope.name.lower()}; yours has "
                 f"{token.get_scope_display().lower()}."
             )
+        if token.own_only and not hasattr(view, "owner_lookup"):
+            raise PermissionDenied(
+                "This token is bound to what its user made; this concerns all."
+            )
         return scope is not None
 
 

@@ -22,7 +22,12 @@ _SHOWN = len(MARK) + 6  # 37 characters stay secret: 222 bits
 
 @transaction.atomic
 def issue_token(
-    *, user: User, scope: TokenScope, expires_at: datetime | None, name: str = ""
+    *,
+    user: User,
+    scope: TokenScope,
+    expires_at: datetime | None,
+    name: str = "",
+    own_only: bool = False,
 ) -> tuple[ApiToken, str]:
     """A new token and its text, which nobody can read again."""
     text = MARK + secrets.token_urlsafe(32)
@@ -32,6 +37,7 @@ def issue_token(
         prefix=text[:_SHOWN],
         digest=digest_of(text),
         scope=scope,
+        own_only=own_only,
         expires_at=expires_at,
     )
     return token, text

@@ -58,6 +58,7 @@ class CampaignViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Campaig
         "resume": "send",
         "cancel": "send",
     }
+    owner_lookup = "owner_id"
     queryset = Campaign.objects.visible()
     filterset_class = CampaignFilters
     pagination_class = OrderedPages
@@ -81,7 +82,9 @@ class CampaignViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Campaig
         draft = CampaignDraftSerializer(data=request.data)
         draft.is_valid(raise_exception=True)
         with conflicts():
-            campaign = create_campaign(draft.text(), now=timezone.now())
+            campaign = create_campaign(
+                draft.text(), now=timezone.now(), owner_id=request.user.pk
+            )
         location = reverse("campaign-detail", args=[campaign.pk], request=request)
         body = self.get_serializer(campaign).data
         return Response(body, status=201, headers={"Location": location})

@@ -50,6 +50,7 @@ class MessageViewSet(
         "cancel": "send",
         "retry": "send",
     }
+    owner_lookup = "owner_id"
     queryset = CampaignMessage.objects.select_related("campaign")
     filterset_class = MessageFilters
     pagination_class = OrderedPages
@@ -86,7 +87,9 @@ class MessageViewSet(
     def _post(self, request: Request) -> Response:
         singles = singles_in(request.data)
         with conflicts():
-            messages = post_messages(singles, now=timezone.now())
+            messages = post_messages(
+                singles, now=timezone.now(), owner_id=request.user.pk
+            )
         if "messages" in request.data:
             posted = PostedMessagesSerializer({"messages": messages}).data
             return Response(posted, status=202)

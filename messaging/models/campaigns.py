@@ -81,6 +81,10 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
         return running.filter(first_due_at=None, first_lease=None)
 
 
+# A number, not a foreign key: it stays when the user goes, and costs no look-up.
+OWNER_HELP = "The user in whose name a program made it. Null: nobody's in particular."
+
+
 def _first_due(messages: CampaignMessageQuerySet) -> Subquery:
     """When the first of a campaign's falls due: one index probe, however many it has.
     An EXISTS may be joined instead, by a scan of them all.
@@ -145,6 +149,7 @@ class Campaign(models.Model):
     quiet_until = models.TimeField(
         null=True, blank=True, help_text="... until this one, where the recipient is."
     )
+    owner_id = models.BigIntegerField(null=True, blank=True, help_text=OWNER_HELP)
     created_at = models.DateTimeField(auto_now_add=True)
     launched_at = models.DateTimeField(null=True, blank=True)
     completed_at = models.DateTimeField(null=True, blank=True)
@@ -373,6 +378,7 @@ class CampaignMessage(MessageFacts, models.Model):
         blank=True,
         help_text="Since when two attempts are taken to have got through.",
     )
+    owner_id = models.BigIntegerField(null=True, blank=True, help_text=OWNER_HELP)
     created_at = models.DateTimeField(auto_now_add=True)
     sent_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -415,6 +421,12 @@ class CampaignMessage(MessageFacts, models.Model):
             ),
             # Operators and integrators look for what one recipient got.
             models.Index(fields=["recipient"], name="message_recipient"),
+            # For tokens that are bound to what their user made.
+            models.Index(
+                fields=["owner_id", "id"],
+                condition=Q(owner_id__isnull=False),
+                name="message_owner",
+            ),
             models.Index(
                 fields=["quarantined_at"],
                 condition=Q(quarantined_at__isnull=False),

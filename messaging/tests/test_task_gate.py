@@ -220,7 +220,12 @@ def test_a_schedule_that_is_not_allowed_stops_no_other(broker, fields):
 
 
 @pytest.mark.parametrize("kwargs", ["", "q_options={'sync': True}", "sync=True"])
-def test_django_q2s_own_scheduler_could_not_run_it_either(broker, trace, kwargs):
+def test_django_q2s_own_scheduler_could_not_run_it_either(
+    broker, trace, kwargs, monkeypatch
+):
+    monkeypatch.setattr(  # it would close the test's
+        "django_q.scheduler.close_old_django_connections", lambda: None
+    )
     due_schedule(func="os.system", args=f"'touch {trace}'", kwargs=kwargs)
 
     scheduler(broker)

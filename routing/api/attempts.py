@@ -49,6 +49,7 @@ class AttemptViewSet(GenericViewSet[MessageDeliveryAttempt]):
     """Append-only: what is on record is never changed."""
 
     required_scope = "read"
+    owner_lookup = "message__owner_id"
     queryset = MessageDeliveryAttempt.objects.all()
     serializer_class = AttemptSerializer
     pagination_class = None  # retries are few
@@ -63,12 +64,16 @@ class AttemptViewSet(GenericViewSet[MessageDeliveryAttempt]):
         message_id = path["messageId"]
         attempts = self.filter_queryset(self.get_queryset())
         found = self.get_serializer(attempts.filter(message=message_id), many=True).data
-        if not found and not _is_message(message_id):
+        owner_id = getattr(request.auth, "bound_to", None)
+        if not found and not _is_message(message_id, owner_id):
             raise Http404(f"There is no message {message_id}.")
         return Response(found)
 
 
-def _is_message(message_id: str) -> bool:
-    """Whether there is one: its model is in the app above, known by the foreign key."""
+def _is_message(message_id: str, owner_id: int | None) -> bool:
+    """Whether the caller sees one: its model is in the app above, known by the key."""
     message = MessageDeliveryAttempt.message.field.related_model
-    return bool(message._default_manager.filter(pk=message_id).exists())
+    found = message._default_manager.filter(pk=message_id)
+    if owner_id is not None:
+        found = found.filter(owner_id=owner_id)
+    return bool(found.exists())

@@ -40,6 +40,11 @@ class Command(BaseCommand):
             metavar="WHEN",
             help="90d, a date or date-time, or never (default %(default)s)",
         )
+        parser.add_argument(
+            "--own-only",
+            action="store_true",
+            help="see and touch only messages and campaigns made in this user's name",
+        )
         parser.add_argument("--name", default="", help="what will use it")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -48,6 +53,7 @@ class Command(BaseCommand):
             scope=TokenScope[options["scope"].upper()],
             expires_at=_expiry(options["expires"], now=timezone.now()),
             name=options["name"][:100],
+            own_only=options["own_only"],
         )
         until = f"{token.expires_at:%Y-%m-%d %H:%M} UTC" if token.expires_at else "ever"
         self.stderr.write(f"Scope {options['scope']}, works until {until}. Keep it:")
