@@ -208,6 +208,11 @@ QUIET_HOURS = env.parsed(
     "QUIET_HOURS", QuietHours.parse, "two local times such as 21:00-08:00"
 )
 
+# Whether SMS and MMS go to landlines, too, and to freephone numbers and internet
+# telephony: few of them take messages, and providers charge for trying. (Premium-rate,
+# satellite and other such numbers never get any.)
+SEND_TO_LANDLINES = env.bool("SEND_TO_LANDLINES", default=False)
+
 # How the queue is drained. See messaging/queue.
 QUEUE_BATCH_SIZE = env.int("QUEUE_BATCH_SIZE", default=50)  # per claim, at most
 QUEUE_WINDOW = env.int("QUEUE_WINDOW", default=200)  # in flight, per process

@@ -5,10 +5,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import phonenumbers
+from django.conf import settings
 
 from messaging.handsets import handset_of, spellings_of
 from messaging.numbering_plans import country_of
 from routing.email_addresses import EmailAddressError, canonical_email, mailbox_key
+from routing.phone_numbers import (
+    NotANumber,
+    NumberKind,
+    problem_with_kind,
+    read_number,
+)
 from routing.providers.mail import is_address
 from routing.vocabulary import Channel
 
@@ -24,10 +31,31 @@ class Address(NamedTuple):
 
     text: str
     country: str = ""
+    kind: NumberKind = NumberKind.HANDSET  # what answers at the number
+
+
+def parse_recipient(channel: Channel, text: str, *, region: str = "") -> Address:
+    """Normalise an address that messages may go to.
+
+    A number that no handset has is refused: at best the message is paid for and lost,
+    at worst a premium-rate number is somebody's way to be paid.
+    """
+    address = parse_address(channel, text, region=region)
+    if address.kind != NumberKind.HANDSET:
+        _check_kind(address)
+    return address
+
+
+def _check_kind(address: Address) -> None:
+    landlines = settings.SEND_TO_LANDLINES
+    if problem := problem_with_kind(address.kind, takes_landlines=landlines):
+        raise AddressError(f"no message goes to {address.text}: {problem}")
 
 
 def parse_address(channel: Channel, text: str, *, region: str = "") -> Address:
-    """Normalise an address; `region` is where a national number is at home.
+    """Normalise any address, as suppressions have them, too.
+
+    `region` is where a national number is at home.
 
     An e-mail address takes its one form (`routing.email_addresses`). Its country is the
     region, if it is a code: lists have names of countries, too, which nothing depends
@@ -101,28 +129,7 @@ def _number(text: str, region: str) -> Address:
         check_region(region)
     if clean := country_of(text):
         return Address(text, clean)
-    number = _parsed(text, region)
-    if number is None or not phonenumbers.is_valid_number(number):
-        where = f" in {region}" if region else " with its +country code"
-        raise AddressError(f"{text[:40]!r} is not a valid phone number{where}")
-    country = phonenumbers.region_code_for_number(number)
-    return Address(
-        phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164),
-        # "001" is the whole world: freephone, satellites.
-        country if country and country != "001" else "",
-    )
-
-
-def _parsed(text: str, region: str) -> phonenumbers.PhoneNumber | None:
-    """The number, if the text is nothing else.
-
-    The library would find one within words, turn letters into digits, and cut off an
-    extension: good guesses for a dialler, bad ones for a mailing.
-    """
-    if any(map(str.isalpha, text)):
-        return None
     try:
-        number = phonenumbers.parse(text, region or None)
-    except phonenumbers.NumberParseException:
-        return None
-    return None if number.extension else number
+        return Address(*read_number(text, region))
+    except NotANumber as error:
+        raise AddressError(str(error)) from None

@@ -1,14 +1,14 @@
-"""The country of a number that is written as E.164 already, as most of a list are.
+"""The country of a handset's number that is written as E.164, as most of a list are.
 
-phonenumbers reads any way to write a number, and matches it against each kind of number
-that a country has, at a cost of half of loading a list. Here its own metadata becomes
-one expression per country code and length, and what is not plain is left to it.
+routing.phone_numbers reads any way to write a number and any kind of it, at a cost of
+half of loading a list. Here the same metadata becomes one expression per country code
+and length, and what is not plain, or not surely a handset's, is left to that.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import cache
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
@@ -20,7 +20,7 @@ _NEVER = r"(?!)"
 
 
 def country_of(text: str) -> str | None:
-    """The country of a valid number; None: ask phonenumbers, it may be valid or not.
+    """The country of a handset's number; None: it may be another kind, or no number.
 
     Only where reading it changes none of its digits, so that it is E.164 as it stands.
     """
@@ -50,36 +50,48 @@ def _plan(code: int, length: int) -> re.Pattern[str]:
         return re.compile(_NEVER)
     plan = _NEVER
     for name, metadata in reversed(regions):  # the main one comes first
-        region = f"(?P<{name}>{_numbers(metadata, length)})"
+        handset = f"(?P<{name}>{_handsets(metadata, length)})"
         if digits := metadata.leading_digits:  # a beginning that is no other country's
-            plan = f"(?={digits}){region}|(?!{digits})(?:{plan})"
+            plan = f"(?={digits}){handset}|(?!{digits})(?:{plan})"
         else:
-            plan = f"{region}|{plan}"
+            other = f"(?!{_numbers(metadata, length)})"
+            plan = f"{handset}|{other}(?:{plan})"
     # What might be dialled within the country only, and be rewritten.
     prefix = regions[0][1].national_prefix_for_parsing
     return re.compile(f"(?!0|{prefix})(?:{plan})" if prefix else f"(?!0)(?:{plan})")
 
 
-def _numbers(metadata: PhoneMetadata, length: int) -> str:
-    """A pattern for all numbers of the region that have this length."""
+def _handsets(metadata: PhoneMetadata, length: int) -> str:
+    """A pattern for the region's numbers of this length that may be a handset's.
+
+    What is of a special kind, too, is that.
+    """
     general = _pattern(metadata.general_desc, length)
-    kinds = [f"(?:{pattern})" for pattern in _kinds(metadata, length)]
-    if not general or not kinds:
+    mobile = _pattern(metadata.mobile, length)
+    if not general or not mobile:
         return _NEVER
-    return rf"(?=(?:{general})\Z)(?:{'|'.join(kinds)})"
+    special = _any_of(_special_kinds(metadata), length)
+    return rf"(?=(?:{general})\Z)(?!{special})(?:{mobile})"
 
 
-def _kinds(metadata: PhoneMetadata, length: int) -> Iterator[str]:
-    kinds = [
-        *(metadata.fixed_line, metadata.premium_rate, metadata.toll_free),
-        *(metadata.shared_cost, metadata.voip, metadata.personal_number),
-        *(metadata.pager, metadata.uan, metadata.voicemail),
+def _numbers(metadata: PhoneMetadata, length: int) -> str:
+    """A pattern for all of the region's numbers of this length."""
+    general = _pattern(metadata.general_desc, length)
+    kinds = [*_special_kinds(metadata), metadata.fixed_line, metadata.mobile]
+    return rf"(?=(?:{general})\Z){_any_of(kinds, length)}" if general else _NEVER
+
+
+def _special_kinds(metadata: PhoneMetadata) -> list[PhoneNumberDesc | None]:
+    return [
+        *(metadata.premium_rate, metadata.toll_free, metadata.shared_cost),
+        *(metadata.voip, metadata.personal_number, metadata.pager),
+        *(metadata.uan, metadata.voicemail),
     ]
-    if not metadata.same_mobile_and_fixed_line_pattern:
-        kinds.append(metadata.mobile)
-    for kind in kinds:
-        if pattern := _pattern(kind, length):
-            yield pattern
+
+
+def _any_of(kinds: Iterable[PhoneNumberDesc | None], length: int) -> str:
+    patterns = filter(None, (_pattern(kind, length) for kind in kinds))
+    return rf"(?:{'|'.join(patterns) or _NEVER})\Z"
 
 
 def _pattern(kind: PhoneNumberDesc | None, length: int) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from messaging.addresses import Address, AddressError, check_region, parse_address
+from messaging.addresses import Address, AddressError, check_region, parse_recipient
 from routing.csv_files import CsvFile, CsvFileError
 from routing.vocabulary import Channel
 
@@ -29,6 +29,8 @@ SYNONYMS = {
     Channel.MMS: _PHONES,
     Channel.EMAIL: frozenset(["email", "emailaddress", "mail", "mailaddress"]),
 }
+# Which addresses of a channel are taken: parse_recipient, or parse_address.
+AddressParser = Callable[..., Address]
 
 
 class RecipientFileError(CsvFileError):
@@ -58,11 +60,17 @@ class Rejection(NamedTuple):
 
 
 def read_row(
-    channel: Channel, line: int, text: str, values: dict[str, str], *, region: str
+    channel: Channel,
+    line: int,
+    text: str,
+    values: dict[str, str],
+    *,
+    region: str,
+    parse: AddressParser = parse_recipient,
 ) -> Recipient | Rejection:
     """A row with this address; `region` is where a national number is at home."""
     try:
-        address = parse_address(channel, text, region=region)
+        address = parse(channel, text, region=region)
     except AddressError as error:
         return Rejection(line, str(error), text)
     return Recipient(line, address, values)
@@ -74,10 +82,16 @@ class RecipientFile(CsvFile):
     error = RecipientFileError
 
     def __init__(
-        self, path: Path, *, channel: Channel, default_region: str = ""
+        self,
+        path: Path,
+        *,
+        channel: Channel,
+        default_region: str = "",
+        parse: AddressParser = parse_recipient,
     ) -> None:
         """Reads the header; RecipientFileError when the file cannot be used."""
         self.channel = channel
+        self._parse = parse
         self.default_region = _region(default_region)
         self.known = {*ADDRESS_COLUMNS[channel], *SYNONYMS[channel]}
         super().__init__(path)
@@ -101,7 +115,9 @@ class RecipientFile(CsvFile):
         if "\0" in "".join(cells):
             return Rejection(line, "it contains a NUL character", text, cells)
         region = values.get("country") or self.default_region
-        row = read_row(self.channel, line, text, values, region=region)
+        row = read_row(
+            *(self.channel, line, text, values), region=region, parse=self._parse
+        )
         return row._replace(cells=cells)
 
     def _find_address_column(self) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-import phonenumbers
+from django.conf import settings
 
 from routing.decide import (
     Choices,
@@ -17,6 +17,7 @@ from routing.decide import (
     screened_choices,
 )
 from routing.health import describe_breaker, read_capacity
+from routing.phone_numbers import NotANumber, problem_with_kind, read_number
 from routing.planner import Parcel, Planner, Surroundings, next_turn
 from routing.providers.base import OutboundMessage
 from routing.route import Destination, Route
@@ -36,12 +37,12 @@ class UnusableAddress(ValueError):
 def parcel_to(*, channel: Channel, to: str, body: str, kind: CampaignKind) -> Parcel:
     """A message as routing sees it; raises UnusableAddress.
 
-    `to` is a number in E.164 or an e-mail address; of the body only the length matters.
+    `to` is a number with its country code, or an e-mail address; of the body only the
+    length matters.
     """
-    to = to.strip()
-    country = _check_email(to) if channel == Channel.EMAIL else _country(to)
+    address = _mailbox(to.strip()) if channel == Channel.EMAIL else _number(to)
     segments = count_segments(body) if channel == Channel.SMS else 1
-    return Parcel(Destination(channel, to, country, kind), segments)
+    return Parcel(Destination(channel, *address, kind), segments)
 
 
 def sample(
@@ -54,20 +55,22 @@ def sample(
     return OutboundMessage("", parcel.destination.recipient, body, "", media_urls)
 
 
-def _country(number: str) -> str:
+def _number(text: str) -> tuple[str, str]:
+    """The number, and its country."""
     try:
-        parsed = phonenumbers.parse(number)
-    except phonenumbers.NumberParseException:
-        raise UnusableAddress(
-            f"{number!r} is not a number such as +491511234567."
-        ) from None
-    return phonenumbers.region_code_for_number(parsed) or ""
+        number = read_number(text)
+    except NotANumber as error:
+        raise UnusableAddress(f"{error}.") from None
+    landlines = settings.SEND_TO_LANDLINES
+    if problem := problem_with_kind(number.kind, takes_landlines=landlines):
+        raise UnusableAddress(f"No message goes to {number.text}: {problem}.")
+    return number.text, number.country
 
 
-def _check_email(address: str) -> str:
+def _mailbox(address: str) -> tuple[str, str]:
     if "@" not in address:
         raise UnusableAddress(f"{address!r} is not an e-mail address.")
-    return ""
+    return address, ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from messaging.addresses import Address, parse_address
+from messaging.addresses import Address, parse_recipient
 from messaging.api.content import AT_ONCE, ContentSerializer, noted
 from messaging.content import check_length, check_times
 from messaging.merge_fields import as_written, check_unmerged, own_fields
@@ -39,7 +39,7 @@ class SingleMessageSerializer(ContentSerializer):
         country, to = attrs.pop("country"), attrs.pop("to")
         attrs["address"] = Address("")
         with noted(problems, "to"):
-            attrs["address"] = parse_address(attrs["channel"], to, region=country)
+            attrs["address"] = parse_recipient(attrs["channel"], to, region=country)
         own = own_fields(attrs["channel"], attrs["kind"])
         with noted(problems, "subject"):
             check_unmerged(attrs["subject"])

@@ -58,14 +58,14 @@ def routes(settings):
 def send(tmp_path):
     """Sends a campaign to the rows of a file; returns it, and what was rejected."""
 
-    def send(rows, *, header="phone,name", **fields):
+    def send(rows, *, header="phone,name", region="", **fields):
         fields = {"name": "Spring", "channel": Channel.SMS, "body": "Hello"} | fields
         path = tmp_path / "recipients.csv"
         path.write_text("\n".join([header, *rows]), encoding="utf-8")
         rejections = []
         campaign, report = send_campaign(
             CampaignText(**fields),
-            RecipientFile(path, channel=fields["channel"]),
+            RecipientFile(path, channel=fields["channel"], default_region=region),
             now=NOW,
             on_rejected=rejections.append,
         )
@@ -183,10 +183,17 @@ def test_an_mms_keeps_its_media(send):
     assert campaign.messages.get().segments == 1
 
 
-def test_a_number_of_the_whole_world_can_be_stored(send):
-    campaign, _ = send(["+80012345678,Ann"])
+def test_numbers_that_may_be_others_or_cost_extra_are_rejected(send):
+    campaign, rejections = send(
+        [phone(1), "491701234567", "+4901701234567", "+449061234567", "+442071838750"],
+        header="phone",
+        region="DE",
+    )
 
-    assert campaign.messages.get().country == ""
+    assert campaign.messages.get().recipient == phone(1)
+    reasons = ["may be", "write that", "a premium-rate number", "SEND_TO_LANDLINES=1"]
+    assert [line for line, _ in rejections] == [3, 4, 5, 6]
+    assert all(said in why for said, (_, why) in zip(reasons, rejections, strict=True))
 
 
 def test_bad_rows_are_rejected_in_order_and_the_others_sent(send):

@@ -48,6 +48,12 @@ def test_an_address_that_is_suppressed_already_keeps_its_reason(run):
     assert Suppression.objects.get(address=BOB).reason == SuppressionReason.HARD_BOUNCE
 
 
+def test_numbers_that_never_get_messages_may_say_no_all_the_same(run):
+    says = run("phone", "+449061234567", "+442071838750", "+870773123456")
+
+    assert says == "3 suppressed, 0 were already, 0 rows rejected.\n"
+
+
 def test_e_mail_addresses_match_in_any_case(run):
     run("email", "Ada@Example.COM", addresses="email")
 

@@ -219,7 +219,9 @@ def test_it_prints_a_table_for_people(capsys):
     ("options", "says"),
     [
         (["--channel=fax", "--to=+49"], "Unknown channel 'fax'. Known: sms, mms"),
-        (["--channel=sms", "--to=hello"], "'hello' is not a number such as"),
+        (["--channel=sms", "--to=hello"], "'hello' is not a valid phone number"),
+        (["--channel=sms", "--to=+49 0151 12345678"], "+4915112345678 is meant"),
+        (["--channel=sms", "--to=+19005551234"], "No message goes to +19005551234"),
         (["--channel=email", "--to=hello"], "'hello' is not an e-mail address."),
         (
             ["--channel=sms", "--to=+4915112345678", "--kind=spam"],

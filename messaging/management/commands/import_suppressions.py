@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from messaging.addresses import parse_address
 from messaging.opt_outs import suppress_all
 from messaging.recipients import RecipientFile, RecipientFileError
 from messaging.rejects_file import RejectsFile
@@ -55,6 +56,7 @@ class Command(BaseCommand):
                 options["file"],
                 channel=KINDS[options["addresses"]],
                 default_region=options["default_region"],
+                parse=parse_address,  # also of numbers that messages never go to
             )
             with rejects.of(rows):
                 report = suppress_all(

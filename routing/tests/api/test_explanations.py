@@ -81,7 +81,7 @@ def test_a_message_that_no_route_covers_would_wait(ask):
 @pytest.mark.parametrize(
     ("body", "field", "says"),
     [
-        ({"to": "hello"}, "to", "'hello' is not a number such as"),
+        ({"to": "hello"}, "to", "'hello' is not a valid phone number"),
         ({"channel": 2, "to": "hello"}, "to", "'hello' is not an e-mail address."),
         ({"channel": 7}, "channel", "0 (SMS), 1 (MMS), 2 (Email)"),
         ({"campaignKind": 2}, "campaignKind", "0 (Marketing), 1 (Transactional)"),

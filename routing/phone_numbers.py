@@ -1,0 +1,281 @@
+"""Phone numbers as people and programs write them. Pure.
+
+phonenumbers reads for a dialler, and guesses: it drops a zero that it takes for a trunk
+prefix, adds a country code, finds a number within words. A mailing must not guess, or
+it reaches somebody else. So what has a "+" is that very number or none; what has no "+"
+is read in each way that its country knows, and refused unless one of them is left.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import NamedTuple
+
+import phonenumbers
+from phonenumbers import PhoneMetadata, PhoneNumberType
+
+
+class NotANumber(ValueError):
+    """This is no phone number, or more than one; the text says what to write."""
+
+
+class NumberKind(StrEnum):
+    """What answers at a number, in words that follow "it is a"."""
+
+    HANDSET = "mobile number"  # or it may be one: in North America nobody can tell
+    LANDLINE = "landline"
+    INTERNET = "number of internet telephony"
+    FREEPHONE = "freephone number"
+    PREMIUM = "premium-rate number"
+    SHARED_COST = "shared-cost number"
+    PERSONAL = "personal number, which forwards at a price"
+    PAGER = "pager"
+    COMPANY = "company's number for all its sites"
+    VOICEMAIL = "number of a voicemail"
+    WORLDWIDE = "satellite or other number of no country"
+
+
+# What a text message may reach in some countries and at some providers.
+_LINES = {NumberKind.LANDLINE, NumberKind.INTERNET, NumberKind.FREEPHONE}
+# Twilio's test account answers for these; by their plan they would be personal numbers.
+_NOBODYS = "+1500555"
+_COSTLY = {NumberKind.PREMIUM, NumberKind.SHARED_COST}
+_KINDS = {
+    PhoneNumberType.MOBILE: NumberKind.HANDSET,
+    PhoneNumberType.FIXED_LINE_OR_MOBILE: NumberKind.HANDSET,
+    PhoneNumberType.FIXED_LINE: NumberKind.LANDLINE,
+    PhoneNumberType.VOIP: NumberKind.INTERNET,
+    PhoneNumberType.TOLL_FREE: NumberKind.FREEPHONE,
+    PhoneNumberType.PREMIUM_RATE: NumberKind.PREMIUM,
+    PhoneNumberType.SHARED_COST: NumberKind.SHARED_COST,
+    PhoneNumberType.PERSONAL_NUMBER: NumberKind.PERSONAL,
+    PhoneNumberType.PAGER: NumberKind.PAGER,
+    PhoneNumberType.UAN: NumberKind.COMPANY,
+    PhoneNumberType.VOICEMAIL: NumberKind.VOICEMAIL,
+}
+
+
+class PhoneNumber(NamedTuple):
+    """A valid number in E.164."""
+
+    text: str
+    country: str  # ISO 3166; empty where it is no country's
+    kind: NumberKind
+
+
+def read_number(text: str, region: str = "") -> PhoneNumber:
+    """The one number that this is; `region` is where a national one is at home.
+
+    Raises NotANumber where there is none, or several. No digit of a number with a "+"
+    is dropped, added or moved, but for a zero in brackets: +49 (0)170 says itself that
+    it is not dialled from abroad.
+    """
+    written = _without_separators(text)
+    if written.startswith("+"):
+        return _as_written(written, text)
+    home = PhoneMetadata.metadata_for_region(region, None)
+    if home is None:
+        raise NotANumber(f"{text[:40]!r} is not a valid phone number{_NO_CODE}")
+    readings = list(_readings(written, home))
+    if len(readings) == 1:
+        return readings[0]
+    if readings:
+        raise NotANumber(
+            f"{text[:40]!r} may be {' or '.join(each.text for each in readings)}: "
+            "write the one that is meant, with its +"
+        )
+    raise NotANumber(f"{text[:40]!r} is not a valid phone number in {region}")
+
+
+def problem_with_kind(kind: NumberKind, *, takes_landlines: bool) -> str:
+    """Why no message may go to such a number; empty where it may."""
+    if kind == NumberKind.HANDSET:
+        return ""
+    if kind not in _LINES:
+        return f"it is a {kind}, which gets no messages"
+    if takes_landlines:
+        return ""
+    return f"it is a {kind}; only SEND_TO_LANDLINES=1 sends to those"
+
+
+# --- What is written ------------------------------------------------------------------
+
+_SEPARATORS = re.compile(r"[\s.()\[\]/~\u00b7\u2022\u2053\u2212\u223c\u30fc]")
+_TRUNK_ZERO = re.compile(r"(?<=\d)\s*[(\[]\s*0\s*[)\]]")
+_DECIMAL = re.compile(r"(?<!\d)\+?\d{5,}+[.,]\d{1,2}")
+_SCIENTIFIC = re.compile(r"(?<!\d)\+?\d([.,]\d*+)?e\+?\d++", re.IGNORECASE)
+_WRITTEN = re.compile(r"\+?[0-9]+")
+_SHORTEST_PART = 4  # digits, behind a slash
+_NO_CODE = " with its +country code"
+_LONGEST = 80  # characters, with all that stands between digits
+_PLUSES = str.maketrans({"\uff0b": "+", "\ufe62": "+"})
+
+
+def _without_separators(text: str) -> str:
+    """The digits, after a "+" if there is one."""
+    plain = _plain(text[: _LONGEST + 1])
+    written = _SEPARATORS.sub("", _without_trunk_zero(plain))
+    is_number = _WRITTEN.fullmatch(written) and len(text) <= _LONGEST
+    if not is_number or _DECIMAL.fullmatch(plain) or _has_alternative(plain):
+        raise NotANumber(f"{text[:40]!r} is not a valid phone number{_why(plain)}")
+    return written
+
+
+def _has_alternative(plain: str) -> bool:
+    """Whether it ends in the last digits of another number: 0151 1234567/8."""
+    _, slash, rest = plain.rpartition("/")
+    return bool(slash) and sum(map(str.isdecimal, rest)) < _SHORTEST_PART
+
+
+def _why(plain: str) -> str:
+    if _DECIMAL.fullmatch(plain) or _SCIENTIFIC.fullmatch(plain):
+        return ": a spreadsheet took it for an amount; make its column text"
+    if any(character.isdecimal() for character in plain):
+        return ": it must be one number without letters or an extension"
+    return _NO_CODE
+
+
+def _plain(text: str) -> str:
+    """Digits of all scripts as ours, all dashes as separators, nothing invisible."""
+    text = text.strip().removeprefix("'").translate(_PLUSES)  # a spreadsheet's mark
+    return "".join(map(_plain_character, text)).strip()
+
+
+def _plain_character(character: str) -> str:
+    if character.isdecimal():
+        return str(unicodedata.decimal(character))
+    category = unicodedata.category(character)
+    if category == "Cf":
+        return ""
+    return " " if category == "Pd" else character
+
+
+def _without_trunk_zero(plain: str) -> str:
+    """Without the (0) of +49 (0)170, where the country's trunk prefix is a zero."""
+    zero = _TRUNK_ZERO.search(plain)
+    if not zero:
+        return plain
+    code = _SEPARATORS.sub("", plain[: zero.start()]).lstrip("+0")
+    known = int(code) if code.isdecimal() else 0
+    region = phonenumbers.region_code_for_country_code(known)
+    metadata = PhoneMetadata.metadata_for_region(region, None)
+    if metadata is None or metadata.national_prefix != "0":
+        return plain
+    return f"{plain[: zero.start()]} {plain[zero.end() :]}"
+
+
+# --- What it may be -------------------------------------------------------------------
+
+
+def _as_written(e164: str, text: str) -> PhoneNumber:
+    if number := _valid(e164):
+        return number
+    raise NotANumber(f"{text[:40]!r} is not a valid phone number{_suggestion(e164)}")
+
+
+def _suggestion(e164: str) -> str:
+    """What it may have been meant to be: +49 0170 has one zero too many."""
+    try:
+        guess = phonenumbers.parse(e164)
+    except phonenumbers.NumberParseException:
+        return _NO_CODE
+    if not phonenumbers.is_valid_number(guess):
+        return _NO_CODE
+    return f"; if {_e164(guess)} is meant, write that"
+
+
+def _valid(e164: str) -> PhoneNumber | None:
+    """The number, if it is valid with just these digits."""
+    try:
+        number = phonenumbers.parse(e164)
+    except phonenumbers.NumberParseException:
+        return None
+    if _e164(number) != e164:
+        return None
+    kind = _KINDS.get(phonenumbers.number_type(number))
+    if kind is None:  # which is all that phonenumbers' own `is_valid_number` asks
+        return None
+    if e164.startswith(_NOBODYS):
+        kind = NumberKind.HANDSET
+    country = phonenumbers.region_code_for_number(number) or ""
+    if country != "001":
+        return PhoneNumber(e164, country, kind)
+    return PhoneNumber(e164, "", kind if kind in _COSTLY else NumberKind.WORLDWIDE)
+
+
+def _e164(number: phonenumbers.PhoneNumber) -> str:
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _readings(digits: str, metadata: PhoneMetadata) -> Iterator[PhoneNumber]:
+    """All numbers that somebody in this country may mean by these digits."""
+    code = str(metadata.country_code)
+    candidates = [
+        f"+{code}{part}"
+        for part in _national_parts(digits, metadata)
+        if _looks_national(part, metadata)
+    ]
+    candidates += (f"+{rest}" for rest in _from_abroad(digits, metadata))
+    if digits.startswith(code):
+        candidates.append(f"+{digits}")
+    readings = [
+        number for each in dict.fromkeys(candidates) if (number := _valid(each))
+    ]
+    yield from readings
+    # A German landline without its 0 may be anybody's handset without its +.
+    if [each.text for each in readings] == [f"+{code}{digits}"]:
+        yield from _foreign(digits, readings[0], metadata)
+
+
+def _looks_national(part: str, metadata: PhoneMetadata) -> bool:
+    """Whether it can be one at all: to read it in full costs ten times as much."""
+    main = phonenumbers.region_code_for_country_code(metadata.country_code or 0)
+    plans = metadata, PhoneMetadata.metadata_for_region(main, None) or metadata
+    return any(
+        plan.general_desc
+        and re.fullmatch(plan.general_desc.national_number_pattern or "", part)
+        for plan in plans
+    )
+
+
+def _national_parts(digits: str, metadata: PhoneMetadata) -> Iterator[str]:
+    """The national number as it stands, and without what is dialled before it."""
+    yield digits
+    prefix = metadata.national_prefix_for_parsing
+    found = re.match(prefix, digits) if prefix else None
+    if not found:
+        return
+    rule = metadata.national_prefix_transform_rule
+    if rule and found.lastindex and found[found.lastindex] is not None:
+        yield found.expand(re.sub(r"\$(\d)", r"\\\1", rule)) + digits[found.end() :]
+    else:
+        yield digits[found.end() :]
+
+
+def _from_abroad(digits: str, metadata: PhoneMetadata) -> Iterator[str]:
+    """What follows the country's prefix for calls abroad, such as 00 or 011."""
+    prefix = re.compile(metadata.international_prefix or "(?!)")
+    for end in range(2, 9):
+        if prefix.fullmatch(digits, 0, end):
+            yield digits[end:]
+
+
+def _foreign(
+    digits: str, national: PhoneNumber, metadata: PhoneMetadata
+) -> Iterator[PhoneNumber]:
+    """What the digits are with a "+", unless they are usual without what is lacking."""
+    if national.kind == NumberKind.HANDSET or not metadata.national_prefix:
+        return
+    if (foreign := _valid(f"+{digits}")) and _usual(national) != digits:
+        yield foreign
+
+
+def _usual(number: PhoneNumber) -> str:
+    """The digits that are written at home."""
+    at_home = phonenumbers.format_number(
+        phonenumbers.parse(number.text), phonenumbers.PhoneNumberFormat.NATIONAL
+    )
+    return re.sub(r"\D", "", at_home)
