@@ -5,18 +5,25 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
 from messaging.time_zones import zones_of
 from routing.vocabulary import Channel
 
+# Countries whose clocks differ.
+LARGE = {
+    *("AU", "BR", "CA", "CD", "CL", "EC", "ES", "FM", "GL", "ID", "KI"),
+    *("MN", "MX", "NZ", "PF", "PG", "PT", "RU", "US"),
+}
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 
 
-def zones(number):
-    return zones_of(Channel.SMS, number, "", now=NOW)
+def zones(number, country=""):
+    return zones_of(Channel.SMS, number, country, now=NOW)
 
 
 def mail_zones(country):
@@ -38,8 +45,63 @@ def test_a_number_tells_its_zone(number, zone):
 
 
 def test_a_mobile_number_may_be_anywhere_in_its_country():
-    assert {"Australia/Perth", "Australia/Sydney"} <= set(zones("+61412345678"))
-    assert {"Europe/Madrid", "Atlantic/Canary"} == set(zones("+34612345678"))
+    australia = set(zones("+61412345678", "AU"))
+    assert {"Australia/Perth", "Australia/Darwin", "Australia/Sydney"} <= australia
+    assert not {"Indian/Cocos", "Indian/Christmas"} & australia
+    assert zones("+34612345678", "ES") == ("Europe/Madrid", "Atlantic/Canary")
+
+
+@pytest.mark.parametrize(
+    ("number", "country", "zone"),
+    [
+        ("+18762101234", "JM", "America/Jamaica"),
+        ("+17872345678", "PR", "America/Puerto_Rico"),
+        ("+16713001234", "GU", "Pacific/Guam"),
+        ("+77710009998", "KZ", "Asia/Almaty"),
+        ("+447797712345", "JE", "Europe/Jersey"),
+        ("+390669812345", "VA", "Europe/Vatican"),
+        ("+4779012345", "SJ", "Arctic/Longyearbyen"),
+        ("+61891641234", "CX", "Indian/Christmas"),
+        ("+61891621234", "CC", "Indian/Cocos"),
+        ("+212650123456", "MA", "Africa/Casablanca"),
+        ("+262639012345", "YT", "Indian/Mayotte"),
+        ("+2908999", "TA", "Atlantic/St_Helena"),
+        ("+35818123456", "AX", "Europe/Mariehamn"),
+        ("+590690001234", "GP", "America/Guadeloupe"),
+        ("+5993181234", "BQ", "America/Kralendijk"),
+    ],
+)
+def test_of_countries_that_share_a_code_the_numbers_own_counts(number, country, zone):
+    assert zones(number, country) == (zone,)
+    assert zones(number) == (zone,)  # also where the row has none
+
+
+def handset_of(country):
+    example = phonenumbers.example_number_for_type(
+        country, PhoneNumberType.MOBILE
+    ) or phonenumbers.example_number(country)
+    return phonenumbers.format_number(example, PhoneNumberFormat.E164)
+
+
+def test_a_country_of_one_time_has_it_for_all_its_handsets():
+    countries = phonenumbers.SUPPORTED_REGIONS - LARGE
+    several = {c for c in countries if len(zones(handset_of(c), c)) != 1}
+    assert not several
+
+
+@pytest.mark.parametrize(
+    ("country", "zone"),
+    [
+        ("DZ", "Africa/Algiers"),
+        ("EH", "Africa/El_Aaiun"),
+        ("LY", "Africa/Tripoli"),
+        ("NI", "America/Managua"),
+        ("SS", "Africa/Juba"),
+        ("PS", "Asia/Gaza"),
+    ],
+)
+def test_a_country_has_its_own_clock_and_not_a_neighbours(country, zone):
+    assert mail_zones(country) == (zone,)
 
 
 @pytest.mark.parametrize("number", ["", "+", "12", "+1", "+999123456789", "somebody"])
@@ -50,11 +112,13 @@ def test_what_is_no_number_of_a_country_tells_nothing(number):
 @pytest.mark.parametrize(
     ("country", "found"),
     [
-        ("DE", ("Europe/Berlin",)),
         ("GB", ("Europe/London",)),
         ("NO", ("Europe/Oslo",)),
         ("US", ()),  # clocks differ
         ("ES", ()),
+        ("CN", ("Asia/Shanghai",)),  # by law, although Xinjiang has another in use
+        ("DE", ("Europe/Berlin",)),
+        ("XK", ("Europe/Belgrade",)),
         ("", ()),
         ("XX", ()),
     ],
