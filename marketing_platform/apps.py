@@ -1,3 +1,5 @@
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -6,8 +8,9 @@ class MarketingPlatformConfig(AppConfig):
     verbose_name = "Marketing platform"
 
     def ready(self) -> None:
-        # drf-spectacular learns of the bearer scheme by import.
-        import marketing_platform.tokens.openapi
+        # The checks, and drf-spectacular's bearer scheme, are registered by import.
+        import_module("marketing_platform.checks")
+        import_module("marketing_platform.tokens.openapi")
         from marketing_platform.audit.record import watch
 
         watch()

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import phonenumbers
 from django.conf import settings
 
-from messaging.handsets import handset_of, spellings_of
 from messaging.numbering_plans import country_of
 from routing.email_addresses import EmailAddressError, canonical_email, mailbox_key
+from routing.handsets import handset_of, spellings_of
 from routing.phone_numbers import (
     NotANumber,
     NumberKind,

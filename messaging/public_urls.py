@@ -39,10 +39,14 @@ def problem_with_url(url: str) -> str:
         return "is not an https URL of plain ASCII characters with a host and a path"
     if match["port"] not in {None, ":443"}:
         return "names a port other than 443"
-    return _problem_with_host(match["host"].lower())
+    return problem_with_host(match["host"].lower())
 
 
-def _problem_with_host(host: str) -> str:
+def problem_with_host(host: str) -> str:
+    """Why it is no host of the public internet, to be read after "it"; "" if it is one.
+
+    In lower case, an IPv6 address in brackets.
+    """
     if host.startswith("["):
         return (
             "" if _is_public_v6(host[1:-1]) else "names an address that is not public"

@@ -30,6 +30,7 @@ _UNSETTLED = Q(status=MessageStatus.FAILED, unknown_since__isnull=False)
 def apply_receipt(
     *,
     receipt: DeliveryReceipt,
+    is_sum_of_parts: bool,
     opted_out: bool,
     complained: bool,
     resumes_at: datetime | None,
@@ -48,6 +49,8 @@ def apply_receipt(
         _send_again(message, receipt, resumes_at)
     else:
         _heed(message, receipt, now)
+        if is_sum_of_parts:
+            _correct(message, receipt, now)
         _mark_double_risk(receipt, now)
     if complained:
         _suppress(receipt, SuppressionReason.COMPLAINT)
@@ -66,6 +69,25 @@ def _heed(message: CampaignMessage, receipt: DeliveryReceipt, now: datetime) -> 
             attempt_number=receipt.attempt_number, status=MessageStatus.FAILED
         ):
             _move_as_told(message, earlier, now)
+
+
+def _correct(message: CampaignMessage, receipt: DeliveryReceipt, now: datetime) -> None:
+    """Take back what fewer parts had said: there were more than we thought, or a part
+    that was told as lost has come.
+    """
+    if receipt.status is None:
+        return
+    told_by_parts = ~Q(status=receipt.status) & Q(
+        status__in=[
+            MessageStatus.DELIVERED,
+            MessageStatus.FAILED,
+            MessageStatus.BOUNCED,
+        ],
+        provider=receipt.provider,
+        attempt_count=receipt.attempt_number,
+        sent_at__isnull=False,
+    )
+    _move(message, told_by_parts, _news(message, receipt, now))
 
 
 def _move_as_told(

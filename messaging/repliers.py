@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 
 import phonenumbers
 
-from messaging.handsets import handset_of, spellings_of
 from messaging.models import CampaignMessage
+from routing.handsets import handset_of, spellings_of
 from routing.vocabulary import Channel
 
 LATELY = timedelta(days=90)  # how long after a message its reply may come

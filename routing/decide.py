@@ -18,6 +18,7 @@ from routing.providers.base import (
     NotCalled,
     NotNow,
     OutcomeUnknown,
+    PartlyTaken,
     ProviderError,
     RefusedTogether,
     SendFailure,
@@ -204,7 +205,8 @@ def next_step(
     """What to do after a hand-over: `failure` is None when the provider accepted.
 
     1. accepted: sent
-    2. may have been sent: never a blind fallback; the route's policy decides
+    2. may have been sent: never a blind fallback; the route's policy decides. Sent in
+       part: no handset shows it whole, and more of it would come on top
     3. certainly not sent, and another provider may do better: fall back now
     4. throttled, the carrier takes no more today, it was too late to call, or the call
        was refused for another message in it: the same round again, now or later
@@ -215,7 +217,8 @@ def next_step(
     if failure is None:
         return Sent()
     if isinstance(failure, OutcomeUnknown):
-        return _after_unknown(route, round_, at)
+        is_partly_taken = isinstance(failure, PartlyTaken)
+        return GiveUp() if is_partly_taken else _after_unknown(route, round_, at)
     if decision := _fall_back(route, failure, round_, at.choices):
         return FallBack(decision)
     if isinstance(failure, PutOff):
@@ -277,7 +280,8 @@ def cautious_step(failure: SendFailure | None, at: Circumstances) -> Step:
     """What is safe where `next_step` itself fails: never another send."""
     if failure is None:
         return Sent()
-    if isinstance(failure, OutcomeUnknown):
+    is_partly_taken = isinstance(failure, PartlyTaken)
+    if isinstance(failure, OutcomeUnknown) and not is_partly_taken:
         return AwaitVerdict(at.now + at.verdict_wait)
     return GiveUp()
 

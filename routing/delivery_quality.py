@@ -38,22 +38,32 @@ _NOT_THE_PROVIDERS = (
 )
 
 
-def note_receipt(
-    receipt: DeliveryReceipt, *, channel: Channel, country: str, now: datetime
-) -> None:
+def note_receipt(receipt: DeliveryReceipt, *, now: datetime) -> None:
     """Count the first verdict on an attempt; within the caller's transaction."""
-    if receipt.status not in _VERDICTS or receipt.error_class in _NOT_THE_PROVIDERS:
+    if not _counts(receipt):
         return
     earlier = DeliveryReceipt.objects.filter(
         message=receipt.message_id,
         attempt_number=receipt.attempt_number,
         status__in=_VERDICTS,
     ).exclude(pk=receipt.pk)
-    if earlier.exists():
+    if not earlier.exists():
+        note_verdict(receipt, now=now)
+
+
+def note_verdict(receipt: DeliveryReceipt, *, now: datetime) -> None:
+    """Count a verdict that is known to be the first one, if it is one at all."""
+    message = receipt.message
+    if message is None or not _counts(receipt):
         return
     is_delivered = receipt.status == MessageStatus.DELIVERED
-    for where in sorted({"", country}):
-        _count(receipt.provider, channel, where, is_delivered, now)
+    for where in sorted({"", message.country}):
+        _count(receipt.provider, Channel(message.channel), where, is_delivered, now)
+
+
+def _counts(receipt: DeliveryReceipt) -> bool:
+    is_verdict = receipt.status in _VERDICTS
+    return is_verdict and receipt.error_class not in _NOT_THE_PROVIDERS
 
 
 def _count(

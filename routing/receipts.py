@@ -13,13 +13,14 @@ from routing.costs import as_money
 from routing.delivery_quality import note_receipt
 from routing.matching import Disagreement, match, stored_text
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
+from routing.part_receipts import news_of_parts, note_parts, receipts_of_parts
 from routing.providers.base import Receipt
 from routing.reference import AttemptReference
 from routing.retry import next_midnight
 from routing.signals import receipt_recorded
 from routing.statistics import keep
 from routing.tally import TallySheet
-from routing.vocabulary import Channel, WebhookOutcome
+from routing.vocabulary import WebhookOutcome
 from routing.webhook_counts import counter
 
 
@@ -57,27 +58,32 @@ def _record(provider_name: str, receipt: Receipt, *, raw: str, now: datetime) ->
         )
         if is_new and reference:
             _correct_cost(row, reference)
-            message = row.message
-            if message is not None:
-                note_receipt(
-                    row,
-                    channel=Channel(message.channel),
-                    country=message.country,
-                    now=now,
-                )
-            receipt_recorded.send(
-                DeliveryReceipt,
-                receipt=row,
-                opted_out=receipt.opted_out,
-                complained=receipt.complained,
-                resumes_at=(
-                    next_midnight(now, receipt.cap_zone) if receipt.cap_zone else None
-                ),
-                now=now,
-            )
+            _pass_on(row, receipt, now)
     if is_new and reference is None:
         _count_stray(provider_name, found.disagreement, now)
     return is_new
+
+
+def _pass_on(row: DeliveryReceipt, receipt: Receipt, now: datetime) -> None:
+    """Tell what it says of the message: of one in parts, that is not what it says."""
+    told = receipts_of_parts(row)
+    if told:
+        note_parts(row, told, now=now)
+    else:
+        note_receipt(row, now=now)
+    news = news_of_parts(row, told) if told else [row]
+    for each in news:
+        receipt_recorded.send(
+            DeliveryReceipt,
+            receipt=each,
+            is_sum_of_parts=bool(told) and each is news[-1],
+            opted_out=receipt.opted_out,
+            complained=receipt.complained,
+            resumes_at=(
+                next_midnight(now, receipt.cap_zone) if receipt.cap_zone else None
+            ),
+            now=now,
+        )
 
 
 def _count_stray(provider: str, why: Disagreement | None, now: datetime) -> None:

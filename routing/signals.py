@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 # Sent within the transaction that stores a receipt, once for each receipt of a known
 # message. Arguments: `receipt` (DeliveryReceipt), `opted_out` and `complained` (bool),
+# `is_sum_of_parts` (whether it is what all receipts of parts come to),
 # `resumes_at` (datetime from which its carrier takes messages again, None: at all
 # times), `now` (datetime).
 receipt_recorded = Signal()

@@ -15,7 +15,6 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from django.db import DatabaseError, InterfaceError, connection, transaction
-from django.db.models import Max, Sum
 
 from routing.models import WebhookCount
 from routing.timer import Timer
@@ -154,21 +153,13 @@ class Calls(NamedTuple):
 def webhook_calls(*, since: datetime) -> list[Calls]:
     """What was counted since the hour of a moment, in all processes."""
     counter.keep()
-    rows = WebhookCount.objects.filter(hour__gte=_hour_of(since)).order_by()
-    sums = {
-        Kind(provider, WebhookOutcome(outcome)): (calls, last_at)
-        for provider, outcome, calls, last_at in rows.values_list(
-            "provider", "outcome"
-        ).annotate(Sum("calls"), Max("last_at"))
-    }
-    details = {
-        (Kind(row.provider, WebhookOutcome(row.outcome)), row.last_at): row.last_detail
-        for row in rows
-    }
-    return [
-        Calls(kind, calls, last_at, details.get((kind, last_at), ""))
-        for kind, (calls, last_at) in sorted(sums.items())
-    ]
+    rows = WebhookCount.objects.filter(hour__gte=_hour_of(since))
+    found: dict[Kind, Calls] = {}
+    for row in rows.order_by("last_at"):
+        kind = Kind(row.provider, WebhookOutcome(row.outcome))
+        before = found[kind].calls if kind in found else 0
+        found[kind] = Calls(kind, before + row.calls, row.last_at, row.last_detail)
+    return [found[kind] for kind in sorted(found)]
 
 
 def forget_old_counts(*, now: datetime) -> None:

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from marketing_platform.diagnosis.findings import Check, Finding, fail, ok, warn
+from marketing_platform.diagnosis.receipts_setup import LOOPBACK, receipts_setup
 from messaging.tasks import DRAIN_BUDGET
 from routing.models import ChannelRoutingConfig
 from routing.providers.registry import registry
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SET_CREDENTIALS = (
     "Set the environment variables that docs/providers.md names, or change the routes. "
     "To try it without accounts, set PROVIDER_SIMULATOR_PORT=9900 for all processes, "
@@ -100,6 +100,7 @@ def _unusable(route: ChannelRoutingConfig) -> list[str]:
 
 
 SETTINGS: dict[str, Check] = {
-    check.__name__: check for check in (debug, leases_and_deadlines, task_queue)
+    check.__name__: check
+    for check in (debug, leases_and_deadlines, task_queue, receipts_setup)
 }
 ROUTES: dict[str, Check] = {"routes": routes}

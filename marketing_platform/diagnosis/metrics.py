@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, time
 
 from django.db.models import Count
 from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from marketing_platform.diagnosis.receipts import silences
 from messaging.models import (
     Campaign,
     CampaignMessage,
@@ -25,6 +26,7 @@ from routing.models import ProviderHealth
 from routing.statistics import stated
 from routing.tally import day_of
 from routing.vocabulary import AttemptOutcome, Channel
+from routing.webhook_counts import webhook_calls
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -88,6 +90,8 @@ def metrics(now: datetime) -> Iterator[Metric]:
     )
     yield _breakers()
     yield _attempts(now)
+    yield _webhook_calls(now)
+    yield _without_receipt(now)
 
 
 def exposition(metrics: Iterable[Metric]) -> str:
@@ -176,6 +180,30 @@ def _attempts(now: datetime) -> Metric:
             if count
         ],
         kind="counter",
+    )
+
+
+def _webhook_calls(now: datetime) -> Metric:
+    midnight = datetime.combine(day_of(now), time.min, UTC)
+    return Metric(
+        "webhook_calls_total",
+        "Calls of providers since midnight UTC, by what came of them.",
+        [
+            Sample(
+                each.calls,
+                {"provider": each.kind.provider, "outcome": each.kind.outcome.label},
+            )
+            for each in webhook_calls(since=midnight)
+        ],
+        kind="counter",
+    )
+
+
+def _without_receipt(now: datetime) -> Metric:
+    return Metric(
+        "messages_without_receipt",
+        "Messages sent a while ago by a provider that has sent no receipt since.",
+        [Sample(each.messages, {"provider": each.provider}) for each in silences(now)],
     )
 
 

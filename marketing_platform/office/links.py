@@ -19,6 +19,7 @@ def listed(model: str, **filters: Any) -> str:
 
 
 MESSAGES, ATTEMPTS = "messaging_campaignmessage", "routing_messagedeliveryattempt"
+WEBHOOKS = "routing_webhookcount"
 
 # By the name of the check: the list in which one sees what it found.
 LISTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -44,6 +45,9 @@ LISTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"action__exact": "refuse task"},
     ),
     "log_ins": ("marketing_platform_auditevent", {"door__exact": Door.ADMIN.value}),
+    "webhook_refusals": (WEBHOOKS, {}),
+    "missing_receipts": (WEBHOOKS, {}),
+    "deliveries": ("routing_deliveryreceipt", {}),
     "breakers": ("routing_providerhealth", {}),
     "paused_campaigns": (
         "messaging_campaign",

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
+from routing.simulators.credentials import sendgrid_public_key
+
 TIMEOUT = 60  # seconds
 # Prints the named settings and what hangs on them, as JSON.
 SCRIPT = """
@@ -292,10 +294,11 @@ def test_the_deployment_check_finds_nothing_behind_tls(environment):
     checked = subprocess.run(
         [sys.executable, "manage.py", "check", "--deploy", "--fail-level=WARNING"],
         env=environment
+        | ACCOUNTS
         | {
             "PUBLIC_URL": "https://m.example.com",
             "ALLOWED_HOSTS": "m.example.com",
-            "PROVIDER_SIMULATOR_PORT": "9100",
+            "SENDGRID_WEBHOOK_VERIFICATION_KEY": sendgrid_public_key(),
         },
         cwd=settings.BASE_DIR,
         capture_output=True,

@@ -75,6 +75,7 @@ def record(
         sheet, unusual = _write(results, owner, lease, now)
         held = {each.claimed.message_id for each in results}
         held -= {each.message_id for each in unusual if not each.is_settled}
+        _correct_parts(results)
         settle_late(sheet, _late_acceptances(results, held), now=now)
         keep(sheet)
         # The statement does not see a receipt that it had to wait for: but then that
@@ -339,6 +340,16 @@ def _changes(
             }
         case GiveUp():
             return {"next_status": MessageStatus.FAILED, "finished_at": now}
+
+
+def _correct_parts(results: Iterable[Result]) -> None:
+    """Where a provider counts parts otherwise than we do: each has receipts. Rare."""
+    for each in results:
+        acceptance = each.hand_over.acceptance
+        parts = acceptance.parts if acceptance else None
+        if parts and parts != each.claimed.parcel.segments:
+            messages = CampaignMessage.objects.filter(pk=each.claimed.message_id)
+            messages.update(segments=parts)
 
 
 def _late_acceptances(

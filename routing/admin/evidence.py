@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 
 from routing.admin.bases import ProviderFilter, ReadOnlyAdmin, RecentFilter, clipped
-from routing.models import DeliveryReceipt, MessageDeliveryAttempt
+from routing.models import DeliveryReceipt, MessageDeliveryAttempt, WebhookCount
 
 
 class EvidenceAdmin(ReadOnlyAdmin):
@@ -125,3 +125,11 @@ class ReceiptAdmin(EvidenceAdmin):
     def said(self, receipt: DeliveryReceipt) -> str:
         """The status in the provider's words."""
         return clipped(receipt.provider_status, 20)
+
+
+@admin.register(WebhookCount)
+class WebhookCountAdmin(ReadOnlyAdmin):
+    """By the hour: a provider that calls in vain is seen here."""
+
+    list_display = ["hour", "provider", "outcome", "calls", "last_at", "last_detail"]
+    list_filter = [ProviderFilter, "outcome"]

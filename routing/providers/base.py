@@ -13,6 +13,7 @@
     ├── RefusedTogether   certainly not sent: refused for another message of its call
     ├── CarrierCapReached certainly not sent; the carrier takes no more today
     └── OutcomeUnknown    may have been sent
+        └── PartlyTaken   certainly not whole, and some of it may arrive
 
 Few kinds, chosen by what the caller does next (see `routing.dispatch`). Which error of
 a provider is of which kind is a table in the provider's own file.
@@ -182,6 +183,10 @@ class OutcomeUnknown(SendFailure):
     error_class = ErrorClass.UNKNOWN
 
 
+class PartlyTaken(OutcomeUnknown):
+    """The provider took some parts of the message and refused others."""
+
+
 class ForgedReceipt(Exception):
     """The webhook call is not signed by the provider."""
 
@@ -229,6 +234,7 @@ class Acceptance:
 
     external_message_id: str
     segments: int | None = None
+    parts: int | None = None  # that have receipts of their own
     cost: Decimal | None = None  # of the whole message, None when not known yet
     currency: str = ""  # ISO 4217, "" when cost is None
 
@@ -315,6 +321,8 @@ class Provider:
     # After how long the provider surely shows a message that it took; None: it cannot
     # be asked, unless the option SETTLING_SECONDS says so.
     settling_seconds: ClassVar[float | None] = None
+    # Whether each part of a long SMS has an id and receipts of its own.
+    has_receipt_per_part: ClassVar[bool] = False
     # How many messages one call takes; the option MAX_BATCH may say fewer.
     max_batch: ClassVar[int] = 1
 
@@ -402,6 +410,18 @@ class Provider:
         the provider can be asked; ends within the option TIMEOUT (seconds).
         """
         raise LookUpNotSupported(self.name)
+
+    @classmethod
+    def sends_receipts(cls) -> bool:
+        """Whether it tells later what became of messages."""
+        return cls.read_receipts is not Provider.read_receipts
+
+    def problem_with_receipts(self) -> str:
+        """Which setting makes that no receipt can be taken; "" when none does.
+
+        Called by checks; overridden where receipts are signed with a key of their own.
+        """
+        return ""
 
     def read_receipts(self, request: WebhookRequest) -> list[Receipt]:
         """Verify a webhook call and read it; called by `routing.webhooks`.

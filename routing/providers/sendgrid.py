@@ -60,7 +60,11 @@ from routing.providers.sendgrid_batches import (
     place_of,
 )
 from routing.providers.sendgrid_bounces import bounce_class
-from routing.providers.signatures import DEFAULT_MAX_AGE_SECONDS, require_recent
+from routing.providers.signatures import (
+    DEFAULT_MAX_AGE_SECONDS,
+    problem_with_max_age,
+    require_recent,
+)
 from routing.providers.wire import as_count, as_object, as_text, json_value
 from routing.vocabulary import Channel, ErrorClass, MessageStatus
 
@@ -228,6 +232,14 @@ class SendGridEmail(HttpProvider):
             raise LookUpFailed("SendGrid's answer has no list of messages.")
         reference = enquiry.message.reference
         return _looked_up(as_object(messages[0]), reference) if messages else None
+
+    def problem_with_receipts(self) -> str:
+        """The Event Webhook signs with a key whose public half we are given."""
+        if not self.options.get("WEBHOOK_VERIFICATION_KEY"):
+            return "SENDGRID_WEBHOOK_VERIFICATION_KEY is not set."
+        if self._webhook is None:
+            return "SENDGRID_WEBHOOK_VERIFICATION_KEY is not a public key."
+        return problem_with_max_age(self.options)
 
     def read_receipts(self, request: WebhookRequest) -> list[Receipt]:
         """A batch of events. What is no event in it is left out, and logged."""

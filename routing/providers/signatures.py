@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from routing.providers.base import ForgedReceipt
 
 # Signatures hold for five minutes either way, as most providers advise, unless the
 # option RECEIPT_MAX_AGE (seconds) says otherwise.
 DEFAULT_MAX_AGE_SECONDS = 300.0
+
+
+def problem_with_max_age(options: Mapping[str, Any]) -> str:
+    """Why no signature could be recent enough; "" when some can."""
+    age = float(options.get("RECEIPT_MAX_AGE", DEFAULT_MAX_AGE_SECONDS))
+    return "" if age > 0 else "RECEIPT_MAX_AGE_SECONDS must be above 0."
 
 
 def require_equal(given: str, expected: str) -> None:

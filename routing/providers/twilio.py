@@ -301,6 +301,10 @@ class _Twilio(HttpProvider):
         found = find_in(answer, enquiry, may_be_reworded=self._is_service)
         return _looked_up(found, enquiry.message.reference) if found else None
 
+    def problem_with_receipts(self) -> str:
+        """Twilio posts where each message says; the auth token signs."""
+        return "" if self.options.get("RECEIPT_URL") else "RECEIPT_URL is not set."
+
     def read_receipts(self, request: WebhookRequest) -> list[Receipt]:
         """One status callback. Its parameters may grow, so all of them are signed."""
         fields = form_fields(request.body)
@@ -349,7 +353,24 @@ class _Twilio(HttpProvider):
         given = request.headers.get("X-Twilio-Signature", "").encode()
         signatures = [self._signature(url, fields) for url in _spellings(request.url)]
         if not any(hmac.compare_digest(given, expected) for expected in signatures):
-            raise ForgedReceipt("The signature does not match.")
+            raise ForgedReceipt(self._why_forged(given, request, fields))
+
+    def _why_forged(
+        self, given: bytes, request: WebhookRequest, fields: list[tuple[str, str]]
+    ) -> str:
+        """What an operator may mend: we are reached elsewhere than PUBLIC_URL says."""
+        if not given:
+            return "There is no X-Twilio-Signature."
+        parts = urlsplit(request.url)
+        host = request.headers.get("Host", "") or parts.netloc
+        for scheme in DEFAULT_PORTS:
+            other = parts._replace(scheme=scheme, netloc=host).geturl()
+            if any(
+                hmac.compare_digest(given, self._signature(url, fields))
+                for url in _spellings(other)
+            ):
+                return f"It is signed for {scheme}://{host}: set PUBLIC_URL to that."
+        return "The signature does not match: see PUBLIC_URL and the auth token."
 
     def _signature(self, url: str, fields: list[tuple[str, str]]) -> bytes:
         signed = url + "".join(name + value for name, value in sorted(set(fields)))
@@ -419,18 +440,14 @@ def _with_reference(url: str, reference: str) -> str:
 
 
 def _spellings(url: str) -> Iterator[str]:
-    """The URL as it is, without its port, and with it also where it is the usual one.
+    """The URL as it is, without its port, and with the usual one.
 
-    Twilio's own library tries both: what signs there does not always name the port.
+    Twilio's own library tries several: what signs there does not always name the port.
     """
     parts = urlsplit(url)
     host = parts.netloc.removesuffix(f":{parts.port}")
-    port = parts.port or DEFAULT_PORTS.get(parts.scheme)
-    yield from {
-        url,
-        parts._replace(netloc=host).geturl(),
-        parts._replace(netloc=f"{host}:{port}").geturl(),
-    }
+    usual = f"{host}:{DEFAULT_PORTS.get(parts.scheme)}"
+    yield from {url, *(parts._replace(netloc=each).geturl() for each in (host, usual))}
 
 
 def _inbound(fields: dict[str, str]) -> Inbound:

@@ -47,6 +47,7 @@ from routing.providers.refusals import (
 )
 from routing.providers.signatures import (
     DEFAULT_MAX_AGE_SECONDS,
+    problem_with_max_age,
     require_equal,
     require_recent,
 )
@@ -200,6 +201,12 @@ class VonageMMS(HttpProvider):
         error = answer.json()
         code = urlsplit(as_text(error.get("type"))).fragment
         return code, as_text(error.get("detail")) or as_text(error.get("title"))
+
+    def problem_with_receipts(self) -> str:
+        """The account signs with its signature secret."""
+        if not self.options.get("SIGNATURE_SECRET"):
+            return "VONAGE_SIGNATURE_SECRET is not set."
+        return problem_with_max_age(self.options)
 
     def read_receipts(self, request: WebhookRequest) -> list[Receipt]:
         """One message status."""

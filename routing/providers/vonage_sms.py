@@ -31,6 +31,7 @@ from routing.providers.base import (
     NotNow,
     OutboundMessage,
     OutcomeUnknown,
+    PartlyTaken,
     ProviderError,
     Receipt,
     RecipientError,
@@ -49,6 +50,7 @@ from routing.providers.refusals import (
 )
 from routing.providers.signatures import (
     DEFAULT_MAX_AGE_SECONDS,
+    problem_with_max_age,
     require_equal,
     require_recent,
 )
@@ -143,6 +145,7 @@ class VonageSMS(HttpProvider):
     channel = Channel.SMS
     required_options = ("API_KEY", "API_SECRET", "FROM", "BASE_URL")
     codes = CODES
+    has_receipt_per_part = True
 
     def cannot_carry(self, message: OutboundMessage) -> str:
         """How long a text may be, Vonage says by status 12 only."""
@@ -195,6 +198,15 @@ class VonageSMS(HttpProvider):
                 return None
         raise LookUpFailed("Vonage has too many records of that time.")
 
+    def problem_with_receipts(self) -> str:
+        """The account signs with its signature secret, by the method chosen there."""
+        if not self.options.get("SIGNATURE_SECRET"):
+            return "VONAGE_SIGNATURE_SECRET is not set."
+        if self._method not in SIGNATURE_METHODS:
+            methods = ", ".join(sorted(SIGNATURE_METHODS))
+            return f"VONAGE_SIGNATURE_METHOD is not one of {methods}."
+        return problem_with_max_age(self.options)
+
     def read_receipts(self, request: WebhookRequest) -> list[Receipt]:
         """One delivery receipt, of one part."""
         fields = _received_fields(request)
@@ -235,12 +247,19 @@ class VonageSMS(HttpProvider):
             fields["callback"] = receipt_url
         return fields
 
+    @property
+    def _method(self) -> str:
+        return str(self.options.get("SIGNATURE_METHOD") or "sha256")
+
     def _verify(self, fields: Mapping[str, str]) -> None:
         secret = str(self.options.get("SIGNATURE_SECRET") or "")
         if not secret:
             raise ForgedReceipt(f"{self.name} has no SIGNATURE_SECRET to check with.")
-        method = str(self.options.get("SIGNATURE_METHOD") or "sha256")
-        require_equal(fields.get("sig", "").lower(), _sign(fields, secret, method))
+        given = fields.get("sig", "").lower()
+        try:
+            require_equal(given, _sign(fields, secret, self._method))
+        except ForgedReceipt:
+            raise ForgedReceipt(_why_forged(given, fields, secret)) from None
         max_age = float(self.options.get("RECEIPT_MAX_AGE", DEFAULT_MAX_AGE_SECONDS))
         require_recent(
             _signed_at(fields), now=self.clock(), max_age=timedelta(seconds=max_age)
@@ -340,20 +359,23 @@ def _acceptance(answer: Answer) -> Acceptance:
     return Acceptance(
         external_message_id=ids[0],  # receipts of other parts match by client-ref
         segments=as_count(answer.json().get("message-count")),
+        parts=len(parts),
         cost=cost,
         currency="" if cost is None else CURRENCY,
     )
 
 
 def _refusal(parts: list[dict[str, Any]]) -> SendFailure | None:
-    """Refused when every part is; with some on their way, nobody can say."""
+    """Refused when every part is. With some on their way, no handset shows it whole."""
     failed = [part for part in parts if part.get("status") != "0"]
     if not failed:
         return None
     code, text = as_text(failed[0].get("status")), as_text(failed[0].get("error-text"))
     if code and len(failed) == len(parts):
         return refused(CODES, code, text)
-    return OutcomeUnknown("Vonage accepted a part of the message only.", code=code)
+    taken = len(parts) - len(failed)
+    said = f"Vonage took {taken} of {len(parts)} parts: {text}".rstrip(": ")
+    return PartlyTaken(said, code=code)
 
 
 def _sum(prices: Any) -> Decimal | None:
@@ -386,6 +408,16 @@ def _sign(fields: Mapping[str, str], secret: str, method: str) -> str:
         if name != "sig"
     )
     return hmac.digest(secret.encode(), signed.encode(), method).hex()
+
+
+def _why_forged(given: str, fields: Mapping[str, str], secret: str) -> str:
+    """What an operator may mend: the account signs by another method."""
+    if not given:
+        return "It has no sig: switch signed webhooks on in Vonage's dashboard."
+    for method in sorted(SIGNATURE_METHODS):
+        if hmac.compare_digest(given.encode(), _sign(fields, secret, method).encode()):
+            return f"It is signed by {method}: set VONAGE_SIGNATURE_METHOD to that."
+    return "The signature does not match: see VONAGE_SIGNATURE_SECRET and the method."
 
 
 def _signed_at(fields: Mapping[str, str]) -> datetime:

@@ -31,6 +31,7 @@ from routing.providers.base import (
     NotCalled,
     NotNow,
     OutcomeUnknown,
+    PartlyTaken,
     ProviderError,
     RecipientError,
     RefusedTogether,
@@ -380,6 +381,7 @@ def test_what_was_not_called_or_refused_for_another_goes_again_at_once(failure):
     [
         (None, Sent()),
         (OutcomeUnknown(), AwaitVerdict(NOW + timedelta(hours=1))),
+        (PartlyTaken(), GiveUp()),
         (ProviderError(), GiveUp()),
     ],
 )

@@ -134,6 +134,8 @@ def test_a_receipt_of_another_attempt_by_another_provider_finds_its_own(client):
         ("14155550101", "+14155550101"),
         ("+5215512345678", "+525512345678"),
         ("5491123456789", "+541123456789"),
+        ("551187654321", "+5511987654321"),
+        ("0022961234567", "+2290161234567"),
         ("ADA@Example.com", "ada@example.com"),
         ("ada@xn--bcher-kva.example", "ada@bücher.example"),
         ("ada@bücher.example", "ada@xn--bcher-kva.example"),

@@ -312,6 +312,7 @@ def test_twilios_own_example_of_a_signature_is_right():
         ("http://example.com/", "http://example.com:80/"),
         ("https://example.com:8443/?a=b", "https://example.com/?a=b"),
         ("https://example.com:8443/", "https://example.com:8443/"),
+        ("https://example.com:8443/", "https://example.com:443/"),
         ("https://[2001:db8::1]:8443/", "https://[2001:db8::1]/"),
         ("https://[2001:db8::1]/", "https://[2001:db8::1]:443/"),
     ],

@@ -18,6 +18,7 @@ from routing.providers.base import (
     ForgedReceipt,
     MalformedReceipt,
     OutcomeUnknown,
+    PartlyTaken,
     RecipientError,
     UnmappedError,
     WebhookRequest,
@@ -146,6 +147,7 @@ def test_the_price_is_that_of_all_parts(simulator):
     acceptance, _ = send_to({"message-count": "2", "messages": parts})
 
     assert acceptance.external_message_id == "0A"
+    assert acceptance.parts == 2
     assert (acceptance.segments, acceptance.cost) == (2, Decimal("0.07"))
     assert acceptance.currency == "EUR"
 
@@ -159,11 +161,13 @@ def test_a_price_that_is_none_is_unknown(simulator, price):
     assert (acceptance.cost, acceptance.currency) == (None, "")
 
 
-def test_refused_parts_beside_accepted_ones_leave_the_outcome_unknown(simulator):
-    with pytest.raises(OutcomeUnknown) as caught:
-        send_to({"message-count": "2", "messages": [part(), part("9")]})
+@pytest.mark.parametrize("parts", [["0", "9"], ["9", "0"], ["9", "0", "1"]], ids=str)
+def test_refused_parts_beside_accepted_ones_make_no_message(simulator, parts):
+    with pytest.raises(PartlyTaken) as caught:
+        send_to({"message-count": f"{len(parts)}", "messages": list(map(part, parts))})
 
     assert caught.value.code == "9"
+    assert f"1 of {len(parts)} parts" in str(caught.value)
 
 
 def test_parts_that_are_all_refused_are_a_refusal(simulator):

@@ -1,0 +1,101 @@
+"""Does what leaves also arrive? A provider may take everything and deliver nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from marketing_platform.diagnosis.findings import Finding, fail, ok, warn
+from routing.models import DeliveryReceipt, MessageDeliveryAttempt
+from routing.vocabulary import AttemptOutcome, ErrorClass, MessageStatus
+
+HOUR = timedelta(hours=1)
+ENOUGH = 20  # messages with a verdict; of fewer, the share says little
+FEW, HARDLY_ANY = 0.5, 0.1  # of them delivered, or accepted
+LOOKED_AT = 5000  # of the latest receipts or attempts: bounds what a check reads
+CODES_NAMED = 3
+_ANSWERED = {AttemptOutcome.ACCEPTED, AttemptOutcome.REJECTED}
+
+
+@dataclass(slots=True)
+class _Record:
+    """How many of a provider's latest messages had a good end, and why not the rest."""
+
+    good: int = 0
+    all: int = 0
+    codes: Counter[str] = field(default_factory=Counter)
+
+    def add(self, *, is_good: bool, code: str) -> None:
+        self.all += 1
+        self.good += is_good
+        if not is_good:
+            self.codes[code or "no code"] += 1
+
+    @property
+    def share(self) -> float:
+        return self.good / self.all if self.all else 1.0
+
+
+def deliveries(now: datetime) -> Finding:
+    """Whether what providers take also arrives, and whether they take anything."""
+    found = [
+        *_told_of("delivered", _delivered(now)),
+        *_told_of("accepted", _accepted(now)),
+    ]
+    if not found:
+        return ok("No provider delivers or accepts few of its messages.")
+    text = " ".join(text for text, _ in found)
+    remedy = (
+        "Look the codes up at the provider: a sender that is not registered, an "
+        "address that is blocked, or an old list. Routes may leave the provider out."
+    )
+    is_bad = any(share < HARDLY_ANY for _, share in found)
+    return fail(text, remedy) if is_bad else warn(text, remedy)
+
+
+def _told_of(verb: str, records: dict[str, _Record]) -> Iterator[tuple[str, float]]:
+    for provider, record in sorted(records.items()):
+        if record.all >= ENOUGH and record.share < FEW:
+            named = record.codes.most_common(CODES_NAMED)
+            codes = ", ".join(f"{code} ({count})" for code, count in named)
+            yield (
+                f"{provider} {verb} {record.good} of {record.all} in the last hour: "
+                f"{codes}.",
+                record.share,
+            )
+
+
+def _delivered(now: datetime) -> dict[str, _Record]:
+    """By the receipts, each message once: bad when any part of it was lost."""
+    rows = DeliveryReceipt.objects.filter(
+        received_at__gt=now - HOUR, message__isnull=False
+    ).order_by("-received_at")[:LOOKED_AT]
+    ends: dict[tuple[str, int | None], str | None] = {}
+    for provider, message, status, code in rows.values_list(
+        "provider", "message_id", "status", "error_code"
+    ):
+        if status in {MessageStatus.FAILED, MessageStatus.BOUNCED}:
+            ends[provider, message] = code or "no code"
+        elif status == MessageStatus.DELIVERED:
+            ends.setdefault((provider, message), None)
+    records: dict[str, _Record] = {}
+    for (provider, _), why in ends.items():
+        record = records.setdefault(provider, _Record())
+        record.add(is_good=why is None, code=why or "")
+    return records
+
+
+def _accepted(now: datetime) -> dict[str, _Record]:
+    """By the attempts; what was put off for later is no refusal."""
+    latest = MessageDeliveryAttempt.objects.order_by("-pk")[:LOOKED_AT]
+    records: dict[str, _Record] = {}
+    for provider, at, outcome, kind, code in latest.values_list(
+        "provider", "attempted_at", "outcome", "error_class", "error_code"
+    ):
+        is_put_off = kind == ErrorClass.THROTTLED
+        if at > now - HOUR and outcome in _ANSWERED and not is_put_off:
+            is_good = outcome == AttemptOutcome.ACCEPTED
+            records.setdefault(provider, _Record()).add(is_good=is_good, code=code)
+    return records

@@ -1,0 +1,164 @@
+"""Do receipts come? Who never hears of what was sent does not know that it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from marketing_platform.diagnosis.deliveries import deliveries
+from marketing_platform.diagnosis.findings import (
+    Check,
+    Finding,
+    Level,
+    fail,
+    ok,
+    span,
+    warn,
+)
+from messaging.models import CampaignMessage
+from routing.models import DeliveryReceipt
+from routing.providers.registry import registry
+from routing.vocabulary import WebhookOutcome
+from routing.webhook_counts import Calls, webhook_calls
+
+DAY = timedelta(days=1)
+# By then any provider has told something of a message, unless its handset is off.
+RECEIPTS_WITHIN = timedelta(minutes=15)
+SILENCE_IS_SURE = 10  # messages
+NOISE = 0.05  # of a provider's calls may be anybody's, once others are accepted
+STRANGERS_AT_MOST = 20  # calls for names that no provider has: scanners make a few
+LOOKED_AT = 10_000  # messages or receipts, the latest: bounds what a check reads
+DAWN = datetime.min.replace(tzinfo=UTC)
+ACCEPTED = {WebhookOutcome.ACCEPTED, WebhookOutcome.INBOUND}
+REFUSED = {
+    WebhookOutcome.FORGED,
+    WebhookOutcome.MALFORMED,
+    WebhookOutcome.TOO_LARGE,
+    WebhookOutcome.UNKNOWN_PROVIDER,
+    WebhookOutcome.WRONG_METHOD,
+    WebhookOutcome.TURNED_AWAY,
+    WebhookOutcome.FAILED,
+}
+SEE_PUBLIC_URL = (
+    "Let PUBLIC_URL be exactly what providers call, see that its proxy passes on "
+    "`/webhooks/`, and that the signing keys are the provider's: docs/providers.md."
+)
+
+
+def webhook_refusals(now: datetime) -> Finding:
+    """Whether calls of providers are refused, and how often, in the last day."""
+    calls = webhook_calls(since=now - DAY)
+    providers = sorted({each.kind.provider for each in calls})
+    found = [_refusals(each, calls, now) for each in providers]
+    texts = [finding.text for finding in found if finding.level != Level.OK]
+    if not texts:
+        return ok("Webhook calls of the last day: none was refused without need.")
+    level = Level.FAIL if any(f.level == Level.FAIL for f in found) else Level.WARN
+    return Finding(level, " ".join(texts), SEE_PUBLIC_URL)
+
+
+def _refusals(provider: str, calls: Iterable[Calls], now: datetime) -> Finding:
+    own = [each for each in calls if each.kind.provider == provider]
+    refused = [each for each in own if each.kind.outcome in REFUSED]
+    accepted = sum(each.calls for each in own if each.kind.outcome in ACCEPTED)
+    count = sum(each.calls for each in refused)
+    strays = [each for each in own if each.kind.outcome == WebhookOutcome.DISAGREES]
+    text = _told(provider, [*refused, *strays], now)
+    if count and not accepted and provider:
+        return fail(text, SEE_PUBLIC_URL)
+    is_noise = not provider and count < STRANGERS_AT_MOST
+    if strays or (count > NOISE * accepted and not is_noise):
+        return warn(text, SEE_PUBLIC_URL)
+    return ok("")
+
+
+def _told(provider: str, refused: Iterable[Calls], now: datetime) -> str:
+    """`Webhook calls of TwilioSMS refused: 20,420 no valid signature, last ...`"""
+    who = provider or "unknown providers"
+    each_told = "; ".join(
+        f"{each.calls:,} {each.kind.outcome.label.lower()}, last at "
+        f"{each.last_at:%H:%M:%S} UTC ({span(now - each.last_at)} ago)"
+        + (f": {each.last_detail.rstrip('.')}" if each.last_detail else "")
+        for each in refused
+    )
+    return f"Webhook calls of {who} refused: {each_told}."
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Messages of a provider that it has told nothing of, since the last receipt."""
+
+    provider: str
+    messages: int
+    since: datetime
+
+
+def silences(now: datetime) -> list[Silence]:
+    """Providers that took messages a while ago and have sent no receipt since."""
+    heard_at = _last_calls(now)
+    untold = [
+        each for each in _sent_lately(now) if each[1] > heard_at.get(each[0], DAWN)
+    ]
+    if not untold:
+        return []
+    heard_at |= _last_receipts()  # also those from before calls were counted
+    times: dict[str, list[datetime]] = {}
+    for provider, sent_at in untold:
+        if sent_at > heard_at.get(provider, DAWN):
+            times.setdefault(provider, []).append(sent_at)
+    return [Silence(each, len(at), min(at)) for each, at in sorted(times.items())]
+
+
+def _sent_lately(now: datetime) -> list[tuple[str, datetime]]:
+    """The latest messages that should have a verdict, and have none; who took them."""
+    messages = CampaignMessage.objects.without_verdict(
+        since=now - DAY, until=now - RECEIPTS_WITHIN
+    )
+    telling = [
+        name
+        for name in registry.names()
+        if registry.provider_class(name).sends_receipts()
+    ]
+    latest = messages.order_by("-sent_at").values_list("provider", "sent_at")
+    return [(name, at) for name, at in latest[:LOOKED_AT] if at and name in telling]
+
+
+def _last_calls(now: datetime) -> dict[str, datetime]:
+    return {
+        each.kind.provider: each.last_at
+        for each in webhook_calls(since=now - DAY)
+        if each.kind.outcome == WebhookOutcome.ACCEPTED
+    }
+
+
+def _last_receipts() -> dict[str, datetime]:
+    """By provider, among the latest of all."""
+    latest = DeliveryReceipt.objects.order_by("-received_at")[:LOOKED_AT]
+    times: dict[str, datetime] = {}
+    for provider, at in latest.values_list("provider", "received_at"):
+        times.setdefault(provider, at)
+    return times
+
+
+def missing_receipts(now: datetime) -> Finding:
+    """Whether each provider that sends receipts does."""
+    found = silences(now)
+    if not found:
+        return ok("Of what was sent, receipts come.")
+    text = " ".join(
+        f"{each.provider}: {each.messages:,} sent, no receipt for "
+        f"{(now - each.since).total_seconds() / 60:,.0f} minutes."
+        for each in found
+    )
+    remedy = (
+        "See at /admin/routing/webhookcount/ whether it calls, and what for; without "
+        f"any call it does not reach us. {SEE_PUBLIC_URL}"
+    )
+    is_sure = any(each.messages >= SILENCE_IS_SURE for each in found)
+    return fail(text, remedy) if is_sure else warn(text, remedy)
+
+
+RECEIPTS: dict[str, Check] = {
+    check.__name__: check for check in (webhook_refusals, missing_receipts, deliveries)
+}

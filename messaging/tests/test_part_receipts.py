@@ -1,0 +1,156 @@
+"""A long SMS whose provider sends a receipt for each part."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+
+from marketing_platform.provider_settings import simulated_providers
+from messaging.models import CampaignMessage
+from messaging.tests.conftest import MEMORY_PROVIDERS
+from messaging.tests.scene import (
+    NOW,
+    accepted,
+    claim,
+    failed,
+    messages,
+    unfinished,
+    write,
+)
+from messaging.tests.tallies import differences, take_in, tell
+from routing.decide import GiveUp
+from routing.factories import AttemptFactory, RouteFactory
+from routing.models import DeliveryQuality
+from routing.providers.base import Acceptance, PartlyTaken
+from routing.vocabulary import MessageStatus
+
+pytestmark = pytest.mark.django_db
+SENT, DELIVERED = MessageStatus.SENT, MessageStatus.DELIVERED
+FAILED, BOUNCED = MessageStatus.FAILED, MessageStatus.BOUNCED
+
+
+@pytest.fixture(autouse=True)
+def vonage(settings):
+    settings.MESSAGE_PROVIDERS = simulated_providers(9100, public_url="http://x")
+
+
+def long_message(*, segments=3, status=SENT, **fields):
+    """One that Vonage has taken."""
+    take_in(segments=segments)
+    message = CampaignMessage.objects.latest("pk")
+    CampaignMessage.objects.filter(pk=message.pk).update(
+        status=status, provider="VonageSMS", attempt_count=1, sent_at=NOW, **fields
+    )
+    AttemptFactory(message=message, provider="VonageSMS", attempted_at=NOW)
+    return message
+
+
+def tell_parts(message, *statuses):
+    """Vonage tells of parts, each with an id of its own."""
+    for part, status in statuses:
+        tell(
+            message.pk,
+            status,
+            provider="VonageSMS",
+            external_message_id=part,
+            error_code="3" if status in {FAILED, BOUNCED} else "",
+        )
+
+
+def status_of(message):
+    message.refresh_from_db()
+    return message.status
+
+
+ENDS = [
+    ((DELIVERED, DELIVERED, DELIVERED), DELIVERED),
+    ((DELIVERED, DELIVERED, FAILED), FAILED),
+    ((DELIVERED, DELIVERED, BOUNCED), BOUNCED),
+    ((DELIVERED, FAILED, BOUNCED), BOUNCED),
+    ((FAILED, FAILED, FAILED), FAILED),
+    ((DELIVERED, DELIVERED, SENT), SENT),
+    ((DELIVERED, DELIVERED), SENT),
+    ((DELIVERED,), SENT),
+]
+
+
+@pytest.mark.parametrize(("statuses", "end"), ENDS)
+@pytest.mark.parametrize("segments", [3, 2, 1])  # also where we counted too few
+def test_its_end_is_that_of_all_parts_in_any_order(statuses, end, segments):
+    if segments < 3 and len(statuses) < 3:
+        return
+    ends = set()
+    for order in permutations(enumerate(statuses)):
+        message = long_message(segments=segments)
+        tell_parts(message, *((f"P{n}", status) for n, status in order))
+        ends.add(status_of(message))
+
+    assert ends == {end}
+    assert not unfinished().exists() or end == SENT
+
+
+def test_the_reason_is_that_of_the_part_that_was_lost():
+    message = long_message()
+
+    tell_parts(message, ("P1", BOUNCED), ("P2", DELIVERED), ("P3", DELIVERED))
+
+    message.refresh_from_db()
+    assert message.status_reason.startswith("VonageSMS 3")
+
+
+def test_a_part_that_comes_after_all_makes_it_whole():
+    message = long_message(segments=2)
+
+    tell_parts(message, ("P1", FAILED), ("P2", DELIVERED), ("P1", DELIVERED))
+
+    assert status_of(message) == DELIVERED
+
+
+@pytest.mark.parametrize("order", list(permutations([DELIVERED, DELIVERED, BOUNCED])))
+def test_it_counts_once_and_the_numbers_add_up(order):
+    message = long_message()
+    before = differences()
+
+    tell_parts(message, *zip(["P1", "P2", "P3"], order, strict=True))
+
+    assert differences() == before
+    row = DeliveryQuality.objects.filter(country="").first()
+    assert row is None or row.successes + row.failures == 1
+
+
+def test_a_provider_with_one_receipt_for_all_parts_is_taken_at_its_word():
+    message = long_message()
+    CampaignMessage.objects.update(provider="TwilioSMS")
+
+    tell(message.pk, DELIVERED, provider="TwilioSMS")
+
+    assert status_of(message) == DELIVERED
+
+
+def test_the_providers_number_of_parts_counts(settings):
+    settings.MESSAGE_PROVIDERS = MEMORY_PROVIDERS
+    RouteFactory()
+    (message,) = messages(1)
+    (claimed,) = claim()
+    result = accepted(claimed)
+    told = Acceptance("P1", segments=2, parts=2)
+
+    write(result._replace(hand_over=result.hand_over._replace(acceptance=told)))
+
+    message.refresh_from_db()
+    assert message.segments == 2
+
+
+def test_a_message_that_was_taken_in_part_has_failed_and_stays_so():
+    RouteFactory(primary_provider="VonageSMS", fallback_provider="TwilioSMS")
+    (message,) = messages(1)
+    CampaignMessage.objects.update(segments=3)
+    (claimed,) = claim()
+
+    write(failed(claimed, PartlyTaken("Vonage took 2 of 3 parts"), GiveUp()))
+    tell_parts(message, ("P1", DELIVERED), ("P2", DELIVERED))
+
+    message.refresh_from_db()
+    assert message.status == FAILED
+    assert "2 of 3 parts" in message.status_reason

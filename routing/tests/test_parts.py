@@ -1,0 +1,65 @@
+"""What receipts of parts come to, in whatever order."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routing.parts import PartReceipt, whole_of
+from routing.vocabulary import MessageStatus
+
+SENT, DELIVERED = MessageStatus.SENT, MessageStatus.DELIVERED
+FAILED, BOUNCED = MessageStatus.FAILED, MessageStatus.BOUNCED
+
+
+def whole(*statuses, parts=3):
+    told = [PartReceipt(f"P{n}", status) for n, status in enumerate(statuses)]
+    return whole_of(told, parts=parts).status
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ((), None),
+        ((None,), None),
+        ((DELIVERED,), SENT),
+        ((DELIVERED, DELIVERED), SENT),
+        ((DELIVERED, DELIVERED, DELIVERED), DELIVERED),
+        ((DELIVERED, DELIVERED, SENT), SENT),
+        ((DELIVERED, DELIVERED, None), SENT),
+        ((DELIVERED, DELIVERED, FAILED), FAILED),
+        ((DELIVERED, DELIVERED, BOUNCED), BOUNCED),
+        ((FAILED, BOUNCED, DELIVERED), BOUNCED),
+        ((FAILED,), FAILED),
+        ((DELIVERED,) * 4, DELIVERED),  # more than we counted
+        ((DELIVERED,) * 3 + (SENT,), SENT),
+    ],
+)
+def test_a_message_is_delivered_when_all_of_its_parts_are(statuses, expected):
+    assert {whole(*order) for order in permutations(statuses)} == {expected}
+
+
+def test_what_is_said_twice_of_one_part_is_no_second_part():
+    told = [PartReceipt("P1", DELIVERED), PartReceipt("P1", DELIVERED)]
+
+    assert whole_of(told, parts=2).status == SENT
+
+
+@given(
+    told=st.lists(
+        st.builds(
+            PartReceipt,
+            st.sampled_from("ABC"),
+            st.sampled_from([None, SENT, DELIVERED, FAILED, BOUNCED]),
+        ),
+        max_size=8,
+    ),
+    data=st.data(),
+)
+def test_the_order_makes_no_difference(told, data):
+    shuffled = data.draw(st.permutations(told))
+
+    assert whole_of(shuffled, parts=3) == whole_of(told, parts=3)
