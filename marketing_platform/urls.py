@@ -3,9 +3,10 @@
 from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularSwaggerView
 
 from marketing_platform.diagnosis.metrics import MetricsView
+from marketing_platform.schema_view import SchemaView
 
 handler404 = "routing.api.problems.not_found"
 handler500 = "routing.api.problems.server_error"
@@ -16,7 +17,7 @@ urlpatterns = [
     path("unsubscribe/", include("messaging.urls")),
     path("webhooks/", include("routing.urls")),
     # The description of the API is public; what it describes needs a token.
-    re_path(r"^api/schema/?$", SpectacularAPIView.as_view(), name="schema"),
+    re_path(r"^api/schema/?$", SchemaView.as_view(), name="schema"),
     re_path(r"^api/docs/?$", SpectacularSwaggerView.as_view(), name="docs"),
     re_path(r"^metrics/?$", MetricsView.as_view(), name="metrics"),
     path("api/", include("routing.api.urls")),

@@ -15,7 +15,8 @@ def web_command(public_url: str) -> list[str]:
         "gunicorn",
         "marketing_platform.wsgi",
         f"--bind={public_url.removeprefix('http://')}",
+        f"--config={settings.BASE_DIR / 'gunicorn.conf.py'}",
         f"--chdir={settings.BASE_DIR}",
-        "--threads=8",
+        "--workers=1",
         "--no-control-socket",
     ]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
 import yaml
+from django.test import Client
 from openapi_spec_validator import validate
 
+from marketing_platform import schema_view
 from routing.vocabulary import Channel
 
 HTML_REFERENCE = re.compile(r"""(?:src|href)=["']([^"']+)["']""")
@@ -82,3 +86,31 @@ def test_the_pages_load_nothing_from_outside(client, slash):
             assert file.status_code == 200, each
     assert "http://" not in page.text
     assert "https://" not in page.text
+
+
+def test_first_calls_at_once_all_get_the_document():
+    schema_view._written.cache_clear()
+    schema_view._built.cache_clear()
+
+    with ThreadPoolExecutor(8) as pool:
+        calls = [pool.submit(Client().get, "/api/schema?format=json") for _ in range(8)]
+        answers = [call.result() for call in calls]
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+
+
+def test_the_document_is_built_once_and_kept_by_those_who_have_it(client):
+    first = client.get("/api/schema?format=json")
+    start = time.process_time()
+    for _ in range(20):
+        client.get("/api/schema?format=json")
+        again = client.get("/api/schema", headers={"If-None-Match": first["ETag"]})
+
+    assert time.process_time() - start < 2
+    assert "max-age" in first["Cache-Control"]
+    assert again.status_code == 200  # YAML is another document
+    same = client.get(
+        "/api/schema?format=json", headers={"If-None-Match": first["ETag"]}
+    )
+    assert (same.status_code, same.content) == (304, b"")
