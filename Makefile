@@ -24,7 +24,7 @@ DEVELOPMENT := .venv/.development-installed
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo run test test-sqlite test-postgres test-faults bench check format lock clean
+.PHONY: help install demo run test test-sqlite test-postgres test-faults bench check format lock audit clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | \
@@ -146,6 +146,7 @@ bench: $(DEVELOPMENT) ## measure (BENCH="claim_record ...", BENCH_ARGS=--json, B
 # --- upkeep ------------------------------------------------------------------------
 
 COMPILE = "$(UV)" pip compile -q --universal --python-version 3.11 --no-emit-index-url \
+  --generate-hashes \
   --custom-compile-command "make lock" pyproject.toml
 
 lock: ## write requirements*.txt anew from pyproject.toml (needs uv)
@@ -153,7 +154,15 @@ lock: ## write requirements*.txt anew from pyproject.toml (needs uv)
 	$(COMPILE) -o requirements.txt
 	$(COMPILE) --extra dev -c requirements.txt -o requirements-dev.txt
 
+# pip-audit in an environment of its own: it is no part of what it looks at.
+audit: $(DEVELOPMENT) ## look for advisories about the locked requirements
+	@test -x .audit/bin/pip-audit || { $(BIN)/python -m venv .audit && \
+	  .audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit; } || \
+	  { echo "Skipped: pip-audit cannot be installed here."; exit 0; }
+	@test ! -x .audit/bin/pip-audit || \
+	  $(BIN)/python -m marketing_platform.testing.advisories .audit/bin/pip-audit requirements-dev.txt
+
 clean: ## remove .venv and caches; var/, with your data, stays
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .audit .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	rm -rf .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

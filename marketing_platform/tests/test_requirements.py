@@ -1,0 +1,55 @@
+"""What is installed is what was locked, and an audit does not pass by looking away."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from marketing_platform.testing.advisories import judge
+
+ROOT = Path(settings.BASE_DIR)
+FILES = ["requirements.txt", "requirements-dev.txt"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_requirement_has_its_hashes_and_names_no_index(name):
+    text = (ROOT / name).read_text()
+    entries = re.split(r"\n(?=[a-z0-9])", re.sub(r"(?m)^ *#.*\n", "", text))
+
+    bare = [
+        entry for entry in entries if entry.strip() and "--hash=sha256:" not in entry
+    ]
+
+    assert not bare, f"Run `make lock`: {bare} have no hash."
+    assert not re.search(r"index-url|find-links|file://|https?://", text)
+
+
+def answer(*packages):
+    return json.dumps({"dependencies": [*packages]})
+
+
+GOOD = {"name": "a", "version": "1", "vulns": []}
+BAD = {"name": "b", "version": "2", "vulns": [{"id": "PYSEC-1"}]}
+UNKNOWN = {"name": "c", "skip_reason": "not found on PyPI"}
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "says"),
+    [
+        (answer(GOOD), 0, "1 packages looked at, 0 bad."),
+        (answer(GOOD, BAD), 1, "b 2: PYSEC-1"),
+        (answer(GOOD, UNKNOWN), 0, "Not looked at: c."),
+        (answer(UNKNOWN), 0, "Skipped: this index has no advisories"),
+        ("", 0, "Skipped: no advisories can be reached here (no route to host)."),
+        ("[]", 0, "Skipped: "),
+    ],
+)
+def test_an_audit_tells_what_it_did_not_look_at(found, status, says):
+    verdict = judge(found, "trace\nno route to host\n")
+
+    assert verdict.status == status
+    assert says in verdict.text
