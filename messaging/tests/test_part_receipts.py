@@ -107,6 +107,7 @@ def test_a_part_that_comes_after_all_makes_it_whole():
     assert status_of(message) == DELIVERED
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("order", list(permutations([DELIVERED, DELIVERED, BOUNCED])))
 def test_it_counts_once_and_the_numbers_add_up(order):
     message = long_message()
