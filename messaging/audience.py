@@ -55,7 +55,7 @@ def drafts_of(
 
     Asks the database nothing: rows may be drafted before a transaction is open.
     """
-    return ReadAhead(_chunks(_drafted(wording, rows)))
+    return ReadAhead(_chunks(wording, rows))
 
 
 def add_recipients(
@@ -107,11 +107,12 @@ class ReadAhead(Iterator[T]):
         return self._made.pop() if self._made else next(self._items)
 
 
-def _chunks(drafts: Iterable[Draft | Rejection]) -> Iterator[Chunk]:
+def _chunks(wording: Wording, rows: Iterable[Recipient | Rejection]) -> Iterator[Chunk]:
     """So many at once as neither memory nor the database minds."""
     chunk: Chunk = []
     size = 0
-    for draft in drafts:
+    for row in rows:
+        draft = row if isinstance(row, Rejection) else _draft(wording, row)
         chunk.append(draft)
         if isinstance(draft, Draft):
             size += len(draft.own.body)
@@ -122,22 +123,13 @@ def _chunks(drafts: Iterable[Draft | Rejection]) -> Iterator[Chunk]:
         yield chunk
 
 
-def _drafted(
-    wording: Wording, rows: Iterable[Recipient | Rejection]
-) -> Iterator[Draft | Rejection]:
-    for row in rows:
-        if isinstance(row, Rejection):
-            yield row
-            continue
-        try:
-            words = wording.to(row.values)
-        except ContentError as error:
-            yield row.rejected(str(error))
-        else:
-            subject, body, segments, blanks = words
-            to, country = row.address.text, row.address.country
-            own = Own(to, country, subject, body, segments)
-            yield Draft(row, own, blanks)
+def _draft(wording: Wording, row: Recipient) -> Draft | Rejection:
+    try:
+        subject, body, segments, blanks = wording.to(row.values)
+    except ContentError as error:
+        return row.rejected(str(error))
+    to, country = row.address.text, row.address.country
+    return Draft(row, Own(to, country, subject, body, segments), blanks)
 
 
 def without_duplicates(

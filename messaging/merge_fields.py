@@ -86,7 +86,9 @@ class Template:
                 "possible."
             )
         self._pattern = "%s".join(literal.replace("%", "%%") for literal in literals)
-        self._length = sum(map(len, literals))
+        own_count = sum(field.default is _OWN for field in self.fields)
+        more = own_count * (OWN_LENGTH - len(_OWN))
+        self._length = sum(map(len, literals)) + more
         # Those that a recipient must have, and those that are ours alone to fill.
         self.is_plain = all(field.default is _OWN for field in self.fields)
         self.wanted = dict.fromkeys(
@@ -129,9 +131,7 @@ class Template:
 
     def length(self, texts: Iterable[str]) -> int:
         """How long the text gets with them, without making it."""
-        return self._length + sum(
-            OWN_LENGTH if text is _OWN else len(text) for text in texts
-        )
+        return self._length + sum(map(len, texts))
 
     def fill(self, texts: Iterable[str]) -> str:
         """The text with them."""

@@ -66,11 +66,10 @@ def read_row(
     values: dict[str, str],
     *,
     region: str,
-    parse: AddressParser = parse_recipient,
 ) -> Recipient | Rejection:
     """A row with this address; `region` is where a national number is at home."""
     try:
-        address = parse(channel, text, region=region)
+        address = parse_recipient(channel, text, region=region)
     except AddressError as error:
         return Rejection(line, str(error), text)
     return Recipient(line, address, values)
@@ -115,10 +114,11 @@ class RecipientFile(CsvFile):
         if "\0" in "".join(cells):
             return Rejection(line, "it contains a NUL character", text, cells)
         region = values.get("country") or self.default_region
-        row = read_row(
-            *(self.channel, line, text, values), region=region, parse=self._parse
-        )
-        return row._replace(cells=cells)
+        try:
+            address = self._parse(self.channel, text, region=region)
+        except AddressError as error:
+            return Rejection(line, str(error), text, cells)
+        return Recipient(line, address, values, cells)
 
     def _find_address_column(self) -> str:
         wanted = ADDRESS_COLUMNS[self.channel]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from messaging.content import (
     ContentError,
@@ -34,13 +34,10 @@ class Text(Protocol):
     def terms(self) -> tuple[Channel, CampaignKind]: ...
 
 
-class Words(NamedTuple):
-    """What one recipient reads; blank: what all read."""
-
-    subject: str
-    body: str  # as it is stored
-    segments: int
-    blanks: Sequence[str] = ()  # fields that stay empty for want of a value
+# What one recipient reads: subject, body as it is stored (both blank: what all read),
+# its segments, and the fields that stay empty for want of a value. A plain tuple: one
+# is made for every row of a file.
+Words = tuple[str, str, int, Sequence[str]]
 
 
 class Wording:
@@ -54,7 +51,10 @@ class Wording:
         self.body = Template(text.body, self.own)
         self.subject = Template(text.subject)
         self.wanted = frozenset([*self.subject.wanted, *self.body.wanted])
-        self._shared: Words | None = None
+        if not self.subject.fields:
+            check_subject(self.channel, text.subject)
+        self._is_one_for_all = self.body.is_plain and self.subject.is_plain
+        self._for_all: Words | None = None
 
     def to(self, values: Mapping[str, str]) -> Words:
         """What the recipient with these values reads; ContentError if that cannot be
@@ -63,52 +63,36 @@ class Wording:
         """
         if not self.wanted <= values.keys():
             raise ContentError(f"it has no value for {braced(self._lacking(values))}")
-        if self._is_the_same_for_all(values):
-            return self._for_all()
-        subject = self._subject(values)
-        body, written = self._body(values)
-        return Words(
-            subject=subject if subject != self._text.subject else "",
-            body=body if body != self._text.body else "",
-            segments=self._segments(written),
-            blanks=self._blanks(values),
-        )
-
-    def _is_the_same_for_all(self, values: Mapping[str, str]) -> bool:
+        if self._is_one_for_all and not values.get(UNSUBSCRIBE_FIELD):
+            return self._for_all or self._said_to_all()
+        texts = self.body.texts(values)
+        check_length(self.channel, self.body.length(texts))
+        written = self.body.fill(texts)
+        check_body(self.channel, written)
+        body = stored_body(self.body, values, written) if self.own else written
         return (
-            self.body.is_plain
-            and self.subject.is_plain
-            and not (self.body.fields and values.get(UNSUBSCRIBE_FIELD))
+            self._subject(values) if self.subject.fields else "",
+            body if body != self._text.body else "",
+            count_segments(written) if self.channel == Channel.SMS else 1,
+            self._blanks(values) if "" in map(values.get, self.wanted) else (),
         )
 
-    def _for_all(self) -> Words:
-        if self._shared is None:
-            check_length(self.channel, self.body.length(self.body.texts({})))
-            check_body(self.channel, self._text.body)
-            check_subject(self.channel, self._text.subject)
-            self._shared = Words("", "", self._segments(self._text.body))
-        return self._shared
+    def _said_to_all(self) -> Words:
+        body = self._text.body
+        check_length(self.channel, self.body.length(self.body.texts({})))
+        check_body(self.channel, body)
+        segments = count_segments(body) if self.channel == Channel.SMS else 1
+        self._for_all = ("", "", segments, ())
+        return self._for_all
 
     def _subject(self, values: Mapping[str, str]) -> str:
         texts = self.subject.texts(values)
         check_subject_length(self.subject.length(texts))
         subject = self.subject.fill(texts)
         check_subject(self.channel, subject)
-        return subject
+        return subject if subject != self._text.subject else ""
 
-    def _body(self, values: Mapping[str, str]) -> tuple[str, str]:
-        """As it is stored, and as it is read."""
-        texts = self.body.texts(values)
-        check_length(self.channel, self.body.length(texts))
-        written = self.body.fill(texts)
-        check_body(self.channel, written)
-        stored = stored_body(self.body, values, written) if self.own else written
-        return stored, written
-
-    def _segments(self, body: str) -> int:
-        return count_segments(body) if self.channel == Channel.SMS else 1
-
-    def _blanks(self, values: Mapping[str, str]) -> list[str]:
+    def _blanks(self, values: Mapping[str, str]) -> Sequence[str]:
         blanks = [name for name in self.wanted if not values[name]]
         if blanks and self._reject_blank:
             raise ContentError(f"its {min(blanks)} is blank")
