@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,10 +17,11 @@ from routing.vocabulary import MessageStatus
 
 
 def is_work_waiting(now: datetime) -> bool:
-    """Whether a worker would find something to send or to recover."""
+    """Whether a worker would find something to send, to recover or to withdraw."""
     return (
         Campaign.objects.with_due_messages(now).exists()
         or CampaignMessage.objects.lease_expired(now).exists()
+        or Campaign.objects.with_messages_to_withdraw(now).exists()
     )
 
 
@@ -71,15 +73,25 @@ class CampaignProgress:
 
 
 def progress_of(campaign_ids: Sequence[int]) -> CampaignProgress:
-    """The progress of campaigns, taken together."""
+    """The progress of campaigns, taken together.
+
+    What is queued of a cancelled one counts as cancelled: it does not leave, and the
+    workers are about to withdraw it.
+    """
+    chosen = Campaign.objects.filter(pk__in=campaign_ids)
+    over = set(chosen.cancelled().values_list("pk", flat=True))
     messages = CampaignMessage.objects.filter(campaign__in=campaign_ids)
-    counts = messages.order_by().values_list("status").annotate(Count("id"))
-    first = messages.queued().order_by("due_at", "id")
+    counts = messages.order_by().values_list("campaign", "status").annotate(Count("id"))
+    by_status: Counter[MessageStatus] = Counter()
+    for campaign, status, count in counts:
+        is_as_good_as_over = campaign in over and status == MessageStatus.QUEUED
+        by_status[
+            MessageStatus.CANCELLED if is_as_good_as_over else MessageStatus(status)
+        ] += count
+    first = messages.exclude(campaign__in=over).queued().order_by("due_at", "id")
     due_at, reason = first.values_list("due_at", "status_reason").first() or (None, "")
     return CampaignProgress(
-        by_status={MessageStatus(status): count for status, count in counts},
-        next_due_at=due_at,
-        next_reason=reason,
+        by_status=dict(by_status), next_due_at=due_at, next_reason=reason
     )
 
 

@@ -215,7 +215,8 @@ class WithdrawalSerializer(ApiSerializer):
 
     status = TermField(choices=CampaignStatus.choices())
     withdrawn = serializers.IntegerField(
-        help_text="Messages that were queued and will not leave."
+        help_text="Messages that were queued and will not leave; workers give them "
+        "their status, batch by batch."
     )
     in_flight = serializers.IntegerField(
         help_text="Messages that a provider has, or may have."

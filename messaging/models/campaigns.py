@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Protocol
 
@@ -19,6 +19,8 @@ from routing.vocabulary import CampaignKind, Channel, MessageStatus
 
 # How the recipient of a message begins whose data was erased (`messaging.erasure`).
 ERASED_RECIPIENT = "erased-"
+# A message that was in flight when its campaign was cancelled has settled long before.
+SEEN_THROUGH = timedelta(days=30)
 
 
 class CampaignQuerySet(models.QuerySet["Campaign"]):
@@ -43,6 +45,16 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
     def paused(self) -> CampaignQuerySet:
         """Those whose messages are held back."""
         return self.filter(status=CampaignStatus.PAUSED)
+
+    def cancelled(self) -> CampaignQuerySet:
+        """Those whose messages were withdrawn, or are about to be."""
+        return self.filter(status=CampaignStatus.CANCELLED)
+
+    def with_messages_to_withdraw(self, now: datetime) -> CampaignQuerySet:
+        """Cancelled ones of which a message is still queued."""
+        lately = self.cancelled().filter(completed_at__gt=now - SEEN_THROUGH)
+        # The order would be worked out for all of them first.
+        return lately.holding_queued_messages().order_by()
 
     def open_to_cancel(self) -> CampaignQuerySet:
         """Those that are not over. A standing one never is: others share it."""

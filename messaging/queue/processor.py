@@ -31,6 +31,7 @@ from messaging.queue.sweep import Sweep
 from messaging.queue.wakeup import Waiter
 from messaging.queue.window import Window
 from messaging.vocabulary import WorkerKind
+from messaging.withdrawal import BATCH
 from routing.decide import (
     AwaitVerdict,
     Choices,
@@ -179,8 +180,17 @@ class Processor:
                 self._reconnect()
         self._window.close()
         self._heartbeat.end()
-        close_campaigns(now=self._clock())
+        self._close_campaigns()
         return self.report
+
+    def _close_campaigns(self) -> None:
+        """Once more, also those cancelled just now. Who was to leave when all is done
+        leaves no batch behind; who was told to leave, does so.
+        """
+        is_hasty = self._budget_timer is not None or self._idle_timer is None
+        while close_campaigns(now=self._clock(), grace=timedelta(0)) >= BATCH:
+            if self._is_stopping or is_hasty:
+                return
 
     def _turn(self) -> None:
         """One pass. What came back is written before the sweep: after a long outage of
@@ -201,7 +211,8 @@ class Processor:
             return False
         if not self._wants_more():
             return True
-        return self._is_idle and bool(self._idle_timer and self._idle_timer.is_over())
+        is_idle = self._is_idle and not self._sweeper.has_more
+        return is_idle and bool(self._idle_timer and self._idle_timer.is_over())
 
     def _wants_more(self) -> bool:
         if self._budget_timer and self._budget_timer.is_over():
@@ -218,7 +229,7 @@ class Processor:
         return min(room, self._limits.max_messages - self.report.claimed)
 
     def _sweep(self) -> None:
-        if not self._unrecorded and self._sweeper.is_due():
+        if not self._unrecorded and self._sweeper.is_due(is_idle=self._is_idle):
             self.report.recovered += self._sweeper.run(now=self._clock())
 
     def _look_up(self) -> None:
@@ -279,6 +290,7 @@ class Processor:
         elif (
             (self._has_looked or self._is_stopping)
             and not self._unrecorded
+            and not (self._is_idle and self._sweeper.has_more)
             and not self._is_done()
         ):
             # Woken, it looks at once: the next wake-up may be long in coming.

@@ -22,7 +22,7 @@ from messaging.queue.quarantine import (
 )
 from messaging.standing import count_end
 from messaging.vocabulary import CampaignStatus
-from messaging.withdrawal import withdraw
+from messaging.withdrawal import BATCH, withdraw
 from routing.decide import (
     AwaitVerdict,
     Choices,
@@ -41,7 +41,7 @@ from routing.vocabulary import AttemptOutcome, ErrorClass, MessageStatus
 
 logger = logging.getLogger(__name__)
 
-SEEN_THROUGH = timedelta(days=30)
+CANCELLING = timedelta(seconds=5)  # longer than a cancellation takes to answer
 AT_MOST = 500  # messages per sweep: a short transaction, again in a second
 NO_VERDICT = "Nobody could say whether it was sent, and no receipt came in time."
 LOST_WORKER = "The worker was lost with the message in flight."
@@ -150,21 +150,30 @@ def _create_attempts(
         sheet.count_attempt(vars(attempt))
 
 
-def close_campaigns(*, now: datetime) -> None:
+def close_campaigns(*, now: datetime, grace: timedelta = CANCELLING) -> int:
     """Complete campaigns with nothing left to send, and see cancellations through.
 
-    A message that was in flight when its campaign was cancelled, and that then failed,
-    would wait for a retry that never comes: it is cancelled too.
+    Returns how many messages were withdrawn; a whole batch, and there may be more.
     """
     _complete_finished(now)
-    just_cancelled = Campaign.objects.filter(
-        status=CampaignStatus.CANCELLED, completed_at__gt=now - SEEN_THROUGH
-    )
+    return _see_cancellations_through(now, grace)
+
+
+def _see_cancellations_through(now: datetime, grace: timedelta) -> int:
+    """Withdraw a batch of what is still queued of cancelled campaigns.
+
+    Most of a large campaign, and messages that were in flight when it was cancelled,
+    and that then failed: they would wait for a retry that never comes. One that was
+    cancelled a moment ago is left to who is just counting what that comes to.
+    """
+    holding = Campaign.objects.with_messages_to_withdraw(now)
+    holding = holding.filter(completed_at__lte=now - grace)
+    withdrawn = 0
     # Named, and rarely any: else all messages would be read for those to withdraw.
-    holding = just_cancelled.holding_queued_messages().order_by()
-    ids = holding.values_list("pk", flat=True)
-    if found := list(ids):
-        withdraw(CampaignMessage.objects.filter(campaign__in=found), now=now)
+    for pk in list(holding.values_list("pk", flat=True)):
+        messages, room = CampaignMessage.objects.filter(campaign=pk), BATCH - withdrawn
+        withdrawn += withdraw(messages, now=now, at_most=room, skip_locked=True)
+    return withdrawn
 
 
 def _complete_finished(now: datetime) -> None:

@@ -16,6 +16,7 @@ from messaging.queue.recover import (
     recover_expired_leases,
 )
 from messaging.queue.silence import count_silence
+from messaging.withdrawal import BATCH
 from routing.planner import RoutingTable
 from routing.statistics import fold_entries
 from routing.timer import Timer
@@ -47,10 +48,14 @@ class Sweep:
         self._rng = rng
         self._receipts_seen_until = now - RECEIPTS_LOOKED_BACK
         self._timer = Timer(SWEEP_EVERY, is_over=True)
+        self.has_more = False  # the last one has left a chore half done
 
-    def is_due(self) -> bool:
-        """Whether it is time for the next one; then that counts from now."""
-        return self._timer.comes_round()
+    def is_due(self, *, is_idle: bool = False) -> bool:
+        """Whether it is time for the next one; then that counts from now.
+
+        Who has nothing to send goes on at once with what is half done.
+        """
+        return self._timer.comes_round() or (is_idle and self.has_more)
 
     def run(self, *, now: datetime) -> int:
         """Do all chores; returns how many messages were recovered.
@@ -61,7 +66,8 @@ class Sweep:
         recovered = _do("recover_expired_leases", lambda: self._recover_leases(now))
         _do("recover_attempts", lambda: self._recover_attempts(now))
         _do("count_silence", lambda: count_silence(now=now))
-        _do("close_campaigns", lambda: close_campaigns(now=now))
+        withdrawn = _do("close_campaigns", lambda: close_campaigns(now=now))
+        self.has_more = (withdrawn or 0) >= BATCH
         _do("forget_answers", lambda: KeptAnswer.objects.stale(now).delete())
         _do("fold_entries", fold_entries)
         _do("forget_old_counts", lambda: forget_old_counts(now=now))

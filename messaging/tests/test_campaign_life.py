@@ -19,11 +19,15 @@ from messaging.campaigns import (
     resume_campaigns,
 )
 from messaging.factories import CampaignFactory, MessageFactory
-from messaging.models import Campaign, CampaignMessage
+from messaging.models import Campaign
+from messaging.queries import is_work_waiting, progress_of
+from messaging.queue.processor import Limits, Processor
+from messaging.queue.recover import close_campaigns
 from messaging.recipients import Recipient
 from messaging.tests.scene import PATIENCE, running
-from messaging.vocabulary import CampaignStatus
-from messaging.withdrawal import CHUNK
+from messaging.vocabulary import CampaignStatus, WorkerKind
+from routing.statistics import stated
+from routing.tally import Part
 from routing.vocabulary import MessageStatus
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -120,15 +124,65 @@ def test_cancel_tells_what_was_withdrawn_and_what_is_in_flight():
     assert done == Withdrawal(campaigns=1, withdrawn=2, in_flight=1)
 
 
-def test_cancel_withdraws_more_than_fits_in_a_chunk():
+@pytest.fixture
+def small_batches(monkeypatch):
+    """As if a handful of messages were a large campaign."""
+    monkeypatch.setattr("messaging.withdrawal.BATCH", 2)
+    monkeypatch.setattr("messaging.queue.recover.BATCH", 2)
+    monkeypatch.setattr("messaging.queue.sweep.BATCH", 2)
+    monkeypatch.setattr("messaging.queue.processor.BATCH", 2)
+    monkeypatch.setattr("messaging.campaigns.AT_ONCE", 4)
+    monkeypatch.setattr("messaging.campaigns.AT_LEAST", 1)
+
+
+def cancelled(campaign):
+    messages = campaign.messages.filter(status=MessageStatus.CANCELLED)
+    return messages.count()
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_cancelling_takes_as_long_for_any_number_of_messages_and_counts_them_all():
     campaign = CampaignFactory()
-    messages = MessageFactory.build_batch(CHUNK + 1, campaign=campaign)
-    CampaignMessage.objects.bulk_create(messages)
+    MessageFactory.create_batch(11, campaign=campaign)
 
     done = cancel_campaigns(Campaign.objects.all(), now=NOW)
 
-    assert done.withdrawn == CHUNK + 1
-    assert not CampaignMessage.objects.queued().exists()
+    assert done == Withdrawal(campaigns=1, withdrawn=11)
+    assert cancelled(campaign) == 4
+    progress = progress_of([campaign.pk])
+    assert progress.by_status == {MessageStatus.CANCELLED: 11}
+    assert (progress.left, progress.next_due_at) == (0, None)
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_sweeps_withdraw_the_rest_batch_by_batch_and_count_each_once():
+    campaign = CampaignFactory()
+    MessageFactory.create_batch(9, campaign=campaign)
+    cancel_campaigns(Campaign.objects.all(), now=NOW)
+
+    counts = [close_campaigns(now=NOW + HOUR) for _ in range(4)]
+
+    assert counts == [2, 2, 1, 0]
+    assert cancelled(campaign) == 9
+    tallies = stated().part(Part.MESSAGES).tallies()
+    assert sum(tally.messages(MessageStatus.CANCELLED) for _, tally in tallies) == 9
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_worker_that_leaves_when_all_is_done_leaves_no_cancelled_message_queued():
+    campaign = CampaignFactory()
+    MessageFactory.create_batch(15, campaign=campaign)
+    cancel_campaigns(Campaign.objects.all(), now=NOW)
+    assert is_work_waiting(NOW)
+
+    limits = Limits(batch_size=5, window=5)
+    clock = lambda: NOW  # noqa: E731
+    Processor(
+        kind=WorkerKind.COMMAND, limits=limits, idle_limit=timedelta(0), clock=clock
+    ).run()
+
+    assert cancelled(campaign) == 15
+    assert not is_work_waiting(NOW)
 
 
 def test_cancel_leaves_the_lanes_of_single_messages_open():
