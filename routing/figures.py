@@ -16,21 +16,26 @@ def figures(tally: Tally) -> dict[str, Any]:
     p50, p95, p99 = tally.response_ms(0.5, 0.95, 0.99)
     return {
         "messages": _by_name(MessageStatus, tally.messages),
-        "delivery_rate": round(tally.delivery_rate, 4),
+        "delivery_rate": _rounded(tally.delivery_rate, 4),
         "attempts": tally.attempts,
         "outcomes": _by_name(AttemptOutcome, tally.outcome),
-        "success_rate": round(tally.success_rate, 4),
+        "success_rate": _rounded(tally.success_rate, 4),
         "retries": tally.retries,
         "fallbacks": {"total": sum(fallbacks.values())} | fallbacks,
         "late_results": tally.late_results,
         "response_time_ms": {
-            "average": round(tally.average_response_ms, 1),
-            "p50": round(p50, 1),
-            "p95": round(p95, 1),
-            "p99": round(p99, 1),
+            "average": _rounded(tally.average_response_ms, 1),
+            "p50": _rounded(p50, 1),
+            "p95": _rounded(p95, 1),
+            "p99": _rounded(p99, 1),
         },
         "costs": _costs(tally),
     }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    """None, which is the rate of nothing, stays None: 0 would say that all failed."""
+    return None if value is None else round(value, digits)
 
 
 def _by_name(terms: Any, count: Any) -> dict[str, int]:
@@ -51,19 +56,24 @@ def _costs(tally: Tally) -> list[dict[str, Any]]:
     ]
 
 
-def percent(share: float, *, digits: int = 1) -> str:
+def percent(share: float | None, *, digits: int = 1) -> str:
     """A share as people read it."""
-    return f"{100 * share:.{digits}f} %"
+    return NOTHING if share is None else f"{100 * share:.{digits}f} %"
+
+
+def milliseconds(value: float | None) -> str:
+    """A response time as people read it."""
+    return NOTHING if value is None else f"{value:,.0f}"
 
 
 def success_rate(tally: Tally) -> str:
     """The share of the attempts that was accepted, as people read it."""
-    return percent(tally.success_rate) if tally.attempts else NOTHING
+    return percent(tally.success_rate)
 
 
 def delivery_rate(tally: Tally) -> str:
     """The share of the settled messages that arrived, as people read it."""
-    return percent(tally.delivery_rate) if tally.settled else NOTHING
+    return percent(tally.delivery_rate)
 
 
 def spending(tally: Tally) -> str:

@@ -44,13 +44,13 @@ class Spending:
     priced: int
 
     @property
-    def average(self) -> Decimal:
-        """Per attempt with a known cost; 0 without one."""
+    def average(self) -> Decimal | None:
+        """Per attempt with a known cost; None without one."""
         return self.per(self.priced)
 
-    def per(self, count: int) -> Decimal:
-        """The total spread over `count`, to six places; 0 for none."""
-        return round(self.total / count, _MILLIONTHS) if count > 0 else Decimal(0)
+    def per(self, count: int) -> Decimal | None:
+        """The total spread over `count`, to six places; None for none."""
+        return round(self.total / count, _MILLIONTHS) if count > 0 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,8 @@ class Tally:
         return self._of(f"{_STATUS}{status:d}")
 
     @property
-    def success_rate(self) -> float:
-        """The share of the attempts that providers accepted; 0 without attempts."""
+    def success_rate(self) -> float | None:
+        """The share of the attempts that providers accepted; None without attempts."""
         return _share(self.outcome(AttemptOutcome.ACCEPTED), self.attempts)
 
     @property
@@ -117,24 +117,25 @@ class Tally:
         return self.messages(MessageStatus.DELIVERED) + lost
 
     @property
-    def delivery_rate(self) -> float:
-        """The share of the settled messages that arrived; 0 without any."""
+    def delivery_rate(self) -> float | None:
+        """The share of the settled messages that arrived; None without any."""
         return _share(self.messages(MessageStatus.DELIVERED), self.settled)
 
     @property
-    def average_response_ms(self) -> float:
-        """0 when no call was timed."""
+    def average_response_ms(self) -> float | None:
+        """None when no call was timed."""
         return _share(self._of("ms_sum"), sum(count for _, count in self._bins()))
 
-    def response_ms(self, *quantiles: float) -> list[float]:
-        """The response times that these shares of the calls did not exceed; 0 for none.
+    def response_ms(self, *quantiles: float) -> list[float] | list[None]:
+        """The response times that these shares of the calls did not exceed.
 
-        The nearest ranks', with a relative error of at most 5 %.
+        The nearest ranks', with a relative error of at most 5 %; None when no call was
+        timed.
         """
         bins = sorted(self._bins())
         reached = list(accumulate(count for _, count in bins))
         if not reached:
-            return [0.0 for _ in quantiles]
+            return [None for _ in quantiles]
         ranks = (max(1, math.ceil(each * reached[-1])) for each in quantiles)
         return [_middle_of(bins[bisect_left(reached, rank)][0]) for rank in ranks]
 
@@ -321,8 +322,8 @@ def _add_to(total: dict[str, int], counts: Counts, *, times: int = 1) -> None:
         total[name] = total.get(name, 0) + times * count
 
 
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole > 0 else 0.0
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole > 0 else None
 
 
 def _bin_of(milliseconds: int) -> int:

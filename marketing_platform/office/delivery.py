@@ -14,7 +14,7 @@ from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.queue_status import CampaignStanding, campaigns_under_way, queue_status
 from routing.breaker import BreakerState
 from routing.charts import Amount, Chart, chart
-from routing.figures import delivery_rate, success_rate
+from routing.figures import delivery_rate, milliseconds, success_rate
 from routing.period import Period
 from routing.provider_status import (
     LOOKED_AT,
@@ -131,7 +131,6 @@ def providers(latest: Sequence[LatestAttempt], *, now: datetime) -> Providers:
 
 
 def _provider_row(status: ProviderStatus, now: datetime) -> ProviderRow:
-    is_timed = any(status.today.response_ms(1.0))
     p50, p95 = status.today.response_ms(0.5, 0.95)
     last = status.last_error
     return ProviderRow(
@@ -139,8 +138,8 @@ def _provider_row(status: ProviderStatus, now: datetime) -> ProviderRow:
         level=_level_of(status),
         accepted=success_rate(status.today),
         delivered=delivery_rate(status.today),
-        p50=f"{p50:,.0f}" if is_timed else "",
-        p95=f"{p95:,.0f}" if is_timed else "",
+        p50=milliseconds(p50),
+        p95=milliseconds(p95),
         error=last.error if last else "",
         error_age=f"{span(now - last.attempted_at)} ago" if last else "",
         href=listed(ATTEMPTS, provider=status.name),

@@ -19,7 +19,13 @@ from django.utils.http import urlencode
 from routing.admin.bases import ReadOnlyAdmin
 from routing.admin.statistics_tables import COLUMNS, as_csv, cells, groups
 from routing.charts import Amount, Chart, chart
-from routing.figures import delivery_rate, figures, spending, success_rate
+from routing.figures import (
+    NOTHING,
+    delivery_rate,
+    figures,
+    spending,
+    success_rate,
+)
 from routing.models import StatisticsEntry
 from routing.period import Period, StartsAfterItsEnd
 from routing.providers.registry import registry
@@ -180,6 +186,7 @@ def _shown(form: StatisticsForm, report: StatisticsReport) -> dict[str, Any]:
         "presets": _presets(form),
         "is_empty": not report.total,
         "total": total,
+        "nothing": NOTHING,
         "delivery_rate": delivery_rate(report.total),
         "success_rate": success_rate(report.total),
         "spending": spending(report.total),

@@ -8,9 +8,18 @@ from io import StringIO
 from typing import Any, NamedTuple
 
 from routing.csv_files import harmless
-from routing.figures import NOTHING, delivery_rate, figures, spending, success_rate
+from routing.figures import (
+    NOTHING,
+    delivery_rate,
+    figures,
+    milliseconds,
+    spending,
+    success_rate,
+)
 from routing.tally import Tally
 from routing.vocabulary import FallbackReason, MessageStatus
+
+_COST, _COUNTS_OF_COSTS = "cost_", ("_total", "_priced_attempts")
 
 
 class Column(NamedTuple):
@@ -32,7 +41,7 @@ def _taken_in(tally: Tally) -> str:
 
 
 def _response(quantile: float) -> Callable[[Tally], str]:
-    return lambda tally: f"{tally.response_ms(quantile)[0]:,.0f}"
+    return lambda tally: milliseconds(tally.response_ms(quantile)[0])
 
 
 def _fallbacks(tally: Tally) -> str:
@@ -77,16 +86,28 @@ def as_csv(side: str, tallies: Mapping[str, Tally]) -> str:
     lines = [{side: label} | flat(figures(tally)) for label, tally in tallies.items()]
     columns = dict.fromkeys(name for line in lines for name in line) or {side: None}
     text = StringIO()
-    writer = csv.DictWriter(text, list(columns), restval="0")
+    writer = csv.DictWriter(text, list(columns))
     writer.writeheader()
-    writer.writerows({k: _harmless(v) for k, v in line.items()} for line in lines)
+    writer.writerows(_line(line, columns) for line in lines)
     return text.getvalue()
+
+
+def _line(figures: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
+    """All columns of a line: what was never spent in a currency is 0, and an average of
+    nothing is blank.
+    """
+    spent_nothing = {
+        name: 0
+        for name in columns
+        if name.startswith(_COST) and name.endswith(_COUNTS_OF_COSTS)
+    }
+    return spent_nothing | {name: _harmless(value) for name, value in figures.items()}
 
 
 def flat(shown: Mapping[str, Any]) -> dict[str, Any]:
     """Figures without nesting: `messages_sent`, `cost_USD_total`."""
     costs = {
-        f"cost_{each['currency']}": {k: each[k] for k in each if k != "currency"}
+        f"{_COST}{each['currency']}": {k: each[k] for k in each if k != "currency"}
         for each in shown["costs"]
     }
     rest = {name: value for name, value in shown.items() if name != "costs"}

@@ -6,7 +6,7 @@ from rest_framework import serializers
 
 from routing.api.serializers import ApiSerializer
 
-_RATE = "From 0 to 1; 0 when there is nothing to divide by."
+_RATE = "From 0 to 1; null when there is nothing to divide by."
 
 
 class MessagesSerializer(ApiSerializer):
@@ -47,12 +47,14 @@ class FallbacksSerializer(ApiSerializer):
 
 
 class ResponseTimesSerializer(ApiSerializer):
-    """How long the providers' answers took; 0 when no call was timed."""
+    """How long the providers' answers took; null when no call was timed."""
 
-    average = serializers.FloatField()
-    p50 = serializers.FloatField(help_text="Percentiles are within 5 %.")
-    p95 = serializers.FloatField()
-    p99 = serializers.FloatField()
+    average = serializers.FloatField(allow_null=True)
+    p50 = serializers.FloatField(
+        allow_null=True, help_text="Percentiles are within 5 %."
+    )
+    p95 = serializers.FloatField(allow_null=True)
+    p99 = serializers.FloatField(allow_null=True)
 
 
 class CostsSerializer(ApiSerializer):
@@ -63,9 +65,17 @@ class CostsSerializer(ApiSerializer):
     priced_attempts = serializers.IntegerField(
         help_text="Attempts whose cost is known, in this currency."
     )
-    average_per_attempt = serializers.DecimalField(max_digits=None, decimal_places=6)
+    average_per_attempt = serializers.DecimalField(
+        max_digits=None,
+        decimal_places=6,
+        allow_null=True,
+        help_text="Null when no cost is known.",
+    )
     per_delivered_message = serializers.DecimalField(
-        max_digits=None, decimal_places=6, help_text="0 when none was delivered."
+        max_digits=None,
+        decimal_places=6,
+        allow_null=True,
+        help_text="Null when none was delivered.",
     )
 
 
@@ -74,12 +84,15 @@ class FiguresSerializer(ApiSerializer):
 
     messages = MessagesSerializer()
     delivery_rate = serializers.FloatField(
+        allow_null=True,
         help_text="delivered / (delivered + bounced + failed after acceptance). "
-        + _RATE
+        + _RATE,
     )
     attempts = serializers.IntegerField(help_text="Hand-overs to providers.")
     outcomes = OutcomesSerializer()
-    success_rate = serializers.FloatField(help_text="accepted / attempts. " + _RATE)
+    success_rate = serializers.FloatField(
+        allow_null=True, help_text="accepted / attempts. " + _RATE
+    )
     retries = serializers.IntegerField(
         help_text="Attempts of a later round than their message's first."
     )

@@ -9,8 +9,8 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.urls import reverse
 
-from routing.admin.statistics_tables import as_csv, flat
-from routing.figures import figures
+from routing.admin.statistics_tables import COLUMNS, as_csv, cells, flat
+from routing.figures import NOTHING, figures
 from routing.tally import Tally
 from routing.tests.counted import happened, reached
 from routing.vocabulary import AttemptOutcome, Channel, FallbackReason, MessageStatus
@@ -126,6 +126,25 @@ def test_each_table_can_be_had_as_csv_with_every_figure(show, busy_month, side):
     assert sum(int(line["messages_delivered"]) for line in lines) == 3
     assert sum(int(line["fallbacks_primary_failed"]) for line in lines) == 1
     assert {"cost_USD_total", "cost_EUR_total", "response_time_ms_p99"} <= set(lines[0])
+
+
+def test_a_rate_or_an_average_of_nothing_is_blank_in_csv_and_a_dash_on_the_page():
+    taken_in = Tally({"status:0": 4})
+    spent = Tally({"attempts": 2, "cost:EUR": 20000, "priced:EUR": 1})
+
+    nothing, something = csv.DictReader(
+        StringIO(as_csv("day", {"1": taken_in, "2": spent}), newline="")
+    )
+
+    names = ["delivery_rate", "success_rate", "response_time_ms_p50"]
+    assert [nothing[name] for name in names] == ["", "", ""]
+    assert nothing["cost_EUR_total"] == nothing["cost_EUR_priced_attempts"] == "0"
+    assert nothing["cost_EUR_average_per_attempt"] == ""
+    assert something["success_rate"] == "0.0"
+    assert something["cost_EUR_per_delivered_message"] == ""
+    titles = [column.title for column in COLUMNS]
+    shown = dict(zip(titles, cells(taken_in), strict=True))
+    assert {shown[title] for title in ("rate", "accepted", "p50", "p99")} == {NOTHING}
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])

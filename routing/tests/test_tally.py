@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from routing.tally import (
     Key,
     Part,
+    Spending,
     Tally,
     TallySheet,
     attempt_counts,
@@ -146,13 +147,15 @@ def test_only_a_message_that_was_accepted_counts_against_the_delivery_rate():
     assert tally.messages(MessageStatus.FAILED) == 2
 
 
-def test_nothing_counted_is_zero_everywhere():
+def test_a_rate_or_an_average_of_nothing_is_none_and_no_zero():
     nothing = Tally()
 
-    assert nothing.success_rate == nothing.delivery_rate == 0
-    assert nothing.average_response_ms == 0
-    assert nothing.response_ms(0.5, 0.99) == [0, 0]
+    assert nothing.success_rate is nothing.delivery_rate is None
+    assert nothing.average_response_ms is None
+    assert nothing.response_ms(0.5, 0.99) == [None, None]
     assert nothing.spending() == {}
+    assert Spending(Decimal(1), priced=0).average is None
+    assert tally_of(attempt(outcome=AttemptOutcome.REJECTED)).success_rate == 0
 
 
 def test_a_sheet_keeps_days_in_utc():
