@@ -43,6 +43,17 @@ class ChannelRoutingConfigQuerySet(models.QuerySet["ChannelRoutingConfig"]):
             .prefetch_related("further_providers")
         )
 
+    def of_same_scope(
+        self, route: ChannelRoutingConfig
+    ) -> ChannelRoutingConfigQuerySet:
+        """Those for the same messages as this one, active or not."""
+        return self.filter(
+            channel=route.channel,
+            country=route.country,
+            dial_prefix=route.dial_prefix,
+            campaign_kind=route.campaign_kind,
+        )
+
 
 class ChannelRoutingConfig(models.Model):
     """A route: by which providers the messages of a channel leave, and how hard to try.

@@ -55,6 +55,54 @@ def test_loading_them_twice_changes_nothing():
     assert list(ChannelRoutingConfig.objects.values()) == before
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"primary_provider": "VonageSMS", "fallback_provider": "TwilioSMS"},
+        {"is_active": False},
+        {"priority": 7, "max_retries": 0},
+        {"maximum_cost": "0.05", "currency": "EUR"},
+    ],
+)
+def test_a_route_that_was_edited_stays_as_it_is(edit, capsys):
+    sms = ChannelRoutingConfig.objects.filter(channel=Channel.SMS)
+    sms.update(**edit)
+    before = list(ChannelRoutingConfig.objects.values())
+
+    call_command("loaddata", "default_routes")
+
+    assert list(ChannelRoutingConfig.objects.values()) == before
+    assert "(SMS by " in capsys.readouterr().out
+
+
+def test_routes_of_ones_own_keep_their_numbers_and_get_only_what_is_missing():
+    ChannelRoutingConfig.objects.all().delete()
+    own = [
+        RouteFactory(pk=1, channel=Channel.EMAIL, primary_provider="SMTPEmail"),
+        RouteFactory(pk=2, country="DE"),
+        RouteFactory(pk=3, priority=9),
+    ]
+    mine = ChannelRoutingConfig.objects.filter(pk__in=[route.pk for route in own])
+    before = list(mine.values())
+
+    call_command("loaddata", "default_routes", verbosity=0)
+
+    added = ChannelRoutingConfig.objects.exclude(pk__in=[1, 2, 3])
+    assert list(mine.values()) == before
+    assert [route.channel for route in added] == [Channel.MMS]
+
+
+def test_a_backup_is_restored_with_its_numbers(tmp_path):
+    backup = tmp_path / "backup.json"
+    before = list(ChannelRoutingConfig.objects.values())
+    call_command("dumpdata", "routing.channelroutingconfig", output=str(backup))
+    ChannelRoutingConfig.objects.update(is_active=False)
+
+    call_command("loaddata", str(backup), verbosity=0)
+
+    assert list(ChannelRoutingConfig.objects.values()) == before
+
+
 def test_a_route_that_is_added_afterwards_serves_instead():
     route = RouteFactory()
 
