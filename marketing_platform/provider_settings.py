@@ -24,6 +24,27 @@ BACKENDS = {
     "SMTPEmail": "routing.providers.smtp.SMTPEmail",
 }
 
+_TWILIO = {
+    "ACCOUNT_SID": "TWILIO_ACCOUNT_SID",
+    "AUTH_TOKEN": "TWILIO_AUTH_TOKEN",
+    "FROM": "TWILIO_FROM",
+}
+_VONAGE = {
+    "API_KEY": "VONAGE_API_KEY",
+    "API_SECRET": "VONAGE_API_SECRET",
+    "FROM": "VONAGE_FROM",
+}
+# By which environment variable an option is set that a provider cannot do without; each
+# may also be read from a file, named by the same with _FILE.
+VARIABLES = {
+    "TwilioSMS": _TWILIO,
+    "TwilioMMS": _TWILIO,
+    "VonageSMS": _VONAGE,
+    "VonageMMS": _VONAGE,
+    "SendGridEmail": {"API_KEY": "SENDGRID_API_KEY", "FROM": "EMAIL_FROM"},
+    "SMTPEmail": {"HOST": "SMTP_HOST", "FROM": "EMAIL_FROM"},
+}
+
 
 def message_providers(env: environ.Env, *, public_url: str) -> Definitions:
     """The registry's definitions; `public_url` is where receipts come back to."""

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import django_stubs_ext
 
 from marketing_platform.environment import Environment
-from marketing_platform.provider_settings import message_providers
+from marketing_platform.provider_settings import VARIABLES, message_providers
 from messaging.quiet_hours import QuietHours
 from messaging.vocabulary import CampaignStatus
 from routing import vocabulary
@@ -191,6 +191,8 @@ WHITENOISE_USE_FINDERS = True  # a fresh clone shows its pages without collectst
 
 # How messages leave. See routing/providers and docs/providers.md.
 MESSAGE_PROVIDERS = message_providers(env, public_url=PUBLIC_URL)
+# How problems with a provider name what is to be set.
+PROVIDER_VARIABLES = VARIABLES
 # None: real accounts. Otherwise where `manage.py simulate_providers` listens.
 PROVIDER_SIMULATOR_PORT = env.int("PROVIDER_SIMULATOR_PORT", default=None)
 
@@ -289,6 +291,11 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "project walks through it.",
     "VERSION": "1.0.0",
     "OAS_VERSION": "3.1.0",
+    # The first serves where the page is tried, whatever name the host is reached by.
+    "SERVERS": [
+        {"url": "/", "description": "The host that this document comes from."},
+        {"url": PUBLIC_URL, "description": "Where the installation is reached."},
+    ],
     "SCHEMA_PATH_PREFIX": "/api",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],

@@ -40,8 +40,7 @@ from messaging.recipients import Recipient, RecipientFile, Rejection
 from messaging.vocabulary import CampaignStatus
 from messaging.withdrawal import withdraw
 from messaging.wording import Wording
-from routing.planner import active_routes
-from routing.providers.registry import registry
+from routing.readiness import problems_of, readiness
 from routing.signals import report
 from routing.vocabulary import CampaignKind, Channel
 
@@ -257,20 +256,17 @@ def check_text(text: CampaignText, *, now: datetime) -> None:
 
 
 def check_route(channel: Channel, kind: CampaignKind) -> None:
-    """Refuse a channel that has no route, or whose providers cannot send."""
-    routes = [
-        route
-        for route in active_routes()
-        if route.channel == channel and route.scope.campaign_kind in (None, kind)
-    ]
+    """Refuse a channel that has no route, or one none of whose providers can send."""
+    routes = readiness(channel, kind)
     if not routes:
         raise CampaignError(
             f"There is no active route for {channel.label}. Add one in the admin, or "
             "run `manage.py loaddata default_routes`."
         )
-    for name in dict.fromkeys(name for route in routes for name in route.in_use):
-        if problem := registry.problem_with(name):
-            raise CampaignError(problem)
+    if dead := [each for each in routes if not each.can_send]:
+        names = ", ".join(map(str, dead))
+        problems = " ".join(problems_of(dead))
+        raise CampaignError(f"No provider of the route {names} can send. {problems}")
 
 
 def add_to_draft(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
+from typing import Any
 
 from messaging.broker import is_cluster_leaving
 from messaging.queue.processor import Processor
@@ -19,7 +20,7 @@ DRAIN_IDLE_LIMIT = timedelta(seconds=2)
 LOOK_SECONDS = 0.5
 
 
-def drain_queue() -> dict[str, int]:
+def drain_queue() -> dict[str, Any]:
     """Drain the queue for a while; returns the report. Safe to run more than once."""
     processor = Processor(
         kind=WorkerKind.CLUSTER, budget=DRAIN_BUDGET, idle_limit=DRAIN_IDLE_LIMIT

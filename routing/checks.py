@@ -75,7 +75,7 @@ def _idle_providers(idle: list[str]) -> Iterator[CheckMessage]:
     if idle:
         yield Warning(
             f"These providers cannot send, for want of credentials: {', '.join(idle)}.",
-            hint="docs/providers.md names the environment variables; without accounts, "
-            "set PROVIDER_SIMULATOR_PORT and run `manage.py simulate_providers`.",
+            hint=f"{' '.join(map(registry.problem_with, idle))} Without accounts, set "
+            "PROVIDER_SIMULATOR_PORT and run `manage.py simulate_providers`.",
             id="routing.W001",
         )

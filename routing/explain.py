@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -18,7 +18,14 @@ from routing.decide import (
 )
 from routing.health import describe_breaker, read_capacity
 from routing.phone_numbers import NotANumber, problem_with_kind, read_number
-from routing.planner import Parcel, Planner, Surroundings, next_turn
+from routing.planner import (
+    Parcel,
+    Planner,
+    Surroundings,
+    next_turn,
+    pause_before_next_try,
+)
+from routing.provider_status import latest_attempts
 from routing.providers.base import OutboundMessage
 from routing.route import Destination, Route
 from routing.segments import count_segments
@@ -139,8 +146,34 @@ def explain(
         fallback_reason=None if reason is None else reason.label,
         why=NO_PROVIDER_CAN
         if is_hopeless(route, choices)
-        else _why(route, decision.provider if decision else None, reason),
+        else _why(route, decision.provider if decision else None, reason)
+        + ("" if decision else _until(route, choices, parcel, surroundings, now)),
     )
+
+
+def _until(
+    route: Route,
+    choices: Choices,
+    parcel: Parcel,
+    surroundings: Surroundings,
+    now: datetime,
+) -> str:
+    """What keeps the route's providers out, their last errors, and the next try."""
+    errors: dict[str, str] = {}
+    for attempt in latest_attempts(now=now):
+        if attempt.error and attempt.channel == route.channel:
+            errors.setdefault(attempt.provider, attempt.error)
+    verdicts = [
+        f"{each.provider}: {each.verdict.rstrip('.')}"
+        + (f" (last error: {errors[each.provider]})" if each.provider in errors else "")
+        for each in screened_choices(route, choices).candidates
+        if each.verdict
+    ]
+    pause = pause_before_next_try(
+        route, choices, parcel, surroundings=surroundings, now=now
+    )
+    next_try = f"Next try {(now + pause).astimezone(UTC):%H:%M:%S} UTC."
+    return " " + " ".join([*(f"{each}." for each in verdicts), next_try])
 
 
 def _candidates(

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from django.db.models import F
 
 from routing.breaker import BreakerState
+from routing.budget import STRETCH_SECONDS
 from routing.costs import Money, PriceError
 from routing.decide import Choices
 from routing.delivery_quality import QualityBook
@@ -331,6 +332,35 @@ def _verdicts(
     if len(verdicts) == len(route.providers):
         verdicts = {name: why for name, why in verdicts.items() if name not in ramping}
     return verdicts, reasons
+
+
+# A message that no provider can take is looked at again after this long.
+NO_PROVIDER_PAUSE = timedelta(seconds=10)
+# A provider's retry budget is another one after this long.
+BUDGET_PAUSE = timedelta(seconds=STRETCH_SECONDS)
+SHORTEST_PAUSE = timedelta(milliseconds=50)
+
+
+def pause_before_next_try(
+    route: Route,
+    choices: Choices,
+    parcel: Parcel,
+    *,
+    surroundings: Surroundings,
+    now: datetime,
+) -> timedelta:
+    """How long until a throttle or budget may have room, or a breaker be probed."""
+    health = surroundings.health.get(route.channel, ChannelHealth())
+    waits = [NO_PROVIDER_PAUSE]
+    for name in route.in_use:
+        breaker = health.breakers.get(name)
+        if choices.reasons.get(name) == FallbackReason.RATE_LIMIT_EXCEEDED:
+            waits.append(surroundings.capacity.wait(name, parcel.segments, now))
+        elif breaker and breaker.open_until:
+            waits.append(breaker.open_until - now)
+        elif parcel.is_retry and health.retries_left.get(name, 1) <= 0:
+            waits.append(BUDGET_PAUSE)
+    return max(min(waits), SHORTEST_PAUSE)
 
 
 def take_turns(route: Route, count: int) -> int:

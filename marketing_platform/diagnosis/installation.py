@@ -11,12 +11,19 @@ from marketing_platform.diagnosis.findings import Check, Finding, fail, ok, warn
 from marketing_platform.diagnosis.receipts_setup import LOOPBACK, receipts_setup
 from messaging.tasks import DRAIN_BUDGET
 from routing.models import ChannelRoutingConfig
+from routing.planner import active_routes
 from routing.providers.registry import registry
+from routing.readiness import problems_of, readiness
 
 SET_CREDENTIALS = (
-    "Set the environment variables that docs/providers.md names, or change the routes. "
+    "Set the environment variables that are named (docs/providers.md says what they "
+    "are), or change the routes. "
     "To try it without accounts, set PROVIDER_SIMULATOR_PORT=9900 for all processes, "
     "and run `python manage.py simulate_providers`."
+)
+MORE_OF_THEM = (
+    "Messages leave by the others. Set the environment variables that are named, or "
+    "take the providers out of the routes."
 )
 
 
@@ -69,34 +76,39 @@ def task_queue(now: datetime) -> Finding:
 
 
 def routes(now: datetime) -> Finding:
-    """Whether every active route has providers that can send."""
-    active = ChannelRoutingConfig.objects.filter(is_active=True)
-    active = active.prefetch_related("further_providers")
-    found = [(route, _unusable(route)) for route in active]
+    """Whether every route that serves has a provider that can send.
+
+    `messaging.campaigns.check_route` refuses and warns by the same answers.
+    """
+    found = readiness()
+    if broken := _broken():
+        return fail(
+            f"Routes that cannot be used at all: {broken}.",
+            "See the error in the log; correct or deactivate them in the admin.",
+        )
     if not found:
         return fail(
             "There is no active route: no message can be sent.",
             "Run `python manage.py loaddata default_routes`, or make one in the admin.",
         )
-    dead = [route for route, unusable in found if len(unusable) == len(route.providers)]
-    problems = {text for _, unusable in found for text in unusable}
+    dead = [each for each in found if not each.can_send]
+    problems = " ".join(problems_of(found))
     if dead:
         return fail(
-            f"Routes without a provider that can send: {', '.join(map(str, dead))}. "
-            + " ".join(sorted(problems)),
+            "Routes without a provider that can send: "
+            f"{', '.join(map(str, dead))}. {problems}",
             SET_CREDENTIALS,
         )
     if problems:
-        return warn(
-            "Routes name providers that cannot send: " + " ".join(sorted(problems)),
-            SET_CREDENTIALS,
-        )
+        return warn(f"Routes name providers that cannot send: {problems}", MORE_OF_THEM)
     return ok(f"Active routes, all of whose providers can send: {len(found)}.")
 
 
-def _unusable(route: ChannelRoutingConfig) -> list[str]:
-    problems = map(registry.problem_with, route.providers)
-    return [problem for problem in problems if problem]
+def _broken() -> str:
+    """Active routes that workers pass over: their policy or strategy is gone."""
+    usable = {route.config_id for route in active_routes()}
+    rows = ChannelRoutingConfig.objects.active().exclude(pk__in=usable)
+    return ", ".join(f"{row.pk} ({row})" for row in rows)
 
 
 SETTINGS: dict[str, Check] = {

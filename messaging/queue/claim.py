@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -40,6 +41,7 @@ class Claim:
     claimed: list[Claimed]
     seen: int
     is_held_back: bool = False
+    ended: Mapping[str, int] = field(default_factory=dict)  # by the gate, and why
 
 
 class Claimer:
@@ -75,7 +77,8 @@ class Claimer:
     def _claim(self, limit: int, now: datetime) -> Claim:
         rooms = self._planner.rooms(now=now)
         locked, is_held_back = self._lanes.lock_due(limit, rooms, now=now)
-        passed = one_suspect_of(_gate(locked, now), now=now)
+        refusals = refusals_of(locked, now=now)
+        passed = one_suspect_of(_gate(locked, refusals, now), now=now)
         claimed = self._choose(passed, now)
         if claimed:
             statements.mark_claimed(
@@ -83,7 +86,14 @@ class Claimer:
                 owner=self._owner,
                 lease_expires_at=now + self._lease,
             )
-        return Claim(claimed, seen=len(locked), is_held_back=is_held_back)
+        return Claim(
+            claimed,
+            seen=len(locked),
+            is_held_back=is_held_back,
+            ended=Counter(
+                each.reason for each in refusals.values() if each.finished_at(now)
+            ),
+        )
 
     def _choose(self, messages: Sequence[DueMessage], now: datetime) -> list[Claimed]:
         by_route = self._by_route(messages, now)
@@ -124,9 +134,10 @@ class Claimer:
         return [batches[key] for key in sorted(batches, key=lambda key: key or 0)]
 
 
-def _gate(messages: Sequence[DueMessage], now: datetime) -> list[DueMessage]:
+def _gate(
+    messages: Sequence[DueMessage], refusals: Mapping[int, Refusal], now: datetime
+) -> list[DueMessage]:
     """Let through what may still be sent; the rest is finished, with its reason."""
-    refusals = refusals_of(messages, now=now)
     if not refusals:
         return list(messages)
     _count_refused(messages, refusals, now)

@@ -13,7 +13,6 @@ from messaging.queue.due import AnyMessage, DueMessage
 from messaging.queue.quarantine import quarantined_if_it_fails
 from messaging.standing import count_end
 from messaging.unsubscribe_links import unsubscribe_url
-from routing.budget import STRETCH_SECONDS
 from routing.decide import (
     Choices,
     Decision,
@@ -24,7 +23,14 @@ from routing.decide import (
     screened_choices,
 )
 from routing.health import ChannelHealth, can_be_probed, take_probe
-from routing.planner import Parcel, Planner, Surroundings, take_turns
+from routing.planner import (
+    NO_PROVIDER_PAUSE,
+    Parcel,
+    Planner,
+    Surroundings,
+    pause_before_next_try,
+    take_turns,
+)
 from routing.providers.base import OutboundMessage, SendFailure, UnsuitableError
 from routing.reference_keys import reference_for
 from routing.retry import PastAttempt
@@ -35,18 +41,12 @@ from routing.tally import TallySheet
 from routing.vocabulary import (
     CampaignKind,
     Channel,
-    FallbackReason,
     MessageStatus,
 )
 
 # Far more than any route asks for. The number is a part of references and columns that
 # end not far above.
 MOST_ATTEMPTS = 32_000
-# A message that no provider can take is looked at again after this long.
-NO_PROVIDER_PAUSE = timedelta(seconds=10)
-# A provider's retry budget is another one after this long.
-BUDGET_PAUSE = timedelta(seconds=STRETCH_SECONDS)
-SHORTEST_PAUSE = timedelta(milliseconds=50)
 
 # The token is there when the message probes a provider's open breaker.
 _Decided = tuple[Choices, Decision | None, datetime | None]
@@ -270,19 +270,9 @@ class Placement:
         return True
 
     def _pause(self, route: Route, choices: Choices, parcel: Parcel) -> timedelta:
-        """How long until a throttle or budget may have room, or a breaker be probed."""
-        health = self._around.health[route.channel]
-        waits = [NO_PROVIDER_PAUSE]
-        for name in route.in_use:
-            breaker = health.breakers.get(name)
-            if choices.reasons.get(name) == FallbackReason.RATE_LIMIT_EXCEEDED:
-                capacity = self._around.capacity
-                waits.append(capacity.wait(name, parcel.segments, self._now))
-            elif breaker and breaker.open_until:
-                waits.append(breaker.open_until - self._now)
-            elif parcel.is_retry and health.retries_left.get(name, 1) <= 0:
-                waits.append(BUDGET_PAUSE)
-        return max(min(waits), SHORTEST_PAUSE)
+        return pause_before_next_try(
+            route, choices, parcel, surroundings=self._around, now=self._now
+        )
 
     def _wait(self, message: DueMessage, reason: str, pause: timedelta) -> None:
         self._waiting.setdefault((reason, pause), []).append(message.pk)

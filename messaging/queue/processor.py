@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
@@ -58,6 +58,8 @@ WAIT_AT_MOST = timedelta(milliseconds=500)  # for a wake-up
 LOOK_UP_EVERY = timedelta(milliseconds=250)
 PATIENCE = 0.9  # with a call, as a share of the lease: its end is recorded in time
 RECONNECT_AFTER = 1.0  # seconds
+REASONS_AT_MOST = 20  # in a report
+OTHER_REASONS = "other reasons"
 # A database that fails for longer ends the worker: its leases run out, and whoever
 # supervises it starts a fresh one.
 GIVE_UP_AFTER = timedelta(seconds=120)
@@ -89,6 +91,7 @@ class Report:
     unknown: int = 0
     failed: int = 0
     recovered: int = 0
+    ended: dict[str, int] = field(default_factory=dict)  # unsent for good, by why
 
     def count(self, result: Result) -> None:
         """Count one hand-over by what comes next."""
@@ -100,6 +103,15 @@ class Report:
             GiveUp: "failed",
         }[type(result.step)]
         setattr(self, name, getattr(self, name) + 1)
+        if name == "failed":
+            self.count_ended({result.reason: 1})
+
+    def count_ended(self, reasons: Mapping[str, int]) -> None:
+        """Count messages that will not leave any more; rare reasons share a line."""
+        for reason, count in reasons.items():
+            has_room = reason in self.ended or len(self.ended) < REASONS_AT_MOST
+            key = reason if has_room else OTHER_REASONS
+            self.ended[key] = self.ended.get(key, 0) + count
 
 
 class Processor:
@@ -257,6 +269,7 @@ class Processor:
             return
         claim = self._claimer.claim(limit=allowance, now=self._clock())
         self.report.claimed += len(claim.claimed)
+        self.report.count_ended(claim.ended)
         for call in calls_of(claim.claimed):
             self._window.start(*call)
         self._is_idle = not claim.seen and not claim.is_held_back

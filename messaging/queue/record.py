@@ -15,7 +15,7 @@ from messaging.queue import statements
 from messaging.queue.doubles import mark_double_risks
 from messaging.queue.gate import Refusal, refusals_of
 from messaging.queue.late import known_as_sent, settle_late
-from messaging.queue.placement import SHORTEST_PAUSE, Claimed
+from messaging.queue.placement import Claimed
 from messaging.queue.statements import Written
 from messaging.standing import count_arrival
 from messaging.suppression import suppress
@@ -23,7 +23,7 @@ from messaging.vocabulary import SuppressionReason
 from routing.decide import AwaitVerdict, FallBack, GiveUp, Retry, Sent, Step
 from routing.dispatch import HandOver
 from routing.health import CallOutcome, Capacity, learn, lock_capacity
-from routing.planner import Planner
+from routing.planner import SHORTEST_PAUSE, Planner
 from routing.providers.base import RecipientError, SendFailure, Throttled
 from routing.receipts import correct_costs
 from routing.statistics import keep
@@ -37,6 +37,19 @@ class Result(NamedTuple):
     claimed: Claimed
     hand_over: HandOver
     step: Step | Refusal  # a Refusal takes the place of a fallback
+
+    @property
+    def reason(self) -> str:
+        """Why the message was not sent, or waits; "" when it was."""
+        if isinstance(self.step, Sent):
+            return ""
+        if isinstance(self.step, Refusal):
+            return self.step.reason
+        failure = self.hand_over.failure
+        if failure is None:
+            return ""
+        code = f" {failure.code}" if failure.code else ""
+        return f"{self.hand_over.provider}{code}: {failure}"[:500]
 
 
 def record(
@@ -295,7 +308,7 @@ def _settlement(
         "channel": claimed.channel,
         "provider": claimed.decision.provider,
     }
-    if reason := _reason(result):
+    if reason := result.reason:
         row["status_reason"] = reason
     row.update(_changes(result.step, claimed, owner, now + lease, now))
     return row
@@ -361,18 +374,6 @@ def _late_acceptances(
         for each in results
         if isinstance(each.step, Sent) and each.claimed.message_id not in held
     }
-
-
-def _reason(result: Result) -> str:
-    if isinstance(result.step, Sent):
-        return ""
-    if isinstance(result.step, Refusal):
-        return result.step.reason
-    failure = result.hand_over.failure
-    if failure is None:
-        return ""
-    code = f" {failure.code}" if failure.code else ""
-    return f"{result.hand_over.provider}{code}: {failure}"[:500]
 
 
 def _attempt(result: Result) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import pytest
 import smsutil
 from django.db import connection
 
+from marketing_platform.diagnosis import installation
+from marketing_platform.diagnosis.findings import Level
 from marketing_platform.testing.shared import shared_file
 from messaging.addresses import Address
 from messaging.audience import CHUNK, ReadAhead, add_recipients, drafts_of
@@ -370,16 +372,46 @@ def test_a_channel_without_an_active_route_is_refused(send):
     assert nothing_is_stored()
 
 
-@pytest.mark.parametrize("lacking", ["TwilioSMS", "VonageSMS"])
-def test_a_route_whose_provider_lacks_credentials_is_refused(send, settings, lacking):
-    settings.MESSAGE_PROVIDERS = PROVIDERS | {
-        lacking: {"BACKEND": "routing.providers.twilio.TwilioSMS"}
-    }
+def without_credentials(*names):
+    return {name: {"BACKEND": "routing.providers.twilio.TwilioSMS"} for name in names}
 
-    with pytest.raises(CampaignError, match=f"{lacking} is not configured: it lacks"):
-        send([f"{phone(1)},Ann"])
 
-    assert nothing_is_stored()
+# The doctor finds and a campaign is refused by the same answers.
+@pytest.mark.parametrize(
+    ("lacking", "level"),
+    [
+        ((), Level.OK),
+        (("TwilioSMS",), Level.WARN),
+        (("VonageSMS",), Level.WARN),
+        (("TwilioSMS", "VonageSMS"), Level.FAIL),
+    ],
+)
+def test_a_campaign_is_taken_if_and_only_if_the_doctor_finds_a_way(
+    send, settings, lacking, level
+):
+    settings.MESSAGE_PROVIDERS = PROVIDERS | without_credentials(*lacking)
+
+    found = installation.routes(NOW)
+
+    assert found.level == level
+    assert all(f"{name} is not configured: it lacks" in found.text for name in lacking)
+    if level == Level.FAIL:
+        with pytest.raises(CampaignError, match="set TWILIO_ACCOUNT_SID, TWILIO_AUTH"):
+            send([f"{phone(1)},Ann"])
+        assert nothing_is_stored()
+    else:
+        assert send([f"{phone(1)},Ann"])[0].messages.count() == 1
+
+
+def test_a_route_behind_another_of_its_scope_is_not_asked_for_credentials(
+    send, settings
+):
+    settings.MESSAGE_PROVIDERS = PROVIDERS | without_credentials("Idle")
+    RouteFactory(primary_provider="Idle", fallback_provider="", enable_fallback=False)
+    RouteFactory(priority=10_000)
+
+    assert installation.routes(NOW).level == Level.OK
+    assert send([f"{phone(1)},Ann"])[0].messages.count() == 1
 
 
 def test_a_fallback_that_is_off_needs_no_credentials(send, settings):
@@ -393,8 +425,8 @@ def test_a_fallback_that_is_off_needs_no_credentials(send, settings):
     assert campaign.messages.count() == 1
 
 
-def test_a_route_by_a_provider_that_is_gone_is_refused(send, settings):
-    settings.MESSAGE_PROVIDERS = {"VonageSMS": PROVIDERS["VonageSMS"]}
+def test_a_route_by_providers_that_are_gone_is_refused(send, settings):
+    settings.MESSAGE_PROVIDERS = {"Other": PROVIDERS["VonageSMS"]}
 
     with pytest.raises(CampaignError, match="Unknown provider 'TwilioSMS'"):
         send([f"{phone(1)},Ann"])

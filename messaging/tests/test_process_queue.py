@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from marketing_platform.testing.installation import Installation, wait_until
+from messaging.factories import CampaignFactory, MessageFactory
+from messaging.models import Suppression
 from messaging.tests.scene import messages
+from messaging.vocabulary import CampaignStatus, SuppressionReason
+from messaging.waiting import told
+from routing.breaker import BreakerState
+from routing.factories import AttemptFactory
+from routing.models import ProviderHealth, ProviderThrottle
+from routing.vocabulary import AttemptOutcome, Channel, ErrorClass, MessageStatus
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.mark.django_db
@@ -29,6 +42,123 @@ def test_it_prints_its_report_for_people(route, capsys):
     call_command("process_queue")
 
     assert capsys.readouterr().out.startswith("Done: 1 claimed, 1 accepted, 0 fall")
+
+
+def says(capsys):
+    """What it prints after its figures."""
+    call_command("process_queue")
+    return capsys.readouterr().out.splitlines()[1:]
+
+
+def breaker_is_open(provider):
+    ProviderHealth.objects.create(
+        provider=provider,
+        channel=Channel.SMS,
+        state=BreakerState.OPEN,
+        open_until=timezone.now() + HOUR,
+        reason="3 failures in a row",
+    )
+
+
+@pytest.mark.django_db
+def test_it_says_that_breakers_are_open_since_when_and_after_which_error(route, capsys):
+    queued = messages(2)
+    breaker_is_open("TwilioSMS")
+    breaker_is_open("VonageSMS")
+    AttemptFactory(
+        message=MessageFactory(status=MessageStatus.FAILED),
+        attempted_at=timezone.now(),
+        outcome=AttemptOutcome.REJECTED,
+        error_class=ErrorClass.ACCOUNT,
+        error_code="20003",
+        error_message="Authenticate",
+    )
+
+    waiting, error = says(capsys)
+
+    assert waiting.startswith("2 wait: TwilioSMS: breaker open until ")
+    assert "UTC: 3 failures in a row VonageSMS: breaker open" in waiting
+    due_at = type(queued[0]).objects.get(pk=queued[0].pk).due_at
+    assert waiting.endswith(f" Next try {told(due_at)}.")
+    assert error == "Last error of TwilioSMS: Account 20003: Authenticate."
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("campaign", "fields", "line"),
+    [
+        (
+            {"status": CampaignStatus.PAUSED, "name": "Sale"},
+            {},
+            r'1 wait: campaign \d+ \("Sale"\) is paused: resume it\.',
+        ),
+        (
+            {"status": CampaignStatus.DRAFT, "name": "Sale"},
+            {},
+            r'1 wait: campaign \d+ \("Sale"\) is a draft: launch it\.',
+        ),
+        (
+            {},
+            {"due_at": datetime(2100, 1, 1, tzinfo=UTC)},
+            r"1 wait: scheduled for later\. Next try 2100-01-01 00:00:00 UTC\.",
+        ),
+        (
+            {"quiet_from": time(0, 0), "quiet_until": time(23, 59, 59)},
+            {},
+            r"1 wait: Quiet hours until 23:59 in .*\. Next try 20.* UTC\.",
+        ),
+        (
+            {"channel": Channel.MMS},
+            {"channel": Channel.MMS},
+            r"1 wait: There is no active route for MMS to US\. Next try 20.* UTC\.",
+        ),
+        (
+            {},
+            {"expires_at": datetime(2020, 1, 1, tzinfo=UTC)},
+            r"1 not sent: It expired while it waited\.",
+        ),
+    ],
+)
+def test_it_says_why_nothing_left(route, capsys, campaign, fields, line):
+    fields = {"country": "US"} | fields
+    messages(1, campaign=CampaignFactory(**campaign), **fields)
+
+    [printed] = says(capsys)
+
+    assert re.fullmatch(line, printed)
+
+
+@pytest.mark.django_db
+def test_it_says_that_all_recipients_are_suppressed(route, capsys):
+    for message in messages(3):
+        Suppression.objects.create(
+            address=message.recipient, reason=SuppressionReason.OPTED_OUT
+        )
+
+    assert says(capsys) == ["3 not sent: The address is suppressed."]
+    assert says(capsys) == ["The queue is empty."]
+
+
+@pytest.mark.django_db
+def test_it_says_which_rate_holds_messages_back(route, capsys):
+    messages(3)
+    for provider in ("TwilioSMS", "VonageSMS"):
+        ProviderThrottle.objects.create(
+            provider=provider, rate_per_second=0.001, tat=timezone.now() + HOUR
+        )
+
+    report = json_of(capsys)
+
+    assert report["claimed"] == 0
+    [wait] = report["waiting"]
+    assert wait["count"] == 3
+    assert "TwilioSMS" in wait["reason"]
+    assert "0.001" in wait["reason"]
+
+
+def json_of(capsys):
+    call_command("process_queue", "--json")
+    return json.loads(capsys.readouterr().out)
 
 
 @pytest.mark.django_db

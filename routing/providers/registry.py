@@ -6,7 +6,7 @@ MESSAGE_PROVIDERS has the shape of CACHES: name, dotted path of the class, optio
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -105,9 +105,16 @@ class ProviderRegistry:
         if missing := provider.missing_options():
             raise ProviderNotConfigured(
                 f"{name} is not configured: it lacks {', '.join(missing)} "
-                "(see docs/providers.md)."
+                f"({_where_to_set(name, missing)}see docs/providers.md)."
             )
         return provider
+
+
+def _where_to_set(name: str, options: Sequence[str]) -> str:
+    """The environment variables of these options, where the settings tell them."""
+    variables = settings.PROVIDER_VARIABLES.get(name, {})
+    known = [variables[each] for each in options if each in variables]
+    return f"set {', '.join(known)}; " if known else ""
 
 
 registry = ProviderRegistry(settings.MESSAGE_PROVIDERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -10,9 +11,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from messaging.factories import MessageFactory
 from routing.breaker import BreakerState
 from routing.explain import rate_in_words
-from routing.factories import RouteFactory
+from routing.factories import AttemptFactory, RouteFactory
 from routing.models import (
     FurtherProvider,
     ProviderHealth,
@@ -20,7 +22,7 @@ from routing.models import (
     Rate,
     RouteTurn,
 )
-from routing.vocabulary import CampaignKind, Channel, RoutingStrategy
+from routing.vocabulary import CampaignKind, Channel, ErrorClass, RoutingStrategy
 
 pytestmark = pytest.mark.django_db
 PROVIDERS = {
@@ -256,6 +258,34 @@ def test_it_shows_breakers_and_throttles(capsys):
     throttles = [each["throttle"] for each in explanation["candidates"]]
     assert throttles == ["none", "20 messages/s, room for 5 now", "none"]
     assert explanation["chosen"] == "B"
+
+
+def test_when_no_provider_may_be_used_it_says_why_the_last_error_and_the_next_try(
+    capsys,
+):
+    for provider in ("A", "B", "C"):
+        ProviderHealth.objects.create(
+            provider=provider,
+            channel=Channel.SMS,
+            state=BreakerState.OPEN,
+            open_until=timezone.now() + timedelta(minutes=1),
+            reason="the provider refuses our account",
+        )
+    route()
+    AttemptFactory(
+        message=MessageFactory(),
+        provider="A",
+        attempted_at=timezone.now(),
+        error_class=ErrorClass.ACCOUNT,
+        error_code="20003",
+        error_message="Authenticate",
+    )
+
+    why = explained(capsys)["why"]
+
+    assert "the message waits. A: breaker open until " in why
+    assert "refuses our account (last error: Account 20003: Authenticate). B: " in why
+    assert re.search(r"Next try \d\d:\d\d:\d\d UTC\.$", why)
 
 
 def test_it_passes_over_a_provider_whose_rate_is_used_up(capsys):

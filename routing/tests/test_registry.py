@@ -6,6 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from marketing_platform.environment import Environment
+from marketing_platform.provider_settings import (
+    BACKENDS,
+    VARIABLES,
+    message_providers,
+)
+from marketing_platform.testing.installation import NOWHERE
 from routing.providers.base import Provider
 from routing.providers.memory import MemoryEmail, MemorySMS
 from routing.providers.registry import (
@@ -66,6 +73,25 @@ def test_a_provider_without_credentials_says_which_and_where_they_belong():
 
     assert "lacks ACCOUNT_SID, AUTH_TOKEN, BASE_URL" in str(caught.value)
     assert "docs/providers.md" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_problem_names_the_environment_variables_that_mend_it(name):
+    def providers():
+        definitions = message_providers(Environment(), public_url=NOWHERE)
+        return ProviderRegistry(definitions)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in ("PROVIDER_SIMULATOR_PORT", *VARIABLES[name].values()):
+            patch.delenv(variable, raising=False)
+        problem = providers().problem_with(name)
+        _, _, named = problem.partition("(set ")
+        variables = named.partition(";")[0].split(", ")
+        for variable in variables:
+            patch.setenv(variable, "x")
+
+        assert variables == list(VARIABLES[name].values())
+        assert providers().problem_with(name) == ""
 
 
 def test_a_problem_is_one_line_and_no_problem_is_none():

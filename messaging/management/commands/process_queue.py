@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import signal
 from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import FrameType
 from typing import Any
 
@@ -17,6 +18,7 @@ from messaging.queries import is_work_waiting
 from messaging.queue.clock import database_now
 from messaging.queue.processor import Limits, Processor, Report
 from messaging.vocabulary import WorkerKind
+from messaging.waiting import Wait, last_errors, waits
 
 
 class Command(BaseCommand):
@@ -68,9 +70,15 @@ class Command(BaseCommand):
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
         report = processor.run()
-        self.stdout.write(
-            json.dumps(asdict(report)) if options["json"] else _sentence(report)
-        )
+        now = database_now()
+        # One that was told to leave, leaves.
+        waiting = [] if options["watch"] else waits(now=now)
+        if options["json"]:
+            self.stdout.write(json.dumps(_as_dict(report, waiting)))
+            return
+        self.stdout.write(_sentence(report))
+        for line in _whys(report, waiting, now):
+            self.stdout.write(line)
 
 
 def _limits(options: dict[str, Any]) -> Limits:
@@ -87,6 +95,30 @@ def _limits(options: dict[str, Any]) -> Limits:
     )
 
 
+def _as_dict(report: Report, waiting: Sequence[Wait]) -> dict[str, Any]:
+    told = [
+        {
+            "count": each.count.number,
+            "reason": each.reason,
+            "next_at": each.next_at and each.next_at.isoformat(),
+        }
+        for each in waiting
+    ]
+    return asdict(report) | {"waiting": told}
+
+
 def _sentence(report: Report) -> str:
-    counts = ", ".join(f"{number} {name}" for name, number in asdict(report).items())
+    figures = {k: v for k, v in asdict(report).items() if k != "ended"}
+    counts = ", ".join(f"{number} {name}" for name, number in figures.items())
     return f"Done: {counts}."
+
+
+def _whys(report: Report, waiting: Sequence[Wait], now: datetime) -> Iterator[str]:
+    """Why messages ended unsent, and why others are still there."""
+    for reason, count in report.ended.items():
+        yield f"{count} not sent: {reason.rstrip('.')}."
+    yield from map(str, waiting)
+    for provider, error in last_errors(waiting, now=now).items():
+        yield f"Last error of {provider}: {error.rstrip('.')}."
+    if not (report.claimed or report.ended or waiting):
+        yield "The queue is empty."

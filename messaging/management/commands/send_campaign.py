@@ -33,6 +33,7 @@ from messaging.quiet_hours import QuietHours, QuietHoursError
 from messaging.recipients import RecipientFile, RecipientFileError
 from messaging.rejects_file import RejectsFile
 from routing.planner import Planner
+from routing.readiness import problems_of, readiness
 from routing.safe_text import escaped
 from routing.vocabulary import CampaignKind, Channel
 
@@ -227,6 +228,10 @@ def _recipients(options: dict[str, Any]) -> RecipientFile:
 
 def _warnings(text: Campaign | CampaignText, blanks: Counter[str]) -> Iterator[str]:
     """What may not be meant so."""
+    for problem in problems_of(
+        readiness(Channel(text.channel), CampaignKind(text.kind))
+    ):
+        yield f"It leaves without a provider of its route. {problem}"
     for name, count in blanks.items():
         who = "1 recipient has" if count == 1 else f"{count} recipients have"
         yield f"{who} an empty {name}."
