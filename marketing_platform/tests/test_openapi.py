@@ -14,6 +14,9 @@ from django.test import Client
 from openapi_spec_validator import validate
 
 from marketing_platform import schema_view
+from messaging.models import Campaign, CampaignMessage
+from routing.api.naming import camel_case
+from routing.models import MessageDeliveryAttempt
 from routing.vocabulary import Channel
 
 HTML_REFERENCE = re.compile(r"""(?:src|href)=["']([^"']+)["']""")
@@ -71,6 +74,58 @@ def test_bodies_are_closed_and_answers_complete(document):
 
     assert schemas["RouteRequest"]["additionalProperties"] is False
     assert set(schemas["Route"]["required"]) == set(schemas["Route"]["properties"])
+
+
+def objects(document):
+    """Every object schema of the document, by its name."""
+    schemas = document["components"]["schemas"].items()
+    return {name: each for name, each in schemas if "properties" in each}
+
+
+def test_what_may_be_null_is_said_as_openapi_3_1_says_it(document):
+    assert "nullable" not in json.dumps(document)
+    page = objects(document)["PaginatedMessageList"]
+    assert page["properties"]["next"]["type"] == ["string", "null"]
+    assert page["required"] == ["next", "previous", "results"]
+    figures = objects(document)["Figures"]["properties"]
+    assert figures["deliveryRate"]["type"] == ["number", "null"]
+
+
+@pytest.mark.parametrize("model", [Campaign, CampaignMessage, MessageDeliveryAttempt])
+def test_a_column_that_may_be_null_may_be_null_in_the_answer(document, model):
+    names = {"CampaignMessage": "MessageDetail", "MessageDeliveryAttempt": "Attempt"}
+    schema = objects(document)[names.get(model.__name__, "CampaignDetail")]
+    columns = {camel_case(field.name): field.null for field in model._meta.fields}
+
+    shared = schema["properties"].keys() & columns.keys() - FILLED_FROM_THE_CAMPAIGN
+    assert len(shared) > 9
+    for name in shared:
+        assert _may_be_null(schema["properties"][name]) == columns[name], name
+
+
+FILLED_FROM_THE_CAMPAIGN = {"mediaUrls", "campaign"}
+
+
+def _may_be_null(schema):
+    options = [each.get("$ref", "") for each in schema.get("oneOf", ())]
+    return "null" in schema.get("type", ()) or any("NullEnum" in o for o in options)
+
+
+def test_no_field_has_a_default_that_generators_take_for_required(document):
+    for name, schema in objects(document).items():
+        for field, each in schema["properties"].items():
+            assert "default" not in each, f"{name}.{field}"
+    kind = objects(document)["SingleMessageRequest"]["properties"]["kind"]
+    assert kind["description"].endswith("Left out: 0.")
+
+
+def test_the_document_says_where_the_api_is_and_is_the_same_each_time(
+    client, document, settings
+):
+    urls = [server["url"] for server in document["servers"]]
+
+    assert urls == ["/", settings.SPECTACULAR_SETTINGS["SERVERS"][1]["url"]]
+    assert json.loads(client.get("/api/schema?format=json").content) == document
 
 
 @pytest.mark.django_db

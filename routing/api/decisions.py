@@ -19,9 +19,13 @@ from routing.vocabulary import (
 class LabelField(TermField):
     """A word that the record has as its label, as the integer that the wire has."""
 
-    def __init__(self, terms: type[Term]) -> None:
+    def __init__(self, terms: type[Term], *, is_always_known: bool = False) -> None:
+        """Of what is decided now, and by this release, the word is always known."""
         super().__init__(
-            choices=terms.choices(), read_only=True, default=None, allow_null=True
+            choices=terms.choices(),
+            read_only=True,
+            default=None,
+            allow_null=not is_always_known,
         )
         self._values = {term.label: term.value for term in terms}
 
@@ -77,8 +81,8 @@ class ExplainedRouteSerializer(ApiSerializer):
     """The route that serves a message."""
 
     id = serializers.IntegerField()
-    channel = LabelField(Channel)
-    strategy = LabelField(RoutingStrategy)
+    channel = LabelField(Channel, is_always_known=True)
+    strategy = LabelField(RoutingStrategy, is_always_known=True)
     priority = serializers.IntegerField()
     scope = serializers.CharField(help_text="Which messages it is for, in words.")
     country = serializers.CharField()

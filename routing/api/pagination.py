@@ -64,3 +64,16 @@ class Pages(CursorPagination):
             "default": self.page_size,
         }
         return [cursor, page_size]
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """All three are always there; DRF describes links as OpenAPI 3.0 had them."""
+        link = {"type": ["string", "null"], "format": "uri"}
+        return {
+            "type": "object",
+            "required": ["next", "previous", "results"],
+            "properties": {
+                "next": link | {"description": "Null on the last page."},
+                "previous": link | {"description": "Null on the first page."},
+                "results": schema,
+            },
+        }
