@@ -38,7 +38,7 @@ from messaging.models import (
 from messaging.posting import HIGHEST_OF_CAMPAIGNS
 from messaging.progress import describe
 from messaging.queries import progress_of, timeline_of
-from routing.admin.bases import ProviderFilter, ReadOnlyAdmin, clipped
+from routing.admin.bases import BoundedActions, ProviderFilter, ReadOnlyAdmin, clipped
 from routing.models import InboundMessage
 from routing.vocabulary import CampaignKind
 
@@ -79,7 +79,7 @@ class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Campaign)
-class CampaignAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class CampaignAdmin(BoundedActions):
     """What was launched is not edited any more, apart from its urgency."""
 
     list_display = [
@@ -388,7 +388,7 @@ class MessageAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Suppression)
-class SuppressionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class SuppressionAdmin(BoundedActions):
     list_display = ["address", "reason", "scope", "source", "created_at"]
     list_filter = ["reason", "scope", "source"]
     search_fields = ["=address"]

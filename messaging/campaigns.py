@@ -38,7 +38,7 @@ from messaging.queue.wakeup import notify_workers
 from messaging.quiet_hours import REASON, QuietHours
 from messaging.recipients import Recipient, RecipientFile, Rejection
 from messaging.vocabulary import CampaignStatus
-from messaging.withdrawal import withdraw
+from messaging.withdrawal import BATCH, withdraw
 from messaging.wording import Wording
 from routing.readiness import problems_of, readiness
 from routing.signals import report
@@ -353,12 +353,23 @@ def _move(campaigns: CampaignQuerySet, status: CampaignStatus, action: str) -> i
 def look_again_at_quiet(campaign: Campaign, *, now: datetime) -> int:
     """Let workers see what waits for quiet hours that have just been changed.
 
-    Returns how many messages that are. Those that it is quiet for go on waiting.
+    Returns how many messages that are. Those that it is quiet for go on waiting. A
+    batch goes with the caller's transaction, and the others after it, each by itself:
+    nobody waits for the locks of all. Where the caller dies on the way, the rest leaves
+    when the old hours end.
     """
     waiting = campaign.messages.queued().filter(status_reason__startswith=REASON)
-    count = waiting.update(due_at=now, status_reason="")
-    notify_workers()
-    return count
+    ids = list(waiting.order_by("pk").values_list("pk", flat=True))
+
+    def look_again(ids: Sequence[int]) -> None:
+        for start in range(0, len(ids), BATCH):
+            batch = waiting.filter(pk__in=ids[start : start + BATCH])
+            batch.update(due_at=now, status_reason="")
+        notify_workers()
+
+    look_again(ids[:BATCH])
+    transaction.on_commit(lambda: look_again(ids[BATCH:]))
+    return len(ids)
 
 
 def reopen_campaign(campaign_id: int) -> Campaign:

@@ -10,13 +10,14 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 
 from messaging.factories import CampaignFactory, MessageFactory
-from messaging.models import CampaignMessage, Suppression, WorkerHeartbeat
+from messaging.models import Campaign, CampaignMessage, Suppression, WorkerHeartbeat
 from messaging.vocabulary import (
     CampaignStatus,
     SuppressionReason,
     SuppressionScope,
     WorkerKind,
 )
+from routing.admin.bases import BoundedActions
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.vocabulary import (
     AttemptOutcome,
@@ -137,8 +138,8 @@ def intervene(client, action, *chosen):
     return run_action(client, page("campaignmessage"), action, chosen)
 
 
-def run_action(client, url, action, rows):
-    form = {"action": action, "_selected_action": [each.pk for each in rows]}
+def run_action(client, url, action, rows, **more):
+    form = {"action": action, "_selected_action": [each.pk for each in rows], **more}
     response = client.post(url, form, follow=True)
     return [str(message) for message in response.context["messages"]]
 
@@ -411,6 +412,38 @@ def test_an_action_says_when_there_was_nothing_to_do(admin_client):
     why = "1 not, for their status does not allow it."
     assert paused == f"1 campaign was paused. {why}"
     assert resumed == f"0 campaigns were resumed. {why}"
+
+
+@pytest.mark.parametrize(
+    ("model", "action"),
+    [
+        ("campaignmessage", "cancel"),
+        ("campaignmessage", "retry"),
+        ("campaign", "cancel"),
+        ("suppression", "delete_selected"),
+    ],
+)
+def test_an_action_takes_no_more_rows_than_fit_into_a_request(
+    admin_client, monkeypatch, model, action
+):
+    monkeypatch.setattr(BoundedActions, "ACTED_ON_AT_MOST", 2)
+    rows = MessageFactory.create_batch(3)
+    addresses = [
+        Suppression.objects.create(address=each.recipient, reason=0) for each in rows
+    ]
+    chosen = {
+        "campaignmessage": rows,
+        "campaign": [each.campaign for each in rows],
+        "suppression": addresses,
+    }[model]
+
+    [says] = run_action(
+        admin_client, page(model), action, chosen[:1], select_across="1"
+    )
+
+    assert says.startswith("Nothing was done: an action takes at most 2 rows at once.")
+    assert CampaignMessage.objects.queued().count() == 3
+    assert Campaign.objects.running().count() == Suppression.objects.count() == 3
 
 
 @pytest.mark.parametrize("action", ["pause", "resume", "cancel"])

@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html
@@ -133,7 +134,30 @@ def clipped(text: str, length: int) -> str:
     )
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class BoundedActions(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Takes an action on so many rows at once as fit into a request: each of them costs
+    some statements, and "Select all" of a list may mean a million.
+    """
+
+    ACTED_ON_AT_MOST = 500
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any]
+    ) -> HttpResponseBase | None:
+        """Without an answer the list shows anew. Only "Select all" exceeds a page."""
+        most = self.ACTED_ON_AT_MOST
+        is_all = request.POST.get("select_across", "0") != "0"
+        if is_all and queryset.order_by()[: most + 1].count() > most:
+            text = (
+                f"Nothing was done: an action takes at most {most} rows at once. "
+                "Filter the list, or choose fewer."
+            )
+            self.message_user(request, text, messages.WARNING)
+            return None
+        return super().response_action(request, queryset)
+
+
+class ReadOnlyAdmin(BoundedActions):
     """For what is evidence: looked at, never changed; there may be millions of it."""
 
     paginator = BoundedPaginator

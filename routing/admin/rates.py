@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from routing.admin.bases import BoundedPaginator, ProviderFilter, ProviderForm
+from routing.admin.bases import (
+    BoundedActions,
+    BoundedPaginator,
+    ProviderFilter,
+    ProviderForm,
+)
 from routing.models import Rate
 
 
@@ -23,7 +28,7 @@ class RateForm(ProviderForm):
 
 
 @admin.register(Rate)
-class RateAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class RateAdmin(BoundedActions):
     """For a look, and for one price; `manage.py import_rates` takes a whole deck."""
 
     form = RateForm
