@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import signal
 import socket
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from multiprocessing import Value, parent_process
 from typing import Any, ClassVar
@@ -31,6 +30,7 @@ from django_q.brokers.orm import ORM
 from django_q.brokers.redis_broker import Redis
 from django_q.signing import SignedPackage
 
+from messaging.cluster_end import WATCHED_VARIABLE, is_watchdog_gone, watch_in_forks
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.queries import is_work_waiting
 from messaging.queue.clock import database_now
@@ -53,9 +53,6 @@ CANARY_SHARE = 0.25
 # A canary that has not come back for this long is given up, and the next one let fly.
 # Until then there is one at a time: more would fill the queue while all workers drain.
 CANARY_LOST_AFTER = timedelta(seconds=90)
-# In the environment of a cluster that `messaging.watchdog` watches: the end of a pipe,
-# by number, that is closed at the other end when the watchdog dies.
-WATCHED_VARIABLE = "QCLUSTER_WATCHDOG"
 # How often schedules are looked at.
 SCHEDULES_EVERY = timedelta(seconds=15)
 # Time enough for a drain to start and show its heartbeat.
@@ -68,6 +65,8 @@ _asked_at = Value("d", 0.0)
 _canary_due_at = Value("d", 0.0)  # on the monotonic clock
 
 Tasks = list[tuple[Any, str]]
+
+watch_in_forks()  # the cluster's first process makes a broker, then forks the others
 
 
 class DrainsWhenDue:
@@ -146,10 +145,11 @@ class DrainsWhenDue:
         """End the cluster in order when its watchdog was killed: the next one starts a
         cluster of its own.
         """
-        if not self._is_leaving and _is_watchdog_gone():
+        if not self._is_leaving and is_watchdog_gone():
             self._is_leaving = True
             logger.error("The cluster's watchdog is gone: the cluster leaves.")
-            os.kill(os.getpgrp(), signal.SIGTERM)  # its first process
+            with suppress(ProcessLookupError):  # `cluster_end` sees to the others
+                os.kill(os.getpgrp(), signal.SIGTERM)  # its first process
 
 
 class DatabaseBroker(DrainsWhenDue, ORM):  # type: ignore[misc]
@@ -211,11 +211,6 @@ def show_life() -> None:
             "is_watched": WATCHED_VARIABLE in os.environ,
         },
     )
-
-
-def _is_watchdog_gone() -> bool:
-    pipe = os.environ.get(WATCHED_VARIABLE)
-    return pipe is not None and bool(select.select([int(pipe)], [], [], 0)[0])
 
 
 def _is_canary_due() -> bool:

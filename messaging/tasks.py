@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from messaging.broker import is_cluster_leaving
+from messaging.cluster_end import draining
 from messaging.queue.processor import Processor
 from messaging.vocabulary import WorkerKind
 
@@ -25,7 +26,11 @@ def drain_queue() -> dict[str, Any]:
     processor = Processor(
         kind=WorkerKind.CLUSTER, budget=DRAIN_BUDGET, idle_limit=DRAIN_IDLE_LIMIT
     )
-    with _stopped_by_sigterm(processor), _stopped_with_the_cluster(processor):
+    with (
+        draining(),
+        _stopped_by_sigterm(processor),
+        _stopped_with_the_cluster(processor),
+    ):
         return asdict(processor.run())
 
 

@@ -23,8 +23,8 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections
 from django.db.models import QuerySet
 
-from messaging.broker import WATCHED_VARIABLE
 from messaging.child_process import Child
+from messaging.cluster_end import LEAVE_WITHIN, WATCHED_VARIABLE
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.queue.clock import database_now
 from messaging.vocabulary import WorkerKind
@@ -33,9 +33,6 @@ from routing.timer import Timer
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
-# How long a drain may take to finish what is in flight: two calls of a provider that
-# does not answer, the second one a fallback.
-LEAVE_WITHIN = timedelta(seconds=75)
 # Until the first sign of life of a new cluster, on a machine with much to do.
 START_WITHIN = timedelta(seconds=60)
 # A cluster that dies sooner than this is started again after a pause that doubles.

@@ -26,6 +26,15 @@ def descendants(pid: int) -> list[int]:
     return below
 
 
+def is_running(pid: int) -> bool:
+    """Whether it lives; one that nobody has reaped yet does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
 def _parent_and_start(process: Path) -> tuple[int, int]:
     fields = (process / "stat").read_text().rpartition(")")[2].split()
     return int(fields[1]), int(fields[19])

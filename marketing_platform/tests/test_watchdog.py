@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+from marketing_platform.testing.families import descendants, is_running
 from marketing_platform.testing.installation import Installation, wait_until
 from routing.simulators.process import read_handset_log
 
@@ -96,6 +97,22 @@ def test_a_stalled_cluster_is_started_again_and_leaves_with_all_its_processes(cl
     assert "shows no sign of life: it is started again" in cluster.log.read_text()
     assert cluster.process.returncode == 0
     assert not any(map(is_alive, cluster.workers()))
+
+
+def test_nothing_of_a_cluster_outlives_its_watchdog_and_first_process(cluster):
+    first = os.getpgid(cluster.workers()[-1])
+    family = [first, *wait_until(lambda: all_of(first))]
+    cluster.process.kill()
+
+    os.kill(first, signal.SIGKILL)
+
+    wait_until(lambda: not any(map(is_running, family)), seconds=30)
+
+
+def all_of(first):
+    """The guard, worker, monitor and pusher, once they are all there."""
+    found = descendants(first)
+    return found if len(found) >= 4 else None
 
 
 def test_a_cluster_whose_watchdog_was_killed_leaves_by_itself(cluster):
