@@ -43,17 +43,19 @@ def newcomer(tmp_path):
     started = []
 
     def run(script, **variables):
-        process = subprocess.Popen(
-            ["bash", "-euc", script],
-            cwd=tmp_path,
-            env=environment | variables,
-            stdout=(tmp_path / "output.txt").open("w"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        log = tmp_path / "output.txt"
+        with log.open("w") as file:
+            process = subprocess.Popen(
+                ["bash", "-euc", script],
+                cwd=tmp_path,
+                env=environment | variables,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         started.append(process)
         returned = process.wait(timeout=180)
-        output = (tmp_path / "output.txt").read_text()
+        output = log.read_text()
         assert returned == 0, output
         return output
 

@@ -10,7 +10,6 @@ from django.contrib import admin, messages
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html
@@ -142,8 +141,8 @@ class BoundedActions(admin.ModelAdmin):  # type: ignore[type-arg]
     ACTED_ON_AT_MOST = 500
 
     def response_action(
-        self, request: HttpRequest, queryset: QuerySet[Any]
-    ) -> HttpResponseBase | None:
+        self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
+    ) -> Any:
         """Without an answer the list shows anew. Only "Select all" exceeds a page."""
         most = self.ACTED_ON_AT_MOST
         is_all = request.POST.get("select_across", "0") != "0"
@@ -154,7 +153,7 @@ class BoundedActions(admin.ModelAdmin):  # type: ignore[type-arg]
             )
             self.message_user(request, text, messages.WARNING)
             return None
-        return super().response_action(request, queryset)
+        return super().response_action(request, queryset, *args, **kwargs)
 
 
 class ReadOnlyAdmin(BoundedActions):
