@@ -79,7 +79,8 @@ class Claimer:
         locked, is_held_back = self._lanes.lock_due(limit, rooms, now=now)
         refusals = refusals_of(locked, now=now)
         passed = one_suspect_of(_gate(locked, refusals, now), now=now)
-        claimed = self._choose(passed, now)
+        gated = [each.reason for each in refusals.values() if each.finished_at(now)]
+        claimed, hopeless = self._choose(passed, now)
         if claimed:
             statements.mark_claimed(
                 [_claimed_row(each) for each in claimed],
@@ -90,12 +91,13 @@ class Claimer:
             claimed,
             seen=len(locked),
             is_held_back=is_held_back,
-            ended=Counter(
-                each.reason for each in refusals.values() if each.finished_at(now)
-            ),
+            ended=Counter([*gated, *hopeless]),
         )
 
-    def _choose(self, messages: Sequence[DueMessage], now: datetime) -> list[Claimed]:
+    def _choose(
+        self, messages: Sequence[DueMessage], now: datetime
+    ) -> tuple[list[Claimed], list[str]]:
+        """Those that leave; and why others failed, that no provider can carry."""
         by_route = self._by_route(messages, now)
         placement = Placement(
             planner=self._planner,
@@ -108,7 +110,7 @@ class Claimer:
         )
         for route, batch in by_route:
             placement.place(batch, route)
-        return share_calls(placement.keep())
+        return share_calls(placement.keep()), placement.hopeless
 
     def _surroundings(self, routes: Sequence[Route], now: datetime) -> Surroundings:
         """How the routes' providers are, their throttles locked."""

@@ -208,7 +208,8 @@ class Placement:
                 claimed = claimed._replace(probe_token=probe_token)
             self._claimed.append(claimed)
         elif is_hopeless(route, choices):
-            self._hopeless.append((item.message, _no_provider(route, choices)))
+            reason = f"No provider can carry it. {_no_provider(route, choices)}"[:500]
+            self._hopeless.append((item.message, reason))
         else:
             pause = self._pause(route, choices, item.parcel)
             self._wait(item.message, _no_provider(route, choices), pause)
@@ -223,13 +224,18 @@ class Placement:
         self._fail_hopeless()
         return self._claimed
 
+    @property
+    def hopeless(self) -> list[str]:
+        """Why messages failed that no provider of their route can carry."""
+        return [reason for _, reason in self._hopeless]
+
     def _fail_hopeless(self) -> None:
         """End those that no provider of their route can carry, and say why."""
         sheet = TallySheet()
         for message, reason in self._hopeless:
             CampaignMessage.objects.filter(pk=message.pk).update(
                 status=MessageStatus.FAILED,
-                status_reason=f"No provider can carry it. {reason}"[:500],
+                status_reason=reason,
                 finished_at=self._now,
             )
             count_end(sheet, message, MessageStatus.FAILED, now=self._now)
