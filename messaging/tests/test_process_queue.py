@@ -16,7 +16,7 @@ from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Suppression
 from messaging.tests.scene import messages
 from messaging.vocabulary import CampaignStatus, SuppressionReason
-from messaging.waiting import told
+from messaging.waiting import told, waits
 from routing.breaker import BreakerState
 from routing.factories import AttemptFactory
 from routing.models import ProviderHealth, ProviderThrottle
@@ -140,25 +140,24 @@ def test_it_says_that_all_recipients_are_suppressed(route, capsys):
 
 
 @pytest.mark.django_db
-def test_it_says_which_rate_holds_messages_back(route, capsys):
+def test_what_is_due_and_not_claimed_waits_for_the_rates_of_its_providers(route):
     messages(3)
-    for provider in ("TwilioSMS", "VonageSMS"):
-        ProviderThrottle.objects.create(
-            provider=provider, rate_per_second=0.001, tat=timezone.now() + HOUR
-        )
+    ProviderThrottle.objects.create(provider="TwilioSMS", rate_per_second=20)
 
-    report = json_of(capsys)
+    [wait] = waits(now=timezone.now())
 
-    assert report["claimed"] == 0
-    [wait] = report["waiting"]
-    assert wait["count"] == 3
-    assert "TwilioSMS" in wait["reason"]
-    assert "0.001" in wait["reason"]
+    assert (wait.count.number, wait.next_at is not None) == (3, True)
+    assert wait.reason.startswith("TwilioSMS takes 20 messages/s, room for ")
 
 
-def json_of(capsys):
-    call_command("process_queue", "--json")
-    return json.loads(capsys.readouterr().out)
+@pytest.mark.django_db
+def test_it_says_why_it_ends_before_all_is_sent_as_json(route, capsys):
+    messages(2)
+
+    call_command("process_queue", "--max-messages=1", "--json")
+
+    [wait] = json.loads(capsys.readouterr().out)["waiting"]
+    assert (wait["count"], wait["reason"]) == (1, "due, and not claimed yet")
 
 
 @pytest.mark.django_db
