@@ -112,6 +112,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "marketing_platform.caching.NoStoreMiddleware",
+    "marketing_platform.web_queries.QueryLimitMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -165,6 +166,9 @@ else:
         "tcp_user_timeout": 30_000,  # milliseconds
         "options": "-c idle_in_transaction_session_timeout=30s",
     } | DATABASES["default"].get("OPTIONS", {})
+# How long a query of a page, the API or a webhook may take, in seconds; 0: no bound.
+# Workers, commands and migrations have none. See marketing_platform/web_queries.py.
+WEB_STATEMENT_TIMEOUT = env.float("WEB_STATEMENT_TIMEOUT", default=15.0)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTHENTICATION_BACKENDS = ["marketing_platform.log_ins.backend.ThrottledBackend"]

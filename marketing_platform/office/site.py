@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.admin import AdminSite
+from django.contrib.admin import AdminSite, ModelAdmin
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
@@ -25,6 +25,22 @@ class BackOffice(AdminSite):
     site_url = None  # there is no other site: "/" leads here
     login_form = LogInForm
     index_template = "admin/office/dashboard.html"
+
+    def register(
+        self,
+        model_or_iterable: Any,
+        admin_class: type[ModelAdmin[Any]] | None = None,
+        **options: Any,
+    ) -> None:
+        """Called by our apps and others, whose lists are bounded all the same."""
+        from routing.admin.bases import BoundedAdmin  # which registers, when imported
+
+        asked = admin_class or ModelAdmin
+        if not issubclass(asked, BoundedAdmin):
+            asked = type(
+                asked.__name__, (BoundedAdmin, asked), {"__module__": __name__}
+            )
+        super().register(model_or_iterable, asked, **options)
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -156,11 +156,20 @@ class BoundedActions(admin.ModelAdmin):  # type: ignore[type-arg]
         return super().response_action(request, queryset, *args, **kwargs)
 
 
-class ReadOnlyAdmin(BoundedActions):
-    """For what is evidence: looked at, never changed; there may be millions of it."""
+class BoundedAdmin(BoundedActions):
+    """No list counts all of its table.
+
+    The back office makes one of each class that is registered with it.
+    """
 
     paginator = BoundedPaginator
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # a count of the table for each choice
+
+
+class ReadOnlyAdmin(BoundedAdmin):
+    """For what is evidence: looked at, never changed; there may be millions of it."""
+
     list_per_page = 50
 
     def has_add_permission(self, request: HttpRequest) -> bool:

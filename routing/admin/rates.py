@@ -6,7 +6,6 @@ from django.contrib import admin
 
 from routing.admin.bases import (
     BoundedActions,
-    BoundedPaginator,
     ProviderFilter,
     ProviderForm,
 )
@@ -44,8 +43,6 @@ class RateAdmin(BoundedActions):
     list_filter = ["channel", ProviderFilter, "valid_from"]
     search_fields = ["dial_prefix__startswith", "=country"]
     search_help_text = "How a dial prefix begins, or a country such as GB"
-    paginator = BoundedPaginator
-    show_full_result_count = False
 
     @admin.display(description="price", ordering="price")
     def cost(self, rate: Rate) -> str:
