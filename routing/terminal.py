@@ -24,7 +24,7 @@ class PlainOutput(OutputWrapper):
         """Called for whatever a command prints, and for its errors."""
         super().write(escaped(str(msg), keep_lines=True), *args, **kwargs)
 
-    def writelines(self, lines: Iterable[str]) -> None:
+    def writelines(self, lines: Iterable[str]) -> None:  # type: ignore[override]
         """As they are, as any stream does."""
         for line in lines:
             self.write(line, ending="")
