@@ -105,6 +105,7 @@ def problem_with_kind(kind: NumberKind, *, takes_landlines: bool) -> str:
 
 _SEPARATORS = re.compile(r"[\s.()\[\]/~\u00b7\u2022\u2053\u2212\u223c\u30fc]")
 _TRUNK_ZERO = re.compile(r"(?<=\d)\s*[(\[]\s*0\s*[)\]]")
+_CODE = re.compile(r"(?:\+|00)?([1-9][0-9]{0,2})")
 _DECIMAL = re.compile(r"(?<!\d)\+?\d{5,}+[.,]\d{1,2}")
 _SCIENTIFIC = re.compile(r"(?<!\d)\+?\d([.,]\d*+)?e\+?\d++", re.IGNORECASE)
 _WRITTEN = re.compile(r"\+?[0-9]+")
@@ -154,17 +155,20 @@ def _plain_character(character: str) -> str:
 
 
 def _without_trunk_zero(plain: str) -> str:
-    """Without the (0) of +49 (0)170, where the country's trunk prefix is a zero."""
+    """Without the (0) of +49 (0)170, where the country's trunk prefix is a zero.
+
+    What stands before it is a country code, with its + or 00 or neither: 040 (0) is
+    none of Romania's.
+    """
     zero = _TRUNK_ZERO.search(plain)
-    if not zero:
+    before = _CODE.fullmatch(_SEPARATORS.sub("", plain[: zero.start()] if zero else ""))
+    if not zero or not before:
         return plain
-    code = _SEPARATORS.sub("", plain[: zero.start()]).lstrip("+0")
-    known = int(code) if code.isdecimal() else 0
-    region = phonenumbers.region_code_for_country_code(known)
+    region = phonenumbers.region_code_for_country_code(int(before[1]))
     metadata = PhoneMetadata.metadata_for_region(region, None)
     if metadata is None or metadata.national_prefix != "0":
         return plain
-    return f"{plain[: zero.start()]} {plain[zero.end() :]}"
+    return f"+{before[1]} {plain[zero.end() :]}"
 
 
 # --- What it may be -------------------------------------------------------------------
@@ -225,6 +229,7 @@ def _readings(digits: str, metadata: PhoneMetadata) -> Iterator[PhoneNumber]:
         number for each in dict.fromkeys(candidates) if (number := _valid(each))
     ]
     yield from readings
+    yield from _dialled_elsewhere(digits, readings)
     # A German landline without its 0 may be anybody's handset without its +.
     if [each.text for each in readings] == [f"+{code}{digits}"]:
         yield from _foreign(digits, readings[0], metadata)
@@ -261,6 +266,16 @@ def _from_abroad(digits: str, metadata: PhoneMetadata) -> Iterator[str]:
     for end in range(2, 9):
         if prefix.fullmatch(digits, 0, end):
             yield digits[end:]
+
+
+def _dialled_elsewhere(
+    digits: str, readings: list[PhoneNumber]
+) -> Iterator[PhoneNumber]:
+    """What they are behind 00, where it is part of a longer prefix: Colombia's 009."""
+    if readings and digits.startswith("00"):
+        other = _valid(f"+{digits[2:]}")
+        if other and other not in readings:
+            yield other
 
 
 def _foreign(
