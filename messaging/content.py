@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from datetime import datetime
+from urllib.parse import unquote
 
 from messaging.public_urls import problem_with_url
 from messaging.quiet_hours import QuietHours
@@ -105,7 +106,7 @@ def check_media(channel: Channel, media_urls: Collection[str]) -> None:
     if len(media_urls) > MEDIA_LIMIT:
         raise ContentError(f"An MMS carries at most {MEDIA_LIMIT} media.")
     for url in media_urls:
-        if "{{" in url:
+        if "{{" in unquote(unquote(url)):  # however often it was encoded
             raise ContentError(
                 f"The media URL {url[:100]!r} has fields: none is filled."
             )

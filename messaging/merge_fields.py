@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from messaging.content import ContentError
-from routing.csv_files import UNSEEN, column_key
+from routing.csv_files import HIDDEN, column_key
 from routing.vocabulary import CampaignKind, Channel
 
 # Filled when a marketing e-mail leaves, unless its recipient brings a value.
@@ -26,7 +26,14 @@ COLUMNS_SHOWN = 200  # characters of all their names
 
 # Every run of two or more braces, with what follows up to the next brace.
 _TAG = re.compile(r"(\{{2,})([^{}]*)(\}*)")
-_BRACES_IN_DISGUISE = re.compile(rf"[{{\uff5b][{UNSEEN}]*[{{\uff5b]")
+# Two that an editor or a program has put apart, widened or encoded.
+_BRACE_LIKE = (
+    r"(?:[{\uff5b\ufe5b]|%(?:25){0,3}7b|&(?:#0{0,5}123|#x0{0,5}7b|lbrace|lcub);?)"
+)
+_BRACES_IN_DISGUISE = re.compile(
+    rf"{_BRACE_LIKE}[{HIDDEN}]*+{_BRACE_LIKE}", re.IGNORECASE
+)
+_NOTHING_SEEN = re.compile(rf"[\s{HIDDEN}]*+")
 # What template engines have after a bar; here it would be a default, and be sent.
 _FILTER = re.compile(
     r"\A\s*+(?:[\"'\u2018\u2019\u201c\u201d]|\w++\s*+[:(]|[^|]*+\||(?:safe|raw|e|escape"
@@ -56,6 +63,13 @@ class Field(NamedTuple):
 
     name: str  # as `column_key` makes it
     default: str | None  # for a blank value; None: there is none
+
+    def text(self, values: Mapping[str, str]) -> str:
+        """What it is filled with."""
+        value = values.get(self.name, "")
+        if self.default is not None and is_blank(value):
+            return self.default
+        return value
 
 
 def keyed(values: Mapping[str, str]) -> dict[str, str]:
@@ -127,7 +141,7 @@ class Template:
 
     def texts(self, values: Mapping[str, str]) -> list[str]:
         """What the fields are filled with, in order."""
-        return [values.get(name) or default or "" for name, default in self.fields]
+        return [field.text(values) for field in self.fields]
 
     def length(self, texts: Iterable[str]) -> int:
         """How long the text gets with them, without making it."""
@@ -139,8 +153,15 @@ class Template:
 
     def braced_values(self, values: Mapping[str, str]) -> Iterator[str]:
         """The same as `texts`, with each brace of a value as it is stored."""
-        for name, default in self.fields:
-            yield values.get(name, "").replace("{", _BRACE) or default or ""
+        for field in self.fields:
+            text = field.text(values)
+            is_value = text is not field.default
+            yield text.replace("{", _BRACE) if is_value else text
+
+
+def is_blank(value: str) -> bool:
+    """Whether nobody would see anything of it."""
+    return bool(_NOTHING_SEEN.fullmatch(value))
 
 
 def stored_body(template: Template, values: Mapping[str, str], written: str) -> str:

@@ -16,6 +16,7 @@ from messaging.merge_fields import (
     UNSUBSCRIBE_FIELD,
     Template,
     braced,
+    is_blank,
     own_fields,
     stored_body,
 )
@@ -74,7 +75,7 @@ class Wording:
             self._subject(values) if self.subject.fields else "",
             body if body != self._text.body else "",
             count_segments(written) if self.channel == Channel.SMS else 1,
-            self._blanks(values) if "" in map(values.get, self.wanted) else (),
+            self._blanks(values) if self.wanted else (),
         )
 
     def _said_to_all(self) -> Words:
@@ -93,7 +94,7 @@ class Wording:
         return subject if subject != self._text.subject else ""
 
     def _blanks(self, values: Mapping[str, str]) -> Sequence[str]:
-        blanks = [name for name in self.wanted if not values[name]]
+        blanks = [name for name in self.wanted if is_blank(values[name])]
         if blanks and self._reject_blank:
             raise ContentError(f"its {min(blanks)} is blank")
         return blanks

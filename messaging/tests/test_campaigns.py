@@ -140,7 +140,9 @@ def test_columns_of_any_name_fill_their_fields(send):
 def test_fields_that_stay_empty_are_counted_and_may_be_rejected(tmp_path):
     text = CampaignText(name="Spring", channel=Channel.SMS, body="Hi {{name}} {{b|x}}")
     path = tmp_path / "recipients.csv"
-    path.write_text(f"phone,name,b\n{phone(1)},Ann,\n{phone(2)},,\n{phone(2)},,\n")
+    path.write_text(
+        f"phone,name,b\n{phone(1)},Ann,\n{phone(2)},\u200b,\n{phone(2)},,\n"
+    )
     recipients, rejections = RecipientFile(path, channel=Channel.SMS), []
 
     def load(**options):

@@ -119,6 +119,10 @@ def test_media_come_by_https_urls_only(url):
         check_media(Channel.MMS, [url])
 
 
-def test_a_media_url_has_no_fields():
+@pytest.mark.parametrize(
+    "field",
+    ["{{picture}}", "%7B%7bpicture%7D%7D", "{%7Bpicture}}", "%257B%257Bpicture"],
+)
+def test_a_media_url_has_no_fields(field):
     with pytest.raises(ContentError, match="has fields: none is filled"):
-        check_media(Channel.MMS, ["https://example.com/{{picture}}.png"])
+        check_media(Channel.MMS, [f"https://example.com/{field}.png"])

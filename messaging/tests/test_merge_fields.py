@@ -96,6 +96,16 @@ def test_any_column_can_be_filled_however_its_name_is_spelt(column, field):
         "{\u00ad\u2060{name}}",
         "｛｛name}}",
         "{｛name}}",
+        "﹛﹛name}}",
+        "{\u3164{name}}",
+        "{\u2800{name}}",
+        "{\x01{name}}",
+        "{\U000e0001{name}}",
+        "https://example.com/?to=%7B%7bname%7D%7D",
+        "%257B%257Bname%257D%257D",
+        "{%7Bname}}",
+        "&#123;&#x7B;name}}",
+        "&lbrace;&lcub;name}}",
         "{{name|safe}}",
         "{{ name | Upper }}",
         "{{name|default:there}}",
@@ -138,7 +148,9 @@ def test_of_thousands_of_columns_a_few_are_named():
     assert len(str(refusal.value)) < 300
 
 
-@pytest.mark.parametrize("text", ["{x}", "a}} b", "{ {x} }", "%(x)s %s 20 % off", "$x"])
+@pytest.mark.parametrize(
+    "text", ["{x}", "a}} b", "{ {x} }", "a %7B b", "%(x)s %s 20 % off", "$x"]
+)
 def test_what_has_no_two_braces_is_sent_as_it_stands(text):
     assert filled(text, {"x": "oops"}) == text
 
@@ -169,7 +181,9 @@ def test_ordinary_texts_have_no_fields_of_other_systems(text):
     assert foreign_fields(text) == []
 
 
-@pytest.mark.parametrize("blank", [{"name": ""}, {}])
+@pytest.mark.parametrize(
+    "blank", [{}, *({"name": each} for each in ("", " ", "\u200b", "\u3164\u00a0"))]
+)
 @pytest.mark.parametrize(
     ("field", "result"), [("{{name|there}}", "there"), ("{{name| }}", "")]
 )
