@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from messaging.addresses import address_key
 from messaging.models import Suppression, usual_scope
@@ -26,7 +27,9 @@ def suppress(
 
     1. Add those that are new, by default with the usual scope of the reason.
     2. Widen those that held back marketing only, where everything is to be held back
-       now. Otherwise an address keeps its first reason.
+       now.
+    3. Put a reason that no START lifts in the place of one that a START does, in
+       whichever order they come. Otherwise an address keeps its first reason.
     """
     by_scope: dict[SuppressionScope, set[str]] = defaultdict(set)
     for address in addresses:
@@ -55,15 +58,25 @@ def _add(
         unique_fields=["address"],
         update_fields=["address"],
     )
+    known = Suppression.objects.filter(address__in=keys)
+    _outlast_a_start(known, reason, source)
     if scope == SuppressionScope.ALL:
-        _widen(keys, reason, source)
+        _widen(known, reason, source)
 
 
-def _widen(keys: list[str], reason: SuppressionReason, source: str) -> None:
+def _outlast_a_start(
+    known: QuerySet[Suppression], reason: SuppressionReason, source: str
+) -> None:
+    if reason != SuppressionReason.OPTED_OUT:
+        opted_out = known.filter(reason=SuppressionReason.OPTED_OUT)
+        opted_out.update(reason=reason, source=source)
+
+
+def _widen(
+    known: QuerySet[Suppression], reason: SuppressionReason, source: str
+) -> None:
     """What a START would not lift keeps its reason, so that none lifts it now."""
-    narrow = Suppression.objects.filter(
-        address__in=keys, scope=SuppressionScope.MARKETING
-    )
+    narrow = known.filter(scope=SuppressionScope.MARKETING)
     narrow.filter(reason=SuppressionReason.OPTED_OUT).update(
         scope=SuppressionScope.ALL, reason=reason, source=source
     )

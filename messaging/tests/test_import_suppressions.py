@@ -38,14 +38,17 @@ def test_everybody_on_the_list_is_suppressed_with_its_source(run):
     }
 
 
-def test_an_address_that_is_suppressed_already_keeps_its_reason(run):
+@pytest.mark.parametrize("reason", SuppressionReason)
+def test_an_address_that_is_suppressed_already_keeps_a_reason_that_no_start_lifts(
+    run, reason
+):
     opt_out(ANN, source="STOP")
-
-    says = run("phone", ANN, BOB, BOB, reason="hard_bounce")
+    says = run("phone", ANN, BOB, BOB, reason=reason.name.lower())
+    opt_out(BOB, source="STOP")
 
     assert says == "1 suppressed, 2 were already, 0 rows rejected.\n"
-    assert Suppression.objects.get(address=ANN).source == "STOP"
-    assert Suppression.objects.get(address=BOB).reason == SuppressionReason.HARD_BOUNCE
+    rows = Suppression.objects.values_list("reason", "scope")
+    assert [*rows] == [(reason, SuppressionScope.ALL)] * 2
 
 
 def test_numbers_that_never_get_messages_may_say_no_all_the_same(run):

@@ -11,6 +11,7 @@ from django.utils import timezone
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import CampaignMessage, Suppression
 from messaging.queue.processor import Limits, Processor
+from messaging.suppression import suppress
 from messaging.tests.scene import claim, failed, write
 from messaging.vocabulary import SuppressionReason, WorkerKind
 from routing.decide import Decision, FallBack
@@ -73,10 +74,13 @@ def test_a_start_takes_a_stop_back():
     "reason",
     [each for each in SuppressionReason if each != SuppressionReason.OPTED_OUT],
 )
-def test_a_start_lifts_no_other_suppression(reason):
-    Suppression.objects.create(address=ADA, reason=reason)
-
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_start_lifts_no_other_suppression(reason, is_first):
+    if is_first:
+        suppress([ADA], reason=reason, source="Ada")
     say("STOP", event_id="SM1")
+    if not is_first:
+        suppress([ADA], reason=reason, source="Ada")
     say("START", event_id="SM2")
 
     assert Suppression.objects.get().reason == reason
