@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
 
+from routing.handsets import handset_of
 from routing.keywords import keyword_of
 from routing.models import InboundMessage
+from routing.phone_numbers import NotANumber, read_number
 from routing.providers.base import Inbound
 from routing.signals import inbound_recorded
+
+_NO_DIGITS = re.compile(r"[^0-9]")
 
 
 def record_inbound(
@@ -24,7 +29,7 @@ def record_inbound(
     keyword = inbound.keyword
     if keyword is None:
         more = settings.INBOUND_STOP_WORDS
-        keyword = keyword_of(inbound.text, sender=inbound.sender, more=more)
+        keyword = keyword_of(inbound.text, sender=_home_of(inbound), more=more)
     with transaction.atomic():
         row, is_new = InboundMessage.objects.get_or_create(
             provider=provider_name,
@@ -41,3 +46,14 @@ def record_inbound(
         if is_new:
             inbound_recorded.send(InboundMessage, inbound=row)
     return row
+
+
+def _home_of(inbound: Inbound) -> str:
+    """A number of the country that it comes from: our own, where the network passed the
+    sender on in a form that only its country knows.
+    """
+    digits = _NO_DIGITS.sub("", inbound.sender).removeprefix("00")
+    try:
+        return read_number(handset_of(f"+{digits}")).text
+    except NotANumber:
+        return inbound.recipient

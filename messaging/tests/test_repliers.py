@@ -27,10 +27,10 @@ def sent(recipient, *, provider="VonageSMS", ago=timedelta(days=1)):
     )
 
 
-def say(text, sender, *, event_id="X1"):
+def say(text, sender, *, ours="+447700900000", event_id="X1"):
     return record_inbound(
         provider_name="VonageSMS",
-        inbound=Inbound(event_id, sender, "+447700900000", text),
+        inbound=Inbound(event_id, sender, ours, text),
         raw="",
         now=timezone.now(),
     )
@@ -71,6 +71,34 @@ def test_a_stop_holds_back_the_next_message_to_whom_it_comes_from(recipient, sen
 
     say("START", sender, event_id="X2")
     assert not is_held_back(recipient)
+
+
+@pytest.mark.parametrize(
+    ("text", "sender", "ours"),
+    [
+        ("ende", "+4915112345678", "+447700900000"),
+        ("ENDE", "4915112345678", "+447700900000"),
+        ("Ende!", "004915112345678", "+447700900000"),
+        ("ende", "015112345678", "+4915112345670"),
+        ("ende", "+015112345678", "+4915112345670"),
+    ],
+)
+def test_a_word_of_one_country_counts_however_its_sender_is_written(text, sender, ours):
+    sent("+4915112345678")
+
+    say(text, sender, ours=ours)
+
+    assert is_held_back("+4915112345678")
+
+
+@pytest.mark.parametrize(
+    ("sender", "ours"),
+    [("+447400123456", "+4915112345670"), ("07400123456", "+447700900000")],
+)
+def test_a_word_of_another_country_is_no_stop(sender, ours):
+    sent("+447400123456")
+
+    assert say("ende", sender, ours=ours).keyword is None
 
 
 def test_a_stop_holds_back_every_spelling_of_its_handset():
