@@ -8,11 +8,14 @@ Only RECIPIENT says that there is no such mailbox, which suppresses the address.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from routing.providers.smtp_status import Enhanced, says_nobody_is_there
+from routing.providers.smtp_status import (
+    Enhanced,
+    names_nobody,
+    says_nobody_is_there,
+)
 from routing.providers.wire import as_text
 from routing.vocabulary import ErrorClass
 
@@ -24,12 +27,6 @@ CLASSIFICATIONS = {
     "frequency or volume too high": ErrorClass.PROVIDER,
     "technical failure": ErrorClass.PROVIDER,
 }
-_UNKNOWN_USER = re.compile(
-    r"(user|recipient|account|mailbox|address)\W+(is |was )?(unknown|not found"
-    r"|(does not|doesn't) exist)|unknown (user|recipient)|no such (user|account|mailbox"
-    r"|address)",
-    re.IGNORECASE,
-)
 
 
 def bounce_class(event: Mapping[str, Any]) -> ErrorClass:
@@ -44,8 +41,7 @@ def bounce_class(event: Mapping[str, Any]) -> ErrorClass:
         status = Enhanced.find(text)
         if status is not None and status.subject:  # 5.0.0 says nothing
             return _by_status(status)
-    is_unknown = _UNKNOWN_USER.search(reason)
-    return ErrorClass.RECIPIENT if is_unknown else ErrorClass.PROVIDER
+    return ErrorClass.RECIPIENT if names_nobody(reason) else ErrorClass.PROVIDER
 
 
 def _by_status(status: Enhanced) -> ErrorClass:

@@ -85,9 +85,14 @@ STATUSES: Table = {
     "1.9": UnsuitableError,  # relayed to a system that cannot tell
     "1.10": GONE,  # null MX
     "2.2": NotNow,  # mailbox full: somebody may empty it
+    "2.3": UnsuitableError,  # too big for the mailbox, or at Google for the server
+    "2.121": NotNow,  # Microsoft: the recipient's mail of an hour is all there
+    "2.122": NotNow,
     "3.4": UnsuitableError,  # too big for the system
     "4.4": RecipientError,  # no route to the domain
     "4.6": RecipientError,  # mail to it goes round in a circle
+    "4.14": RecipientError,  # Microsoft's number for that
+    "4.310": RecipientError,  # Microsoft: no such domain
     "5.6": AccountError,  # of a log-in
     "6.7": UnsuitableError,  # SMTPUTF8 needed, which the next server may have
     "6.8": UnsuitableError,
@@ -134,6 +139,7 @@ SUBJECTS: dict[int, Maker] = {
 CODES: Table = {
     "CONNECT 521": UNAVAILABLE,  # takes no mail at all (RFC 7504)
     "CONNECT 554": UNAVAILABLE,  # no SMTP service here, or not for us
+    "MAIL 501": AccountError,  # syntax of FROM
     "MAIL 530": AccountError,  # authentication, or STARTTLS, required
     "MAIL 535": AccountError,
     "MAIL 550": AccountError,  # FROM not allowed
@@ -143,6 +149,7 @@ CODES: Table = {
     "MAIL 554": AccountError,
     "RCPT 501": UnsuitableError,  # syntax of the address, as this server knows it
     "RCPT 530": AccountError,
+    "DATA 530": AccountError,
     "RCPT 550": RecipientError,  # mailbox unknown, or not for us: not sure enough
     "RCPT 551": GONE,  # not local
     "RCPT 552": NotNow,  # mailbox full
@@ -169,11 +176,31 @@ _RELAYING = re.compile(
     r"|unable to relay|(not permitted|not allowed) to relay",
     re.IGNORECASE,
 )
+# Who may send, from which address, and how much of it: relays that check our account
+# only once they have the body (Amazon SES, SendGrid, Microsoft, Google).
+_ABOUT_ACCOUNT = re.compile(
+    r"address is not verified|verified sender|sender identity|free accounts?\b"
+    r"|not authori[sz]ed to perform|(not allowed|permissions?) to send as\b"
+    r"|send ?as ?denied|sending account|sending (is |has been )?(paused|suspended"
+    r"|disabled)|your ([\w-]{1,20} )?account (is|has been|was) (\w{1,20} )?(suspended"
+    r"|disabled|paused|blocked|locked|activated)"
+    r"|(sending|submission|relay) ?(limit|quota)"
+    r"|(you have|you've) (reached|exceeded) your\b.{0,30}\b(limit|quota)",
+    re.IGNORECASE,
+)
 _ABOUT_RECIPIENT = re.compile(
-    r"recipient(?: address)? rejected|recipientpermission|authrequired"
+    r"recipient(?: address)? rejected|recipients?permission|authrequired"
+    r"|sendernotauthenticatedfor"
     r"|(user|recipient|mailbox|group)\b.{0,30}\b(not (allowed|permitted|authori[sz]ed)"
     r"|restricted|only accepts)|not (allowed|permitted|authori[sz]ed) to "
     r"(receive|send to this (recipient|group|user|mailbox))",
+    re.IGNORECASE,
+)
+# Yahoo says it after the body, and without an enhanced status.
+_NOBODY_IS_THERE = re.compile(
+    r"(user|recipient|account|mailbox|address)\W+(is |was )?(unknown|not found|"
+    r"(does not|doesn't) (exist|have an?\b.{0,30}\baccount))"
+    r"|unknown (user|recipient)|no such (user|account|mailbox|address|recipient)",
     re.IGNORECASE,
 )
 _ABOUT_CONTENT = re.compile(
@@ -189,23 +216,47 @@ def says_nobody_is_there(status: Enhanced) -> bool:
     return STATUSES.get(status.key) is GONE
 
 
+def names_nobody(text: str) -> bool:
+    """Whether it says in words that there is no such mailbox."""
+    return bool(_NOBODY_IS_THERE.search(text))
+
+
 def kind_of(reply: Reply) -> Maker | None:
     """What a refusal means; None for one that nobody can say that of."""
     status = Enhanced.find(reply.text)
     if reply.code < 500:
         return _for_now(reply, status)
-    if reply.stage == "AUTH":
+    if reply.stage == "AUTH" or _is_about_account(reply, status):
         return AccountError
-    if status is None or status.subject == 0:
+    if status is None or status.subject == 0 or _is_about_mailbox(reply, status):
         return _without_status(reply)
     if status.subject == 7:
         return _policy(reply, status)
     return _for_good(reply, status)
 
 
+def _is_about_account(reply: Reply, status: Enhanced | None) -> bool:
+    """530 asks for a log-in, or TLS before it, at any stage (RFC 4954, RFC 3207)."""
+    if status is not None and says_nobody_is_there(status):
+        return False
+    is_after_greeting = reply.stage != "CONNECT"
+    return is_after_greeting and (
+        reply.code == 530 or bool(_ABOUT_ACCOUNT.search(reply.text))
+    )
+
+
+def _is_about_mailbox(reply: Reply, status: Enhanced) -> bool:
+    """Outlook.com has "550 5.5.0 mailbox unavailable" for whom it does not know, which
+    is no error of protocol: those have basic codes of their own.
+    """
+    is_vague = status.key in {"5.0", "5.1"}
+    return reply.stage == "RCPT" and is_vague and reply.code not in _PROTOCOL
+
+
 def _for_good(reply: Reply, status: Enhanced) -> Maker | None:
     """X.1 to X.6. At MAIL, an address is our own."""
-    if reply.stage in {"CONNECT", "MAIL"} and status.subject in {1, 2}:
+    is_before_recipient = reply.stage in {"CONNECT", "MAIL"}
+    if is_before_recipient and status.subject in {1, 2} and status.key != "2.3":
         return AccountError
     if reply.stage == "RCPT" and status.key in {"5.2", "5.4"}:
         return UnsuitableError  # the server does not understand this address
@@ -238,6 +289,8 @@ def _without_status(reply: Reply) -> Maker | None:
             return AccountError
         if _ABOUT_US.search(reply.text):
             return ProviderError
+        if names_nobody(reply.text):
+            return RecipientError
     if maker := CODES.get(f"{reply.stage} {reply.code}"):
         return maker
     if reply.stage == "CONNECT" or reply.code in _PROTOCOL:

@@ -115,7 +115,7 @@ RECEIPT_CODES: Table = {
     "15": RecipientError,  # their prepaid account is empty
     "16": AccountError,  # quota of the gateway exceeded
     "39": UnsuitableError,  # sender not allowed in the United States
-    "50": AccountError,  # entity not registered (India)
+    "50": UnsuitableError,  # entity not registered there
     "51": UnsuitableError,  # sender not registered there
     "52": MessageError,  # content not registered there
     "53": RecipientError,  # no consent on record

@@ -388,7 +388,7 @@ def test_a_subject_cannot_smuggle_a_header_in(subject):
         "",
         "ada",
         "ada@example.com\nBcc: x@example.com",
-        "ada@example.com\r\n",
+        "ada@example.com\r\nx",
         "ada@example.com, eve@example.com",
         "Ada <ada@example.com>",
         '"a\r\nb"@example.com',
