@@ -9,9 +9,11 @@ from datetime import datetime, timedelta
 
 from marketing_platform.diagnosis.findings import Finding, fail, ok, warn
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
+from routing.statistics import stated
+from routing.tally import Tally, day_of
 from routing.vocabulary import AttemptOutcome, ErrorClass, MessageStatus
 
-HOUR = timedelta(hours=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ENOUGH = 20  # messages with a verdict; of fewer, the share says little
 FEW, HARDLY_ANY = 0.5, 0.1  # of them delivered, or accepted
 LOOKED_AT = 5000  # of the latest receipts or attempts: bounds what a check reads
@@ -40,13 +42,12 @@ class _Record:
 
 def deliveries(now: datetime) -> Finding:
     """Whether what providers take also arrives, and whether they take anything."""
-    found = [
-        *_told_of("delivered", _delivered(now)),
-        *_told_of("accepted", _accepted(now)),
-    ]
-    if not found:
+    hours = {"delivered": _delivered(now), "accepted": _accepted(now)}
+    found = [each for verb in hours for each in _told_of(verb, hours[verb])]
+    days = list(_told_of_days(hours, now))
+    if not found and not days:
         return ok("No provider delivers or accepts few of its messages.")
-    text = " ".join(text for text, _ in found)
+    text = " ".join([*(text for text, _ in found), *days])
     remedy = (
         "Look the codes up at the provider: a sender that is not registered, an "
         "address that is blocked, or an old list. Routes may leave the provider out."
@@ -65,6 +66,33 @@ def _told_of(verb: str, records: dict[str, _Record]) -> Iterator[tuple[str, floa
                 f"{codes}.",
                 record.share,
             )
+
+
+def _told_of_days(hours: dict[str, dict[str, _Record]], now: datetime) -> Iterator[str]:
+    """By the statistics, of providers that the last hour says too little of: they sent
+    before it, or their messages are lost among those of a busier one.
+    """
+    days: dict[str, Tally] = {}
+    for key, tally in stated(first=day_of(now - DAY)).tallies():
+        days[key.provider] = days.get(key.provider, Tally()) + tally
+    for provider, tally in sorted(days.items()):
+        for verb, (good, number) in _ends(tally).items():
+            lately = hours[verb].get(provider)
+            is_known = lately is not None and lately.all >= ENOUGH
+            if not is_known and number >= ENOUGH and good < FEW * number:
+                yield f"{provider} {verb} {good} of {number} since yesterday."
+
+
+def _ends(tally: Tally) -> dict[str, tuple[int, int]]:
+    """Good ends, and all. What was put off counts as refused there: only where nothing
+    at all was accepted does that say something.
+    """
+    accepted = tally.outcome(AttemptOutcome.ACCEPTED)
+    refused = 0 if accepted else tally.outcome(AttemptOutcome.REJECTED)
+    return {
+        "delivered": (tally.messages(MessageStatus.DELIVERED), tally.settled),
+        "accepted": (accepted, accepted + refused),
+    }
 
 
 def _delivered(now: datetime) -> dict[str, _Record]:

@@ -18,6 +18,8 @@ from marketing_platform.diagnosis.receipts_setup import receipts_setup
 from messaging.factories import CampaignFactory, MessageFactory
 from routing.factories import AttemptFactory, ReceiptFactory
 from routing.simulators.credentials import sendgrid_public_key
+from routing.statistics import keep
+from routing.tally import Key, TallySheet, day_of
 from routing.tests.signed_calls import Unsealed, by_twilio, by_vonage_sms
 from routing.tests.test_webhooks import client, message_for
 from routing.vocabulary import (
@@ -340,6 +342,25 @@ def test_one_that_takes_nothing_is_told_too():
         Level.FAIL,
         "SMTPEmail accepted 0 of 20 in the last hour: 5.7.1 (20).",
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("status:5", "SMTPEmail delivered 0 of 20 since yesterday."),
+        ("outcome:2", "SMTPEmail accepted 0 of 20 since yesterday."),
+    ],
+)
+def test_one_that_the_last_hour_does_not_show_is_told_by_the_days(name, text):
+    sheet = TallySheet()
+    day = day_of(timezone.now() - 23 * HOUR)
+    sheet.add(Key(day, Channel.EMAIL, "SMTPEmail"), {name: 20})
+    keep(sheet)
+
+    assert found(deliveries) == (Level.WARN, text)
+
+    ended(20, provider="SMTPEmail", status=MessageStatus.DELIVERED)
+    assert (found(deliveries)[0] == Level.OK) == (name == "status:5")
 
 
 # --- where one looks ----------------------------------------------------------------
