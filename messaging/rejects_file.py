@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +21,12 @@ class RejectsFile:
     """Rejected rows, written beside their file as they are met.
 
     Each has its line, its reason and all its cells, so that it can be mended there and
-    sent; no spreadsheet takes a cell of it for a formula.
+    sent; no spreadsheet takes a cell of it for a formula. Nobody may read it who may
+    not read that file.
     """
 
     def __init__(self, rows: Path) -> None:
+        self._rows = rows
         self.path = rows.parent / f"{rows.stem}.rejected.csv"
         self._file: TextIO | None = None
 
@@ -52,10 +56,15 @@ class RejectsFile:
         """Add a row; the file is made with the first one."""
         with self._refused_in_one_line():
             if self._file is None:
-                self._file = self.path.open("w", encoding=self._encoding, newline="")
+                self._file = self._made()
                 self._add(self._header)
             cells = rejection.cells[self._kept]
             self._add([str(rejection.line), rejection.reason, *cells])
+
+    def _made(self) -> TextIO:
+        mode = stat.S_IMODE(self._rows.stat().st_mode) & 0o666 | stat.S_IWUSR
+        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        return os.fdopen(handle, "w", encoding=self._encoding, newline="")
 
     def _add(self, cells: Iterable[str]) -> None:
         rows = csv.writer(self._file, delimiter=self._delimiter)  # type: ignore[arg-type]

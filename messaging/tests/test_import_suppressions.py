@@ -115,6 +115,20 @@ def test_rows_that_cannot_be_used_are_written_beside_the_file(run, tmp_path):
     assert "3,'nobody' is not a valid phone number" in rejects.read_text()
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o400])
+def test_who_may_not_read_the_file_may_not_read_its_rejected_rows(run, tmp_path, mode):
+    run("phone", ANN)
+    (tmp_path / "no.csv").write_text("phone\nnobody\n")
+    (tmp_path / "no.csv").chmod(mode)
+
+    call_command(
+        "import_suppressions", str(tmp_path / "no.csv"), addresses="phone", source="x"
+    )
+
+    kept = (tmp_path / "no.rejected.csv").stat().st_mode & 0o777
+    assert not kept & ~(mode | 0o200)
+
+
 def test_a_file_that_breaks_off_changes_nothing(run):
     with pytest.raises(
         CommandError, match=r"is not valid CSV .* Nothing was changed\."

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl
 
 from routing.safe_text import one_line, plain_lines
 
 TEXT_LIMIT = 200  # what the columns of ids hold
+AMOUNT_LIMIT = 10**9  # no message costs as much; sums of them stay numbers
 FIELD_LIMIT = 1000  # of a form; Twilio sends some 30, and 10 media
 _DIGITS = re.compile(r"[0-9]{1,12}")
 
@@ -79,6 +80,6 @@ def as_amount(value: Any) -> Decimal | None:
     """An amount of money from 0 up. Twilio writes what it charges as a negative."""
     try:
         amount = abs(Decimal(as_text(value)))
-    except InvalidOperation:
+    except ArithmeticError:  # no number, or one beyond what Decimal holds
         return None
-    return amount if amount.is_finite() else None
+    return amount if amount.is_finite() and amount < AMOUNT_LIMIT else None

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from marketing_platform.provider_settings import simulated_providers
 from routing.providers.base import ForgedReceipt, MalformedReceipt, WebhookRequest
 from routing.providers.registry import ProviderRegistry
+from routing.providers.wire import as_amount
 
 REGISTRY = ProviderRegistry(simulated_providers(9100, public_url="https://example.com"))
 RECEIVERS = [
@@ -86,3 +87,10 @@ def test_a_jwt_with_a_hostile_header_is_forged(kind, header):
 
     with pytest.raises(ForgedReceipt):
         call("VonageMMS", kind, b"{}", signature=f"Bearer {token}")
+
+
+@pytest.mark.parametrize(
+    "text", ["1e9999999", "1e999999", "-9e999999999", "NaN", "1e9"]
+)
+def test_an_amount_that_is_none_is_no_error(text):
+    assert as_amount(text) is None
