@@ -31,6 +31,17 @@ def client_address(request: HttpRequest) -> str:
     return nearest_stranger([*hops, peer], settings.TRUSTED_PROXIES)
 
 
+def network_of(address: str) -> str:
+    """What one caller has of addresses: an IPv4 address, or a network of IPv6."""
+    try:
+        known = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if known.version == 4:
+        return address
+    return str(ipaddress.ip_network(f"{known}/64", strict=False))
+
+
 def nearest_stranger(hops: Sequence[str], trusted: Iterable[Network]) -> str:
     """The last hop that is not trusted, else the first that can be read."""
     found = ""

@@ -57,8 +57,9 @@ _TOKEN = re.compile(
 )
 _GROUP = re.compile(r"(?<!%)(?<!%[0-9A-Fa-f])\d++")
 _NAME_OF_NUMBER = re.compile(
-    r"(?<![a-z])(?:to|from|tel|phone|mobile|msisdn|recipient|sender|handset|destination)"
-    r"(?:_?number)?(?:\\?[\"']){0,2}\s?(?:=|:|%3D|%3A)\s?(?:\\?[\"'(]){0,2}\Z",
+    r"(?<![a-z])(?:to|from|tel|(?:tele)?phone|mobile|cell|msisdn|recipient|sender|handset"
+    r"|destination|contact|whatsapp)(?:_?number)?s?(?:\\?[\"']){0,2}\s?"
+    r"(?:=>?|:|%3D|%3A)\s?(?:\\?[\"'([]){0,3}\Z",
     re.IGNORECASE,
 )
 _NAME_LIMIT = 32  # characters
@@ -167,6 +168,7 @@ def _group_limit(groups: list[re.Match[str]]) -> int:
 
 
 def _is_number(groups: list[str], between: str) -> bool:
+    groups = [*map(_in_ascii, groups)]
     digits = "".join(groups)
     if _TRUNK.match(groups[0]):
         return 9 <= len(digits) <= _WITH_EXIT_CODE
@@ -181,7 +183,13 @@ def _is_number(groups: list[str], between: str) -> bool:
     return len(digits) >= 8 and max(map(len, groups)) < 6
 
 
+def _in_ascii(digits: str) -> str:
+    """Digits of any script, full-width or Arabic, as those that rules are made of."""
+    return digits if digits.isascii() else "".join(str(int(each)) for each in digits)
+
+
 def _starred(digits: str, has_plus: bool) -> str:
+    digits = _in_ascii(digits)
     if digits.startswith("00"):
         digits, has_plus = digits[2:], True
     is_international = has_plus or (digits[0] != "0" and len(digits) > 10)

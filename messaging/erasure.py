@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +28,8 @@ ERASED = "Erased."  # a message's reason
 WITHDRAWN = "Its recipient's data is erased."
 IN_FLIGHT = "messages being sent"  # may be erased when their outcome is known
 _NAME = "erased"
+_Change = Callable[[QuerySet[Any]], object]
+_Step = tuple[str, QuerySet[Any], _Change]
 
 
 def erase(
@@ -43,23 +45,29 @@ def erase(
     2. Clear what names it elsewhere, which is found by its messages; then those.
     3. Suppressions stay unless asked for: a no would be forgotten with the person.
     """
-    if not is_dry_run:
-        withdraw(subject.messages, now=now, reason=WITHDRAWN)
     counts = Counter[str]()
-    for kind, rows, change in _steps(subject, with_suppressions):
-        counts[kind] = rows.count() if is_dry_run else _in_batches(rows, change)
+    steps = _steps(subject, with_suppressions)
+    if is_dry_run:
+        counts.update({kind: rows.count() for kind, rows, _ in steps})
+    else:
+        _erase(subject, steps, counts, now)
     counts[IN_FLIGHT] = subject.messages.sending().count()
-    if not is_dry_run:
-        report("erase recipient", None, **counts)  # whom, is nobody's business any more
     return counts
 
 
-_Change = Callable[[QuerySet[Any]], object]
+def _erase(
+    subject: DataSubject, steps: Iterable[_Step], counts: Counter[str], now: datetime
+) -> None:
+    """Batches that are done stay done when a later one fails: that is on record."""
+    try:
+        withdraw(subject.messages, now=now, reason=WITHDRAWN)
+        for kind, rows, change in steps:
+            counts[kind] = _in_batches(rows, change)
+    finally:
+        report("erase recipient", None, **counts)  # whom, is nobody's business any more
 
 
-def _steps(
-    subject: DataSubject, with_suppressions: bool
-) -> Iterator[tuple[str, QuerySet[Any], _Change]]:
+def _steps(subject: DataSubject, with_suppressions: bool) -> Iterator[_Step]:
     """What is changed, in order, and how; each is empty once it is done."""
     messages = subject.messages.exclude(status=MessageStatus.SENDING)
     attempts = MessageDeliveryAttempt.objects.filter(message__in=messages)

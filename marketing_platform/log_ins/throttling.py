@@ -8,12 +8,12 @@ count as well; success gives the user's turns back.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import transaction
 
+from marketing_platform.client_address import network_of
 from marketing_platform.log_ins.models import LogInThrottle
 from routing import throttle as gcra
 
@@ -78,14 +78,3 @@ def _forget(now: datetime) -> None:
 def _key(username: str, address: str) -> str:
     text = f"{username.casefold()}\n{network_of(address)}"
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
-
-
-def network_of(address: str) -> str:
-    """What one caller has of addresses: an IPv4 address, or a network of IPv6."""
-    try:
-        known = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if known.version == 4:
-        return address
-    return str(ipaddress.ip_network(f"{known}/64", strict=False))

@@ -162,6 +162,9 @@ def test_a_setting_that_is_empty_masks_nothing():
         ("0044 7400 123456 \uff0b447400123456", "+44*******456 +44*******456"),
         ("\u7535\u8bdd13800138000", "\u7535\u8bdd+13******000"),
         ("447400123456 447400123457", "+44*******456 +44*******457"),
+        ("recipients=['91234567']", "recipients=['91***567']"),
+        ("whatsapp: 91234567 cell=91234567", "whatsapp: 91***567 cell=91***567"),
+        ("\uff10\uff17" + "\uff14" * 9, "07******444"),
         # Local parts, and at signs, of all kinds.
         ('"ada lovelace"@example.com', "***@example.com"),
         ("o'brien@example.com tim/sales@x.com", "***@example.com ***@x.com"),

@@ -15,7 +15,7 @@ from rest_framework.exceptions import (
 )
 from rest_framework.request import Request
 
-from marketing_platform.client_address import client_address
+from marketing_platform.client_address import client_address, network_of
 from marketing_platform.tokens.guesses import Guesses
 from marketing_platform.tokens.models import ApiToken
 from routing.signals import report
@@ -48,7 +48,7 @@ class BearerAuthentication(BaseAuthentication):
 def _note_guess(request: Request, now: datetime) -> None:
     """Throttled where there are too many from one address. Real tokens are not."""
     address = client_address(request._request)
-    refusal = guesses.note(address, now=now)
+    refusal = guesses.note(network_of(address), now=now)
     if refusal.is_news:
         logger.warning("Many tokens that do not exist come from %s.", address)
         report("guess tokens")

@@ -6,6 +6,7 @@ import json
 from io import StringIO
 
 import pytest
+from django.apps import apps
 from django.core import serializers
 from django.core.management import CommandError, call_command
 
@@ -165,6 +166,16 @@ def test_what_waits_is_withdrawn_and_never_sent(stored):
     assert not Suppression.objects.filter(address=NUMBER).exists()
     with pytest.raises(InterventionRefused, match="data was erased"):
         retry_message(waiting, now=NOW)
+
+
+def test_what_breaks_off_is_on_record_with_what_it_did(stored, monkeypatch):
+    monkeypatch.setattr("messaging.erasure._blank_inbound", None)
+
+    with pytest.raises(TypeError):
+        run("erase_recipient", NUMBER)
+
+    events = apps.get_model("marketing_platform.AuditEvent").objects
+    assert events.get(action="erase recipient").changes["receipts"] == 0
 
 
 def test_what_is_being_sent_is_left_and_told():

@@ -11,12 +11,11 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from messaging.retention import Policy, prune
 from routing.signals import report
-from routing.terminal import PlainCommand
 
 UNITS = {"d": "days", "h": "hours"}
 AGES = {
@@ -27,7 +26,7 @@ AGES = {
 }
 
 
-class Command(PlainCommand):
+class Command(BaseCommand):
     help = (
         "Clear away what is older than you say, in small batches, also while workers "
         "run. Statistics stay. Ages are days or hours: 400d, 12h."

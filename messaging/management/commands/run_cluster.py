@@ -6,12 +6,13 @@ import signal
 from types import FrameType
 from typing import Any
 
+from django.core.management.base import BaseCommand
+
 from messaging.broker import patience
 from messaging.watchdog import Watchdog, watched_cluster
-from routing.terminal import PlainCommand
 
 
-class Command(PlainCommand):
+class Command(BaseCommand):
     help = (
         "Run the django-q2 cluster (`qcluster`), and start it again when it dies or "
         "stalls. SIGTERM or Ctrl-C lets it finish what is in flight, and leaves."
