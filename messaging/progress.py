@@ -22,6 +22,7 @@ from messaging.models import WorkerHeartbeat
 from messaging.queries import CampaignProgress, progress_of
 from messaging.queue.clock import database_now
 from messaging.recipients import RecipientFile
+from routing.safe_text import escaped
 
 LOOK_EVERY = 0.5  # seconds
 SAY_EVERY = 10.0  # seconds, where there is no terminal
@@ -75,7 +76,7 @@ def sending_bar(
         BarColumn(bar_width=20, table_column=Column(no_wrap=True)),
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
         TimeElapsedColumn(table_column=Column(no_wrap=True)),
-        TextColumn("{task.description}", table_column=Column()),
+        TextColumn("{task.description}", markup=False, table_column=Column()),
         console=console,
     ) as bar:
         task = bar.add_task("", total=None)
@@ -85,7 +86,9 @@ def sending_bar(
                 task,
                 total=progress.total,
                 completed=progress.total - progress.left,
-                description=f"{describe(progress)}{_hint(progress, no_worker)}",
+                description=escaped(
+                    f"{describe(progress)}{_hint(progress, no_worker)}"
+                ),
             )
 
         yield show

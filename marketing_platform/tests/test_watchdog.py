@@ -43,7 +43,8 @@ class WatchedCluster:
     def send(self, recipient):
         self.recipients.write_text(f"phone\n{recipient}\n")
         self.installation.run(
-            *("send_campaign", "--channel=sms", "--name=T", "--body=Hi"),
+            *("send_campaign", "--channel=sms", "--body=Hi"),
+            f"--name=To {recipient}",
             f"--recipients={self.recipients}",
         )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import socket
 import sys
 import threading
@@ -224,3 +226,46 @@ def test_an_answer_that_nobody_reads_is_given_up():
         channel.last_activity += 400  # it takes a byte now and then
         assert channel.is_overdue(time.time() + 400)
         channel.handle_close()
+
+
+@pytest.fixture
+def proxy(server, tmp_path):
+    """The port of an nginx with the settings in deploy/, without TLS."""
+    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if nginx is None:
+        pytest.skip("nginx is not installed")
+    port = free_port()
+    ours = (settings.BASE_DIR / "deploy" / "nginx.conf").read_text()
+    ours = re.sub(r" *ssl_certificate.*;\n", "", ours)
+    ours = ours.replace("listen 443 ssl;", f"listen 127.0.0.1:{port};")
+    ours = ours.replace("server 127.0.0.1:8000;", f"server 127.0.0.1:{server};")
+    paths = "".join(
+        f"{name}_temp_path {tmp_path};\n"
+        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    config = tmp_path / "nginx.conf"
+    config.write_text(
+        f"daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error.log;\n"
+        f"events {{}}\nhttp {{ access_log off;\n{paths}{ours} }}"
+    )
+    child = Child("nginx", [nginx, "-c", str(config), "-e", f"{tmp_path}/error.log"])
+    child.start()
+    try:
+        wait_until(lambda: answers(port))
+        yield port
+    finally:
+        child.stop()
+
+
+def test_the_proxy_lets_whole_requests_through_and_holds_back_half_ones(proxy):
+    with ExitStack() as stack:
+        for _ in range(90):
+            client = socket.create_connection(("127.0.0.1", proxy))
+            stack.enter_context(client).sendall(HEAD + b"Content-Length: 9\r\n\r\nx")
+        start = time.monotonic()
+        assert healthz(proxy) == 200
+        assert time.monotonic() - start < SOON
+
+    url = f"http://127.0.0.1:{proxy}/webhooks/TwilioSMS/"
+    too_large = urllib3.request("POST", url, body=b"x" * (BODY_LIMIT + 1))
+    assert too_large.status == 413

@@ -16,6 +16,7 @@ from django.utils.html import format_html
 from django.utils.text import Truncator
 
 from routing.providers.registry import registry
+from routing.safe_text import escaped
 
 
 class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -126,6 +127,7 @@ def clipped(text: str, length: int) -> str:
     """A text that fits its column; the whole of it shows when one points at it."""
     if not text:
         return ""  # which the list shows as it shows all that is not there
+    text = escaped(text)  # what turns text around would turn the row around
     short = Truncator(text).chars(length)
     title = text if short != text else ""
     return format_html(

@@ -7,6 +7,7 @@ import threading
 from uuid import uuid4
 
 from routing.providers.base import Acceptance, OutboundMessage, Provider
+from routing.safe_text import escaped
 from routing.vocabulary import Channel
 
 _RULE = "-" * 72
@@ -32,7 +33,7 @@ class _Console(Provider):
             message.body,
             _RULE,
         ]
-        return "\n".join(lines) + "\n"
+        return escaped("\n".join(lines), keep_lines=True) + "\n"
 
 
 class ConsoleSMS(_Console):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
 import pytest
+from django.core.management import get_commands, load_command_class
+from rich.table import Table
 
 from routing.providers.base import ProviderError
 from routing.providers.wire import as_body, as_text
 from routing.safe_text import escaped, one_line
+from routing.terminal import PlainCommand, PlainConsole
 
 COMMANDS = [
     *("\x1b[2J", "\x9b31m", "\x07", "\x08", "\x7f", "\x85", "\r\n", "\0"),
@@ -45,3 +50,51 @@ def test_the_flags_of_emoji_stay_in_a_message():
 
     assert as_body(england) == england
     assert as_body("a\x1b[31mb\u202ec") == "a[31mbc"
+
+
+OURS = {"marketing_platform", "messaging", "routing"}
+SAID = "No route\x1b[2J \u202e[red]:smile:"
+
+
+class Saying(PlainCommand):
+    """Prints what somebody said, and fails with it."""
+
+    def handle(self, *args, **options):
+        self.stdout.write(SAID)
+        self.stdout.writelines([f"{SAID}\n"])
+        self.stderr.write(SAID)
+
+
+@pytest.mark.parametrize(
+    "name", sorted(name for name, app in get_commands().items() if app in OURS)
+)
+def test_every_command_prints_plainly(name):
+    command = load_command_class(get_commands()[name], name)
+
+    of_django = f"django.core.management.commands.{name}"
+    is_djangos = any(kind.__module__ == of_django for kind in type(command).__mro__)
+    assert isinstance(command, PlainCommand) or is_djangos
+
+
+def test_a_command_prints_what_others_said_and_obeys_nothing():
+    out, errors = StringIO(), StringIO()
+    for options in ({"stdout": out, "stderr": errors}, {}):
+        Saying(stdout=out, stderr=errors).execute(
+            no_color=False, force_color=False, skip_checks=True, **options
+        )
+
+    lines = out.getvalue().splitlines() + errors.getvalue().splitlines()
+    assert lines == [r"No route\x1b[2J \u202e[red]:smile:"] * 6
+
+
+def test_a_table_on_the_console_shows_it_by_the_letter():
+    out = StringIO()
+    console = PlainConsole(file=out, width=80)
+    table = Table()
+    table.add_column("said")
+    table.add_row(SAID)
+
+    console.print(SAID)
+    console.print(table)
+
+    assert out.getvalue().count(r"No route\x1b[2J \u202e[red]:smile:") == 2

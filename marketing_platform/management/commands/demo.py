@@ -13,7 +13,7 @@ from argparse import ArgumentParser
 from typing import Any, NoReturn
 
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from rich.console import Console
 
 from marketing_platform.demo.show import (
@@ -25,11 +25,12 @@ from marketing_platform.demo.show import (
 )
 from marketing_platform.demo.stage import Stage
 from marketing_platform.demo.summary import Summary, print_summary
+from routing.terminal import PlainCommand
 
 ADMIN = "admin"
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Send a campaign on every channel through simulated providers and an outage, "
         "and check that none was lost or sent twice. On a terminal the back office "

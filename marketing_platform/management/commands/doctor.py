@@ -8,16 +8,15 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from marketing_platform.diagnosis.checks import CHECKS
 from marketing_platform.diagnosis.findings import Finding, Level, examine, worst
 from messaging.queue.clock import database_now
+from routing.terminal import PlainCommand
 
 EXIT_STATUS = {Level.OK: 0, Level.FAIL: 1, Level.WARN: 3}
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Look whether messages can be taken in and sent, and say what to do where not. "
         "Ends with status 0 when all is well, 3 when there are only warnings, 1 when "

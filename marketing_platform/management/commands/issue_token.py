@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from marketing_platform.tokens.services import issue_token
@@ -16,11 +16,12 @@ from marketing_platform.tokens.vocabulary import (
     UnreadableExpiry,
     read_expiry,
 )
+from routing.terminal import PlainCommand
 
 SCOPES = [scope.name.lower() for scope in TokenScope]
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Issue an API token in the name of a user. Its text goes to standard output, "
         "once: nobody can read it again. It is revoked in the back office."

@@ -7,19 +7,19 @@ from argparse import ArgumentParser, ArgumentTypeError
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.db import transaction
 from django.utils import timezone
 
 from marketing_platform.audit.models import AuditEvent
 from routing.signals import report
+from routing.terminal import PlainCommand
 
 BATCH_SIZE = 1000
 # Who has just done something should not be able to clear that away.
 YOUNGEST = timedelta(days=30)
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Clear away events of the audit log that are older than you say. That it was "
         "done is an event itself. Without it the log is kept for ever."

@@ -7,14 +7,15 @@ from argparse import ArgumentParser
 from collections import Counter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from messaging.erasure import IN_FLIGHT, erase
 from messaging.personal_data import DataSubject
+from routing.terminal import PlainCommand
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Erase a phone number or e-mail address, in whichever spelling, from messages "
         "with their texts, attempts, receipts as they came, inbound messages and kept "

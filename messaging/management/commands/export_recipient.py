@@ -8,13 +8,14 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.core.serializers.json import DjangoJSONEncoder
 
 from messaging.personal_data import DataSubject, export
+from routing.terminal import PlainCommand
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Print all that is stored about a phone number or e-mail address, in whichever "
         "spelling, as JSON: messages with texts, attempts and receipts, inbound "

@@ -6,13 +6,14 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from messaging.addresses import parse_address
 from messaging.opt_outs import suppress_all
 from messaging.recipients import RecipientFile, RecipientFileError
 from messaging.rejects_file import RejectsFile
 from messaging.vocabulary import SuppressionReason, SuppressionScope
+from routing.terminal import PlainCommand
 from routing.vocabulary import Channel
 
 KINDS = {"phone": Channel.SMS, "email": Channel.EMAIL}
@@ -20,7 +21,7 @@ SCOPES = {scope.name.lower(): scope for scope in SuppressionScope}
 REASONS = {reason.name.lower(): reason for reason in SuppressionReason}
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Suppress the addresses of a CSV file (UTF-8, with a header: 'phone' or "
         "'email', and 'country' for national numbers; other columns are ignored). "

@@ -12,16 +12,17 @@ from types import FrameType
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from messaging.queries import is_work_waiting
 from messaging.queue.clock import database_now
 from messaging.queue.processor import Limits, Processor, Report
 from messaging.vocabulary import WorkerKind
 from messaging.waiting import Wait, last_errors, waits
+from routing.terminal import PlainCommand
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Send the messages that are due. SIGTERM or Ctrl-C claims no more, waits for "
         "what is in flight, records it, and leaves."

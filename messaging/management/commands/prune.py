@@ -11,11 +11,12 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from messaging.retention import Policy, prune
 from routing.signals import report
+from routing.terminal import PlainCommand
 
 UNITS = {"d": "days", "h": "hours"}
 AGES = {
@@ -26,7 +27,7 @@ AGES = {
 }
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Clear away what is older than you say, in small batches, also while workers "
         "run. Statistics stay. Ages are days or hours: 400d, 12h."

@@ -6,16 +6,17 @@ from argparse import ArgumentParser, ArgumentTypeError
 from datetime import date
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from messaging.rebuild import RecordIsGone, rebuild_statistics
 from routing.signals import report
 from routing.statistics import fold_entries
 from routing.tally import Key, Tally
+from routing.terminal import PlainCommand
 from routing.vocabulary import Channel
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     """Counts attempts and messages again, and corrects what the statistics say."""
 
     help = (

@@ -6,13 +6,12 @@ import signal
 from types import FrameType
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from messaging.broker import patience
 from messaging.watchdog import Watchdog, watched_cluster
+from routing.terminal import PlainCommand
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Run the django-q2 cluster (`qcluster`), and start it again when it dies or "
         "stalls. SIGTERM or Ctrl-C lets it finish what is in flight, and leaves."

@@ -11,10 +11,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
-from rich.console import Console
 
 from messaging.audience import LoadReport
 from messaging.campaigns import (
@@ -35,13 +34,14 @@ from messaging.rejects_file import RejectsFile
 from routing.planner import Planner
 from routing.readiness import problems_of, readiness
 from routing.safe_text import escaped
+from routing.terminal import PlainCommand, PlainConsole
 from routing.vocabulary import CampaignKind, Channel
 
 YES = {"y", "yes"}
 SAMPLE_SHOWN = 2000  # characters
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Queue a campaign for the recipients of a CSV file (UTF-8, with commas, "
         "semicolons or tabs, and a header: 'phone' or 'email', and any columns that "
@@ -140,7 +140,7 @@ class Command(BaseCommand):
         if hours := campaign.quiet_hours:
             self.stdout.write(f"None leaves in {hours} where its recipient is.")
         if options["watch"]:
-            watch_campaigns([campaign.pk], console=Console())
+            watch_campaigns([campaign.pk], console=PlainConsole())
 
     def _preview(self, options: dict[str, Any], rejects: RejectsFile) -> None:
         try:
@@ -179,7 +179,7 @@ class Command(BaseCommand):
     ) -> tuple[Campaign, LoadReport]:
         text, recipients = _text(options), _recipients(options)
         with (
-            loading_bar(recipients, console=Console(stderr=True)) as on_progress,
+            loading_bar(recipients, console=PlainConsole(stderr=True)) as on_progress,
             rejects.of(recipients),
         ):
             return send_campaign(

@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from random import Random
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +21,7 @@ from routing.explain import (
     sample,
 )
 from routing.planner import Parcel, Planner
+from routing.terminal import PlainCommand, PlainConsole
 from routing.vocabulary import CampaignKind, Channel
 
 COLUMNS = (
@@ -34,7 +35,7 @@ COLUMNS = (
 )
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Say by which route and provider a message would leave now. Sends nothing."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -66,7 +67,7 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(explanation.as_json(), indent=2))
         else:
-            _show(explanation, Console())
+            _show(explanation, PlainConsole())
 
 
 def _parcel(options: dict[str, Any]) -> Parcel:

@@ -9,16 +9,17 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from routing.costs import Money
 from routing.rate_decks import RateChange, RateDiff, RateImportError, import_rates
 from routing.rate_files import RateFileError
+from routing.terminal import PlainCommand
 from routing.vocabulary import Channel
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Import a provider's prices from a CSV file (UTF-8, with a header: 'prefix' or "
         "'country' or both, 'price_per_segment' or 'price', 'currency'; other columns "

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from routing.simulators.listener import PortTaken
 from routing.simulators.server import run_simulators
 from routing.simulators.simulation import SimulationOptions
+from routing.terminal import PlainCommand
 
 DEFAULT_PORT = 9900
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Simulate Twilio, Vonage, SendGrid and an SMTP server on the loopback "
         "interface. Point the application at them with PROVIDER_SIMULATOR_PORT."
