@@ -80,7 +80,7 @@ def address_in(text: str) -> str:
     For looking up and holding back, not for sending: a number may be one of a former
     numbering plan.
     """
-    channel = Channel.EMAIL if {"@", "\uff20"} & {*text} else Channel.SMS
+    channel = Channel.EMAIL if {"@", "\uff20", "\ufe6b"} & {*text} else Channel.SMS
     try:
         return parse_address(channel, text).text
     except AddressError:

@@ -29,6 +29,13 @@ SYNONYMS = {
     Channel.MMS: _PHONES,
     Channel.EMAIL: frozenset(["email", "emailaddress", "mail", "mailaddress"]),
 }
+# The column that says where a national number is at home, if none is named `country`.
+COUNTRY_COLUMNS = frozenset(
+    [
+        *("countrycode", "countryiso", "countryiso2", "countryisocode"),
+        *("isocountry", "isocountrycode", "iso2"),
+    ]
+)
 # Which addresses of a channel are taken: parse_recipient, or parse_address.
 AddressParser = Callable[..., Address]
 
@@ -95,6 +102,7 @@ class RecipientFile(CsvFile):
         self.known = {*ADDRESS_COLUMNS[channel], *SYNONYMS[channel]}
         super().__init__(path)
         self._address_column = self._find_address_column()
+        self._country_column = self._find_country_column()
 
     def __iter__(self) -> Iterator[Recipient | Rejection]:
         """Each row after the header, in order; RecipientFileError on a broken file."""
@@ -113,12 +121,25 @@ class RecipientFile(CsvFile):
         text = values[self._address_column]
         if "\0" in "".join(cells):
             return Rejection(line, "it contains a NUL character", text, cells)
-        region = values.get("country") or self.default_region
+        region = values.get(self._country_column) or self.default_region
+        if text.startswith("+") and self._country_column != "country":
+            region = ""  # it may be a calling code, which says nothing new
         try:
             address = self._parse(self.channel, text, region=region)
         except AddressError as error:
             return Rejection(line, str(error), text, cells)
         return Recipient(line, address, values, cells)
+
+    def _find_country_column(self) -> str:
+        if "country" in self.columns:
+            return "country"
+        similar = self.columns_like(COUNTRY_COLUMNS)
+        if len(similar) > 1:
+            raise self.refuse(
+                f"has several columns for the country: {_one_line(similar)}. Name the "
+                "one to use country."
+            )
+        return next(iter(similar), "country")
 
     def _find_address_column(self) -> str:
         wanted = ADDRESS_COLUMNS[self.channel]

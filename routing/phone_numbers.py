@@ -120,7 +120,8 @@ def _without_separators(text: str) -> str:
     plain = _plain(text[: _LONGEST + 1])
     written = _SEPARATORS.sub("", _without_trunk_zero(plain))
     is_number = _WRITTEN.fullmatch(written) and len(text) <= _LONGEST
-    if not is_number or _DECIMAL.fullmatch(plain) or _has_alternative(plain):
+    is_spoilt = _DECIMAL.fullmatch(plain) or len(plain.splitlines()) > 1
+    if not is_number or is_spoilt or _has_alternative(plain):
         raise NotANumber(f"{text[:40]!r} is not a valid phone number{_why(plain)}")
     return written
 

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.addresses import Address, AddressError, parse_address, parse_recipient
+from messaging.addresses import (
+    Address,
+    AddressError,
+    address_in,
+    parse_address,
+    parse_recipient,
+)
 from messaging.models import CampaignMessage
 from routing.vocabulary import Channel
 
@@ -96,6 +102,11 @@ def test_any_text_is_a_number_that_parses_to_itself_or_is_refused(text, region):
 )
 def test_an_e_mail_address_takes_its_one_form(text, expected):
     assert email(text) == Address(expected)
+
+
+@pytest.mark.parametrize("at", ["@", "＠", "﹫"])
+def test_what_has_an_at_sign_of_any_width_is_looked_for_as_an_e_mail_address(at):
+    assert address_in(f" Ann{at}Example.com") == "ann@example.com"
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,23 @@ def test_a_rows_country_is_where_its_number_is_at_home(csv_file):
     assert "'GERMANY' is not a country code" in rejections_of(rows)[0].reason
 
 
+@pytest.mark.parametrize("name", ["Country Code", "country_iso", "ISO-2"])
+def test_a_rows_country_is_known_by_other_names_of_its_column(csv_file, name):
+    content = (
+        f"phone,{name}\n612345678,es\n612345678,\n+34612345678,+34\n612345678,34\n"
+    )
+
+    rows = list(csv_file(content, default_region="FR"))
+
+    assert numbers_of(rows) == ["+34612345678", "+33612345678", "+34612345678"]
+    assert "'34' is not a country code" in rejections_of(rows)[0].reason
+
+
+def test_several_columns_for_the_country_are_refused(csv_file):
+    with pytest.raises(RecipientFileError, match="several columns for the country"):
+        csv_file("phone,country code,iso2\n612345678,ES,ES\n")
+
+
 @pytest.mark.parametrize("region", ["XX", "Germany", "UK"])
 def test_a_default_region_that_is_no_country_is_refused_at_once(csv_file, region):
     with pytest.raises(RecipientFileError, match=r"is not a country code.*DE or US\.$"):

@@ -185,6 +185,8 @@ def test_what_a_spreadsheet_took_for_an_amount_is_refused_with_the_remedy(text):
         "+14155552671 or +14155552672",
         "+14155552671, +14155552672",
         "+1415555267/1",
+        "415555\n2671",  # two lines are two numbers
+        "415555\r\n2671",
         "+4915112345678²",
         "++14155552671",
         "1+4155552671",

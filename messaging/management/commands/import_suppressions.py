@@ -47,7 +47,7 @@ class Command(PlainCommand):
             "--default-region",
             default="",
             metavar="CC",
-            help="country of national numbers in rows without a 'country' column",
+            help="country of national numbers in rows without a 'country'",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

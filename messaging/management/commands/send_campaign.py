@@ -90,7 +90,7 @@ class Command(PlainCommand):
             "--default-region",
             default="",
             metavar="CC",
-            help="country of national numbers in rows without a 'country' column",
+            help="country of national numbers in rows without a 'country'",
         )
         parser.add_argument(
             "--reject-blank",
