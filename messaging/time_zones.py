@@ -31,6 +31,12 @@ _MOMENTS = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(10 * n) for n in range(
 _UNOFFICIAL = {"Asia/Urumqi", "Europe/Simferopol"}
 
 
+# Of Indonesia's handsets phonenumbers names the capital's zone, or two of three, by
+# prefixes that say which operator it was, and little of where: Papua is two hours
+# ahead.
+_TAKEN_ALONG = {62}
+
+
 def zones_of(channel: Channel, recipient: str, country: str, *, now: datetime) -> Zones:
     """All that it may be; none where the address tells nothing.
 
@@ -58,9 +64,15 @@ def _zones_of_number(text: str, country: str) -> Zones:
 
 def _zones_of_area(number: phonenumbers.PhoneNumber) -> Zones:
     """Where the number is bound to a part of its calling code; else none."""
+    if number.country_code in _TAKEN_ALONG and _is_handsets(number):
+        return ()
     zones = time_zones_for_number(number)
     whole = TIMEZONE_DATA.get(str(number.country_code), ())
     return () if set(zones) >= set(whole) else zones
+
+
+def _is_handsets(number: phonenumbers.PhoneNumber) -> bool:
+    return phonenumbers.number_type(number) == phonenumbers.PhoneNumberType.MOBILE
 
 
 @cache

@@ -49,6 +49,9 @@ def test_a_mobile_number_may_be_anywhere_in_its_country():
     assert {"Australia/Perth", "Australia/Darwin", "Australia/Sydney"} <= australia
     assert not {"Indian/Cocos", "Indian/Christmas"} & australia
     assert zones("+34612345678", "ES") == ("Europe/Madrid", "Atlantic/Canary")
+    indonesia = {"Asia/Jakarta", "Asia/Makassar", "Asia/Jayapura"}
+    assert set(zones("+6281248123456", "ID")) == indonesia
+    assert zones("+62215350345", "ID") == ("Asia/Jakarta",)
 
 
 @pytest.mark.parametrize(
