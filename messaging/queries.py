@@ -13,7 +13,7 @@ from django.db.models import Count, Min, OuterRef, Subquery, Sum
 from messaging.models import Campaign, CampaignMessage
 from routing.costs import Money
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
-from routing.vocabulary import MessageStatus
+from routing.vocabulary import Channel, MessageStatus
 
 
 def is_work_waiting(now: datetime) -> bool:
@@ -25,15 +25,17 @@ def is_work_waiting(now: datetime) -> bool:
     )
 
 
-def oldest_due_at(now: datetime) -> datetime | None:
+def oldest_due_at(now: datetime, channel: Channel | None = None) -> datetime | None:
     """Since when the message has been due that has waited longest; None if none is.
 
-    One index probe per running campaign.
+    Of one channel, or of all. One index probe per running campaign.
     """
     first = CampaignMessage.objects.due(now).filter(campaign=OuterRef("pk"))
     running = Campaign.objects.running().annotate(
         first_due_at=Subquery(first.order_by("due_at").values("due_at")[:1])
     )
+    if channel is not None:
+        running = running.filter(channel=channel)
     oldest: datetime | None = running.aggregate(oldest=Min("first_due_at"))["oldest"]
     return oldest
 

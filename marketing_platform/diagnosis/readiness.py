@@ -10,10 +10,11 @@ from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from marketing_platform.diagnosis.findings import Check, Finding, fail, ok, span
+from marketing_platform.diagnosis.findings import Check, Finding, fail, ok, span, warn
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.queries import oldest_due_at
 from routing.models import MessageDeliveryAttempt
+from routing.vocabulary import Channel
 
 
 def database(now: datetime) -> Finding:
@@ -62,11 +63,33 @@ def queue(now: datetime) -> Finding:
         return ok(f"{waiting}.")
     last = MessageDeliveryAttempt.objects.order_by("-pk").first()
     if last and last.attempted_at > now - limit:
-        return ok(f"{waiting}, and messages leave.")
+        return _stalled_channels(now, limit) or ok(f"{waiting}, and messages leave.")
     return fail(
         f"{waiting}, and none has left in the last {span(limit)}.",
         "Run `python manage.py process_queue` and watch its log; see whether all "
         "providers' breakers are open, or their throttles used up.",
+    )
+
+
+def _stalled_channels(now: datetime, limit: timedelta) -> Finding | None:
+    """Others that leave must not hide a channel of which nothing does. No failure: this
+    host is of use to the others.
+    """
+    lately = MessageDeliveryAttempt.objects.filter(attempted_at__gt=now - limit)
+    stalled = [
+        f"{channel.label} (for {span(now - due_at)})"
+        for channel in Channel
+        if (due_at := oldest_due_at(now, channel))
+        and due_at <= now - limit
+        and not lately.filter(channel=channel).exists()
+    ]
+    if not stalled:
+        return None
+    return warn(
+        f"Messages leave, but none in the last {span(limit)} of those due on "
+        f"{', '.join(stalled)}.",
+        "Run `python manage.py process_queue`, which says why they wait: breakers and "
+        "throttles of that channel's providers, as a rule.",
     )
 
 

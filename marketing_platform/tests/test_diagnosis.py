@@ -155,6 +155,18 @@ def test_a_long_queue_that_moves_is_none(client, healthy):
     assert "messages leave" in answer["checks"]["queue"]["detail"]
 
 
+def test_a_channel_of_which_nothing_leaves_is_told_beside_a_busy_one(client, healthy):
+    due_at = timezone.now() - 10 * MINUTE
+    for channel in (Channel.SMS, Channel.EMAIL):
+        MessageFactory(campaign=CampaignFactory(channel=channel), due_at=due_at)
+    AttemptFactory(message=MessageFactory(), attempted_at=timezone.now())
+
+    status, answer = readyz(client)
+
+    assert (status, answer["checks"]["queue"]["status"]) == (200, "warn")
+    assert "due on Email (for 10 min)" in answer["checks"]["queue"]["detail"]
+
+
 def test_a_migration_that_is_missing_is_named_and_ends_the_checks(client, healthy):
     MigrationRecorder.Migration.objects.filter(app="sessions").delete()
 
