@@ -68,9 +68,11 @@ $(BIN)/python:
 	  exit 1; } >&2
 	"$(PYTHON)" -m venv .venv
 
+# The lock is whole, so pip has nothing to choose. Asked to choose, pip before 23.3 takes a
+# package with an extra, such as coverage[toml], for one that is not pinned.
 define install_from
 @$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
-$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(1)
+$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(1)
 endef
 
 endif

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import pytest
 from django.conf import settings
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from marketing_platform.testing.advisories import judge
 
@@ -26,6 +29,31 @@ def test_every_requirement_has_its_hashes_and_names_no_index(name):
 
     assert not bare, f"Run `make lock`: {bare} have no hash."
     assert not re.search(r"index-url|find-links|file://|https?://", text)
+
+
+def needs_of(name):
+    """The packages that an installed one requires here; none of one not installed."""
+    try:
+        needs = map(Requirement, requires(name) or [])
+    except PackageNotFoundError:  # locked for another system
+        return set()
+    here = {"extra": ""}
+    return {
+        canonicalize_name(need.name)
+        for need in needs
+        if need.marker is None or need.marker.evaluate(here)
+    }
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_lock_is_whole_so_that_pip_may_install_it_without_resolving(name):
+    locked = set(re.findall(r"(?m)^([a-z0-9-]+)==", (ROOT / name).read_text()))
+
+    needed = set().union(*map(needs_of, locked))
+
+    assert "django" in locked
+    assert "sqlparse" in needed
+    assert not needed - locked, "Run `make lock`."
 
 
 def answer(*packages):
