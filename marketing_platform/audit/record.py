@@ -65,7 +65,9 @@ def record(
         object_label=mask(str(target))[:200] if target else "",
         changes=plain(changes or {}),
     )
-    logger.info("%s (%s, %s)", event, Door(event.door).label, actor.source)
+    # Commands say what they do: a line of the log would only stand in between.
+    level = logging.DEBUG if event.door == Door.COMMAND else logging.INFO
+    logger.log(level, "%s (%s, %s)", event, Door(event.door).label, actor.source)
     return event
 
 

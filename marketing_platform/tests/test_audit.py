@@ -117,6 +117,18 @@ def test_a_route_is_followed_through_its_life(api, simulator):
     assert latest("delete").changes["primary_provider"] == ["TwilioSMS", None]
 
 
+def test_the_log_says_nothing_at_a_terminal_that_its_command_says(
+    admin_client, admin_user, caplog
+):
+    caplog.set_level("INFO")
+    call_command("issue_token", "admin", stdout=StringIO())
+    assert not caplog.messages
+
+    token = ApiToken.objects.get()
+    act_in_admin(admin_client, "marketing_platform_apitoken", "revoke", token)
+    assert any("revoke" in each for each in caplog.messages)
+
+
 def test_a_token_is_followed_from_issue_to_revocation(admin_client, admin_user):
     call_command("issue_token", "admin", "--name=shop", stdout=StringIO())
     token = ApiToken.objects.get()
