@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -22,7 +23,8 @@ class RejectsFile:
 
     Each has its line, its reason and all its cells, so that it can be mended there and
     sent; no spreadsheet takes a cell of it for a formula. Nobody may read it who may
-    not read that file.
+    not read that file. The file of an earlier run may hold what somebody mended: a run
+    that is refused leaves it as it is.
     """
 
     def __init__(self, rows: Path) -> None:
@@ -48,8 +50,10 @@ class RejectsFile:
 
     def __enter__(self) -> RejectsFile:
         with self._refused_in_one_line():
-            if self.path.exists():
-                self.path.unlink()  # of an earlier run
+            if self.path.is_dir():
+                raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if self.path.exists() and not os.access(self.path.parent, os.W_OK):
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         return self
 
     def write(self, rejection: Rejection) -> None:
@@ -62,6 +66,7 @@ class RejectsFile:
             self._add([str(rejection.line), rejection.reason, *cells])
 
     def _made(self) -> TextIO:
+        self.path.unlink(missing_ok=True)  # of an earlier run
         mode = stat.S_IMODE(self._rows.stat().st_mode) & 0o666 | stat.S_IWUSR
         handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         return os.fdopen(handle, "w", encoding=self._encoding, newline="")
@@ -70,10 +75,12 @@ class RejectsFile:
         rows = csv.writer(self._file, delimiter=self._delimiter)  # type: ignore[arg-type]
         rows.writerow(map(harmless, cells))
 
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            with self._refused_in_one_line():
+    def __exit__(self, refusal: type[BaseException] | None, *_: object) -> None:
+        with self._refused_in_one_line():
+            if self._file is not None:
                 self._file.close()
+            elif refusal is None:
+                self.path.unlink(missing_ok=True)  # of an earlier run: all is mended
 
     @contextmanager
     def _refused_in_one_line(self) -> Iterator[None]:

@@ -102,6 +102,22 @@ def test_it_makes_no_file_of_rejected_rows_when_there_are_none(route, run, tmp_p
     assert [each.name for each in tmp_path.iterdir()] == ["recipients.csv"]
 
 
+@pytest.mark.parametrize("extra", [[], ["--dry-run"]])
+@pytest.mark.parametrize("said", ["once more", "{{unknown}}"])
+def test_a_refused_run_leaves_the_rejected_rows_that_somebody_mends(
+    route, run, csv_file, tmp_path, extra, said
+):
+    file = csv_file("phone", ANN, "hello")
+    run(recipients=file, body="once more")
+    mended = tmp_path / "recipients.rejected.csv"
+    mended.write_text(f"phone\n{BOB}\n")
+
+    with pytest.raises(CommandError):
+        run(*extra, recipients=file, body=said)
+
+    assert mended.read_text() == f"phone\n{BOB}\n"
+
+
 def test_it_writes_rejected_rows_to_a_file_with_line_and_reason(
     route, run, csv_file, tmp_path
 ):
@@ -184,8 +200,9 @@ def test_a_second_campaign_of_the_same_name_and_file_is_refused(
     elif change == "its content":
         file = csv_file("phone", ANN, BOB)
 
-    with pytest.raises(CommandError, match=r"same file.* add --again"):
-        run(recipients=file)
+    for extra in ([], ["--dry-run"]):
+        with pytest.raises(CommandError, match=r"same file.* add --again"):
+            run(*extra, recipients=file)
     assert Campaign.objects.count() == 1
     run(recipients=file, name="Summer")
     run("--again", recipients=file)

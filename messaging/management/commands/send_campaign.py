@@ -38,6 +38,7 @@ from routing.terminal import PlainCommand, PlainConsole
 from routing.vocabulary import CampaignKind, Channel
 
 YES = {"y", "yes"}
+AGAIN = "To send it again, add --again."
 SAMPLE_SHOWN = 2000  # characters
 
 
@@ -154,6 +155,8 @@ class Command(PlainCommand):
                     on_rejected=rejects.write,
                     strictness=_strictness(options),
                 )
+        except AlreadySent as error:
+            raise CommandError(f"{error} {AGAIN}") from error
         except (CampaignError, RecipientFileError) as error:
             raise CommandError(f"{error}{rejects.hint}") from error
         for warning in _warnings(text, preview.blanks):
@@ -169,7 +172,7 @@ class Command(PlainCommand):
             return self._send(options, rejects)
         except AlreadySent as error:
             if not (options["interactive"] and sys.stdin.isatty()):
-                raise CampaignError(f"{error} To send it again, add --again.") from None
+                raise CampaignError(f"{error} {AGAIN}") from None
             if input(f"{error} Send it again? [y/N] ").strip().lower() not in YES:
                 raise CampaignError("Nothing was sent.") from None
         return self._send(options | {"again": True}, rejects)
