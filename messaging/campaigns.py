@@ -37,8 +37,8 @@ from messaging.models import (
 from messaging.queue.wakeup import notify_workers
 from messaging.quiet_hours import REASON, QuietHours
 from messaging.recipients import Recipient, RecipientFile, Rejection
+from messaging.transitions import BATCH, withdraw
 from messaging.vocabulary import CampaignStatus
-from messaging.withdrawal import BATCH, withdraw
 from messaging.wording import Wording
 from routing.readiness import problems_of, readiness
 from routing.signals import report

@@ -18,7 +18,7 @@ from django.db.models.functions import Cast, Concat
 
 from messaging.models import ERASED_RECIPIENT, CampaignMessage, KeptAnswer
 from messaging.personal_data import DataSubject, own_parts
-from messaging.withdrawal import withdraw
+from messaging.transitions import withdraw
 from routing.models import MessageDeliveryAttempt
 from routing.signals import report
 from routing.vocabulary import MessageStatus

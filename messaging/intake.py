@@ -13,10 +13,10 @@ from django.db import connection, transaction
 from django.db.models import Field, JSONField
 
 from messaging.models import CampaignMessage
-from messaging.standing import count_audience, count_taken_in
 from routing.bulk import Columns, as_json, derived_table
 from routing.statistics import keep
-from routing.tally import TallySheet
+from routing.tally import TallySheet, status_counts
+from routing.vocabulary import MessageStatus
 
 # Rows that the database is handed at once; an e-mail may have 262,144 letters.
 BLOCK = 100
@@ -57,7 +57,8 @@ def take_in(messages: Sequence[CampaignMessage]) -> None:
     """Queue new messages, and count them."""
     sheet = TallySheet()
     with transaction.atomic():
-        count_taken_in(sheet, CampaignMessage.objects.bulk_create(messages))
+        for each in CampaignMessage.objects.bulk_create(messages):
+            _count_queued(sheet, each)
         keep(sheet)
 
 
@@ -77,8 +78,19 @@ def take_in_audience(
             _copy(shared, owns, meanwhile)
         else:
             _insert(shared, owns)
-        count_audience(sheet, shared, len(owns))
+        _count_queued(sheet, shared, times=len(owns))
         keep(sheet)
+
+
+def _count_queued(sheet: TallySheet, message: CampaignMessage, times: int = 1) -> None:
+    """Count a message that was just created, or as many that have this in common."""
+    sheet.count(
+        status_counts(MessageStatus.QUEUED),
+        at=message.created_at,
+        channel=message.channel,
+        provider="",
+        times=times,
+    )
 
 
 def _copy(

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from copy import copy
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
 
 from messaging.campaigns import reopen_campaign
 from messaging.models import ERASED_RECIPIENT, CampaignMessage, RetentionMark
-from messaging.queue.look_ups import NOT_FOUND
 from messaging.queue.wakeup import notify_workers
-from messaging.standing import count_move
+from messaging.reconciliation import may_have_been_sent
+from messaging.transitions import RETRYABLE, queued_again, withdraw, write
 from messaging.vocabulary import CampaignStatus
-from messaging.withdrawal import withdraw
-from routing.models import DeliveryReceipt
 from routing.signals import report
-from routing.statistics import keep
-from routing.tally import TallySheet
-from routing.vocabulary import AttemptOutcome, MessageStatus
-
-# It is over with them, and the recipient has nothing.
-RETRYABLE = (
-    MessageStatus.FAILED,
-    MessageStatus.BOUNCED,
-    MessageStatus.CANCELLED,
-    MessageStatus.SUPPRESSED,
-    MessageStatus.EXPIRED,
-)
+from routing.vocabulary import MessageStatus
 
 
 class InterventionRefused(ValueError):
@@ -66,7 +51,8 @@ def retry_message(
         fresh.expires_at = expires_at or fresh.expires_at
         if problem := _no_retry_because(fresh, now):
             raise InterventionRefused(problem)
-        _queue_again(fresh, now)
+        fresh.save(update_fields=["expires_at"])
+        write([(fresh, {**queued_again(due_at=now), "retry_count": 0})])
         if reopen_campaign(fresh.campaign_id).status == CampaignStatus.CANCELLED:
             raise InterventionRefused("Its campaign was cancelled, for good.")
         report("retry", fresh)
@@ -94,7 +80,7 @@ def _no_retry_because(message: CampaignMessage, now: datetime) -> str:
         )
     if message.recipient.startswith(ERASED_RECIPIENT):
         return "Its recipient's data was erased."
-    if _may_have_been_sent(message):
+    if may_have_been_sent(message):
         return (
             "The message was sent once, or nobody knows whether it was: the recipient "
             "might get it twice. If that does not matter, post it as a new message."
@@ -107,45 +93,3 @@ def _no_retry_because(message: CampaignMessage, now: datetime) -> str:
     if message.is_expired(now):
         return "The message has expired. Give `expiresAt`, a time in the future."
     return ""
-
-
-def _may_have_been_sent(message: CampaignMessage) -> bool:
-    """Whether some attempt went out, or nobody knows until today how it ended.
-
-    A look-up in vain is no proof against what is told after it: it may have come early.
-    """
-    told = DeliveryReceipt.objects.filter(
-        message=OuterRef("message"), attempt_number=OuterRef("attempt_number")
-    )
-    went_out = told.filter(status__in=[MessageStatus.SENT, MessageStatus.DELIVERED])
-    came_back = told.filter(status__in=[MessageStatus.FAILED, MessageStatus.BOUNCED])
-    looked_up_in_vain = told.filter(event_id__endswith=f":{NOT_FOUND}")
-    perhaps_sent = (
-        Q(Exists(went_out))
-        | Q(outcome=AttemptOutcome.ACCEPTED)
-        | Q(~Exists(looked_up_in_vain), outcome=AttemptOutcome.UNKNOWN)
-    )
-    in_doubt = message.attempts.filter(perhaps_sent, ~Exists(came_back))
-    return message.is_outcome_unknown or in_doubt.exists()
-
-
-def _queue_again(message: CampaignMessage, now: datetime) -> None:
-    before = copy(message)
-    message.status, message.status_reason = MessageStatus.QUEUED, ""
-    message.due_at, message.retry_count = now, 0
-    message.sent_at = message.finished_at = message.quarantined_at = None
-    message.save(
-        update_fields=[
-            "status",
-            "status_reason",
-            "due_at",
-            "retry_count",
-            "expires_at",
-            "sent_at",
-            "finished_at",
-            "quarantined_at",
-        ]
-    )
-    sheet = TallySheet()
-    count_move(sheet, before=before, after=message)
-    keep(sheet)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime, time
 
 from django.db import connection, transaction
-from django.db.models import Max
+from django.db.models import BooleanField, Count, ExpressionWrapper, Max, Q
+from django.db.models.functions import TruncDate
 
-from messaging.models import RetentionMark
-from messaging.standing import counted_messages
+from messaging.models import CampaignMessage, RetentionMark
+from messaging.transitions import ENDS
 from routing.models import StatisticsEntry
 from routing.statistics import (
     ONE_DAY,
@@ -24,7 +25,8 @@ from routing.statistics import (
     keep,
     stated,
 )
-from routing.tally import Part, TallySheet, day_of
+from routing.tally import Key, Part, TallySheet, day_of, status_counts
+from routing.vocabulary import MessageStatus
 
 
 class RecordIsGone(ValueError):
@@ -56,6 +58,33 @@ def rebuild_statistics(
         with _snapshot():
             attempts = counted_attempts(day=day)
             yield _correct(attempts, Part.ATTEMPTS, day, day, is_dry_run)
+
+
+def counted_messages(*, since: date) -> TallySheet:
+    """What the messages on record count for, from a day on."""
+    sheet = TallySheet()
+    for key, _, _, count in _grouped("created_at", since):
+        counts = status_counts(MessageStatus.QUEUED)
+        sheet.add(key._replace(provider=""), counts, times=count)
+    for key, _, _, count in _grouped("sent_at", since):
+        sheet.add(key, status_counts(MessageStatus.SENT), times=count)
+    for key, status, was_sent, count in _grouped("finished_at", since):
+        if status in ENDS:
+            sheet.add(key, status_counts(status, was_sent=was_sent), times=count)
+    return sheet
+
+
+def _grouped(column: str, since: date) -> Iterator[tuple[Key, int, bool, int]]:
+    """How many messages are alike, by the day of a column: one pass over them all."""
+    was_sent = ExpressionWrapper(Q(sent_at__isnull=False), output_field=BooleanField())
+    rows = (
+        CampaignMessage.objects.order_by()
+        .filter(**{f"{column}__gte": datetime.combine(since, time.min, UTC)})
+        .annotate(day=TruncDate(column, tzinfo=UTC), was_sent=was_sent)
+        .values_list("day", "channel", "provider", "status", "was_sent")
+    )
+    for day, channel, provider, status, sent, count in rows.annotate(Count("id")):
+        yield Key(day, channel, provider), status, bool(sent), count
 
 
 def _correct(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from copy import copy
 from datetime import datetime
 from typing import Any
 
@@ -12,14 +10,12 @@ from django.dispatch import receiver
 
 from messaging.campaigns import reopen_campaign
 from messaging.models import CampaignMessage
-from messaging.queue.doubles import mark_double_risks
-from messaging.standing import count_move
+from messaging.reconciliation import mark_possible_duplicates
 from messaging.suppression import suppress
+from messaging.transitions import Change, queued_again, write
 from messaging.vocabulary import SuppressionReason
 from routing.models import DeliveryReceipt
 from routing.signals import receipt_recorded
-from routing.statistics import keep
-from routing.tally import TallySheet
 from routing.vocabulary import AttemptOutcome, Channel, ErrorClass, MessageStatus
 
 # Given up without knowing whether it was sent: the one failure that is not settled.
@@ -105,21 +101,14 @@ def _mark_double_risk(receipt: DeliveryReceipt, now: datetime) -> None:
     message = receipt.message
     is_good_news = receipt.status in {MessageStatus.SENT, MessageStatus.DELIVERED}
     if is_good_news and message is not None and message.attempt_count > 1:
-        mark_double_risks([message.pk], now=now)
+        mark_possible_duplicates([message.pk], now=now)
 
 
-def _move(message: CampaignMessage, allowed: Q, changes: Mapping[str, Any]) -> bool:
-    """Change the row if it is open to that, and what it counts for."""
-    before = copy(message)
-    # Columns of the row alone: with a join, PostgreSQL would not look at them again
-    # after it has waited for another writer of the row.
-    if not CampaignMessage.objects.filter(allowed, pk=message.pk).update(**changes):
+def _move(message: CampaignMessage, allowed: Q, change: Change) -> bool:
+    """Change the row, which is locked, if it is open to that."""
+    if not CampaignMessage.objects.filter(allowed, pk=message.pk).exists():
         return False
-    for name, value in changes.items():
-        setattr(message, name, value)
-    sheet = TallySheet()
-    count_move(sheet, before=before, after=message)
-    keep(sheet)
+    write([(message, change)])
     return True
 
 
@@ -130,17 +119,8 @@ def _send_again(
 
     A campaign that has ended meanwhile goes on.
     """
-    changes = {
-        "status": MessageStatus.QUEUED,
-        "status_reason": _reason(receipt),
-        "due_at": due_at,
-        "lease_owner": None,
-        "lease_expires_at": None,
-        "unknown_since": None,
-        "sent_at": None,
-        "finished_at": None,
-    }
-    if _move(message, _open_to(MessageStatus.FAILED, message, receipt), changes):
+    change = queued_again(due_at=due_at, reason=_reason(receipt))
+    if _move(message, _open_to(MessageStatus.FAILED, message, receipt), change):
         reopen_campaign(message.campaign_id)
 
 
@@ -209,9 +189,6 @@ def _news(
     changes = {
         "status": receipt.status,
         "status_reason": _reason(receipt),
-        "lease_owner": None,
-        "lease_expires_at": None,
-        "unknown_since": None,
         "sent_at": message.sent_at or happened_at,
         "finished_at": happened_at if is_end else None,
     }

@@ -9,9 +9,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from messaging.addresses import address_key
-from messaging.standing import count_arrival
 from routing.statistics import keep
-from routing.tally import TallySheet
+from routing.tally import TallySheet, status_counts
 
 BATCH = 1000
 EMAIL = 2  # a Channel
@@ -78,9 +77,8 @@ def _cancel(message):
         for channel, provider in message.values_list("channel", "provider"):
             changes = {"status": CANCELLED, "status_reason": SAME_MAILBOX}
             if message.update(**changes, finished_at=now):
-                count_arrival(
-                    sheet, CANCELLED, channel=channel, provider=provider, at=now
-                )
+                counts = status_counts(CANCELLED)
+                sheet.count(counts, at=now, channel=channel, provider=provider)
         keep(sheet)
 
 

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, F
+from django.db.models import Count
 from django.db.models.functions import Coalesce
 
 from messaging.models import CampaignMessage
 from messaging.queue import statements
 from messaging.queue.calls import share_calls
 from messaging.queue.due import DueMessage
-from messaging.queue.gate import Refusal, refusals_of
+from messaging.queue.gate import holds_on
 from messaging.queue.lanes import Lanes
 from messaging.queue.placement import Addressed, Claimed, Placement
 from messaging.queue.quarantine import one_suspect_of, quarantined_if_it_fails
-from messaging.standing import count_end
+from messaging.transitions import Hold, held, write
 from routing.models import MessageDeliveryAttempt
 from routing.planner import Planner, Surroundings
 from routing.retry import PastAttempt
 from routing.route import Route
-from routing.statistics import keep
-from routing.tally import TallySheet
 from routing.vocabulary import AttemptOutcome, ErrorClass, MessageStatus
 
 
@@ -77,9 +75,9 @@ class Claimer:
     def _claim(self, limit: int, now: datetime) -> Claim:
         rooms = self._planner.rooms(now=now)
         locked, is_held_back = self._lanes.lock_due(limit, rooms, now=now)
-        refusals = refusals_of(locked, now=now)
-        passed = one_suspect_of(_gate(locked, refusals, now), now=now)
-        gated = [each.reason for each in refusals.values() if each.finished_at(now)]
+        holds = holds_on(locked, now=now)
+        passed = one_suspect_of(_gate(locked, holds, now), now=now)
+        gated = [each.reason for each in holds.values() if each.finished_at(now)]
         claimed, hopeless = self._choose(passed, now)
         if claimed:
             statements.mark_claimed(
@@ -137,31 +135,12 @@ class Claimer:
 
 
 def _gate(
-    messages: Sequence[DueMessage], refusals: Mapping[int, Refusal], now: datetime
+    messages: Sequence[DueMessage], holds: Mapping[int, Hold], now: datetime
 ) -> list[DueMessage]:
     """Let through what may still be sent; the rest is finished, with its reason."""
-    if not refusals:
-        return list(messages)
-    _count_refused(messages, refusals, now)
-    for refusal in dict.fromkeys(refusals.values()):
-        ids = [pk for pk, each in refusals.items() if each == refusal]
-        CampaignMessage.objects.filter(pk__in=ids).update(
-            status=refusal.status,
-            status_reason=refusal.reason,
-            finished_at=refusal.finished_at(now),
-            due_at=refusal.due_at or F("due_at"),
-        )
-    return [message for message in messages if message.pk not in refusals]
-
-
-def _count_refused(
-    messages: Iterable[DueMessage], refusals: Mapping[int, Refusal], now: datetime
-) -> None:
-    sheet = TallySheet()
-    for message in messages:
-        if refusal := refusals.get(message.pk):
-            count_end(sheet, message, refusal.status, now=now)
-    keep(sheet)
+    stopped = [each for each in messages if each.pk in holds]
+    write((each, held(holds[each.pk], now=now)) for each in stopped)
+    return [message for message in messages if message.pk not in holds]
 
 
 def _claimed_row(claimed: Claimed) -> dict[str, Any]:

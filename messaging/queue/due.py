@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from messaging.models import Campaign, CampaignMessage, MessageFacts
+from routing.vocabulary import MessageStatus
 
 
 class _Columns(NamedTuple):
@@ -33,6 +34,9 @@ class DueMessage(MessageFacts, _Columns):
     """A queued message that is due, its row locked."""
 
     __slots__ = ()
+
+    status = MessageStatus.QUEUED
+    sent_at = finished_at = None
 
     @property
     def channel(self) -> int:

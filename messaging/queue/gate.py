@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
@@ -13,30 +12,17 @@ from messaging.models import Suppression
 from messaging.queue.due import AnyMessage
 from messaging.quiet_hours import QuietHours, quiet_at
 from messaging.time_zones import zones_of
+from messaging.transitions import Hold
 from messaging.vocabulary import CampaignStatus, SuppressionScope
 from routing.vocabulary import CampaignKind, Channel, MessageStatus
 
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """What becomes of a message that the gate holds back, and what people read."""
-
-    status: MessageStatus
-    reason: str
-    due_at: datetime | None = None  # when it may try again; None: as it was
-
-    def finished_at(self, now: datetime) -> datetime | None:
-        """When its message ended; None when it only waits."""
-        return None if self.status == MessageStatus.QUEUED else now
+_SUPPRESSED = Hold(MessageStatus.SUPPRESSED, "The address is suppressed.")
+_CANCELLED = Hold(MessageStatus.CANCELLED, "The campaign was cancelled.")
+_PAUSED = Hold(MessageStatus.QUEUED, "The campaign is paused.")
+_EXPIRED = Hold(MessageStatus.EXPIRED, "It expired while it waited.")
 
 
-_SUPPRESSED = Refusal(MessageStatus.SUPPRESSED, "The address is suppressed.")
-_CANCELLED = Refusal(MessageStatus.CANCELLED, "The campaign was cancelled.")
-_PAUSED = Refusal(MessageStatus.QUEUED, "The campaign is paused.")
-_EXPIRED = Refusal(MessageStatus.EXPIRED, "It expired while it waited.")
-
-
-def refusals_of(messages: Iterable[AnyMessage], *, now: datetime) -> dict[int, Refusal]:
+def holds_on(messages: Iterable[AnyMessage], *, now: datetime) -> dict[int, Hold]:
     """Those that must not leave, by id.
 
     The messages come with their campaigns, and `with_suppression`.
@@ -46,7 +32,7 @@ def refusals_of(messages: Iterable[AnyMessage], *, now: datetime) -> dict[int, R
     verdicts = {
         message.pk: _SUPPRESSED
         if message.suppression_id or message.pk in stopped
-        else _refusal(message, now)
+        else _hold(message, now)
         for message in messages
     }
     return {pk: verdict for pk, verdict in verdicts.items() if verdict}
@@ -71,7 +57,7 @@ def _suppressed_elsewhere(messages: Sequence[AnyMessage]) -> set[int]:
     }
 
 
-def _refusal(message: AnyMessage, now: datetime) -> Refusal | None:
+def _hold(message: AnyMessage, now: datetime) -> Hold | None:
     if message.campaign.status == CampaignStatus.CANCELLED:
         return _CANCELLED
     if message.is_expired(now):
@@ -82,7 +68,7 @@ def _refusal(message: AnyMessage, now: datetime) -> Refusal | None:
     return _quiet(message, hours, now) if hours else None
 
 
-def _quiet(message: AnyMessage, hours: QuietHours, now: datetime) -> Refusal | None:
+def _quiet(message: AnyMessage, hours: QuietHours, now: datetime) -> Hold | None:
     """Until they end for its recipient, or it expires, which is then its end."""
     zones = zones_of(
         Channel(message.channel), message.recipient, message.country, now=now
@@ -91,4 +77,4 @@ def _quiet(message: AnyMessage, hours: QuietHours, now: datetime) -> Refusal | N
     if quiet is None:
         return None
     due_at = min(quiet.until, message.expiry or quiet.until)
-    return Refusal(MessageStatus.QUEUED, str(quiet), due_at)
+    return Hold(MessageStatus.QUEUED, str(quiet), due_at)

@@ -24,6 +24,7 @@ from messaging.queue.quarantine import (
     may_be_of_one_message,
     quarantined_if_it_fails,
 )
+from messaging.reconciliation import NOT_FOUND
 from routing.dispatch import HandOver, missing
 from routing.look_ups import Finding, look_up, providers_to_ask
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
@@ -37,7 +38,6 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE = 8  # per worker, in threads of their own: sending has room as ever
 SHORTEST_PAUSE = timedelta(seconds=10)  # between two look-ups of one message
-NOT_FOUND = "not found"
 
 
 @dataclass(frozen=True, slots=True)

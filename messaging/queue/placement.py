@@ -11,7 +11,7 @@ from messaging.merge_fields import filled_when_it_leaves
 from messaging.models import CampaignMessage
 from messaging.queue.due import AnyMessage, DueMessage
 from messaging.queue.quarantine import quarantined_if_it_fails
-from messaging.standing import count_end
+from messaging.transitions import given_up, write
 from messaging.unsubscribe_links import unsubscribe_url
 from routing.decide import (
     Choices,
@@ -35,13 +35,10 @@ from routing.providers.base import OutboundMessage, SendFailure, UnsuitableError
 from routing.reference_keys import reference_for
 from routing.retry import PastAttempt
 from routing.route import Destination, Route
-from routing.statistics import keep
 from routing.suitability import Suitability
-from routing.tally import TallySheet
 from routing.vocabulary import (
     CampaignKind,
     Channel,
-    MessageStatus,
 )
 
 # Far more than any route asks for. The number is a part of references and columns that
@@ -231,16 +228,10 @@ class Placement:
 
     def _fail_hopeless(self) -> None:
         """End those that no provider of their route can carry, and say why."""
-        sheet = TallySheet()
-        for message, reason in self._hopeless:
-            CampaignMessage.objects.filter(pk=message.pk).update(
-                status=MessageStatus.FAILED,
-                status_reason=reason,
-                finished_at=self._now,
-            )
-            count_end(sheet, message, MessageStatus.FAILED, now=self._now)
-        if self._hopeless:
-            keep(sheet)
+        write(
+            (message, given_up(reason, now=self._now))
+            for message, reason in self._hopeless
+        )
 
     def _decide(self, route: Route, parcel: Parcel, turn: int) -> _Decided:
         choices = self._planner.choices(

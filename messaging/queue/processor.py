@@ -30,8 +30,8 @@ from messaging.queue.recover import close_campaigns
 from messaging.queue.sweep import Sweep
 from messaging.queue.wakeup import Waiter
 from messaging.queue.window import Window
+from messaging.transitions import BATCH
 from messaging.vocabulary import WorkerKind
-from messaging.withdrawal import BATCH
 from routing.decide import (
     AwaitVerdict,
     Choices,

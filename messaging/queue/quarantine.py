@@ -16,11 +16,8 @@ from django.db.models import Count
 
 from messaging.models import CampaignMessage
 from messaging.queue.due import AnyMessage, DueMessage
-from messaging.standing import count_end
+from messaging.transitions import quarantined, write
 from routing.models import MessageDeliveryAttempt
-from routing.statistics import keep
-from routing.tally import TallySheet
-from routing.vocabulary import MessageStatus
 
 logger = logging.getLogger(__name__)
 
@@ -41,18 +38,8 @@ def quarantine(
 
     `unknown_since` is given when it may have been sent: a receipt still settles it.
     """
-    CampaignMessage.objects.filter(pk=message.pk).update(
-        status=MessageStatus.FAILED,
-        status_reason=f"Quarantined: {reason}"[:500],
-        lease_owner=None,
-        lease_expires_at=None,
-        unknown_since=unknown_since,
-        finished_at=now,
-        quarantined_at=now,
-    )
-    sheet = TallySheet()
-    count_end(sheet, message, MessageStatus.FAILED, now=now)
-    keep(sheet)
+    change = quarantined(reason, unknown_since=unknown_since, now=now)
+    write([(message, change)])
 
 
 class quarantined_if_it_fails:  # noqa: N801 - reads as what it does

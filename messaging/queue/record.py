@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 from django.db import transaction
 
 from messaging.models import CampaignMessage
 from messaging.queue import statements
-from messaging.queue.doubles import mark_double_risks
-from messaging.queue.gate import Refusal, refusals_of
-from messaging.queue.late import known_as_sent, settle_late
+from messaging.queue.gate import holds_on
 from messaging.queue.placement import Claimed
 from messaging.queue.statements import Written
-from messaging.standing import count_arrival
+from messaging.reconciliation import (
+    known_as_sent,
+    mark_possible_duplicates,
+    settle_late_acceptances,
+)
 from messaging.suppression import suppress
+from messaging.transitions import Attempt, Hold, after_step, as_row, count_settled
 from messaging.vocabulary import SuppressionReason
-from routing.decide import AwaitVerdict, FallBack, GiveUp, Retry, Sent, Step
+from routing.decide import FallBack, Retry, Sent, Step
 from routing.dispatch import HandOver
 from routing.health import CallOutcome, Capacity, learn, lock_capacity
 from routing.planner import SHORTEST_PAUSE, Planner
@@ -28,7 +29,7 @@ from routing.providers.base import RecipientError, SendFailure, Throttled
 from routing.receipts import correct_costs
 from routing.statistics import keep
 from routing.tally import TallySheet
-from routing.vocabulary import Channel, MessageStatus
+from routing.vocabulary import Channel
 
 
 class Result(NamedTuple):
@@ -36,14 +37,14 @@ class Result(NamedTuple):
 
     claimed: Claimed
     hand_over: HandOver
-    step: Step | Refusal  # a Refusal takes the place of a fallback
+    step: Step | Hold  # a Hold takes the place of a fallback
 
     @property
     def reason(self) -> str:
         """Why the message was not sent, or waits; "" when it was."""
         if isinstance(self.step, Sent):
             return ""
-        if isinstance(self.step, Refusal):
+        if isinstance(self.step, Hold):
             return self.step.reason
         failure = self.hand_over.failure
         if failure is None:
@@ -89,7 +90,7 @@ def record(
         held = {each.claimed.message_id for each in results}
         held -= {each.message_id for each in unusual if not each.is_settled}
         _correct_parts(results)
-        settle_late(sheet, _late_acceptances(results, held), now=now)
+        settle_late_acceptances(_late_acceptances(results, held), sheet, now=now)
         keep(sheet)
         # The statement does not see a receipt that it had to wait for: but then that
         # has settled its message.
@@ -99,7 +100,7 @@ def record(
             if each.is_cost_told or not each.is_settled
         ]:
             correct_costs(told)
-        mark_double_risks(_perhaps_doubled(results, held), now=now)
+        mark_possible_duplicates(_perhaps_doubled(results, held), now=now)
         _suppress(results)
         _learn(results, planner, now)
     if has_failures:
@@ -120,7 +121,9 @@ def resume(
         results = _draw_on_throttles(_past_the_gate(results, now), now)
         rows = [_settlement(each, owner, lease, now) for each in results]
         held = statements.settle(rows, owner=owner)
-        _count_arrivals(sheet, [row for row in rows if row["message_id"] in held], now)
+        count_settled(
+            sheet, [row for row in rows if row["message_id"] in held], now=now
+        )
         keep(sheet)
     return _fallbacks(results, held, now + lease)
 
@@ -164,18 +167,8 @@ def _counts(
             settled.append(row)
         if each.is_appended:
             sheet.count_attempt({**row, "is_late": True} if each.is_late else row)
-    _count_arrivals(sheet, settled, now)
+    count_settled(sheet, settled, now=now)
     return sheet
-
-
-def _count_arrivals(
-    sheet: TallySheet, rows: Iterable[Mapping[str, Any]], now: datetime
-) -> None:
-    arrivals = Counter(map(itemgetter("next_status", "channel", "provider"), rows))
-    for (status, channel, provider), times in arrivals.items():
-        count_arrival(
-            sheet, status, channel=channel, provider=provider, at=now, times=times
-        )
 
 
 def _fallbacks(
@@ -239,10 +232,10 @@ def _past_the_gate(results: Sequence[Result], now: datetime) -> list[Result]:
     if not ids:
         return list(results)
     messages = CampaignMessage.objects.with_suppression().select_related("campaign")
-    refusals = refusals_of(messages.filter(pk__in=ids), now=now)
+    holds = holds_on(messages.filter(pk__in=ids), now=now)
     return [
-        each._replace(step=refusals[each.claimed.message_id])
-        if each.claimed.message_id in refusals
+        each._replace(step=holds[each.claimed.message_id])
+        if each.claimed.message_id in holds
         else each
         for each in results
     ]
@@ -308,51 +301,15 @@ def _settlement(
         "channel": claimed.channel,
         "provider": claimed.decision.provider,
     }
-    if reason := result.reason:
-        row["status_reason"] = reason
-    row.update(_changes(result.step, claimed, owner, now + lease, now))
+    change = after_step(
+        result.step,
+        Attempt(claimed.attempt_number, claimed.retry_count),
+        lease=(owner, now + lease),
+        reason=result.reason,
+        now=now,
+    )
+    row.update(as_row(change))
     return row
-
-
-def _changes(
-    step: Step | Refusal,
-    claimed: Claimed,
-    owner: int,
-    lease_end: datetime,
-    now: datetime,
-) -> dict[str, Any]:
-    """What a step makes of its message."""
-    match step:
-        case Sent():
-            return {"next_status": MessageStatus.SENT, "sent_at": now}
-        case FallBack(decision=decision):
-            return {
-                "next_status": MessageStatus.SENDING,
-                "next_attempt": claimed.attempt_number + 1,
-                "next_provider": decision.provider,
-                "lease_owner": owner,
-                "lease_expires_at": lease_end,
-            }
-        case Retry(due_at=due_at, is_burnt=is_burnt):
-            return {
-                "next_status": MessageStatus.QUEUED,
-                "due_at": due_at,
-                "retry_count": claimed.retry_count + is_burnt,
-            }
-        case AwaitVerdict(deadline=deadline):
-            return {
-                "next_status": MessageStatus.SENDING,
-                "lease_expires_at": deadline,
-                "unknown_since": now,
-            }
-        case Refusal(status=status):
-            return {
-                "next_status": status,
-                "due_at": step.due_at,
-                "finished_at": step.finished_at(now),
-            }
-        case GiveUp():
-            return {"next_status": MessageStatus.FAILED, "finished_at": now}
 
 
 def _correct_parts(results: Iterable[Result]) -> None:

@@ -20,14 +20,20 @@ from messaging.queue.quarantine import (
     quarantined_if_it_fails,
     workers_lost_with,
 )
-from messaging.standing import count_end
+from messaging.transitions import (
+    BATCH,
+    Attempt,
+    Change,
+    after_step,
+    withdraw,
+    without_verdict,
+    write,
+)
 from messaging.vocabulary import CampaignStatus
-from messaging.withdrawal import BATCH, withdraw
 from routing.decide import (
     AwaitVerdict,
     Choices,
     Circumstances,
-    Retry,
     Round,
     Step,
     after_lost_worker,
@@ -43,7 +49,6 @@ logger = logging.getLogger(__name__)
 
 CANCELLING = timedelta(seconds=5)  # longer than a cancellation takes to answer
 AT_MOST = 500  # messages per sweep: a short transaction, again in a second
-NO_VERDICT = "Nobody could say whether it was sent, and no receipt came in time."
 LOST_WORKER = "The worker was lost with the message in flight."
 POISONOUS = f"{WORKERS_LOST_AT_MOST} workers were lost with it in flight."
 
@@ -79,9 +84,8 @@ def recover_expired_leases(
                 quarantine(message, POISONOUS, now=now, unknown_since=now)
                 continue
             with quarantined_if_it_fails(message, now=now, unknown_since=now):
-                _apply(message, _step(message, routes, at), now)
-                count_end(sheet, message, message.status, now=now)
-        _fail_without_verdict(sheet, overdue, now)
+                write([(message, _change(message, routes, at))], sheet)
+        write(((each, without_verdict(each, now=now)) for each in overdue), sheet)
         keep(sheet)
     if lost:
         logger.warning("Recovered %d messages of lost workers.", len(lost))
@@ -236,6 +240,18 @@ def _attempt_of(
     )
 
 
+def _change(
+    message: CampaignMessage, routes: RoutingTable, at: Circumstances
+) -> Change:
+    """What becomes of a message whose worker was lost."""
+    return after_step(
+        _step(message, routes, at),
+        Attempt(message.attempt_count, message.retry_count),
+        reason=LOST_WORKER,
+        now=at.now,
+    )
+
+
 def _step(message: CampaignMessage, routes: RoutingTable, at: Circumstances) -> Step:
     wait = first_look(
         message.provider, verdict_wait=at.verdict_wait, is_call_over=False
@@ -246,43 +262,3 @@ def _step(message: CampaignMessage, routes: RoutingTable, at: Circumstances) -> 
         return AwaitVerdict(at.now + at.verdict_wait)
     tried = Round(tried=(message.provider,), failed_rounds=message.retry_count)
     return after_lost_worker(route, tried, at)
-
-
-def _apply(message: CampaignMessage, step: Step, now: datetime) -> None:
-    message.lease_owner = message.lease_expires_at = None
-    message.status_reason = LOST_WORKER
-    match step:
-        case AwaitVerdict(deadline=deadline):
-            message.unknown_since, message.lease_expires_at = now, deadline
-        case Retry(due_at=due_at):
-            message.status, message.due_at = MessageStatus.QUEUED, due_at
-            message.retry_count += 1
-        case _:
-            message.status, message.finished_at = MessageStatus.FAILED, now
-    message.save(
-        update_fields=[
-            "status",
-            "status_reason",
-            "due_at",
-            "retry_count",
-            "lease_owner",
-            "lease_expires_at",
-            "unknown_since",
-            "finished_at",
-        ]
-    )
-
-
-def _fail_without_verdict(
-    sheet: TallySheet, messages: Sequence[CampaignMessage], now: datetime
-) -> None:
-    CampaignMessage.objects.filter(pk__in=[message.pk for message in messages]).update(
-        status=MessageStatus.FAILED,
-        status_reason=NO_VERDICT,
-        lease_owner=None,
-        lease_expires_at=None,
-        finished_at=now,
-    )
-    for message in messages:
-        message.status = MessageStatus.FAILED
-        count_end(sheet, message, message.status, now=now)

@@ -17,9 +17,12 @@ from django.db.backends.utils import CursorWrapper
 
 from messaging.models import Campaign
 from messaging.queue.due import DueMessage
+from messaging.transitions import CHANGE_COLUMNS, SET_CHANGED, SET_CLAIMED
+from messaging.vocabulary import CampaignStatus
 from routing.bulk import Columns, Row, as_json, as_text, derived_table, prepared_cursor
 from routing.statistics import ENTRY_COLUMNS, INSERT_ENTRIES, entries, keep
 from routing.tally import TallySheet
+from routing.vocabulary import MessageStatus
 
 
 class Place(NamedTuple):
@@ -37,6 +40,10 @@ class Share(NamedTuple):
     size: int
 
 
+_IS_RUNNING = f"c.status = {CampaignStatus.RUNNING:d}"
+_IS_DUE = f"m.status = {MessageStatus.QUEUED:d} AND m.due_at <= %s"
+_NEXT_DUE = "(m.due_at, m.id) > ({after}) ORDER BY m.due_at, m.id LIMIT"
+
 SHARE_COLUMNS: Columns = {
     "campaign_id": "bigint",
     "due_at": "timestamptz",
@@ -48,15 +55,15 @@ SHARE_COLUMNS: Columns = {
 # are known to have some need no look, and a text that is at hand is not read again: a
 # mail's may have 262,144 letters, and they are looked for 20 times a second. The ORM
 # takes longer to say so than this takes.
-DUE_LANES = """
-SELECT {columns}, CASE WHEN c.id IN ({read}) THEN '' ELSE c.body END AS body
+DUE_LANES = f"""
+SELECT {{columns}}, CASE WHEN c.id IN ({{read}}) THEN '' ELSE c.body END AS body
 FROM messaging_campaign AS c
-WHERE c.status = 1 AND (c.id IN ({known}) OR (
+WHERE {_IS_RUNNING} AND (c.id IN ({{known}}) OR (
     SELECT m.due_at FROM messaging_campaignmessage AS m
-    WHERE m.campaign_id = c.id AND m.status = 0 AND m.due_at <= %s
-    ORDER BY m.due_at, m.id LIMIT 1) IS NOT NULL)
+    WHERE m.campaign_id = c.id AND {_IS_DUE} ORDER BY m.due_at, m.id LIMIT 1
+    ) IS NOT NULL)
 ORDER BY c.priority DESC, c.id
-"""
+"""  # noqa: S608 - our own text
 
 _LANE_COLUMNS = ", ".join(
     f"c.{field.column}"
@@ -71,69 +78,46 @@ _DUE_COLUMNS = """
     (SELECT s.id FROM messaging_suppression AS s
      WHERE s.address = m.recipient AND (s.scope = 0 OR c.kind = 0) LIMIT 1)
 """
-_IS_DUE = """
-    m.status = 0 AND m.due_at <= %s AND (m.due_at, m.id) > ({after})
-ORDER BY m.due_at, m.id LIMIT
-"""
-
 # One look for all lanes, each by its index. The UPDATE must stand in a statement of its
 # own: with this as its sub-select, it may run it once per row, and claim without limit
 # (PostgreSQL bug 15715). See docs/decisions/0001-claim-in-two-statements.md.
 LOCK_DUE = f"""
 SELECT c.id, {_DUE_COLUMNS}
-FROM {{shares}} JOIN messaging_campaign AS c ON c.id = v.campaign_id AND c.status = 1
+FROM {{shares}} JOIN messaging_campaign AS c ON c.id = v.campaign_id AND {_IS_RUNNING}
 CROSS JOIN LATERAL (
     SELECT m.* FROM messaging_campaignmessage AS m WHERE m.campaign_id = c.id
-    AND {_IS_DUE.format(after="v.due_at, v.id")} v.size FOR UPDATE SKIP LOCKED) AS m
+    AND {_IS_DUE} AND {_NEXT_DUE.format(after="v.due_at, v.id")} v.size
+    FOR UPDATE SKIP LOCKED) AS m
 """  # noqa: S608 - our own text
 LOCK_DUE_OF_ONE = f"""
 SELECT c.id, {_DUE_COLUMNS}
 FROM messaging_campaign AS c JOIN messaging_campaignmessage AS m ON m.campaign_id = c.id
-WHERE c.id = %s AND c.status = 1 AND {_IS_DUE.format(after="%s, %s")} %s
+WHERE c.id = %s AND {_IS_RUNNING}
+    AND {_IS_DUE} AND {_NEXT_DUE.format(after="%s, %s")} %s
 """  # noqa: S608 - our own text
 
 CLAIM_COLUMNS: Columns = {"id": "bigint", "provider": "text", "call_id": "bigint"}
 
-CLAIM = """
-UPDATE messaging_campaignmessage AS m
-SET status = 1, provider = v.provider, call_id = v.call_id,
-    attempt_count = m.attempt_count + 1,
-    lease_owner = %s, lease_expires_at = %s, status_reason = ''
-FROM {rows} WHERE m.id = v.id
-"""
+CLAIM = f"""
+UPDATE messaging_campaignmessage AS m SET {SET_CLAIMED}
+FROM {{rows}} WHERE m.id = v.id
+"""  # noqa: S608 - our own text
 
 SETTLE_COLUMNS: Columns = {
     "message_id": "bigint",
     "attempt_number": "smallint",
-    "next_status": "smallint",
-    "status_reason": "text",
-    "due_at": "timestamptz",
-    "retry_count": "smallint",
-    "next_attempt": "smallint",
-    "next_provider": "text",
-    "lease_owner": "bigint",
-    "lease_expires_at": "timestamptz",
-    "unknown_since": "timestamptz",
-    "sent_at": "timestamptz",
-    "finished_at": "timestamptz",
+    **CHANGE_COLUMNS,
 }
 
 # The fence: only the owner of the lease may write, only for the attempt it holds, and
 # only while nobody else has said what became of the message: a receipt may be faster.
-SETTLE = """
-UPDATE messaging_campaignmessage AS m
-SET status = v.next_status, status_reason = COALESCE(v.status_reason, ''),
-    due_at = COALESCE(v.due_at, m.due_at),
-    retry_count = COALESCE(v.retry_count, m.retry_count),
-    attempt_count = COALESCE(v.next_attempt, m.attempt_count),
-    provider = COALESCE(v.next_provider, m.provider), call_id = NULL,
-    lease_owner = v.lease_owner, lease_expires_at = v.lease_expires_at,
-    unknown_since = v.unknown_since, sent_at = v.sent_at, finished_at = v.finished_at
-FROM {rows}
+SETTLE = f"""
+UPDATE messaging_campaignmessage AS m SET {SET_CHANGED}
+FROM {{rows}}
 WHERE m.id = v.message_id AND m.attempt_count = v.attempt_number
-    AND m.lease_owner = %s AND m.status = 1
+    AND m.lease_owner = %s AND m.status = {MessageStatus.SENDING:d}
 RETURNING id
-"""
+"""  # noqa: S608 - our own text
 
 ATTEMPT_COLUMNS: Columns = {
     "message_id": "bigint",

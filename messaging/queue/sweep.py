@@ -16,7 +16,7 @@ from messaging.queue.recover import (
     recover_expired_leases,
 )
 from messaging.queue.silence import count_silence
-from messaging.withdrawal import BATCH
+from messaging.transitions import BATCH
 from routing.planner import RoutingTable
 from routing.statistics import fold_entries
 from routing.timer import Timer

@@ -127,7 +127,7 @@ def test_cancel_tells_what_was_withdrawn_and_what_is_in_flight():
 @pytest.fixture
 def small_batches(monkeypatch):
     """As if a handful of messages were a large campaign."""
-    monkeypatch.setattr("messaging.withdrawal.BATCH", 2)
+    monkeypatch.setattr("messaging.transitions.BATCH", 2)
     monkeypatch.setattr("messaging.queue.recover.BATCH", 2)
     monkeypatch.setattr("messaging.queue.sweep.BATCH", 2)
     monkeypatch.setattr("messaging.queue.processor.BATCH", 2)

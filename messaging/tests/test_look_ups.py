@@ -16,9 +16,10 @@ from messaging.models import CampaignMessage
 from messaging.queries import timeline_of
 from messaging.queue.look_ups import SHORTEST_PAUSE, LookUps
 from messaging.queue.processor import Limits, Processor
-from messaging.queue.recover import NO_VERDICT, recover_expired_leases
+from messaging.queue.recover import recover_expired_leases
 from messaging.tests.conftest import MEMORY_PROVIDERS
 from messaging.tests.scene import LEASE, NOW, claim, messages, unfinished
+from messaging.transitions import NO_VERDICT
 from messaging.vocabulary import WorkerKind
 from routing.factories import AttemptFactory, ReceiptFactory, RouteFactory
 from routing.models import ChannelRoutingConfig, MessageDeliveryAttempt

@@ -340,12 +340,19 @@ def test_a_late_acceptance_corrects_a_failure_for_want_of_a_verdict(
     assert message().unknown_since is None
 
 
-@pytest.mark.parametrize("text", ["nul \0 inside", "“quotes” \\ and '; --", "x" * 2000])
-def test_whatever_a_provider_says_is_written_safely(claimed, text):
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("nul \0 inside", "nul inside"),
+        ("“quotes” \\ and '; --", "“quotes” \\ and '; --"),
+        ("x" * 2000, "x" * 500),
+    ],
+)
+def test_whatever_a_provider_says_is_written_safely(claimed, text, kept):
     write(failed(claimed, ProviderError(text, code=text), GiveUp()))
 
     attempt = MessageDeliveryAttempt.objects.get()
-    assert attempt.error_message == text.replace("\0", "")[:500]
+    assert attempt.error_message == kept
     assert message().status == MessageStatus.FAILED
 
 

@@ -11,7 +11,6 @@ from messaging.factories import CampaignFactory
 from messaging.models import Campaign, CampaignMessage
 from messaging.queries import timeline_of
 from messaging.queue.recover import (
-    NO_VERDICT,
     close_campaigns,
     recover_attempts,
     recover_expired_leases,
@@ -26,6 +25,7 @@ from messaging.tests.scene import (
     statements_of,
     write,
 )
+from messaging.transitions import NO_VERDICT
 from messaging.vocabulary import CampaignStatus
 from routing.models import MessageDeliveryAttempt
 from routing.planner import RoutingTable

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
-from django.conf import settings
 
 from messaging.campaigns import cancel_campaigns
 from messaging.models import Campaign
@@ -125,33 +123,3 @@ def test_a_cancelled_campaign_counts_what_it_withdrew(route):
 
     assert statuses()[MessageStatus.CANCELLED] == 3
     assert differences() == []
-
-
-def test_whoever_ends_a_message_counts_it():
-    """A module that writes `finished_at` changes what its message counts for.
-
-    Mend it by `messaging.standing`: `count_arrival` for a message that was Queued or
-    Sending, `count_move` where there is more to it; or call a service that does so,
-    such as `messaging.withdrawal`. Is it only read, the module belongs among these.
-    """
-    readers = {
-        "admin.py",
-        "models/campaigns.py",
-        "queue/gate.py",
-        "queue/statements.py",
-        "api/message_serializers.py",
-        "queries.py",
-        "retention.py",
-        "standing.py",
-    }
-    modules = Path(settings.BASE_DIR, "messaging")
-    uncounted = [
-        name
-        for path in modules.rglob("*.py")
-        if "finished_at" in (text := path.read_text())
-        and not {"tests", "migrations"} & set(path.parts)
-        and (name := str(path.relative_to(modules))) not in readers
-        and "from messaging.standing import" not in text
-    ]
-
-    assert uncounted == []

@@ -43,7 +43,7 @@ class SendFailure(Exception):
 
     def __init__(self, message: str = "", *, code: str = "") -> None:
         super().__init__(one_line(message) or self.__doc__ or "")
-        self.code = one_line(code)  # the provider's own, or "" when it gave none
+        self.code = one_line(str(code))  # the provider's own, or "" when it gave none
 
 
 class RecipientError(SendFailure):

@@ -1,4 +1,4 @@
-"""The examples of docs/routing.md."""
+"""The examples in the documents."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import doctest
 import re
 from pathlib import Path
 
+import pytest
+
 from routing.vocabulary import RoutingStrategy
 
-PAGE = Path(__file__).parents[2] / "docs" / "routing.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "routing.md"
 FENCED = re.compile(r"^```pycon\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -22,15 +25,19 @@ def examples(text):
     return "\n".join(lines)
 
 
-def test_every_example_gives_what_the_page_says():
+@pytest.mark.parametrize(
+    ("name", "at_least"),
+    [("routing.md", 40), ("MESSAGING_ENGINE_IMPLEMENTATION.md", 5)],
+)
+def test_every_example_gives_what_the_page_says(name, at_least):
     report = []
-    page = examples(PAGE.read_text())
-    test = doctest.DocTestParser().get_doctest(page, {}, PAGE.name, str(PAGE), 0)
+    page = examples((DOCS / name).read_text())
+    test = doctest.DocTestParser().get_doctest(page, {}, name, name, 0)
 
     result = doctest.DocTestRunner(verbose=False).run(test, out=report.append)
 
-    assert result.attempted > 40
-    assert not result.failed, "Mend docs/routing.md or the code:\n" + "".join(report)
+    assert result.attempted > at_least
+    assert not result.failed, f"Mend docs/{name} or the code:\n" + "".join(report)
 
 
 def test_every_strategy_has_its_section():
