@@ -8,8 +8,8 @@ from random import Random
 from django.utils import timezone
 
 from messaging.queue.claim import Claimer
-from messaging.queue.placement import Claimed
-from messaging.queue.record import Result, record
+from messaging.queue.claimed import Claimed, Result
+from messaging.queue.record import record
 from routing.decide import Sent
 from routing.dispatch import HandOver
 from routing.planner import Planner

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 
-from messaging.queue.placement import Claimed
-from messaging.queue.record import Result
-from routing.decide import Decision, FallBack, Retry
+from messaging.queue.claimed import Claimed
+from routing.decide import Decision
 from routing.dispatch import batch_key, batch_size
 from routing.providers.base import ALONE_FROM_NOW_ON
 from routing.vocabulary import ErrorClass
@@ -56,23 +54,6 @@ def calls_of(claimed: Iterable[Claimed]) -> Collection[list[Claimed]]:
     for each in claimed:
         calls.setdefault(each.call_id or each.message_id, []).append(each)
     return calls.values()
-
-
-def within_room(results: Sequence[Result], *, room: int, now: datetime) -> list[Result]:
-    """The results with no more fallbacks of shared calls than may be handed over now.
-
-    Each falls back alone, so that one call that fails may want many places. The others
-    begin their round anew, unburnt, when there is room: the queue keeps them so long.
-    """
-    fitted = []
-    room -= sum(isinstance(each.step, FallBack) for each in results)
-    for each in results:
-        if room < 0 and each.claimed.call_id and isinstance(each.step, FallBack):
-            room += 1
-            fitted.append(each._replace(step=Retry(now, is_burnt=False)))
-        else:
-            fitted.append(each)
-    return fitted
 
 
 def _calls(

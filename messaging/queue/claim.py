@@ -15,10 +15,11 @@ from django.db.models.functions import Coalesce
 from messaging.models import CampaignMessage
 from messaging.queue import statements
 from messaging.queue.calls import share_calls
+from messaging.queue.claimed import Claimed
 from messaging.queue.due import DueMessage
 from messaging.queue.gate import holds_on
 from messaging.queue.lanes import Lanes
-from messaging.queue.placement import Addressed, Claimed, Placement
+from messaging.queue.placement import Addressed, Placement
 from messaging.queue.quarantine import one_suspect_of, quarantined_if_it_fails
 from messaging.transitions import Hold, held, write
 from routing.models import MessageDeliveryAttempt

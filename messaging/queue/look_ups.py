@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from messaging.models import CampaignMessage
-from messaging.queue.placement import Claimed, content_of, held
+from messaging.queue.claimed import Claimed, claimed_from_row, content_of
 from messaging.queue.quarantine import (
     may_be_of_one_message,
     quarantined_if_it_fails,
@@ -233,7 +233,7 @@ def note_missing(each: LookUp, now: datetime) -> None:
 
 
 def _certainly_not_sent(each: LookUp, route: Route) -> tuple[Claimed, HandOver]:
-    claimed = held(
+    claimed = claimed_from_row(
         each.message,
         route,
         content=each.content,

@@ -7,16 +7,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from messaging.merge_fields import filled_when_it_leaves
 from messaging.models import CampaignMessage
-from messaging.queue.due import AnyMessage, DueMessage
+from messaging.queue.claimed import Claimed, content_of, next_attempt_number
+from messaging.queue.due import DueMessage
 from messaging.queue.quarantine import quarantined_if_it_fails
 from messaging.transitions import given_up, write
-from messaging.unsubscribe_links import unsubscribe_url
 from routing.decide import (
     Choices,
     Decision,
-    Round,
     first_choice,
     ideal_provider,
     is_hopeless,
@@ -31,19 +29,11 @@ from routing.planner import (
     pause_before_next_try,
     take_turns,
 )
-from routing.providers.base import OutboundMessage, SendFailure, UnsuitableError
+from routing.providers.base import OutboundMessage
 from routing.reference_keys import reference_for
 from routing.retry import PastAttempt
 from routing.route import Destination, Route
 from routing.suitability import Suitability
-from routing.vocabulary import (
-    CampaignKind,
-    Channel,
-)
-
-# Far more than any route asks for. The number is a part of references and columns that
-# end not far above.
-MOST_ATTEMPTS = 32_000
 
 # The token is there when the message probes a provider's open breaker.
 _Decided = tuple[Choices, Decision | None, datetime | None]
@@ -71,61 +61,6 @@ class _Item(NamedTuple):
             self.message.pk, self.attempt_number, provider=provider
         )
         return replace(self.content, reference=reference)
-
-
-class Claimed(NamedTuple):
-    """A message that this worker holds the lease of, and the attempt it is to make."""
-
-    message_id: int
-    channel: Channel
-    attempt_number: int
-    retry_count: int
-    parcel: Parcel
-    route: Route
-    decision: Decision
-    content: OutboundMessage
-    lease_expires_at: datetime  # from then on it is not handed over any more
-    tried: tuple[str, ...] = ()  # providers called before in this round
-    probe_token: datetime | None = None  # when it probes a provider's open breaker
-    call_id: int | None = None  # the first message of its call; None: it goes alone
-    past_attempts: tuple[PastAttempt, ...] = ()
-
-    @property
-    def round(self) -> Round:
-        """The round as decisions see it, with the present provider as tried."""
-        return Round(
-            tried=(*self.tried, self.decision.provider),
-            failed_rounds=self.retry_count,
-            past_attempts=self.past_attempts,
-        )
-
-    def fallen_back(
-        self,
-        decision: Decision,
-        lease_expires_at: datetime,
-        *,
-        after: SendFailure | None = None,
-    ) -> Claimed:
-        """The next attempt of the same round, by another provider."""
-        number = self.attempt_number + 1
-        reference = reference_for(self.message_id, number, provider=decision.provider)
-        parcel = self.parcel
-        if isinstance(after, UnsuitableError):
-            parcel = parcel.refused_by(self.decision.provider, after.code)
-        return self._replace(
-            attempt_number=number,
-            parcel=parcel,
-            decision=decision,
-            lease_expires_at=lease_expires_at,
-            probe_token=None,
-            call_id=None,
-            content=replace(self.content, reference=reference),
-            tried=(*self.tried, self.decision.provider),
-        )
-
-
-class TooManyAttempts(Exception):
-    """The message was tried more often than attempts can be counted."""
 
 
 # What was tried before, by message: only of those that were.
@@ -290,13 +225,6 @@ def _no_provider(route: Route, choices: Choices) -> str:
     return " ".join(verdicts) or "The route allows no fallback."
 
 
-def next_attempt_number(message: DueMessage) -> int:
-    """The number that its next attempt has."""
-    if message.attempt_count >= MOST_ATTEMPTS:
-        raise TooManyAttempts(TooManyAttempts.__doc__)
-    return message.attempt_count + 1
-
-
 def _claimed(
     item: _Item, route: Route, decision: Decision, lease_end: datetime
 ) -> Claimed:
@@ -311,52 +239,4 @@ def _claimed(
         lease_expires_at=lease_end,
         content=item.content_for(decision.provider, route),
         past_attempts=item.history,
-    )
-
-
-def held(
-    message: CampaignMessage,
-    route: Route,
-    *,
-    content: OutboundMessage,
-    tried: tuple[str, ...],
-    lease_expires_at: datetime,
-) -> Claimed:
-    """A message whose latest attempt has ended, as the worker that made it had it."""
-    *before, provider = tried
-    return Claimed(
-        message_id=message.pk,
-        channel=Channel(message.channel),
-        attempt_number=message.attempt_count,
-        retry_count=message.retry_count,
-        parcel=Parcel(
-            message.destination,
-            message.segments,
-            message.retry_count > 0,
-            Suitability(route.providers).unsuitable(content, country=message.country),
-        ),
-        route=route,
-        decision=Decision(provider, None, {}),
-        lease_expires_at=lease_expires_at,
-        content=content,
-        tried=tuple(before),
-    )
-
-
-def content_of(
-    message: AnyMessage, *, attempt_number: int, provider: str
-) -> OutboundMessage:
-    """The message as it goes out. Marketing by e-mail says how to get no more of it."""
-    campaign = message.campaign
-    body, url = message.body or campaign.body, ""
-    if (message.channel, campaign.kind) == (Channel.EMAIL, CampaignKind.MARKETING):
-        url = unsubscribe_url(message.pk)
-        body = filled_when_it_leaves(body, url)
-    return OutboundMessage(
-        reference=reference_for(message.pk, attempt_number, provider=provider),
-        recipient=message.recipient,
-        subject=message.subject or campaign.subject,
-        body=body,
-        media_urls=tuple(message.media),
-        unsubscribe_url=url,
     )

@@ -10,42 +10,29 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
-from messaging.queue.calls import calls_of, within_room
+from messaging.queue.calls import calls_of
 from messaging.queue.claim import Claimer
+from messaging.queue.claimed import Claimed
 from messaging.queue.clock import DatabaseClock
 from messaging.queue.heartbeat import Heartbeat
 from messaging.queue.look_ups import LookUps
-from messaging.queue.placement import Claimed
-from messaging.queue.quarantine import may_be_of_one_message
-from messaging.queue.record import Result, record, resume
 from messaging.queue.recover import close_campaigns
+from messaging.queue.results import Report, Results, within_room
 from messaging.queue.sweep import Sweep
 from messaging.queue.wakeup import Waiter
 from messaging.queue.window import Window
 from messaging.transitions import BATCH
 from messaging.vocabulary import WorkerKind
-from routing.decide import (
-    AwaitVerdict,
-    Choices,
-    Circumstances,
-    FallBack,
-    GiveUp,
-    Retry,
-    Sent,
-    Step,
-    cautious_step,
-    next_step,
-)
+from routing.decide import Retry
 from routing.dispatch import HandOver
-from routing.look_ups import first_look
 from routing.planner import Planner, RoutingTable
 from routing.timer import Timer
 
@@ -58,8 +45,6 @@ WAIT_AT_MOST = timedelta(milliseconds=500)  # for a wake-up
 LOOK_UP_EVERY = timedelta(milliseconds=250)
 PATIENCE = 0.9  # with a call, as a share of the lease: its end is recorded in time
 RECONNECT_AFTER = 1.0  # seconds
-REASONS_AT_MOST = 20  # in a report
-OTHER_REASONS = "other reasons"
 # A database that fails for longer ends the worker: its leases run out, and whoever
 # supervises it starts a fresh one.
 GIVE_UP_AFTER = timedelta(seconds=120)
@@ -78,40 +63,6 @@ class Limits:
         default_factory=lambda: timedelta(seconds=settings.QUEUE_VERDICT_SECONDS)
     )
     max_messages: int | None = None  # claim no more than these in all
-
-
-@dataclass(slots=True)
-class Report:
-    """What a worker did: messages claimed, and how their hand-overs ended."""
-
-    claimed: int = 0
-    accepted: int = 0
-    fallbacks: int = 0
-    retries: int = 0
-    unknown: int = 0
-    failed: int = 0
-    recovered: int = 0
-    ended: dict[str, int] = field(default_factory=dict)  # unsent for good, by why
-
-    def count(self, result: Result) -> None:
-        """Count one hand-over by what comes next."""
-        name = {
-            Sent: "accepted",
-            FallBack: "fallbacks",
-            Retry: "retries",
-            AwaitVerdict: "unknown",
-            GiveUp: "failed",
-        }[type(result.step)]
-        setattr(self, name, getattr(self, name) + 1)
-        if name == "failed":
-            self.count_ended({result.reason: 1})
-
-    def count_ended(self, reasons: Mapping[str, int]) -> None:
-        """Count messages that will not leave any more; rare reasons share a line."""
-        for reason, count in reasons.items():
-            has_room = reason in self.ended or len(self.ended) < REASONS_AT_MOST
-            key = reason if has_room else OTHER_REASONS
-            self.ended[key] = self.ended.get(key, 0) + count
 
 
 class Processor:
@@ -141,6 +92,13 @@ class Processor:
         self._planner = Planner(rng=self._rng, routes=self._routes)
         self._claimer = Claimer(
             owner=self._owner, lease=self._limits.lease, planner=self._planner
+        )
+        self.results = Results(
+            owner=self._owner,
+            lease=self._limits.lease,
+            verdict_wait=self._limits.verdict_wait,
+            planner=self._planner,
+            clock=self._clock,
         )
         self._heartbeat = Heartbeat(owner=self._owner, kind=kind, clock=self._clock)
         self._window = Window(
@@ -248,19 +206,11 @@ class Processor:
         """Ask about unknown outcomes; go on with messages that were not sent."""
         if not self._look_up_timer.comes_round():
             return
-        results = [
-            self._judge(claimed, done)
-            for claimed, done in self._look_ups.finish(now=self._clock())
-        ]
-        for claimed in self._resume(results) if results else []:
+        certain = self._look_ups.finish(now=self._clock())
+        for claimed in self.results.resume(self.results.judge(certain)):
             self._window.start(claimed)
         if not self._is_stopping:
             self._look_ups.begin(now=self._clock())
-
-    def _resume(self, results: Sequence[Result]) -> list[Claimed]:
-        return resume(
-            results, owner=self._owner, lease=self._limits.lease, now=self._clock()
-        )
 
     def _claim(self) -> None:
         """Claim what can start now, and start it."""
@@ -310,45 +260,6 @@ class Processor:
             is_woken = self._waiter.wait(WAIT_AT_MOST if self._is_idle else CLAIM_EVERY)
             self._is_idle &= not is_woken
 
-    def _judge(self, claimed: Claimed, done: HandOver) -> Result:
-        return Result(claimed, done, self._step(claimed, done))
-
-    def _step(self, claimed: Claimed, done: HandOver) -> Step:
-        """What comes next; where that cannot be told, the others are told theirs."""
-        at = Circumstances(
-            now=self._clock(),
-            rng=self._rng,
-            choices=Choices(()),
-            jitter=settings.RETRY_JITTER,
-            verdict_wait=self._limits.verdict_wait,
-        )
-        try:
-            if done.failure:
-                at = replace(
-                    at,
-                    choices=self._choices(claimed, at.now),
-                    verdict_wait=first_look(
-                        done.provider, verdict_wait=at.verdict_wait, is_call_over=True
-                    ),
-                )
-            return next_step(claimed.route, done.failure, claimed.round, at)
-        except DatabaseError:
-            raise
-        except Exception:
-            logger.exception(
-                "Nobody can say what comes next for %s.", claimed.content.reference
-            )
-            return cautious_step(done.failure, at)
-
-    def _choices(self, claimed: Claimed, now: datetime) -> Choices:
-        """Where a message could go that its provider did not take."""
-        return self._planner.choices(
-            claimed.route,
-            claimed.parcel,
-            now=now,
-            surroundings=self._planner.look_around(now=now),
-        )
-
     def _record(self) -> None:
         """Write results when there are enough of them, or when the first one waits.
 
@@ -358,11 +269,11 @@ class Processor:
         if not self._unrecorded or not (is_full or self._record_timer.is_over()):
             return
         results = within_room(
-            [self._judge(claimed, done) for claimed, done in self._unrecorded],
+            self.results.judge(self._unrecorded),
             room=self._window.size - self._window.in_flight,
             now=self._clock(),
         )
-        fallbacks = self._write(results)
+        fallbacks = self.results.write(results)
         self._unrecorded = []
         self._record_timer.restart()
         for result in results:
@@ -371,36 +282,6 @@ class Processor:
                 self._is_idle = False
         for claimed in fallbacks:
             self._window.start(claimed)
-
-    def _write(
-        self, results: Sequence[Result], *, is_again: bool = False
-    ) -> list[Claimed]:
-        """Write them together or, where that fails, each by itself once more.
-
-        Recovery may just have written the same attempt; then it is late. What cannot
-        be written, as its adapter returned what is none, is left to its lease:
-        recovery puts it on record as Unknown.
-        Two of one attempt (it was given up, and came back) go apart: each is evidence.
-        """
-        if len({each.claimed.message_id for each in results}) < len(results):
-            return [each for one in results for each in self._write([one])]
-        try:
-            return record(
-                results,
-                owner=self._owner,
-                lease=self._limits.lease,
-                planner=self._planner,
-                now=self._clock(),
-            )
-        except Exception as error:
-            if not may_be_of_one_message(error):
-                raise
-            if not is_again:
-                apart = [self._write([one], is_again=True) for one in results]
-                return [each for fallbacks in apart for each in fallbacks]
-            reference = results[0].claimed.content.reference
-            logger.exception("The result of %s cannot be written.", reference)
-            return []
 
     def _reconnect(self) -> None:
         """What waits to be written may be written twice: that is harmless."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import transaction
 
 from messaging.models import CampaignMessage
 from messaging.queue import statements
+from messaging.queue.claimed import Claimed, Result
 from messaging.queue.gate import holds_on
-from messaging.queue.placement import Claimed
 from messaging.queue.statements import Written
 from messaging.reconciliation import (
     known_as_sent,
@@ -19,10 +19,9 @@ from messaging.reconciliation import (
     settle_late_acceptances,
 )
 from messaging.suppression import suppress
-from messaging.transitions import Attempt, Hold, after_step, as_row, count_settled
+from messaging.transitions import Attempt, after_step, as_row, count_settled
 from messaging.vocabulary import SuppressionReason
-from routing.decide import FallBack, Retry, Sent, Step
-from routing.dispatch import HandOver
+from routing.decide import FallBack, Retry, Sent
 from routing.health import CallOutcome, Capacity, learn, lock_capacity
 from routing.planner import SHORTEST_PAUSE, Planner
 from routing.providers.base import RecipientError, SendFailure, Throttled
@@ -30,27 +29,6 @@ from routing.receipts import correct_costs
 from routing.statistics import keep
 from routing.tally import TallySheet
 from routing.vocabulary import Channel
-
-
-class Result(NamedTuple):
-    """One hand-over that has ended, and what is to be done now."""
-
-    claimed: Claimed
-    hand_over: HandOver
-    step: Step | Hold  # a Hold takes the place of a fallback
-
-    @property
-    def reason(self) -> str:
-        """Why the message was not sent, or waits; "" when it was."""
-        if isinstance(self.step, Sent):
-            return ""
-        if isinstance(self.step, Hold):
-            return self.step.reason
-        failure = self.hand_over.failure
-        if failure is None:
-            return ""
-        code = f" {failure.code}" if failure.code else ""
-        return f"{self.hand_over.provider}{code}: {failure}"[:500]
 
 
 def record(

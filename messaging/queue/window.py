@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 from threading import Thread
 
-from messaging.queue.placement import Claimed
+from messaging.queue.claimed import Claimed
 from routing.dispatch import HandOver, Load, given_up, hand_over
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import CampaignMessage
 from messaging.queue.claim import Claimer
-from messaging.queue.record import Result, record
+from messaging.queue.claimed import Result
+from messaging.queue.record import record
 from routing.decide import Sent
 from routing.dispatch import HandOver
 from routing.planner import Planner, RoutingTable

@@ -12,9 +12,10 @@ from django.test.utils import CaptureQueriesContext
 
 from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage, Suppression
-from messaging.queue.calls import calls_of, within_room
+from messaging.queue.calls import calls_of
 from messaging.queue.claim import Claimer
 from messaging.queue.recover import recover_expired_leases
+from messaging.queue.results import within_room
 from messaging.queue.window import Window
 from messaging.tests.scene import (
     LEASE,

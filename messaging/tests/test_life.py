@@ -136,14 +136,14 @@ class Life(RuleBasedStateMachine):
     @rule(worker=st.sampled_from(WORKERS))
     def record(self, worker):
         processor = self.processors[worker]
-        results = [processor._judge(*each) for each in self.returned[worker]]
+        results = processor.results.judge(self.returned[worker])
         self.returned[worker] = []
         stale = {
             each.claimed.message_id: row(each.claimed.message_id)
             for each in results
             if not is_held(each.claimed, processor._owner) and each.hand_over.failure
         }
-        self.start(worker, processor._write(results) if results else [])
+        self.start(worker, processor.results.write(results) if results else [])
         for pk, before in stale.items():
             assert row(pk) == before, "who has lost the lease changes nothing"
 
@@ -280,7 +280,7 @@ class Life(RuleBasedStateMachine):
 
     def resumed(self, processor):
         certain = processor._look_ups.finish(now=self.now)
-        results = [processor._judge(*each) for each in certain]
+        results = processor.results.judge(certain)
         return processor._resume(results) if results else []
 
     def come_to_rest(self):

@@ -12,7 +12,7 @@ import pytest
 from django.db import transaction
 
 from messaging.models import Campaign, CampaignMessage
-from messaging.queue.placement import MOST_ATTEMPTS
+from messaging.queue.claimed import MOST_ATTEMPTS
 from messaging.queue.processor import Processor
 from messaging.queue.quarantine import APART, WORKERS_LOST_AT_MOST
 from messaging.queue.recover import recover_expired_leases
@@ -149,7 +149,7 @@ def test_a_call_that_was_given_up_and_came_back_is_on_record_as_both(route):
     (claimed,) = claim(owner=worker._owner)
     given_up = failed(claimed, OutcomeUnknown(), AwaitVerdict(NOW + MINUTE))
 
-    worker._write([given_up, accepted(claimed, at=NOW + timedelta(seconds=1))])
+    worker.results.write([given_up, accepted(claimed, at=NOW + timedelta(seconds=1))])
 
     message.refresh_from_db()
     assert message.status == MessageStatus.SENT
@@ -170,7 +170,9 @@ def test_a_result_that_meets_its_own_recovery_is_on_record_as_late(route):
 
     with ExitStack() as writing, transaction.atomic():
         recover(NOW + LEASE)
-        writing.enter_context(running(lambda: worker._write([accepted(claimed)])))
+        writing.enter_context(
+            running(lambda: worker.results.write([accepted(claimed)]))
+        )
         until_one_waits()
 
     assert CampaignMessage.objects.get().status == MessageStatus.SENT
@@ -184,7 +186,7 @@ def test_a_result_that_the_database_refuses_takes_no_other_with_it(route, caplog
     results = [accepted(each, external_id=each.content.reference) for each in claimed]
     results[1] = with_cost(results[1], Money(Decimal(1), ""))  # of no currency
 
-    worker._write(results)
+    worker.results.write(results)
 
     assert MessageDeliveryAttempt.objects.count() == 2
     (left,) = CampaignMessage.objects.filter(status=MessageStatus.SENDING)
@@ -201,7 +203,7 @@ def test_a_failure_that_its_adapter_put_wrongly_takes_no_other_with_it(route, ca
     failure.code = 400
     results[1] = failed(claimed[1], failure, GiveUp())
 
-    worker._write(results)
+    worker.results.write(results)
 
     assert MessageDeliveryAttempt.objects.count() == 2
     mine = rf"m{claimed[1].message_id}a1\S* cannot be written"
@@ -221,6 +223,6 @@ def test_a_message_of_which_nobody_can_say_what_comes_next_holds_no_other_up(
     sent = accepted(claimed)
     aimless = claimed._replace(route=None)
 
-    result = worker._judge(aimless, sent.hand_over)
+    [result] = worker.results.judge([(aimless, sent.hand_over)])
 
     assert result.step == sent.step

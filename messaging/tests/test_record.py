@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from messaging.models import Campaign, CampaignMessage, Suppression
-from messaging.queue.record import Result
+from messaging.queue.claimed import Result
 from messaging.queue.recover import recover_expired_leases
 from messaging.tests.scene import (
     LEASE,

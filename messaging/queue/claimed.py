@@ -1,0 +1,157 @@
+"""What travels through a worker: a message it has claimed, and the result of a call."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
+
+from messaging.merge_fields import filled_when_it_leaves
+from messaging.models import CampaignMessage
+from messaging.queue.due import AnyMessage, DueMessage
+from messaging.transitions import Hold
+from messaging.unsubscribe_links import unsubscribe_url
+from routing.decide import Decision, Round, Sent, Step
+from routing.dispatch import HandOver
+from routing.planner import Parcel
+from routing.providers.base import OutboundMessage, SendFailure, UnsuitableError
+from routing.reference_keys import reference_for
+from routing.retry import PastAttempt
+from routing.route import Route
+from routing.suitability import Suitability
+from routing.vocabulary import CampaignKind, Channel
+
+# Far more than any route asks for. The number is a part of references and columns that
+# end not far above.
+MOST_ATTEMPTS = 32_000
+
+
+class Claimed(NamedTuple):
+    """A message that this worker holds the lease of, and the attempt it is to make."""
+
+    message_id: int
+    channel: Channel
+    attempt_number: int
+    retry_count: int
+    parcel: Parcel
+    route: Route
+    decision: Decision
+    content: OutboundMessage
+    lease_expires_at: datetime  # from then on it is not handed over any more
+    tried: tuple[str, ...] = ()  # providers called before in this round
+    probe_token: datetime | None = None  # when it probes a provider's open breaker
+    call_id: int | None = None  # the first message of its call; None: it goes alone
+    past_attempts: tuple[PastAttempt, ...] = ()
+
+    @property
+    def round(self) -> Round:
+        """The round as decisions see it, with the present provider as tried."""
+        return Round(
+            tried=(*self.tried, self.decision.provider),
+            failed_rounds=self.retry_count,
+            past_attempts=self.past_attempts,
+        )
+
+    def fallen_back(
+        self,
+        decision: Decision,
+        lease_expires_at: datetime,
+        *,
+        after: SendFailure | None = None,
+    ) -> Claimed:
+        """The next attempt of the same round, by another provider."""
+        number = self.attempt_number + 1
+        reference = reference_for(self.message_id, number, provider=decision.provider)
+        parcel = self.parcel
+        if isinstance(after, UnsuitableError):
+            parcel = parcel.refused_by(self.decision.provider, after.code)
+        return self._replace(
+            attempt_number=number,
+            parcel=parcel,
+            decision=decision,
+            lease_expires_at=lease_expires_at,
+            probe_token=None,
+            call_id=None,
+            content=replace(self.content, reference=reference),
+            tried=(*self.tried, self.decision.provider),
+        )
+
+
+class Result(NamedTuple):
+    """One hand-over that has ended, and what is to be done now."""
+
+    claimed: Claimed
+    hand_over: HandOver
+    step: Step | Hold  # a Hold takes the place of a fallback
+
+    @property
+    def reason(self) -> str:
+        """Why the message was not sent, or waits; "" when it was."""
+        if isinstance(self.step, Sent):
+            return ""
+        if isinstance(self.step, Hold):
+            return self.step.reason
+        failure = self.hand_over.failure
+        if failure is None:
+            return ""
+        code = f" {failure.code}" if failure.code else ""
+        return f"{self.hand_over.provider}{code}: {failure}"[:500]
+
+
+class TooManyAttempts(Exception):
+    """The message was tried more often than attempts can be counted."""
+
+
+def next_attempt_number(message: DueMessage) -> int:
+    """The number that its next attempt has."""
+    if message.attempt_count >= MOST_ATTEMPTS:
+        raise TooManyAttempts(TooManyAttempts.__doc__)
+    return message.attempt_count + 1
+
+
+def claimed_from_row(
+    message: CampaignMessage,
+    route: Route,
+    *,
+    content: OutboundMessage,
+    tried: tuple[str, ...],
+    lease_expires_at: datetime,
+) -> Claimed:
+    """A message whose latest attempt has ended, as the worker that made it had it."""
+    *before, provider = tried
+    return Claimed(
+        message_id=message.pk,
+        channel=Channel(message.channel),
+        attempt_number=message.attempt_count,
+        retry_count=message.retry_count,
+        parcel=Parcel(
+            message.destination,
+            message.segments,
+            message.retry_count > 0,
+            Suitability(route.providers).unsuitable(content, country=message.country),
+        ),
+        route=route,
+        decision=Decision(provider, None, {}),
+        lease_expires_at=lease_expires_at,
+        content=content,
+        tried=tuple(before),
+    )
+
+
+def content_of(
+    message: AnyMessage, *, attempt_number: int, provider: str
+) -> OutboundMessage:
+    """The message as it goes out. Marketing by e-mail says how to get no more of it."""
+    campaign = message.campaign
+    body, url = message.body or campaign.body, ""
+    if (message.channel, campaign.kind) == (Channel.EMAIL, CampaignKind.MARKETING):
+        url = unsubscribe_url(message.pk)
+        body = filled_when_it_leaves(body, url)
+    return OutboundMessage(
+        reference=reference_for(message.pk, attempt_number, provider=provider),
+        recipient=message.recipient,
+        subject=message.subject or campaign.subject,
+        body=body,
+        media_urls=tuple(message.media),
+        unsubscribe_url=url,
+    )

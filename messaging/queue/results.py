@@ -1,0 +1,183 @@
+"""Results: what comes next for each message whose call has ended, and its writing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import DatabaseError
+
+from messaging.queue.claimed import Claimed, Result
+from messaging.queue.quarantine import may_be_of_one_message
+from messaging.queue.record import record, resume
+from routing.decide import (
+    AwaitVerdict,
+    Choices,
+    Circumstances,
+    FallBack,
+    GiveUp,
+    Retry,
+    Sent,
+    Step,
+    cautious_step,
+    next_step,
+)
+from routing.dispatch import HandOver
+from routing.look_ups import first_look
+from routing.planner import Planner
+
+logger = logging.getLogger(__name__)
+
+REASONS_AT_MOST = 20  # in a report
+OTHER_REASONS = "other reasons"
+
+
+@dataclass(slots=True)
+class Report:
+    """What a worker did: messages claimed, and how their hand-overs ended."""
+
+    claimed: int = 0
+    accepted: int = 0
+    fallbacks: int = 0
+    retries: int = 0
+    unknown: int = 0
+    failed: int = 0
+    recovered: int = 0
+    ended: dict[str, int] = field(default_factory=dict)  # unsent for good, by why
+
+    def count(self, result: Result) -> None:
+        """Count one hand-over by what comes next."""
+        name = {
+            Sent: "accepted",
+            FallBack: "fallbacks",
+            Retry: "retries",
+            AwaitVerdict: "unknown",
+            GiveUp: "failed",
+        }[type(result.step)]
+        setattr(self, name, getattr(self, name) + 1)
+        if name == "failed":
+            self.count_ended({result.reason: 1})
+
+    def count_ended(self, reasons: Mapping[str, int]) -> None:
+        """Count messages that will not leave any more; rare reasons share a line."""
+        for reason, count in reasons.items():
+            has_room = reason in self.ended or len(self.ended) < REASONS_AT_MOST
+            key = reason if has_room else OTHER_REASONS
+            self.ended[key] = self.ended.get(key, 0) + count
+
+
+class Results:
+    """Judges what came of one worker's calls, and has it written."""
+
+    def __init__(
+        self,
+        *,
+        owner: int,
+        lease: timedelta,
+        verdict_wait: timedelta,
+        planner: Planner,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._owner = owner
+        self._lease = lease
+        self._verdict_wait = verdict_wait
+        self._planner = planner
+        self._clock = clock
+
+    def judge(self, ended: Iterable[tuple[Claimed, HandOver]]) -> list[Result]:
+        """Say of each what comes next."""
+        return [
+            Result(claimed, done, self._step(claimed, done)) for claimed, done in ended
+        ]
+
+    def _step(self, claimed: Claimed, done: HandOver) -> Step:
+        """What comes next; where that cannot be told, the others are told theirs."""
+        at = Circumstances(
+            now=self._clock(),
+            rng=self._planner.rng,
+            choices=Choices(()),
+            jitter=settings.RETRY_JITTER,
+            verdict_wait=self._verdict_wait,
+        )
+        try:
+            if done.failure:
+                at = replace(
+                    at,
+                    choices=self._choices(claimed, at.now),
+                    verdict_wait=first_look(
+                        done.provider, verdict_wait=at.verdict_wait, is_call_over=True
+                    ),
+                )
+            return next_step(claimed.route, done.failure, claimed.round, at)
+        except DatabaseError:
+            raise
+        except Exception:
+            logger.exception(
+                "Could not decide the next step for %s.", claimed.content.reference
+            )
+            return cautious_step(done.failure, at)
+
+    def _choices(self, claimed: Claimed, now: datetime) -> Choices:
+        """Where a message could go that its provider did not take."""
+        return self._planner.choices(
+            claimed.route,
+            claimed.parcel,
+            now=now,
+            surroundings=self._planner.look_around(now=now),
+        )
+
+    def write(
+        self, results: Sequence[Result], *, is_again: bool = False
+    ) -> list[Claimed]:
+        """Write them together or, where that fails, each by itself once more.
+
+        Recovery may just have written the same attempt; then it is late. What cannot
+        be written, as its adapter returned what is none, is left to its lease:
+        recovery puts it on record as Unknown.
+        Two of one attempt (it was given up, and came back) go apart: each is evidence.
+        """
+        if len({each.claimed.message_id for each in results}) < len(results):
+            return [each for one in results for each in self.write([one])]
+        try:
+            return record(
+                results,
+                owner=self._owner,
+                lease=self._lease,
+                planner=self._planner,
+                now=self._clock(),
+            )
+        except Exception as error:
+            if not may_be_of_one_message(error):
+                raise
+            if not is_again:
+                apart = [self.write([one], is_again=True) for one in results]
+                return [each for fallbacks in apart for each in fallbacks]
+            reference = results[0].claimed.content.reference
+            logger.exception("The result of %s cannot be written.", reference)
+            return []
+
+    def resume(self, results: Sequence[Result]) -> list[Claimed]:
+        """Go on with messages that a look-up says were not sent."""
+        if not results:
+            return []
+        return resume(results, owner=self._owner, lease=self._lease, now=self._clock())
+
+
+def within_room(results: Sequence[Result], *, room: int, now: datetime) -> list[Result]:
+    """The results with no more fallbacks of shared calls than may be handed over now.
+
+    Each falls back alone, so that one call that fails may want many places. The others
+    begin their round anew, unburnt, when there is room: the queue keeps them so long.
+    """
+    fitted = []
+    room -= sum(isinstance(each.step, FallBack) for each in results)
+    for each in results:
+        if room < 0 and each.claimed.call_id and isinstance(each.step, FallBack):
+            room += 1
+            fitted.append(each._replace(step=Retry(now, is_burnt=False)))
+        else:
+            fitted.append(each)
+    return fitted
