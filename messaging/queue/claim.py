@@ -13,7 +13,7 @@ from django.db.models import Count
 from django.db.models.functions import Coalesce
 
 from messaging.models import CampaignMessage
-from messaging.queue import statements
+from messaging.queue import claim_sql
 from messaging.queue.calls import share_calls
 from messaging.queue.claimed import Claimed
 from messaging.queue.due import DueMessage
@@ -81,7 +81,7 @@ class Claimer:
         gated = [each.reason for each in holds.values() if each.finished_at(now)]
         claimed, hopeless = self._choose(passed, now)
         if claimed:
-            statements.mark_claimed(
+            claim_sql.mark_claimed(
                 [_claimed_row(each) for each in claimed],
                 owner=self._owner,
                 lease_expires_at=now + self._lease,
@@ -145,7 +145,7 @@ def _gate(
 
 
 def _claimed_row(claimed: Claimed) -> dict[str, Any]:
-    """The row as `statements.mark_claimed` takes it; most go alone and name no call."""
+    """The row as `claim_sql.mark_claimed` takes it; most go alone and name no call."""
     row = {"id": claimed.message_id, "provider": claimed.decision.provider}
     return row if claimed.call_id is None else row | {"call_id": claimed.call_id}
 

@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 from messaging.models import Campaign
-from messaging.queue import statements
+from messaging.queue import claim_sql
+from messaging.queue.claim_sql import Place, Share
 from messaging.queue.due import DueMessage
-from messaging.queue.statements import Place, Share
 from routing.vocabulary import Channel
 
 # A lane that gave all that was asked of it has more, most likely: until it does not,
@@ -70,7 +70,7 @@ class Lanes:
     def _look(self, now: datetime) -> None:
         """Find the lanes that have something to give."""
         bodies = {each.pk: each.body for each in self._campaigns}
-        self._campaigns = statements.due_lanes(now, known=self._places, bodies=bodies)
+        self._campaigns = claim_sql.due_lanes(now, known=self._places, bodies=bodies)
         self._looked_at = now
 
     def _draw(self, draw: _Draw, now: datetime) -> None:
@@ -97,7 +97,7 @@ class _Draw:
     def take(self, lanes: Sequence[Campaign], now: datetime) -> None:
         """Lock a fair share of each lane; what one leaves goes to those with more."""
         while lanes and (shares := self._shares(lanes)):
-            rows = statements.lock_due(shares, now)
+            rows = claim_sql.lock_due(shares, now)
             self.locked += rows
             self.room -= len(rows)
             counts = Counter(row.campaign.id for row in rows)

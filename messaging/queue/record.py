@@ -9,26 +9,30 @@ from typing import Any
 from django.db import transaction
 
 from messaging.models import CampaignMessage
-from messaging.queue import statements
+from messaging.queue import record_sql
 from messaging.queue.claimed import Claimed, Result
 from messaging.queue.gate import holds_on
-from messaging.queue.statements import Written
+from messaging.queue.record_sql import Written
+from messaging.queue.side_effects import (
+    correct_parts,
+    late_acceptances,
+    perhaps_doubled,
+    suppress_recipients,
+    update_breakers,
+)
 from messaging.reconciliation import (
     known_as_sent,
     mark_possible_duplicates,
     settle_late_acceptances,
 )
-from messaging.suppression import suppress
 from messaging.transitions import Attempt, after_step, as_row, count_settled
-from messaging.vocabulary import SuppressionReason
 from routing.decide import FallBack, Retry, Sent
-from routing.health import CallOutcome, Capacity, learn, lock_capacity
+from routing.health import Capacity, lock_capacity
 from routing.planner import SHORTEST_PAUSE, Planner
-from routing.providers.base import RecipientError, SendFailure, Throttled
+from routing.providers.base import SendFailure, Throttled
 from routing.receipts import correct_costs
 from routing.statistics import keep
 from routing.tally import TallySheet
-from routing.vocabulary import Channel
 
 
 def record(
@@ -67,8 +71,8 @@ def record(
         sheet, unusual = _write(results, owner, lease, now)
         held = {each.claimed.message_id for each in results}
         held -= {each.message_id for each in unusual if not each.is_settled}
-        _correct_parts(results)
-        settle_late_acceptances(_late_acceptances(results, held), sheet, now=now)
+        correct_parts(results)
+        settle_late_acceptances(late_acceptances(results, held), sheet, now=now)
         keep(sheet)
         # The statement does not see a receipt that it had to wait for: but then that
         # has settled its message.
@@ -78,9 +82,9 @@ def record(
             if each.is_cost_told or not each.is_settled
         ]:
             correct_costs(told)
-        mark_possible_duplicates(_perhaps_doubled(results, held), now=now)
-        _suppress(results)
-        _learn(results, planner, now)
+        mark_possible_duplicates(perhaps_doubled(results, held), now=now)
+        suppress_recipients(results)
+        update_breakers(results, planner, now)
     if has_failures:
         planner.note_failures()
     return _fallbacks(results, held, now + lease)
@@ -98,7 +102,7 @@ def resume(
     with transaction.atomic():
         results = _draw_on_throttles(_past_the_gate(results, now), now)
         rows = [_settlement(each, owner, lease, now) for each in results]
-        held = statements.settle(rows, owner=owner)
+        held = record_sql.settle(rows, owner=owner)
         count_settled(
             sheet, [row for row in rows if row["message_id"] in held], now=now
         )
@@ -124,7 +128,7 @@ def _write(
         rows[each.claimed.message_id] = row
     if len(rows) < len(results):
         raise ValueError("Two results of one message cannot be written together.")
-    unusual = statements.record(
+    unusual = record_sql.record(
         list(rows.values()),
         decisions=[record for _, record in decisions.values()],
         usual=_counts(rows, map(Written, rows), now),
@@ -160,33 +164,6 @@ def _fallbacks(
         for each in results
         if isinstance(each.step, FallBack) and each.claimed.message_id in held
     ]
-
-
-def _perhaps_doubled(results: Sequence[Result], held: Collection[int]) -> list[int]:
-    """Messages that were accepted, and not by their first attempt alone."""
-    return [
-        each.claimed.message_id
-        for each in results
-        if isinstance(each.step, Sent)
-        and (each.claimed.attempt_number > 1 or each.claimed.message_id not in held)
-    ]
-
-
-def _learn(results: Sequence[Result], planner: Planner, now: datetime) -> None:
-    """Of providers that are well, nothing is counted."""
-    watched = planner.watched(now=now) | {
-        _where(each)
-        for each in results
-        if each.hand_over.failure and _call_outcome(each).is_fault
-    }
-    telling = [_call_outcome(each) for each in results if _where(each) in watched]
-    if telling:
-        learn(
-            telling,
-            alternatives=planner.alternatives(now=now),
-            now=now,
-            rng=planner.rng,
-        )
 
 
 def _without_those_sent(results: Sequence[Result]) -> list[Result]:
@@ -253,25 +230,10 @@ def _throttled(result: Result) -> Throttled | None:
     return failure if isinstance(failure, Throttled) else None
 
 
-def _where(result: Result) -> tuple[str, Channel]:
-    return result.hand_over.provider, result.claimed.channel
-
-
-def _call_outcome(result: Result) -> CallOutcome:
-    return CallOutcome(
-        provider=result.hand_over.provider,
-        channel=result.claimed.channel,
-        failure=result.hand_over.failure,
-        probe_token=result.claimed.probe_token,
-        is_retry=result.claimed.parcel.is_retry,
-        call_id=result.claimed.call_id,
-    )
-
-
 def _settlement(
     result: Result, owner: int, lease: timedelta, now: datetime
 ) -> dict[str, Any]:
-    """The message as `statements` take it: without the lease, unless it says so."""
+    """The message as `record_sql` takes it: without the lease, unless it says so."""
     claimed = result.claimed
     row: dict[str, Any] = {
         "message_id": claimed.message_id,
@@ -290,29 +252,8 @@ def _settlement(
     return row
 
 
-def _correct_parts(results: Iterable[Result]) -> None:
-    """Where a provider counts parts otherwise than we do: each has receipts. Rare."""
-    for each in results:
-        acceptance = each.hand_over.acceptance
-        parts = acceptance.parts if acceptance else None
-        if parts and parts != each.claimed.parcel.segments:
-            messages = CampaignMessage.objects.filter(pk=each.claimed.message_id)
-            messages.update(segments=parts)
-
-
-def _late_acceptances(
-    results: Iterable[Result], held: Collection[int]
-) -> dict[int, int]:
-    """What recovery, or a receipt, was faster with: attempt numbers by message."""
-    return {
-        each.claimed.message_id: each.claimed.attempt_number
-        for each in results
-        if isinstance(each.step, Sent) and each.claimed.message_id not in held
-    }
-
-
 def _attempt(result: Result) -> dict[str, Any]:
-    """The attempt as `statements.record` takes it beside the message."""
+    """The attempt as `record_sql.record` takes it beside the message."""
     claimed, done = result.claimed, result.hand_over
     row: dict[str, Any] = {
         "attempted_at": done.attempted_at,
@@ -337,23 +278,3 @@ def _error(failure: SendFailure) -> dict[str, Any]:
         "error_code": failure.code[:100],
         "error_message": str(failure)[:500],
     }
-
-
-def _suppress(results: Iterable[Result]) -> None:
-    """The addresses that providers said have opted out, or are none."""
-    said: dict[tuple[str, SuppressionReason], list[str]] = {}
-    for each in results:
-        reason = _reason_to_suppress(each.hand_over.failure)
-        if reason is not None:
-            recipient = each.claimed.content.recipient
-            said.setdefault((each.hand_over.provider, reason), []).append(recipient)
-    for (provider, reason), addresses in sorted(said.items()):
-        suppress(addresses, reason=reason, source=provider)
-
-
-def _reason_to_suppress(failure: SendFailure | None) -> SuppressionReason | None:
-    if not isinstance(failure, RecipientError):
-        return None
-    if failure.opted_out:
-        return SuppressionReason.OPTED_OUT
-    return SuppressionReason.HARD_BOUNCE if failure.is_gone else None

@@ -16,7 +16,13 @@ from routing.decide import AwaitVerdict
 from routing.providers.base import OutcomeUnknown
 
 # The module itself, and what runs its SQL. Campaigns and answers have a status as well.
-WRITERS = {"transitions.py", "queue/statements.py", "campaigns.py", "idempotency.py"}
+WRITERS = {
+    "transitions.py",
+    "queue/claim_sql.py",
+    "queue/record_sql.py",
+    "campaigns.py",
+    "idempotency.py",
+}
 MESSAGING = Path(settings.BASE_DIR, "messaging")
 
 

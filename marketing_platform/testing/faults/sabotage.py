@@ -34,12 +34,12 @@ class Point(NamedTuple):
 
 POINTS = {
     # The claim is written, and its transaction open.
-    "before_claim_commit": Point("messaging.queue.statements:mark_claimed", True),
+    "before_claim_commit": Point("messaging.queue.claim_sql:mark_claimed", True),
     "after_claim_commit": Point("messaging.queue.claim:Claimer.claim", True),
     "before_send": Point("messaging.queue.window:hand_over", False),
     "after_accept": Point("messaging.queue.window:hand_over", True),
     # Messages are settled and attempts appended, in an open transaction.
-    "before_record_commit": Point("messaging.queue.statements:record", True),
+    "before_record_commit": Point("messaging.queue.record_sql:record", True),
     "after_record_commit": Point("messaging.queue.processor:record", True),
 }
 

@@ -1,0 +1,99 @@
+"""What results change beside their own messages; most change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+
+from messaging.models import CampaignMessage
+from messaging.queue.claimed import Result
+from messaging.suppression import suppress
+from messaging.vocabulary import SuppressionReason
+from routing.decide import Sent
+from routing.health import CallOutcome, learn
+from routing.planner import Planner
+from routing.providers.base import RecipientError, SendFailure
+from routing.vocabulary import Channel
+
+
+def correct_parts(results: Iterable[Result]) -> None:
+    """Where a provider counts parts otherwise than we do: each has receipts. Rare."""
+    for each in results:
+        acceptance = each.hand_over.acceptance
+        parts = acceptance.parts if acceptance else None
+        if parts and parts != each.claimed.parcel.segments:
+            messages = CampaignMessage.objects.filter(pk=each.claimed.message_id)
+            messages.update(segments=parts)
+
+
+def late_acceptances(
+    results: Iterable[Result], held: Collection[int]
+) -> dict[int, int]:
+    """What recovery, or a receipt, was faster with: attempt numbers by message."""
+    return {
+        each.claimed.message_id: each.claimed.attempt_number
+        for each in results
+        if isinstance(each.step, Sent) and each.claimed.message_id not in held
+    }
+
+
+def perhaps_doubled(results: Sequence[Result], held: Collection[int]) -> list[int]:
+    """Messages that were accepted, and not by their first attempt alone."""
+    return [
+        each.claimed.message_id
+        for each in results
+        if isinstance(each.step, Sent)
+        and (each.claimed.attempt_number > 1 or each.claimed.message_id not in held)
+    ]
+
+
+def suppress_recipients(results: Iterable[Result]) -> None:
+    """The addresses that providers said have opted out, or are none."""
+    said: dict[tuple[str, SuppressionReason], list[str]] = {}
+    for each in results:
+        reason = _reason_to_suppress(each.hand_over.failure)
+        if reason is not None:
+            recipient = each.claimed.content.recipient
+            said.setdefault((each.hand_over.provider, reason), []).append(recipient)
+    for (provider, reason), addresses in sorted(said.items()):
+        suppress(addresses, reason=reason, source=provider)
+
+
+def update_breakers(results: Sequence[Result], planner: Planner, now: datetime) -> None:
+    """Of providers that are well, nothing is counted."""
+    watched = planner.watched(now=now) | {
+        _where(each)
+        for each in results
+        if each.hand_over.failure and _call_outcome(each).is_fault
+    }
+    telling = [_call_outcome(each) for each in results if _where(each) in watched]
+    if telling:
+        learn(
+            telling,
+            alternatives=planner.alternatives(now=now),
+            now=now,
+            rng=planner.rng,
+        )
+
+
+def _where(result: Result) -> tuple[str, Channel]:
+    return result.hand_over.provider, result.claimed.channel
+
+
+def _call_outcome(result: Result) -> CallOutcome:
+    return CallOutcome(
+        provider=result.hand_over.provider,
+        channel=result.claimed.channel,
+        failure=result.hand_over.failure,
+        probe_token=result.claimed.probe_token,
+        is_retry=result.claimed.parcel.is_retry,
+        call_id=result.claimed.call_id,
+    )
+
+
+def _reason_to_suppress(failure: SendFailure | None) -> SuppressionReason | None:
+    if not isinstance(failure, RecipientError):
+        return None
+    if failure.opted_out:
+        return SuppressionReason.OPTED_OUT
+    return SuppressionReason.HARD_BOUNCE if failure.is_gone else None
