@@ -281,7 +281,7 @@ class Life(RuleBasedStateMachine):
     def resumed(self, processor):
         certain = processor._look_ups.finish(now=self.now)
         results = processor.results.judge(certain)
-        return processor._resume(results) if results else []
+        return processor.results.resume(results) if results else []
 
     def come_to_rest(self):
         """All ends well, given time: nothing stays open, nothing is denied."""
