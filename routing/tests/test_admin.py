@@ -440,7 +440,10 @@ def test_the_routes_page_leads_to_the_explanation(reader_client):
 
 @pytest.mark.parametrize(
     ("fields", "says"),
-    [({"to": "12"}, "is not a number"), ({"channel": 2, "to": "x"}, "not an e-mail")],
+    [
+        ({"to": "12"}, "is not a valid phone number"),
+        ({"channel": 2, "to": "x"}, "not an e-mail"),
+    ],
 )
 def test_an_address_that_cannot_be_explained_says_why(admin_client, fields, says):
     answer = explain(admin_client, **fields)
