@@ -80,6 +80,7 @@ def is_running(pid):
 
 def fake_programs(bin_dir, *, version):
     bin_dir.mkdir(parents=True)
+    bin_dir.chmod(0o755)  # whatever the umask: another user runs them
     for name in ("initdb", "postgres", "pg_isready"):
         program = bin_dir / name
         program.write_text(f"#!/bin/sh\necho 'postgres (PostgreSQL) {version}'\n")
