@@ -20,7 +20,7 @@ WRITES = (
     "from messaging.rejects_file import RejectsFile; "
     "from messaging.recipients import Rejection; "
     "from django.db import connection as c; c.cursor().execute('CREATE TABLE t (x)'); "
-    "r = RejectsFile(Path('people.csv')).__enter__(); "
+    "Path('people.csv').touch(); r = RejectsFile(Path('people.csv')).__enter__(); "
     "r.write(Rejection(2, 'why', 'who')); "
     "print(*Path('.').iterdir())"
 )
