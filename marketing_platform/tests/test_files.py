@@ -20,7 +20,9 @@ WRITES = (
     "from messaging.rejects_file import RejectsFile; "
     "from messaging.recipients import Rejection; "
     "from django.db import connection as c; c.cursor().execute('CREATE TABLE t (x)'); "
-    "Path('people.csv').touch(); r = RejectsFile(Path('people.csv')).__enter__(); "
+    "from routing.csv_files import CsvFile; rows = Path('people.csv'); "
+    "rows.write_text('phone\\n1\\n'); "
+    "r = RejectsFile(rows).of(CsvFile(rows)).__enter__(); "
     "r.write(Rejection(2, 'why', 'who')); "
     "print(*Path('.').iterdir())"
 )

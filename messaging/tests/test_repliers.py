@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import CampaignMessage, Suppression
-from messaging.queue.gate import refusals_of
+from messaging.queue.gate import holds_on
 from messaging.repliers import LATELY
 from routing.inbound import record_inbound
 from routing.providers.base import Inbound
@@ -40,7 +40,7 @@ def is_held_back(recipient, kind=CampaignKind.MARKETING):
     """Whether the next campaign passes the number over."""
     message = MessageFactory(campaign=CampaignFactory(kind=kind), recipient=recipient)
     messages = CampaignMessage.objects.with_suppression().select_related("campaign")
-    return bool(refusals_of(messages.filter(pk=message.pk), now=timezone.now()))
+    return bool(holds_on(messages.filter(pk=message.pk), now=timezone.now()))
 
 
 @pytest.mark.parametrize(

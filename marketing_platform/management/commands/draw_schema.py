@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from marketing_platform.schema_drawing import PAGE, drawn, with_drawing
+from routing.terminal import PlainCommand
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Draw the database schema from the models, as Markdown with Mermaid."
 
     def add_arguments(self, parser: CommandParser) -> None:
