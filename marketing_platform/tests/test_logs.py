@@ -7,7 +7,7 @@ import sys
 from io import StringIO
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from marketing_platform.logs import Masking, known_secrets, mask
@@ -79,6 +79,7 @@ def test_no_number_is_written_in_full(number, frame):
 
 @given(emails, frames)
 def test_no_email_address_is_written_in_full(email, frame):
+    assume(email.lstrip("*")[0] != "@")  # what a mask looks like
     assert email not in lines_for(frame.format(email))
 
 
