@@ -163,6 +163,7 @@ def test_what_recipients_do_themselves_is_no_act_of_an_operator():
     assert acts() == []
 
 
+@pytest.mark.django_db(transaction=True)  # rebuild_stats begins one of its own
 @pytest.mark.parametrize(
     ("command", "action"),
     [
