@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from django.db import connection, transaction
 
@@ -118,8 +118,7 @@ class Hold:
         return None if self.status == MessageStatus.QUEUED else now
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """The attempt that a step follows, as far as its message changes by it."""
 
     number: int
