@@ -40,7 +40,7 @@ POINTS = {
     "after_accept": Point("messaging.queue.window:hand_over", True),
     # Messages are settled and attempts appended, in an open transaction.
     "before_record_commit": Point("messaging.queue.record_sql:record", True),
-    "after_record_commit": Point("messaging.queue.processor:record", True),
+    "after_record_commit": Point("messaging.queue.results:record", True),
 }
 
 
