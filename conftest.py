@@ -14,10 +14,10 @@ from marketing_platform.provider_settings import simulated_providers
 from marketing_platform.testing.installation import NOWHERE
 from marketing_platform.tokens.services import issue_token
 from marketing_platform.tokens.vocabulary import TokenScope
+from routing.receipts.webhook_counts import WebhookCounter, counter
 from routing.simulators.client import SimulatorClient
 from routing.simulators.process import SimulatorProcess
 from routing.simulators.simulation import SimulationOptions
-from routing.webhook_counts import WebhookCounter, counter
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -10,10 +10,10 @@ from django.utils import timezone
 from messaging.queue.claim import Claimer
 from messaging.queue.claimed import Claimed, Result
 from messaging.queue.record import record
-from routing.decide import Sent
+from routing.decision.context import Planner
 from routing.dispatch import HandOver
-from routing.planner import Planner
 from routing.providers.base import Acceptance
+from routing.rules.decide import Sent
 
 BATCH = 50
 LEASE = timedelta(seconds=90)

@@ -15,9 +15,9 @@ from django.utils import timezone
 
 from benchmarks.rows import Row
 from benchmarks.stage import IS_FULL, columns_of, queue
+from messaging.audience.recipients import RecipientFile
 from messaging.campaigns import CampaignText, send_campaign
 from messaging.models import CampaignMessage
-from messaging.recipients import RecipientFile
 from routing.vocabulary import Channel
 
 RECIPIENTS = 1_000_000 if IS_FULL else 50_000

@@ -17,7 +17,7 @@ from benchmarks.servers import server
 from benchmarks.stage import wait_until, workers
 from messaging.addresses import Address
 from messaging.models import CampaignMessage
-from messaging.posting import SingleMessage, post_messages
+from messaging.single_messages import SingleMessage, post_messages
 from routing.vocabulary import Channel, MessageStatus
 
 TRIALS = 60

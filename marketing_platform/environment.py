@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from environ.fileaware_mapping import FileAwareMapping
 
 from marketing_platform.client_address import Network, networks_of
-from messaging.quiet_hours import is_time_zone
+from messaging.rules.quiet_hours import is_time_zone
 
 T = TypeVar("T")
 

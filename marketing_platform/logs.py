@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 from django.conf import settings
 
 from marketing_platform.masking import mask
-from routing.safe_text import escaped
+from routing.text.safe_text import escaped
 
 MESSAGE_LIMIT = 8_000  # characters of a record's message
 TRACE_LIMIT = 32_000

@@ -19,7 +19,7 @@ import django_stubs_ext
 
 from marketing_platform.environment import Environment
 from marketing_platform.provider_settings import VARIABLES, message_providers
-from messaging.quiet_hours import QuietHours
+from messaging.rules.quiet_hours import QuietHours
 from messaging.vocabulary import CampaignStatus
 from routing import vocabulary
 
@@ -108,7 +108,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "marketing_platform.diagnosis.probes.ProbeMiddleware",
-    "routing.webhooks.CountWebhookCalls",
+    "routing.receipts.webhooks.CountWebhookCalls",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "marketing_platform.caching.NoStoreMiddleware",
@@ -253,15 +253,21 @@ Q_CLUSTER: dict[str, Any] = {
     "max_attempts": 1,
     "ack_failures": True,
     "catch_up": False,
-    "scheduler": False,  # messaging.schedules is in its place
+    "scheduler": False,  # messaging.cluster.schedules is in its place
     "save_limit": 100,
     "poll": 0.2,
     "label": "Task queue",
 }
 if _REDIS_URL:
-    Q_CLUSTER |= {"redis": _REDIS_URL, "broker_class": "messaging.broker.RedisBroker"}
+    Q_CLUSTER |= {
+        "redis": _REDIS_URL,
+        "broker_class": "messaging.cluster.broker.RedisBroker",
+    }
 else:
-    Q_CLUSTER |= {"orm": "default", "broker_class": "messaging.broker.DatabaseBroker"}
+    Q_CLUSTER |= {
+        "orm": "default",
+        "broker_class": "messaging.cluster.broker.DatabaseBroker",
+    }
 
 # The REST API (docs/api.md). The layers below know nothing of tokens: their views name
 # the scope that they need, and these classes hold it against the caller's.
@@ -271,16 +277,16 @@ REST_FRAMEWORK: dict[str, Any] = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["marketing_platform.tokens.permissions.HasScope"],
     "DEFAULT_THROTTLE_CLASSES": ["marketing_platform.tokens.throttling.TokenThrottle"],
-    "DEFAULT_PARSER_CLASSES": ["routing.api.parsers.ShallowJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["routing.api.conventions.parsers.ShallowJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_FILTER_BACKENDS": [
         "marketing_platform.tokens.filters.OwnOnly",
-        "routing.api.filters.StrictFilterBackend",
+        "routing.api.conventions.filters.StrictFilterBackend",
     ],
-    "DEFAULT_PAGINATION_CLASS": "routing.api.pagination.Pages",
-    "DEFAULT_SCHEMA_CLASS": "routing.api.openapi.ApiSchema",
+    "DEFAULT_PAGINATION_CLASS": "routing.api.conventions.pagination.Pages",
+    "DEFAULT_SCHEMA_CLASS": "routing.api.conventions.openapi.ApiSchema",
     "DEFAULT_METADATA_CLASS": None,  # OPTIONS would describe views to anybody
-    "EXCEPTION_HANDLER": "routing.api.problems.exception_handler",
+    "EXCEPTION_HANDLER": "routing.api.conventions.problems.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 # Requests per second of one token, and how many may come at once after a rest.
@@ -322,10 +328,10 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
             vocabulary.UnknownOutcomePolicy,
         )
     },
-    "PREPROCESSING_HOOKS": ["routing.api.openapi.without_trailing_slash"],
+    "PREPROCESSING_HOOKS": ["routing.api.conventions.openapi.without_trailing_slash"],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "routing.api.openapi.name_enum_members",
+        "routing.api.conventions.openapi.name_enum_members",
     ],
 }
 

@@ -8,8 +8,8 @@ from drf_spectacular.views import SpectacularSwaggerView
 from marketing_platform.diagnosis.metrics import MetricsView
 from marketing_platform.schema_view import SchemaView
 
-handler404 = "routing.api.problems.not_found"
-handler500 = "routing.api.problems.server_error"
+handler404 = "routing.api.conventions.problems.not_found"
+handler500 = "routing.api.conventions.problems.server_error"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),

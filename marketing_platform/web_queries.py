@@ -16,7 +16,7 @@ from django.db import OperationalError, connection, connections
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
-from routing.api.problems import PROBLEM_TYPE, problem
+from routing.api.conventions.problems import PROBLEM_TYPE, problem
 
 TOO_LONG = (
     "The database took too long. Ask for less: a shorter time, a filter, a number in "

@@ -7,16 +7,16 @@ from typing import NamedTuple
 import phonenumbers
 from django.conf import settings
 
-from messaging.numbering_plans import country_of
-from routing.email_addresses import EmailAddressError, canonical_email, mailbox_key
-from routing.handsets import handset_of, spellings_of
-from routing.phone_numbers import (
+from messaging.rules.numbering_plans import country_of
+from routing.providers.transport.mail import is_address
+from routing.text.email_addresses import EmailAddressError, canonical_email, mailbox_key
+from routing.text.handsets import handset_of, spellings_of
+from routing.text.phone_numbers import (
     NotANumber,
     NumberKind,
     problem_with_kind,
     read_number,
 )
-from routing.providers.mail import is_address
 from routing.vocabulary import Channel
 
 _NO_PUNCTUATION = str.maketrans("", "", "-./()")
@@ -57,9 +57,9 @@ def parse_address(channel: Channel, text: str, *, region: str = "") -> Address:
 
     `region` is where a national number is at home.
 
-    An e-mail address takes its one form (`routing.email_addresses`). Its country is the
-    region, if it is a code: lists have names of countries, too, which nothing depends
-    on.
+    An e-mail address takes its one form (`routing.text.email_addresses`). Its country
+    is the region, if it is a code: lists have names of countries, too, which nothing
+    depends on.
     """
     text, region = text.strip(), region.strip().upper()
     if not text:

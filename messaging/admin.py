@@ -17,13 +17,14 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from messaging.addresses import AddressError, address_in, address_key
+from messaging.campaign_progress import progress_of
 from messaging.campaigns import (
     cancel_campaigns,
     look_again_at_quiet,
     pause_campaigns,
     resume_campaigns,
 )
-from messaging.interventions import (
+from messaging.message_actions import (
     InterventionRefused,
     cancel_message,
     retry_message,
@@ -35,9 +36,9 @@ from messaging.models import (
     Suppression,
     WorkerHeartbeat,
 )
-from messaging.posting import HIGHEST_OF_CAMPAIGNS
-from messaging.progress import describe
-from messaging.queries import progress_of, timeline_of
+from messaging.progress_bar import describe
+from messaging.single_messages import HIGHEST_OF_CAMPAIGNS
+from messaging.timeline import timeline_of
 from routing.admin.bases import BoundedActions, ProviderFilter, ReadOnlyAdmin, clipped
 from routing.models import InboundMessage
 from routing.vocabulary import CampaignKind

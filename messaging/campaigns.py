@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from django.db import connection, transaction
 
-from messaging.audience import (
+from messaging.audience.load import (
     Chunk,
     Draft,
     LoadReport,
@@ -19,7 +19,14 @@ from messaging.audience import (
     add_recipients,
     drafts_of,
 )
-from messaging.content import (
+from messaging.audience.recipients import Recipient, RecipientFile, Rejection
+from messaging.models import (
+    Campaign,
+    CampaignMessage,
+    CampaignQuerySet,
+)
+from messaging.queue.wakeup import notify_workers
+from messaging.rules.content import (
     ContentError,
     check_body,
     check_media,
@@ -28,19 +35,12 @@ from messaging.content import (
     check_times,
     is_unicode,
 )
-from messaging.merge_fields import check_columns
-from messaging.models import (
-    Campaign,
-    CampaignMessage,
-    CampaignQuerySet,
-)
-from messaging.queue.wakeup import notify_workers
-from messaging.quiet_hours import REASON, QuietHours
-from messaging.recipients import Recipient, RecipientFile, Rejection
+from messaging.rules.merge_fields import check_columns
+from messaging.rules.quiet_hours import REASON, QuietHours
+from messaging.rules.wording import Wording
 from messaging.transitions import BATCH, withdraw
 from messaging.vocabulary import CampaignStatus
-from messaging.wording import Wording
-from routing.readiness import problems_of, readiness
+from routing.decision.readiness import problems_of, readiness
 from routing.signals import report
 from routing.vocabulary import CampaignKind, Channel
 

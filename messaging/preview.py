@@ -10,13 +10,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from messaging.audience import (
+from messaging.audience.load import (
     Chunk,
     Draft,
     OnRejected,
     drafts_of,
     without_duplicates,
 )
+from messaging.audience.recipients import RecipientFile, Rejection
 from messaging.campaigns import (
     LENIENT,
     CampaignText,
@@ -24,13 +25,12 @@ from messaging.campaigns import (
     check_campaign,
     refuse_a_second,
 )
-from messaging.merge_fields import as_written
 from messaging.models import Suppression
-from messaging.recipients import RecipientFile, Rejection
-from routing.costs import Money
-from routing.decide import first_choice
-from routing.planner import Parcel, Planner
-from routing.route import Destination
+from messaging.rules.merge_fields import as_written
+from routing.decision.context import Parcel, Planner
+from routing.rules.costs import Money
+from routing.rules.decide import first_choice
+from routing.rules.route import Destination
 
 REASONS_SHOWN = 20
 # What differs between rows that are rejected for the same reason.

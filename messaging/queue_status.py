@@ -11,11 +11,11 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Min, OuterRef, QuerySet, Subquery
 
 from messaging.models import Campaign, CampaignMessage
-from messaging.queries import oldest_due_at
 from messaging.vocabulary import CampaignStatus
+from routing.vocabulary import Channel
 
 COUNT_AT_MOST = 10_000
 # A campaign's progress is worth more: some 10 ms for each that has so many left.
@@ -125,3 +125,27 @@ def campaigns_under_way(*, at_most: int) -> Iterator[CampaignStanding]:
         counted = count_up_to(COUNT_OF_CAMPAIGN_AT_MOST, waiting)
         due = waiting.values_list("due_at", flat=True)
         yield CampaignStanding(campaign, counted, next_due_at=due.first())
+
+
+def is_work_waiting(now: datetime) -> bool:
+    """Whether a worker would find something to send, to recover or to withdraw."""
+    return (
+        Campaign.objects.with_due_messages(now).exists()
+        or CampaignMessage.objects.lease_expired(now).exists()
+        or Campaign.objects.with_messages_to_withdraw(now).exists()
+    )
+
+
+def oldest_due_at(now: datetime, channel: Channel | None = None) -> datetime | None:
+    """Since when the message has been due that has waited longest; None if none is.
+
+    Of one channel, or of all. One index probe per running campaign.
+    """
+    first = CampaignMessage.objects.due(now).filter(campaign=OuterRef("pk"))
+    running = Campaign.objects.running().annotate(
+        first_due_at=Subquery(first.order_by("due_at").values("due_at")[:1])
+    )
+    if channel is not None:
+        running = running.filter(channel=channel)
+    oldest: datetime | None = running.aggregate(oldest=Min("first_due_at"))["oldest"]
+    return oldest

@@ -18,14 +18,14 @@ from django.db.models.functions import TruncDate
 from messaging.models import CampaignMessage, RetentionMark
 from messaging.transitions import ENDS
 from routing.models import StatisticsEntry
-from routing.statistics import (
+from routing.rules.tally import Key, Part, TallySheet, day_of, status_counts
+from routing.statistics.entries import (
     ONE_DAY,
     counted_attempts,
     days_with_attempts,
     keep,
     stated,
 )
-from routing.tally import Key, Part, TallySheet, day_of, status_counts
 from routing.vocabulary import MessageStatus
 
 

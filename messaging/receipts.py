@@ -9,9 +9,9 @@ from django.db.models import Q
 from django.dispatch import receiver
 
 from messaging.campaigns import reopen_campaign
+from messaging.consent.suppression import suppress
 from messaging.models import CampaignMessage
 from messaging.reconciliation import mark_possible_duplicates
-from messaging.suppression import suppress
 from messaging.transitions import Change, queued_again, write
 from messaging.vocabulary import SuppressionReason
 from routing.models import DeliveryReceipt

@@ -16,7 +16,7 @@ from django.db.models import F
 from messaging.models import CampaignMessage
 from messaging.transitions import sent_after_all, write
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
-from routing.tally import TallySheet
+from routing.rules.tally import TallySheet
 from routing.vocabulary import AttemptOutcome, Channel, MessageStatus
 
 # Ends the event id of the receipt that notes a look-up in vain.

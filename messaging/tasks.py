@@ -10,9 +10,9 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from messaging.broker import is_cluster_leaving
-from messaging.cluster_end import draining
-from messaging.queue.processor import Processor
+from messaging.cluster.broker import is_cluster_leaving
+from messaging.cluster.ending import draining
+from messaging.queue.worker import Processor
 from messaging.vocabulary import WorkerKind
 
 # Far below the cluster's `timeout`, which would abort a drain in mid-air.

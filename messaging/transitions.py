@@ -38,10 +38,10 @@ from typing import Any, NamedTuple, Protocol
 from django.db import connection, transaction
 
 from messaging.models import CampaignMessage, CampaignMessageQuerySet
-from routing.bulk import Columns, as_json, derived_table
-from routing.decide import AwaitVerdict, FallBack, GiveUp, Retry, Sent, Step
-from routing.statistics import keep
-from routing.tally import Counts, TallySheet, status_counts
+from routing.rules.decide import AwaitVerdict, FallBack, GiveUp, Retry, Sent, Step
+from routing.rules.tally import Counts, TallySheet, status_counts
+from routing.sql_rows import Columns, as_json, derived_table
+from routing.statistics.entries import keep
 from routing.vocabulary import MessageStatus
 
 ENDS = (

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from messaging.unsubscribe import unsubscribe
+from messaging.consent.unsubscribe import unsubscribe
 
 urlpatterns = [
     path("<str:token>/", unsubscribe, name="unsubscribe"),

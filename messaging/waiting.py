@@ -16,9 +16,9 @@ from django.utils import timezone
 from messaging.models import Campaign, CampaignMessage
 from messaging.queue_status import COUNT_AT_MOST, Counted, count_up_to
 from messaging.vocabulary import CampaignStatus
-from routing.health import read_capacity
-from routing.provider_status import latest_attempts
-from routing.readiness import readiness
+from routing.decision.readiness import readiness
+from routing.health.status import latest_attempts
+from routing.health.throttles import read_capacity
 from routing.vocabulary import CampaignKind, Channel
 
 CAMPAIGNS_AT_MOST = 20

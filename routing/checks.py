@@ -8,9 +8,9 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
-from routing.costs import PriceError, contract_price
 from routing.custom_policies import PolicyNotUsable, load_policy
 from routing.providers.registry import registry
+from routing.rules.costs import PriceError, contract_price
 
 
 @register()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from routing.retry import RetryPolicy
+from routing.rules.retry import RetryPolicy
 
 
 class PolicyNotUsable(ImportError):

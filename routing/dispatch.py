@@ -1,7 +1,8 @@
 """From a message to a provider and back: the steps between queue and wire.
 
-`routing.planner` gathers what a decision is made from, `routing.decide` picks the
-provider and says why, `hand_over` calls it, and `next_step` says what comes then.
+`routing.decision.context` gathers what a decision is made from, `routing.rules.decide`
+picks the provider and says why, `hand_over` calls it, and `next_step` says what comes
+then.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections.abc import Callable, Hashable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from routing.costs import Money, cost_of
 from routing.providers.base import (
     Acceptance,
     AccountError,
@@ -29,6 +29,7 @@ from routing.providers.registry import (
     UnknownProvider,
     registry,
 )
+from routing.rules.costs import Money, cost_of
 from routing.vocabulary import AttemptOutcome, Channel
 
 logger = logging.getLogger(__name__)

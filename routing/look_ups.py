@@ -6,20 +6,20 @@ import logging
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from routing.agreement import is_same_recipient
 from routing.providers.base import (
     Enquiry,
     LookUpFailed,
     LookUpNotSupported,
     Receipt,
 )
-from routing.providers.deadline import DEFAULT_SECONDS
 from routing.providers.registry import (
     ProviderNotConfigured,
     UnknownProvider,
     registry,
 )
+from routing.providers.transport.deadline import DEFAULT_SECONDS
 from routing.reference_keys import spellings_of
+from routing.text.agreement import is_same_recipient
 from routing.vocabulary import MessageStatus
 
 logger = logging.getLogger(__name__)

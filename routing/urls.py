@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from routing.webhooks import receive_inbound, receive_receipts
+from routing.receipts.webhooks import receive_inbound, receive_receipts
 
 urlpatterns = [
     path("<str:provider_name>/", receive_receipts, name="receipts"),

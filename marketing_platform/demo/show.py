@@ -21,12 +21,12 @@ from marketing_platform.demo.check import check
 from marketing_platform.demo.processes import web_command
 from marketing_platform.demo.stage import Stage
 from marketing_platform.demo.summary import Summary, summarise
+from messaging.audience.recipients import RecipientFile
+from messaging.campaign_progress import progress_of
 from messaging.campaigns import CampaignText, send_campaign
-from messaging.child_process import Child
+from messaging.cluster.child_process import Child
 from messaging.models import CampaignMessage
-from messaging.progress import sending_bar
-from messaging.queries import progress_of
-from messaging.recipients import RecipientFile
+from messaging.progress_bar import sending_bar
 from routing.models import ChannelRoutingConfig
 from routing.simulators.client import SimulatorClient
 from routing.simulators.handset import read_handset_log

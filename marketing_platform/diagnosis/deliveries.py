@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 from marketing_platform.diagnosis.findings import Finding, fail, ok, warn
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
-from routing.statistics import stated
-from routing.tally import Tally, day_of
+from routing.rules.tally import Tally, day_of
+from routing.statistics.entries import stated
 from routing.vocabulary import AttemptOutcome, ErrorClass, MessageStatus
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -24,9 +24,9 @@ from messaging.models import (
     WorkerHeartbeat,
 )
 from messaging.queue.clock import clock_skew
-from routing.breaker import BreakerState
-from routing.health import describe_breaker
+from routing.health.breakers import describe_breaker
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt, ProviderHealth
+from routing.rules.breaker import BreakerState
 from routing.vocabulary import ErrorClass
 
 SILENT_WITHIN = timedelta(hours=1)  # longer ago, a cluster was taken out of service

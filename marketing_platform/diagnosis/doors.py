@@ -11,7 +11,7 @@ from django.db import connection
 
 from marketing_platform.audit.models import AuditEvent
 from marketing_platform.diagnosis.findings import Check, Finding, fail, ok, warn
-from messaging.schedules import unusable_schedules
+from messaging.cluster.schedules import unusable_schedules
 
 LATELY = timedelta(days=1)
 MANY_FAILURES = 20

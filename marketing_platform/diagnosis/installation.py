@@ -10,10 +10,10 @@ from django.conf import settings
 from marketing_platform.diagnosis.findings import Check, Finding, fail, ok, warn
 from marketing_platform.diagnosis.receipts_setup import LOOPBACK, receipts_setup
 from messaging.tasks import DRAIN_BUDGET
+from routing.decision.readiness import problems_of, readiness
+from routing.decision.routing_table import active_routes
 from routing.models import ChannelRoutingConfig
-from routing.planner import active_routes
 from routing.providers.registry import registry
-from routing.readiness import problems_of, readiness
 
 SET_CREDENTIALS = (
     "Set the environment variables that are named (docs/providers.md says what they "

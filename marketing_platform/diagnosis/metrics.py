@@ -18,15 +18,15 @@ from messaging.models import (
     ClusterHeartbeat,
     WorkerHeartbeat,
 )
-from messaging.queries import oldest_due_at
 from messaging.queue.clock import database_now
+from messaging.queue_status import oldest_due_at
 from messaging.vocabulary import WorkerKind
-from routing.breaker import BreakerState
 from routing.models import ProviderHealth
-from routing.statistics import stated
-from routing.tally import day_of
+from routing.receipts.webhook_counts import webhook_calls
+from routing.rules.breaker import BreakerState
+from routing.rules.tally import day_of
+from routing.statistics.entries import stated
 from routing.vocabulary import AttemptOutcome, Channel
-from routing.webhook_counts import webhook_calls
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -12,7 +12,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from marketing_platform.diagnosis.findings import Check, Finding, fail, ok, span, warn
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
-from messaging.queries import oldest_due_at
+from messaging.queue_status import oldest_due_at
 from routing.models import MessageDeliveryAttempt
 from routing.vocabulary import Channel
 

@@ -19,8 +19,8 @@ from marketing_platform.diagnosis.findings import (
 from messaging.models import CampaignMessage
 from routing.models import DeliveryReceipt
 from routing.providers.registry import registry
+from routing.receipts.webhook_counts import Calls, webhook_calls
 from routing.vocabulary import WebhookOutcome
-from routing.webhook_counts import Calls, webhook_calls
 
 DAY = timedelta(days=1)
 # By then any provider has told something of a message, unless its handset is off.

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from marketing_platform.diagnosis.findings import Finding, fail, ok
-from messaging.public_urls import problem_with_host
+from messaging.rules.public_urls import problem_with_host
 from routing.providers.base import Provider
 from routing.providers.registry import registry
 

@@ -13,7 +13,9 @@ class LogInThrottle(models.Model):
     """
 
     key = models.CharField(max_length=64, unique=True)
-    tat = models.DateTimeField(db_index=True, help_text="As in routing/throttle.py.")
+    tat = models.DateTimeField(
+        db_index=True, help_text="As in routing/rules/throttle.py."
+    )
     is_blocked = models.BooleanField(default=False)
 
     def __str__(self) -> str:

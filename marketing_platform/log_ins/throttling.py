@@ -15,7 +15,7 @@ from django.db import transaction
 
 from marketing_platform.client_address import network_of
 from marketing_platform.log_ins.models import LogInThrottle
-from routing import throttle as gcra
+from routing.rules import throttle as gcra
 
 PER_USER = (1 / 120, 5.0)  # guesses a second, and at once after a rest
 PER_ADDRESS = (1 / 20, 30.0)

@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('key', models.CharField(max_length=64, unique=True)),
-                ('tat', models.DateTimeField(db_index=True, help_text='As in routing/throttle.py.')),
+                ('tat', models.DateTimeField(db_index=True, help_text='As in routing/rules/throttle.py.')),
                 ('is_blocked', models.BooleanField(default=False)),
             ],
         ),

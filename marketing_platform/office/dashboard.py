@@ -19,7 +19,7 @@ from marketing_platform.office.delivery import (
     workers,
 )
 from marketing_platform.office.findings import findings
-from routing.provider_status import LatestAttempt, latest_attempts
+from routing.health.status import LatestAttempt, latest_attempts
 
 Allows = Callable[[str], bool]
 

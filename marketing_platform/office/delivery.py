@@ -12,19 +12,19 @@ from marketing_platform.diagnosis.findings import Level, span
 from marketing_platform.office.links import ATTEMPTS, MESSAGES, listed
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.queue_status import CampaignStanding, campaigns_under_way, queue_status
-from routing.breaker import BreakerState
-from routing.charts import Amount, Chart, chart
-from routing.figures import delivery_rate, milliseconds, success_rate
-from routing.period import Period
-from routing.provider_status import (
+from routing.health.status import (
     LOOKED_AT,
     LatestAttempt,
     ProviderStatus,
     per_minute,
     provider_statuses,
 )
-from routing.queries import statistics_report
-from routing.tally import Tally, day_of
+from routing.rules.breaker import BreakerState
+from routing.rules.charts import Amount, Chart, chart
+from routing.rules.figures import delivery_rate, milliseconds, success_rate
+from routing.rules.period import Period
+from routing.rules.tally import Tally, day_of
+from routing.statistics.reports import statistics_report
 from routing.vocabulary import AttemptOutcome, Channel, MessageStatus
 
 AT_MOST = 10  # rows of campaigns or workers; the lists have all

@@ -11,8 +11,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django_q.models import Failure, OrmQ, Schedule, Success
 
-from messaging.schedules import problem_with_schedule
-from messaging.task_gate import RefusedTask, opened
+from messaging.cluster.schedules import problem_with_schedule
+from messaging.cluster.task_gate import RefusedTask, opened
 from routing.admin.bases import ReadOnlyAdmin, clipped
 
 WHOLE_RESULT = 2000  # letters of a traceback

@@ -22,9 +22,9 @@ from marketing_platform.diagnosis.findings import Level
 from marketing_platform.models import ApiToken
 from marketing_platform.tokens.services import issue_token
 from marketing_platform.tokens.vocabulary import TokenScope
+from messaging.cluster.task_gate import note_refusal
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Suppression
-from messaging.task_gate import note_refusal
 from messaging.vocabulary import CampaignStatus, SuppressionReason
 from routing.admin.bases import ReadOnlyAdmin
 from routing.models import ChannelRoutingConfig

@@ -18,10 +18,10 @@ from marketing_platform.office.links import LISTS, behind_finding
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Campaign, WorkerHeartbeat
 from messaging.vocabulary import CampaignStatus, WorkerKind
-from routing.breaker import LAST_WAY_OUT, BreakerState
 from routing.factories import AttemptFactory, RouteFactory
+from routing.health.status import LOOKED_AT
 from routing.models import ProviderHealth
-from routing.provider_status import LOOKED_AT
+from routing.rules.breaker import LAST_WAY_OUT, BreakerState
 from routing.tests.counted import happened
 from routing.vocabulary import AttemptOutcome, Channel, ErrorClass, MessageStatus
 

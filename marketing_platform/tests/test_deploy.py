@@ -11,7 +11,7 @@ import yaml
 from django.conf import settings
 from django.core.management import get_commands
 
-from messaging.watchdog import LEAVE_WITHIN
+from messaging.cluster.watchdog import LEAVE_WITHIN
 
 ROOT = Path(settings.BASE_DIR)
 DEPLOY = ROOT / "deploy"

@@ -18,9 +18,9 @@ from marketing_platform.diagnosis.findings import Level, examine, ok, span
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.vocabulary import CampaignStatus, WorkerKind
-from routing.breaker import LAST_WAY_OUT, BreakerState
 from routing.factories import AttemptFactory, ReceiptFactory, RouteFactory
 from routing.models import ProviderHealth
+from routing.rules.breaker import LAST_WAY_OUT, BreakerState
 from routing.vocabulary import Channel, ErrorClass, MessageStatus
 
 pytestmark = pytest.mark.django_db

@@ -17,8 +17,8 @@ from django.urls import get_resolver, resolve, reverse
 from django.utils.module_loading import import_module, import_string
 
 from marketing_platform.provider_settings import BACKENDS
-from messaging.broker import DRAIN_TASK, DatabaseBroker, RedisBroker
-from messaging.unsubscribe_links import unsubscribe_url
+from messaging.cluster.broker import DRAIN_TASK, DatabaseBroker, RedisBroker
+from messaging.consent.unsubscribe_links import unsubscribe_url
 from routing.providers.base import Provider
 from routing.providers.registry import registry
 
@@ -89,7 +89,7 @@ def test_a_dotted_name_of_ours_resolves(where, name):
 def test_the_search_finds_the_names_that_matter():
     found = {name for _, name in our_names()}
 
-    assert {DRAIN_TASK, "messaging.broker.RedisBroker", "routing.urls"} <= found
+    assert {DRAIN_TASK, "messaging.cluster.broker.RedisBroker", "routing.urls"} <= found
     assert set(BACKENDS.values()) <= found
 
 

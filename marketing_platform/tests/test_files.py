@@ -17,8 +17,8 @@ from marketing_platform.diagnosis.findings import Level
 
 WRITES = (
     "import django; django.setup(); from pathlib import Path; "
-    "from messaging.rejects_file import RejectsFile; "
-    "from messaging.recipients import Rejection; "
+    "from messaging.audience.rejects_file import RejectsFile; "
+    "from messaging.audience.recipients import Rejection; "
     "from django.db import connection as c; c.cursor().execute('CREATE TABLE t (x)'); "
     "from routing.csv_files import CsvFile; rows = Path('people.csv'); "
     "rows.write_text('phone\\n1\\n'); "

@@ -28,17 +28,23 @@ import routing
 from marketing_platform.logs import MESSAGE_LIMIT, Masking
 from marketing_platform.masking import mask
 from messaging.addresses import AddressError, parse_address
-from messaging.content import ContentError
-from messaging.merge_fields import Template, as_written, foreign_fields
-from messaging.public_urls import problem_with_url
+from messaging.rules.content import ContentError
+from messaging.rules.merge_fields import Template, as_written, foreign_fields
+from messaging.rules.public_urls import problem_with_url
 from routing.csv_files import column_key, harmless, plain, squeezed
-from routing.header_text import is_one_line
-from routing.keywords import keyword_of
-from routing.providers.http import read_retry_after
-from routing.providers.mail import is_address
-from routing.providers.wire import as_amount, as_body, as_text, form_fields, json_value
-from routing.safe_text import escaped, one_line, plain_lines
-from routing.segments import split_segments
+from routing.providers.transport.http import read_retry_after
+from routing.providers.transport.mail import is_address
+from routing.providers.transport.wire import (
+    as_amount,
+    as_body,
+    as_text,
+    form_fields,
+    json_value,
+)
+from routing.text.header_text import is_one_line
+from routing.text.keywords import keyword_of
+from routing.text.safe_text import escaped, one_line, plain_lines
+from routing.text.segments import split_segments
 from routing.vocabulary import Channel
 
 parser = re._parser  # how the standard library itself reads an expression

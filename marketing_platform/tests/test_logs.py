@@ -52,7 +52,7 @@ def lines_for(address):
     handler, stream = our_handler(), StringIO()
     before = handler.setStream(stream)
     try:
-        logger = logging.getLogger("messaging.queue.processor")
+        logger = logging.getLogger("messaging.queue.worker")
         for message, arguments in [
             (address.replace("%", "%%"), ()),
             ("%s", (address,)),
@@ -99,8 +99,8 @@ def test_every_logger_ends_at_a_handler_that_masks():
 @pytest.mark.parametrize(
     "name",
     [
-        "messaging.queue.processor",
-        "routing.webhooks",
+        "messaging.queue.worker",
+        "routing.receipts.webhooks",
         "django.request",
         "django.server",
         "django-q",

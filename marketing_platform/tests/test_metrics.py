@@ -11,11 +11,11 @@ from marketing_platform.diagnosis.metrics import Metric, Sample, exposition, met
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.vocabulary import CampaignStatus, WorkerKind
-from routing.breaker import BreakerState
 from routing.factories import AttemptFactory
 from routing.models import ProviderHealth
-from routing.statistics import keep
-from routing.tally import TallySheet
+from routing.rules.breaker import BreakerState
+from routing.rules.tally import TallySheet
+from routing.statistics.entries import keep
 from routing.vocabulary import AttemptOutcome, Channel, MessageStatus
 
 pytestmark = pytest.mark.django_db

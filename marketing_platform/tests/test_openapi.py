@@ -15,7 +15,7 @@ from openapi_spec_validator import validate
 
 from marketing_platform import schema_view
 from messaging.models import Campaign, CampaignMessage
-from routing.api.naming import camel_case
+from routing.api.conventions.naming import camel_case
 from routing.models import MessageDeliveryAttempt
 from routing.vocabulary import Channel
 

@@ -17,9 +17,9 @@ from marketing_platform.diagnosis.receipts import missing_receipts, webhook_refu
 from marketing_platform.diagnosis.receipts_setup import receipts_setup
 from messaging.factories import CampaignFactory, MessageFactory
 from routing.factories import AttemptFactory, ReceiptFactory
+from routing.rules.tally import Key, TallySheet, day_of
 from routing.simulators.credentials import sendgrid_public_key
-from routing.statistics import keep
-from routing.tally import Key, TallySheet, day_of
+from routing.statistics.entries import keep
 from routing.tests.signed_calls import Unsealed, by_twilio, by_vonage_sms
 from routing.tests.test_webhooks import client, message_for
 from routing.vocabulary import (

@@ -14,7 +14,7 @@ from django_q.tasks import async_task
 from marketing_platform.tokens.services import issue_token
 from marketing_platform.tokens.vocabulary import TokenScope
 from messaging.factories import CampaignFactory, MessageFactory
-from messaging.queue.processor import Processor
+from messaging.queue.worker import Processor
 from messaging.vocabulary import WorkerKind
 from routing.factories import RouteFactory
 from routing.models import MessageDeliveryAttempt

@@ -24,7 +24,7 @@ from marketing_platform.web_server import (
     READ_SECONDS,
     PatientChannel,
 )
-from messaging.child_process import Child
+from messaging.cluster.child_process import Child
 
 CLIENTS = 60
 SOON = 2.0  # seconds, of a request that waits for nobody

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from threading import Lock
 from typing import NamedTuple
 
-from routing import throttle as gcra
+from routing.rules import throttle as gcra
 
 RATE, BURST = 2.0, 100.0  # a second from one address, and at once
 MOST_ADDRESSES = 10_000

@@ -12,7 +12,7 @@ from django.db import transaction
 
 from marketing_platform.tokens.models import ApiToken, digest_of
 from marketing_platform.tokens.vocabulary import TokenScope
-from routing import throttle as gcra
+from routing.rules import throttle as gcra
 from routing.signals import report
 
 # Scanners of leaked secrets find tokens by it.

@@ -10,16 +10,20 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from messaging.api.content import AT_ONCE, ContentSerializer, noted
+from messaging.audience.recipients import Recipient, Rejection, read_row
+from messaging.campaign_progress import progress_of
 from messaging.campaigns import CampaignText
-from messaging.content import ContentError, check_quiet_hours
-from messaging.merge_fields import keyed
 from messaging.models import Campaign, usual_quiet_hours
-from messaging.posting import HIGHEST_OF_CAMPAIGNS
-from messaging.queries import progress_of
-from messaging.quiet_hours import QuietHours
-from messaging.recipients import Recipient, Rejection, read_row
+from messaging.rules.content import ContentError, check_quiet_hours
+from messaging.rules.merge_fields import keyed
+from messaging.rules.quiet_hours import QuietHours
+from messaging.single_messages import HIGHEST_OF_CAMPAIGNS
 from messaging.vocabulary import CampaignStatus
-from routing.api.serializers import ApiModelSerializer, ApiSerializer, TermField
+from routing.api.conventions.serializers import (
+    ApiModelSerializer,
+    ApiSerializer,
+    TermField,
+)
 from routing.csv_files import CELL_LIMIT
 from routing.vocabulary import Channel, MessageStatus
 

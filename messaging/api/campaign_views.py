@@ -27,6 +27,7 @@ from messaging.api.campaign_serializers import (
 from messaging.api.conflicts import conflicts
 from messaging.api.filters import CampaignFilters, OrderedPages
 from messaging.api.idempotency import IDEMPOTENCY_KEY, respond_once
+from messaging.audience.recipients import Rejection
 from messaging.campaigns import (
     WrongState,
     add_to_draft,
@@ -37,8 +38,7 @@ from messaging.campaigns import (
     resume_campaigns,
 )
 from messaging.models import Campaign, CampaignQuerySet
-from messaging.recipients import Rejection
-from routing.api.router import ID
+from routing.api.conventions.router import ID
 
 
 @extend_schema_view(

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from messaging.campaigns import CampaignError, TooMuchText
-from messaging.interventions import InterventionRefused
-from routing.api.problems import BodyTooLarge, Conflict
+from messaging.message_actions import InterventionRefused
+from routing.api.conventions.problems import BodyTooLarge, Conflict
 
 
 @contextmanager

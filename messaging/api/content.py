@@ -11,16 +11,16 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from messaging.addresses import AddressError
-from messaging.content import (
+from messaging.rules.content import (
     ContentError,
     check_body,
     check_media,
     check_subject,
     check_times,
 )
-from messaging.merge_fields import Template, own_fields
-from messaging.quiet_hours import QuietHoursError
-from routing.api.serializers import ApiSerializer, TermField
+from messaging.rules.merge_fields import Template, own_fields
+from messaging.rules.quiet_hours import QuietHoursError
+from routing.api.conventions.serializers import ApiSerializer, TermField
 from routing.vocabulary import CampaignKind, Channel
 
 AT_ONCE = 1000  # messages, or recipients, in one request

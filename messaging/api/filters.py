@@ -14,10 +14,10 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from messaging.vocabulary import CampaignStatus
-from routing.api.filters import ApiFilterSet, FlagFilter, TermFilter
-from routing.api.pagination import Pages
-from routing.api.router import LARGEST_ID
-from routing.email_addresses import mailbox_key
+from routing.api.conventions.filters import ApiFilterSet, FlagFilter, TermFilter
+from routing.api.conventions.pagination import Pages
+from routing.api.conventions.router import LARGEST_ID
+from routing.text.email_addresses import mailbox_key
 from routing.vocabulary import CampaignKind, Channel, MessageStatus
 
 

@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from messaging.idempotency import Answer, KeyInFlight, KeyReused, answer_once
-from routing.api.problems import Conflict
+from routing.api.conventions.problems import Conflict
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"

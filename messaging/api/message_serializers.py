@@ -12,12 +12,16 @@ from rest_framework.exceptions import ValidationError
 
 from messaging.addresses import Address, parse_recipient
 from messaging.api.content import AT_ONCE, ContentSerializer, noted
-from messaging.content import check_length, check_times
-from messaging.merge_fields import as_written, check_unmerged, own_fields
 from messaging.models import CampaignMessage
-from messaging.posting import SingleMessage
-from messaging.queries import costs_of
-from routing.api.serializers import ApiModelSerializer, ApiSerializer, TermField
+from messaging.rules.content import check_length, check_times
+from messaging.rules.merge_fields import as_written, check_unmerged, own_fields
+from messaging.single_messages import SingleMessage
+from messaging.timeline import costs_of
+from routing.api.conventions.serializers import (
+    ApiModelSerializer,
+    ApiSerializer,
+    TermField,
+)
 from routing.vocabulary import CampaignKind
 
 

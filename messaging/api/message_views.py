@@ -28,10 +28,10 @@ from messaging.api.message_serializers import (
     SingleMessageSerializer,
     singles_in,
 )
-from messaging.interventions import cancel_message, retry_message
+from messaging.message_actions import cancel_message, retry_message
 from messaging.models import CampaignMessage
-from messaging.posting import post_messages
-from routing.api.router import ID
+from messaging.single_messages import post_messages
+from routing.api.conventions.router import ID
 
 
 @extend_schema_view(

@@ -2,7 +2,7 @@
 
 from messaging.api.campaign_views import CampaignViewSet
 from messaging.api.message_views import MessageViewSet
-from routing.api.router import Router
+from routing.api.conventions.router import Router
 
 router = Router()
 router.register("messages", MessageViewSet, basename="message")

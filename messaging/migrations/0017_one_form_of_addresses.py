@@ -9,8 +9,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from messaging.addresses import address_key
-from routing.statistics import keep
-from routing.tally import TallySheet, status_counts
+from routing.statistics.entries import keep
+from routing.rules.tally import TallySheet, status_counts
 
 BATCH = 1000
 EMAIL = 2  # a Channel

@@ -12,12 +12,13 @@ from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.lookups import Exact
 
 from messaging.models.suppressions import Suppression
-from messaging.quiet_hours import QuietHours
+from messaging.rules.quiet_hours import QuietHours
 from messaging.vocabulary import CampaignStatus, SuppressionScope
-from routing.route import Destination
+from routing.rules.route import Destination
 from routing.vocabulary import CampaignKind, Channel, MessageStatus
 
-# How the recipient of a message begins whose data was erased (`messaging.erasure`).
+# How the recipient of a message begins whose data was erased
+# (`messaging.consent.erasure`).
 ERASED_RECIPIENT = "erased-"
 # A message that was in flight when its campaign was cancelled has settled long before.
 SEEN_THROUGH = timedelta(days=30)

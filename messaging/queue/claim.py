@@ -14,18 +14,18 @@ from django.db.models.functions import Coalesce
 
 from messaging.models import CampaignMessage
 from messaging.queue import claim_sql
-from messaging.queue.calls import share_calls
+from messaging.queue.assign import Addressed, Placement
+from messaging.queue.batching import share_calls
 from messaging.queue.claimed import Claimed
 from messaging.queue.due import DueMessage
 from messaging.queue.gate import holds_on
 from messaging.queue.lanes import Lanes
-from messaging.queue.placement import Addressed, Placement
 from messaging.queue.quarantine import one_suspect_of, quarantined_if_it_fails
 from messaging.transitions import Hold, held, write
+from routing.decision.context import Planner, Surroundings
 from routing.models import MessageDeliveryAttempt
-from routing.planner import Planner, Surroundings
-from routing.retry import PastAttempt
-from routing.route import Route
+from routing.rules.retry import PastAttempt
+from routing.rules.route import Route
 from routing.vocabulary import AttemptOutcome, ErrorClass, MessageStatus
 
 

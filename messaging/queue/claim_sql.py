@@ -1,7 +1,7 @@
 """The statements of a claim, as SQL, for both databases.
 
-Rows travel as one JSON parameter (`routing.bulk`). The statements are few and always of
-the same text, so that PostgreSQL plans each once per connection.
+Rows travel as one JSON parameter (`routing.sql_rows`). The statements are few and
+always of the same text, so that PostgreSQL plans each once per connection.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ from messaging.models import Campaign
 from messaging.queue.due import DueMessage
 from messaging.transitions import SET_CLAIMED
 from messaging.vocabulary import CampaignStatus
-from routing.bulk import Columns, Row, as_json, as_text, derived_table, prepared_cursor
+from routing.sql_rows import (
+    Columns,
+    Row,
+    as_json,
+    as_text,
+    derived_table,
+    prepared_cursor,
+)
 from routing.vocabulary import MessageStatus
 
 

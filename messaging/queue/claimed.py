@@ -6,19 +6,19 @@ from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
-from messaging.merge_fields import filled_when_it_leaves
+from messaging.consent.unsubscribe_links import unsubscribe_url
 from messaging.models import CampaignMessage
 from messaging.queue.due import AnyMessage, DueMessage
+from messaging.rules.merge_fields import filled_when_it_leaves
 from messaging.transitions import Hold
-from messaging.unsubscribe_links import unsubscribe_url
-from routing.decide import Decision, Round, Sent, Step
+from routing.decision.context import Parcel
+from routing.decision.suitability import Suitability
 from routing.dispatch import HandOver
-from routing.planner import Parcel
 from routing.providers.base import OutboundMessage, SendFailure, UnsuitableError
 from routing.reference_keys import reference_for
-from routing.retry import PastAttempt
-from routing.route import Route
-from routing.suitability import Suitability
+from routing.rules.decide import Decision, Round, Sent, Step
+from routing.rules.retry import PastAttempt
+from routing.rules.route import Route
 from routing.vocabulary import CampaignKind, Channel
 
 # Far more than any route asks for. The number is a part of references and columns that

@@ -10,8 +10,8 @@ from django.conf import settings
 from messaging.addresses import address_key
 from messaging.models import Suppression
 from messaging.queue.due import AnyMessage
-from messaging.quiet_hours import QuietHours, quiet_at
-from messaging.time_zones import zones_of
+from messaging.rules.quiet_hours import QuietHours, quiet_at
+from messaging.rules.time_zones import zones_of
 from messaging.transitions import Hold
 from messaging.vocabulary import CampaignStatus, SuppressionScope
 from routing.vocabulary import CampaignKind, Channel, MessageStatus

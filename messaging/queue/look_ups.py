@@ -25,13 +25,13 @@ from messaging.queue.quarantine import (
     quarantined_if_it_fails,
 )
 from messaging.reconciliation import NOT_FOUND
+from routing.decision.routing_table import RoutingTable
 from routing.dispatch import HandOver, missing
 from routing.look_ups import Finding, look_up, providers_to_ask
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
-from routing.planner import RoutingTable
 from routing.providers.base import Enquiry, OutboundMessage, Receipt
-from routing.receipts import record_receipts
-from routing.route import Route
+from routing.receipts.record import record_receipts
+from routing.rules.route import Route
 from routing.vocabulary import MessageStatus
 
 logger = logging.getLogger(__name__)

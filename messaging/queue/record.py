@@ -26,13 +26,16 @@ from messaging.reconciliation import (
     settle_late_acceptances,
 )
 from messaging.transitions import Attempt, after_step, as_row, count_settled
-from routing.decide import FallBack, Retry, Sent
-from routing.health import Capacity, lock_capacity
-from routing.planner import SHORTEST_PAUSE, Planner
+from routing.decision.context import SHORTEST_PAUSE, Planner
+from routing.health.throttles import (
+    Capacity,
+    lock_capacity,
+)
 from routing.providers.base import SendFailure, Throttled
-from routing.receipts import correct_costs
-from routing.statistics import keep
-from routing.tally import TallySheet
+from routing.receipts.record import correct_costs
+from routing.rules.decide import FallBack, Retry, Sent
+from routing.rules.tally import TallySheet
+from routing.statistics.entries import keep
 
 
 def record(

@@ -1,7 +1,8 @@
 """The statements that write results, as SQL, for both databases.
 
-Rows travel as one JSON parameter (`routing.bulk`): one code path where unnest() would
-need another, and a statement whose text does not depend on how many rows there are.
+Rows travel as one JSON parameter (`routing.sql_rows`): one code path where unnest()
+would need another, and a statement whose text does not depend on how many rows there
+are.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import NamedTuple
 from django.db import connection
 
 from messaging.transitions import CHANGE_COLUMNS, SET_CHANGED
-from routing.bulk import Columns, Row, as_json, derived_table, prepared_cursor
-from routing.statistics import ENTRY_COLUMNS, INSERT_ENTRIES, entries, keep
-from routing.tally import TallySheet
+from routing.rules.tally import TallySheet
+from routing.sql_rows import Columns, Row, as_json, derived_table, prepared_cursor
+from routing.statistics.entries import ENTRY_COLUMNS, INSERT_ENTRIES, entries, keep
 from routing.vocabulary import MessageStatus
 
 SETTLE_COLUMNS: Columns = {

@@ -11,7 +11,7 @@ from random import Random
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q
 
-from messaging.models import Campaign, CampaignMessage
+from messaging.models import CampaignMessage
 from messaging.queue.look_ups import can_be_asked_about
 from messaging.queue.quarantine import (
     LOST_WORKER_CODE,
@@ -21,16 +21,16 @@ from messaging.queue.quarantine import (
     workers_lost_with,
 )
 from messaging.transitions import (
-    BATCH,
     Attempt,
     Change,
     after_step,
-    withdraw,
     without_verdict,
     write,
 )
-from messaging.vocabulary import CampaignStatus
-from routing.decide import (
+from routing.decision.routing_table import RoutingTable
+from routing.look_ups import first_look, providers_to_ask
+from routing.models import DeliveryReceipt, MessageDeliveryAttempt
+from routing.rules.decide import (
     AwaitVerdict,
     Choices,
     Circumstances,
@@ -38,16 +38,12 @@ from routing.decide import (
     Step,
     after_lost_worker,
 )
-from routing.look_ups import first_look, providers_to_ask
-from routing.models import DeliveryReceipt, MessageDeliveryAttempt
-from routing.planner import RoutingTable
-from routing.statistics import keep
-from routing.tally import TallySheet
+from routing.rules.tally import TallySheet
+from routing.statistics.entries import keep
 from routing.vocabulary import AttemptOutcome, ErrorClass, MessageStatus
 
 logger = logging.getLogger(__name__)
 
-CANCELLING = timedelta(seconds=5)  # longer than a cancellation takes to answer
 AT_MOST = 500  # messages per sweep: a short transaction, again in a second
 LOST_WORKER = "The worker was lost with the message in flight."
 POISONOUS = f"{WORKERS_LOST_AT_MOST} workers were lost with it in flight."
@@ -152,46 +148,6 @@ def _create_attempts(
     MessageDeliveryAttempt.objects.bulk_create(attempts)
     for attempt in attempts:
         sheet.count_attempt(vars(attempt))
-
-
-def close_campaigns(*, now: datetime, grace: timedelta = CANCELLING) -> int:
-    """Complete campaigns with nothing left to send, and see cancellations through.
-
-    Returns how many messages were withdrawn; a whole batch, and there may be more.
-    """
-    _complete_finished(now)
-    return _see_cancellations_through(now, grace)
-
-
-def _see_cancellations_through(now: datetime, grace: timedelta) -> int:
-    """Withdraw a batch of what is still queued of cancelled campaigns.
-
-    Most of a large campaign, and messages that were in flight when it was cancelled,
-    and that then failed: they would wait for a retry that never comes. One that was
-    cancelled a moment ago is left to who is just counting what that comes to.
-    """
-    holding = Campaign.objects.with_messages_to_withdraw(now)
-    holding = holding.filter(completed_at__lte=now - grace)
-    withdrawn = 0
-    # Named, and rarely any: else all messages would be read for those to withdraw.
-    for pk in list(holding.values_list("pk", flat=True)):
-        messages, room = CampaignMessage.objects.filter(campaign=pk), BATCH - withdrawn
-        withdrawn += withdraw(messages, now=now, at_most=room, skip_locked=True)
-    return withdrawn
-
-
-def _complete_finished(now: datetime) -> None:
-    """Looked at twice: until the lock is held, a message may be queued again."""
-    finished = Campaign.objects.finished().order_by()
-    seen = list(finished.values_list("pk", flat=True))
-    if not seen:
-        return
-    with transaction.atomic():
-        locked = Campaign.objects.select_for_update(skip_locked=True, no_key=True)
-        ids = list(locked.filter(pk__in=seen).values_list("pk", flat=True))
-        Campaign.objects.finished().filter(pk__in=ids).update(
-            status=CampaignStatus.COMPLETED, completed_at=now
-        )
 
 
 def _poisonous(lost: Sequence[CampaignMessage]) -> set[int]:

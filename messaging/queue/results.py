@@ -13,7 +13,10 @@ from django.db import DatabaseError
 from messaging.queue.claimed import Claimed, Result
 from messaging.queue.quarantine import may_be_of_one_message
 from messaging.queue.record import record, resume
-from routing.decide import (
+from routing.decision.context import Planner
+from routing.dispatch import HandOver
+from routing.look_ups import first_look
+from routing.rules.decide import (
     AwaitVerdict,
     Choices,
     Circumstances,
@@ -25,9 +28,6 @@ from routing.decide import (
     cautious_step,
     next_step,
 )
-from routing.dispatch import HandOver
-from routing.look_ups import first_look
-from routing.planner import Planner
 
 logger = logging.getLogger(__name__)
 

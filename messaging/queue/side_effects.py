@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
+from messaging.consent.suppression import suppress
 from messaging.models import CampaignMessage
 from messaging.queue.claimed import Result
-from messaging.suppression import suppress
 from messaging.vocabulary import SuppressionReason
-from routing.decide import Sent
-from routing.health import CallOutcome, learn
-from routing.planner import Planner
+from routing.decision.context import Planner
+from routing.health.breakers import CallOutcome, learn
 from routing.providers.base import RecipientError, SendFailure
+from routing.rules.decide import Sent
 from routing.vocabulary import Channel
 
 

@@ -8,19 +8,27 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import TypeVar
 
-from messaging.models import KeptAnswer
+from django.db.models import Count
+from django.db.models.functions import TruncMinute
+
+from messaging.models import CampaignMessage, KeptAnswer
+from messaging.queue.completion import close_campaigns
 from messaging.queue.quarantine import may_be_of_one_message
 from messaging.queue.recover import (
-    close_campaigns,
     recover_attempts,
     recover_expired_leases,
 )
-from messaging.queue.silence import count_silence
 from messaging.transitions import BATCH
-from routing.planner import RoutingTable
-from routing.statistics import fold_entries
+from routing.decision.routing_table import RoutingTable
+from routing.health.delivery_rates import (
+    SILENCE_LOOKED_BACK,
+    is_silence_to_be_counted,
+    note_silence,
+)
+from routing.receipts.webhook_counts import forget_old_counts
+from routing.statistics.entries import fold_entries
 from routing.timer import Timer
-from routing.webhook_counts import forget_old_counts
+from routing.vocabulary import Channel
 
 logger = logging.getLogger(__name__)
 
@@ -95,3 +103,29 @@ def _do(name: str, chore: Callable[[], T]) -> T | None:
             raise
         logger.exception("The chore %s failed. The sending goes on.", name)
         return None
+
+
+# By then half the receipts have come: what is younger would only be noise.
+GRACE = timedelta(seconds=10)
+
+
+def count_silence(*, now: datetime) -> None:
+    """Let the providers' delivery rates know of overdue receipts, now and then.
+
+    What it costs grows with the messages of the last hour that have no verdict.
+    """
+    if not is_silence_to_be_counted(now=now):
+        return
+    rows = (
+        CampaignMessage.objects.without_verdict(
+            since=now - SILENCE_LOOKED_BACK, until=now - GRACE
+        )
+        .order_by()
+        .annotate(minute=TruncMinute("sent_at"))
+        .values_list("provider", "channel", "country", "minute")
+        .annotate(Count("id"))
+    )
+    note_silence(
+        (provider, Channel(channel), country, minute, count)
+        for provider, channel, country, minute, count in rows
+    )

@@ -18,10 +18,11 @@ from messaging.models import CampaignMessage
 from messaging.queue.claim import Claimer
 from messaging.queue.claimed import Result
 from messaging.queue.record import record
-from routing.decide import Sent
+from routing.decision.context import Planner
+from routing.decision.routing_table import RoutingTable
 from routing.dispatch import HandOver
-from routing.planner import Planner, RoutingTable
 from routing.providers.base import Acceptance
+from routing.rules.decide import Sent
 from routing.vocabulary import MessageStatus
 
 NOW = datetime(2025, 6, 2, 9, 0, tzinfo=UTC)

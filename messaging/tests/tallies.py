@@ -5,19 +5,19 @@ from __future__ import annotations
 from datetime import date, timedelta
 from itertools import count
 
+from messaging.audience.insert import take_in as take_in_messages
 from messaging.factories import CampaignFactory, MessageFactory
-from messaging.intake import take_in as take_in_messages
-from messaging.queue.processor import Processor
+from messaging.queue.worker import Processor
 from messaging.rebuild import rebuild_statistics
 from messaging.tests.scene import NOW
 from messaging.vocabulary import WorkerKind
 from routing.providers.base import (
     Receipt,
 )
-from routing.receipts import record_receipts
+from routing.receipts.record import record_receipts
 from routing.reference_keys import reference_for
-from routing.statistics import stated
-from routing.tally import Tally
+from routing.rules.tally import Tally
+from routing.statistics.entries import stated
 from routing.vocabulary import (
     Channel,
     MessageStatus,

@@ -17,7 +17,7 @@ from django_q.models import OrmQ, Schedule
 from django_q.signing import SignedPackage
 from django_q.tasks import async_task
 
-from messaging.broker import DRAIN_TASK, DatabaseBroker
+from messaging.cluster.broker import DRAIN_TASK, DatabaseBroker
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import WorkerHeartbeat
 from messaging.vocabulary import CampaignStatus, WorkerKind

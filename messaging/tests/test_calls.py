@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage, Suppression
-from messaging.queue.calls import calls_of
+from messaging.queue.batching import calls_of
 from messaging.queue.claim import Claimer
 from messaging.queue.recover import recover_expired_leases
 from messaging.queue.results import within_room
@@ -27,14 +27,14 @@ from messaging.tests.scene import (
     write,
 )
 from messaging.vocabulary import SuppressionReason
-from routing.decide import Decision, FallBack, Retry
+from routing.decision.context import Planner
+from routing.decision.routing_table import RoutingTable
 from routing.factories import RouteFactory
 from routing.models import (
     MessageDeliveryAttempt,
     ProviderHealth,
     ProviderThrottle,
 )
-from routing.planner import Planner, RoutingTable
 from routing.providers.base import (
     Acceptance,
     OutcomeUnknown,
@@ -44,8 +44,9 @@ from routing.providers.base import (
     RefusedTogether,
 )
 from routing.providers.registry import registry
-from routing.receipts import record_receipts
+from routing.receipts.record import record_receipts
 from routing.reference_keys import reference_for
+from routing.rules.decide import Decision, FallBack, Retry
 from routing.vocabulary import AttemptOutcome, Channel, MessageStatus, RoutingStrategy
 
 pytestmark = pytest.mark.django_db

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from messaging.addresses import Address
+from messaging.audience.recipients import Recipient
+from messaging.campaign_progress import progress_of
 from messaging.campaigns import (
     CampaignError,
     Withdrawal,
@@ -20,14 +22,13 @@ from messaging.campaigns import (
 )
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Campaign
-from messaging.queries import is_work_waiting, progress_of
-from messaging.queue.processor import Limits, Processor
-from messaging.queue.recover import close_campaigns
-from messaging.recipients import Recipient
+from messaging.queue.completion import close_campaigns
+from messaging.queue.worker import Limits, Processor
+from messaging.queue_status import is_work_waiting
 from messaging.tests.scene import PATIENCE, running
 from messaging.vocabulary import CampaignStatus, WorkerKind
-from routing.statistics import stated
-from routing.tally import Part
+from routing.rules.tally import Part
+from routing.statistics.entries import stated
 from routing.vocabulary import MessageStatus
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -130,7 +131,7 @@ def small_batches(monkeypatch):
     monkeypatch.setattr("messaging.transitions.BATCH", 2)
     monkeypatch.setattr("messaging.queue.recover.BATCH", 2)
     monkeypatch.setattr("messaging.queue.sweep.BATCH", 2)
-    monkeypatch.setattr("messaging.queue.processor.BATCH", 2)
+    monkeypatch.setattr("messaging.queue.worker.BATCH", 2)
     monkeypatch.setattr("messaging.campaigns.AT_ONCE", 4)
     monkeypatch.setattr("messaging.campaigns.AT_LEAST", 1)
 

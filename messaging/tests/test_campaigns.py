@@ -14,14 +14,14 @@ from marketing_platform.diagnosis import installation
 from marketing_platform.diagnosis.findings import Level
 from marketing_platform.testing.shared import shared_file
 from messaging.addresses import Address
-from messaging.audience import CHUNK, ReadAhead, add_recipients, drafts_of
+from messaging.audience.load import CHUNK, ReadAhead, add_recipients, drafts_of
+from messaging.audience.recipients import Recipient, RecipientFile, RecipientFileError
 from messaging.campaigns import CampaignError, CampaignText, Strictness, send_campaign
-from messaging.content import BODY_LIMITS
 from messaging.factories import CampaignFactory
 from messaging.models import Campaign, CampaignMessage
-from messaging.recipients import Recipient, RecipientFile, RecipientFileError
+from messaging.rules.content import BODY_LIMITS
+from messaging.rules.wording import Wording
 from messaging.vocabulary import CampaignStatus
-from messaging.wording import Wording
 from routing.factories import RouteFactory
 from routing.models import ChannelRoutingConfig
 from routing.vocabulary import Channel, MessageStatus

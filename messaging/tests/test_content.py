@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from messaging.content import (
+from messaging.rules.content import (
     BODY_LIMITS,
     MEDIA_LIMIT,
     SUBJECT_LIMIT,

@@ -10,12 +10,12 @@ from django.db import transaction
 
 from messaging.factories import MessageFactory
 from messaging.models import CampaignMessage
-from messaging.queue.silence import count_silence
+from messaging.queue.sweep import count_silence
 from messaging.tests.scene import NOW, claim, messages, running, until_one_waits
-from routing.delivery_quality import QualityBook
+from routing.health.delivery_rates import QualityBook
 from routing.models import DeliveryQuality
 from routing.providers.base import Receipt
-from routing.receipts import record_receipts
+from routing.receipts.record import record_receipts
 from routing.reference_keys import reference_for
 from routing.vocabulary import (
     Channel,

@@ -8,7 +8,6 @@ from random import Random
 import pytest
 
 from messaging.models import CampaignMessage
-from messaging.queries import timeline_of
 from messaging.queue.recover import recover_expired_leases
 from messaging.tests.scene import (
     LEASE,
@@ -20,10 +19,11 @@ from messaging.tests.scene import (
     messages,
     write,
 )
-from routing.decide import Decision, FallBack
-from routing.planner import RoutingTable
+from messaging.timeline import timeline_of
+from routing.decision.routing_table import RoutingTable
 from routing.providers.base import ProviderError, Receipt
-from routing.receipts import record_receipts
+from routing.receipts.record import record_receipts
+from routing.rules.decide import Decision, FallBack
 from routing.vocabulary import FallbackReason, MessageStatus, UnknownOutcomePolicy
 
 pytestmark = pytest.mark.django_db

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.addresses import AddressError, parse_address
-from messaging.content import ContentError, check_subject
+from messaging.rules.content import ContentError, check_subject
 from routing.providers.base import OutboundMessage
-from routing.providers.mail import compose
+from routing.providers.transport.mail import compose
 from routing.tests.providers.test_mail import poisons
 from routing.vocabulary import Channel
 

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, transaction
 
 from messaging.queue.claim import Claimer
-from messaging.queue.recover import close_campaigns
+from messaging.queue.completion import close_campaigns
 from messaging.tests.scene import (
     LEASE,
     NOW,
@@ -22,8 +22,8 @@ from messaging.tests.scene import (
     statements_of,
     write,
 )
+from routing.decision.context import Planner
 from routing.models import ProviderThrottle
-from routing.planner import Planner
 
 pytestmark = pytest.mark.usefixtures("route")
 

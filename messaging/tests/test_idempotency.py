@@ -11,7 +11,7 @@ from django.db import OperationalError, connection
 from messaging.factories import CampaignFactory
 from messaging.idempotency import Answer, KeyInFlight, KeyReused, answer_once
 from messaging.models import Campaign, KeptAnswer
-from messaging.queue.processor import Processor
+from messaging.queue.worker import Processor
 from messaging.tests.scene import PATIENCE, running
 from messaging.vocabulary import WorkerKind
 

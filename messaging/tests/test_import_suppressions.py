@@ -5,8 +5,8 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
+from messaging.consent.opt_outs import opt_out
 from messaging.models import Suppression
-from messaging.opt_outs import opt_out
 from messaging.vocabulary import SuppressionReason, SuppressionScope
 
 pytestmark = pytest.mark.django_db

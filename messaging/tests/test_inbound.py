@@ -8,18 +8,18 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from messaging.consent.suppression import suppress
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import CampaignMessage, Suppression
-from messaging.queue.processor import Limits, Processor
-from messaging.suppression import suppress
+from messaging.queue.worker import Limits, Processor
 from messaging.tests.scene import claim, failed, write
 from messaging.vocabulary import SuppressionReason, WorkerKind
-from routing.decide import Decision, FallBack
 from routing.dispatch import Load, hand_over
 from routing.factories import RouteFactory
-from routing.inbound import record_inbound
 from routing.models import InboundMessage
 from routing.providers.base import Inbound
+from routing.receipts.inbound import record_inbound
+from routing.rules.decide import Decision, FallBack
 from routing.simulators.inbound import INBOUND_PROVIDERS
 from routing.simulators.process import read_handset_log
 from routing.vocabulary import FallbackReason, Keyword, MessageStatus

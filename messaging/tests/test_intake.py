@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 from django.db import IntegrityError
 
+from messaging.audience.insert import Own, take_in, take_in_audience
 from messaging.factories import CampaignFactory, MessageFactory
-from messaging.intake import Own, take_in, take_in_audience
 from messaging.models import CampaignMessage
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)

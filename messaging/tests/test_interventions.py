@@ -9,10 +9,10 @@ import pytest
 from django.db import transaction
 
 from messaging.factories import MessageFactory
-from messaging.interventions import InterventionRefused, cancel_message, retry_message
+from messaging.message_actions import InterventionRefused, cancel_message, retry_message
 from messaging.models import Campaign
+from messaging.queue.completion import close_campaigns
 from messaging.queue.look_ups import NOT_FOUND
-from messaging.queue.recover import close_campaigns
 from messaging.tests.scene import PATIENCE, accepted, claim, running, write
 from messaging.vocabulary import CampaignStatus
 from routing.factories import AttemptFactory

@@ -27,13 +27,15 @@ from hypothesis.stateful import (
 from messaging.campaigns import cancel_campaigns, pause_campaigns, resume_campaigns
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Campaign, CampaignMessage, Suppression
-from messaging.queue.calls import calls_of
-from messaging.queue.processor import Limits, Processor
-from messaging.queue.recover import close_campaigns, recover_expired_leases
-from messaging.quiet_hours import QuietHours
+from messaging.queue.batching import calls_of
+from messaging.queue.completion import close_campaigns
+from messaging.queue.recover import recover_expired_leases
+from messaging.queue.worker import Limits, Processor
+from messaging.rules.quiet_hours import QuietHours
 from messaging.tests.conftest import MEMORY_PROVIDERS
 from messaging.tests.scene import LEASE, MINUTE, NOW, run_machine, unfinished
 from messaging.vocabulary import CampaignStatus, SuppressionReason, WorkerKind
+from routing.decision.routing_table import RoutingTable
 from routing.dispatch import Load, hand_over
 from routing.factories import RouteFactory
 from routing.models import (
@@ -42,7 +44,6 @@ from routing.models import (
     MessageDeliveryAttempt,
     ProviderHealth,
 )
-from routing.planner import RoutingTable
 from routing.providers.base import (
     OutcomeUnknown,
     ProviderError,
@@ -50,7 +51,7 @@ from routing.providers.base import (
     RecipientError,
 )
 from routing.providers.registry import registry
-from routing.receipts import record_receipts
+from routing.receipts.record import record_receipts
 from routing.reference import AttemptReference
 from routing.vocabulary import MessageStatus
 

@@ -13,17 +13,17 @@ from django.db.models import F
 
 from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage
-from messaging.queries import timeline_of
 from messaging.queue.look_ups import SHORTEST_PAUSE, LookUps
-from messaging.queue.processor import Limits, Processor
 from messaging.queue.recover import recover_expired_leases
+from messaging.queue.worker import Limits, Processor
 from messaging.tests.conftest import MEMORY_PROVIDERS
 from messaging.tests.scene import LEASE, NOW, claim, messages, unfinished
+from messaging.timeline import timeline_of
 from messaging.transitions import NO_VERDICT
 from messaging.vocabulary import WorkerKind
+from routing.decision.routing_table import RoutingTable
 from routing.factories import AttemptFactory, ReceiptFactory, RouteFactory
 from routing.models import ChannelRoutingConfig, MessageDeliveryAttempt
-from routing.planner import RoutingTable
 from routing.providers.memory import MemorySMS
 from routing.providers.registry import registry
 from routing.simulators.handset import read_handset_log

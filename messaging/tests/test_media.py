@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from messaging.factories import CampaignFactory, MessageFactory
-from messaging.queue.processor import Processor
+from messaging.queue.worker import Processor
 from messaging.vocabulary import WorkerKind
 from routing.factories import RouteFactory
 from routing.simulators.process import read_handset_log

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from messaging.content import ContentError
-from messaging.merge_fields import (
+from messaging.rules.content import ContentError
+from messaging.rules.merge_fields import (
     FIELD_LIMIT,
     Template,
     as_written,

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers import PhoneMetadata, PhoneNumberFormat, PhoneNumberType
 
-from messaging.numbering_plans import country_of
-from routing.phone_numbers import NotANumber, NumberKind, read_number
+from messaging.rules.numbering_plans import country_of
+from routing.text.phone_numbers import NotANumber, NumberKind, read_number
 
 CODES = sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)

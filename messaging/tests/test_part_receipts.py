@@ -19,10 +19,10 @@ from messaging.tests.scene import (
     write,
 )
 from messaging.tests.tallies import differences, take_in, tell
-from routing.decide import GiveUp
 from routing.factories import AttemptFactory, RouteFactory
 from routing.models import DeliveryQuality
 from routing.providers.base import Acceptance, PartlyTaken
+from routing.rules.decide import GiveUp
 from routing.vocabulary import MessageStatus
 
 pytestmark = pytest.mark.django_db

@@ -11,7 +11,7 @@ from django.core import serializers
 from django.core.management import CommandError, call_command
 
 from messaging.factories import CampaignFactory, MessageFactory
-from messaging.interventions import InterventionRefused, retry_message
+from messaging.message_actions import InterventionRefused, retry_message
 from messaging.models import CampaignMessage, KeptAnswer, Suppression
 from messaging.tests.scene import MINUTE, NOW
 from messaging.vocabulary import SuppressionReason
@@ -169,7 +169,7 @@ def test_what_waits_is_withdrawn_and_never_sent(stored):
 
 
 def test_what_breaks_off_is_on_record_with_what_it_did(stored, monkeypatch):
-    monkeypatch.setattr("messaging.erasure._blank_inbound", None)
+    monkeypatch.setattr("messaging.consent.erasure._blank_inbound", None)
 
     with pytest.raises(TypeError):
         run("erase_recipient", NUMBER)

@@ -10,7 +10,7 @@ from messaging.addresses import Address
 from messaging.campaigns import CampaignError
 from messaging.factories import CampaignFactory
 from messaging.models import Campaign, CampaignMessage
-from messaging.posting import SingleMessage, post_messages
+from messaging.single_messages import SingleMessage, post_messages
 from messaging.tests.scene import claim, messages
 from messaging.vocabulary import CampaignStatus
 from routing.factories import RouteFactory

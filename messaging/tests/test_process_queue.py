@@ -17,9 +17,9 @@ from messaging.models import Suppression
 from messaging.tests.scene import messages
 from messaging.vocabulary import CampaignStatus, SuppressionReason
 from messaging.waiting import told, waits
-from routing.breaker import BreakerState
 from routing.factories import AttemptFactory
 from routing.models import ProviderHealth, ProviderThrottle
+from routing.rules.breaker import BreakerState
 from routing.vocabulary import AttemptOutcome, Channel, ErrorClass, MessageStatus
 
 HOUR = timedelta(hours=1)

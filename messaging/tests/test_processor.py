@@ -16,10 +16,9 @@ from messaging.models import (
     Suppression,
     WorkerHeartbeat,
 )
-from messaging.queue.processor import Limits, Processor
+from messaging.queue.worker import Limits, Processor
 from messaging.tests.scene import NOW, claim, messages
 from messaging.vocabulary import CampaignStatus, SuppressionReason, WorkerKind
-from routing.breaker import BreakerState
 from routing.dispatch import HandOver
 from routing.factories import RateFactory, RouteFactory
 from routing.models import (
@@ -28,6 +27,7 @@ from routing.models import (
     ProviderThrottle,
 )
 from routing.providers.base import ProviderError
+from routing.rules.breaker import BreakerState
 from routing.simulators.handset import read_handset_log
 from routing.vocabulary import (
     AttemptOutcome,

@@ -9,8 +9,8 @@ import pytest
 from django.utils import timezone
 from rich.console import Console
 
-from messaging.progress import sending_bar
-from messaging.queries import CampaignProgress
+from messaging.campaign_progress import CampaignProgress
+from messaging.progress_bar import sending_bar
 from routing.vocabulary import MessageStatus
 
 pytestmark = pytest.mark.django_db

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from messaging import retention
 from messaging.factories import CampaignFactory, MessageFactory
-from messaging.interventions import InterventionRefused, retry_message
+from messaging.message_actions import InterventionRefused, retry_message
 from messaging.models import Campaign, CampaignMessage, RetentionMark
 from messaging.retention import Policy
 from messaging.vocabulary import CampaignStatus

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from messaging.public_urls import problem_with_url
+from messaging.rules.public_urls import problem_with_url
 
 v4_numbers = st.integers(0, 2**32 - 1)
 

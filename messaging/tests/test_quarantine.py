@@ -13,9 +13,9 @@ from django.db import transaction
 
 from messaging.models import Campaign, CampaignMessage
 from messaging.queue.claimed import MOST_ATTEMPTS
-from messaging.queue.processor import Processor
 from messaging.queue.quarantine import APART, WORKERS_LOST_AT_MOST
 from messaging.queue.recover import recover_expired_leases
+from messaging.queue.worker import Processor
 from messaging.tests.scene import (
     LEASE,
     MINUTE,
@@ -29,11 +29,11 @@ from messaging.tests.scene import (
     until_one_waits,
 )
 from messaging.vocabulary import WorkerKind
-from routing.costs import Money
-from routing.decide import AwaitVerdict, GiveUp
+from routing.decision.routing_table import RoutingTable
 from routing.models import MessageDeliveryAttempt
-from routing.planner import RoutingTable
 from routing.providers.base import MessageError, OutcomeUnknown
+from routing.rules.costs import Money
+from routing.rules.decide import AwaitVerdict, GiveUp
 from routing.vocabulary import (
     AttemptOutcome,
     MessageStatus,

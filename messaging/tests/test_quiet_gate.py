@@ -6,15 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from messaging.campaign_progress import progress_of
 from messaging.campaigns import look_again_at_quiet
 from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage
-from messaging.queries import progress_of
-from messaging.quiet_hours import QuietHours
+from messaging.rules.quiet_hours import QuietHours
 from messaging.tests.scene import MINUTE, claim, failed, messages, write
 from messaging.vocabulary import CampaignStatus
-from routing.decide import Decision, FallBack
 from routing.providers.base import ProviderError
+from routing.rules.decide import Decision, FallBack
 from routing.vocabulary import CampaignKind, FallbackReason, MessageStatus
 
 pytestmark = pytest.mark.django_db

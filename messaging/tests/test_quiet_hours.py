@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from messaging.quiet_hours import QuietHours, QuietHoursError, quiet_at
+from messaging.rules.quiet_hours import QuietHours, QuietHoursError, quiet_at
 
 MINUTE = timedelta(minutes=1)
 NIGHT = QuietHours(time(21), time(8))

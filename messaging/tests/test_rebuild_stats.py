@@ -14,10 +14,10 @@ from django.utils import timezone
 
 from marketing_platform.testing.installation import wait_until
 from messaging.campaigns import cancel_campaigns
-from messaging.interventions import InterventionRefused, cancel_message, retry_message
+from messaging.message_actions import InterventionRefused, cancel_message, retry_message
 from messaging.models import Campaign, CampaignMessage, RetentionMark, Suppression
+from messaging.queue.completion import close_campaigns
 from messaging.queue.recover import (
-    close_campaigns,
     recover_attempts,
     recover_expired_leases,
 )
@@ -35,18 +35,18 @@ from messaging.tests.tallies import (
     total,
 )
 from messaging.vocabulary import SuppressionReason
-from routing.costs import Money
-from routing.decide import AwaitVerdict, Decision, FallBack, GiveUp, Retry
+from routing.decision.routing_table import RoutingTable
 from routing.factories import RouteFactory
 from routing.models import ChannelRoutingConfig, StatisticsEntry
-from routing.planner import RoutingTable
 from routing.providers.base import (
     OutcomeUnknown,
     ProviderError,
     RecipientError,
 )
-from routing.statistics import fold_entries, stated
-from routing.tally import Tally
+from routing.rules.costs import Money
+from routing.rules.decide import AwaitVerdict, Decision, FallBack, GiveUp, Retry
+from routing.rules.tally import Tally
+from routing.statistics.entries import fold_entries, stated
 from routing.vocabulary import (
     Channel,
     ErrorClass,

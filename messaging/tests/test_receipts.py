@@ -25,11 +25,11 @@ from messaging.tests.scene import (
     write,
 )
 from messaging.vocabulary import CampaignStatus, SuppressionReason, SuppressionScope
-from routing.decide import AwaitVerdict, Decision, FallBack, Retry
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.providers.base import OutcomeUnknown, ProviderError, Receipt
-from routing.receipts import record_receipts
+from routing.receipts.record import record_receipts
 from routing.reference_keys import reference_for
+from routing.rules.decide import AwaitVerdict, Decision, FallBack, Retry
 from routing.vocabulary import (
     AttemptOutcome,
     Channel,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.recipients import (
+from messaging.audience.recipients import (
     Recipient,
     RecipientFile,
     RecipientFileError,

@@ -24,23 +24,23 @@ from messaging.tests.scene import (
     write,
 )
 from messaging.vocabulary import CampaignStatus, SuppressionReason
-from routing.costs import Money
-from routing.decide import (
+from routing.decision.routing_table import RoutingTable
+from routing.dispatch import HandOver
+from routing.models import DeliveryReceipt, MessageDeliveryAttempt
+from routing.providers.base import (
+    Acceptance,
+    OutcomeUnknown,
+    ProviderError,
+    RecipientError,
+)
+from routing.rules.costs import Money
+from routing.rules.decide import (
     AwaitVerdict,
     Decision,
     FallBack,
     GiveUp,
     Retry,
     Sent,
-)
-from routing.dispatch import HandOver
-from routing.models import DeliveryReceipt, MessageDeliveryAttempt
-from routing.planner import RoutingTable
-from routing.providers.base import (
-    Acceptance,
-    OutcomeUnknown,
-    ProviderError,
-    RecipientError,
 )
 from routing.vocabulary import (
     AttemptOutcome,

@@ -9,9 +9,8 @@ import pytest
 
 from messaging.factories import CampaignFactory
 from messaging.models import Campaign, CampaignMessage
-from messaging.queries import timeline_of
+from messaging.queue.completion import close_campaigns
 from messaging.queue.recover import (
-    close_campaigns,
     recover_attempts,
     recover_expired_leases,
 )
@@ -25,12 +24,13 @@ from messaging.tests.scene import (
     statements_of,
     write,
 )
+from messaging.timeline import timeline_of
 from messaging.transitions import NO_VERDICT
 from messaging.vocabulary import CampaignStatus
+from routing.decision.routing_table import RoutingTable
 from routing.models import MessageDeliveryAttempt
-from routing.planner import RoutingTable
 from routing.providers.base import Receipt
-from routing.receipts import record_receipts
+from routing.receipts.record import record_receipts
 from routing.vocabulary import AttemptOutcome, MessageStatus, UnknownOutcomePolicy
 
 pytestmark = pytest.mark.django_db

@@ -7,12 +7,12 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from messaging.consent.repliers import LATELY
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import CampaignMessage, Suppression
 from messaging.queue.gate import holds_on
-from messaging.repliers import LATELY
-from routing.inbound import record_inbound
 from routing.providers.base import Inbound
+from routing.receipts.inbound import record_inbound
 from routing.vocabulary import CampaignKind, Keyword, MessageStatus
 
 pytestmark = pytest.mark.django_db

@@ -14,9 +14,9 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
+from messaging.consent.opt_outs import opt_out
 from messaging.models import Campaign, CampaignMessage
-from messaging.opt_outs import opt_out
-from messaging.quiet_hours import QuietHours
+from messaging.rules.quiet_hours import QuietHours
 from routing.factories import RouteFactory
 from routing.vocabulary import Channel, MessageStatus
 

@@ -27,11 +27,8 @@ from messaging.tests.scene import (
     statements_of,
     write,
 )
-from routing.breaker import BreakerState
-from routing.budget import remaining_now
-from routing.decide import Decision, FallBack, GiveUp, Retry
+from routing.decision.context import Planner
 from routing.models import MessageDeliveryAttempt, ProviderHealth, ProviderThrottle
-from routing.planner import Planner
 from routing.providers.base import (
     AccountError,
     OutcomeUnknown,
@@ -39,6 +36,9 @@ from routing.providers.base import (
     RecipientError,
     Throttled,
 )
+from routing.rules.breaker import BreakerState
+from routing.rules.decide import Decision, FallBack, GiveUp, Retry
+from routing.rules.retry_budget import remaining_now
 from routing.vocabulary import Channel, FallbackReason, MessageStatus
 
 pytestmark = pytest.mark.django_db

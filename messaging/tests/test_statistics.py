@@ -17,13 +17,13 @@ from messaging.tests.tallies import (
     tell,
     total,
 )
-from routing.costs import Money
-from routing.decide import Decision, FallBack, Retry
 from routing.providers.base import (
     ProviderError,
 )
-from routing.statistics import stated
-from routing.tally import Tally
+from routing.rules.costs import Money
+from routing.rules.decide import Decision, FallBack, Retry
+from routing.rules.tally import Tally
+from routing.statistics.entries import stated
 from routing.vocabulary import (
     AttemptOutcome,
     FallbackReason,

@@ -19,9 +19,9 @@ from django_q.tasks import AsyncTask, Chain, async_iter, async_task
 from picklefield.fields import PickledObject
 
 from marketing_platform.audit.models import AuditEvent
-from messaging.broker import DatabaseBroker
-from messaging.schedules import problem_with_schedule, run_schedules
-from messaging.task_gate import (
+from messaging.cluster.broker import DatabaseBroker
+from messaging.cluster.schedules import problem_with_schedule, run_schedules
+from messaging.cluster.task_gate import (
     DRAIN_TASK,
     RefusedTask,
     opened,

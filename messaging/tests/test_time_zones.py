@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
-from messaging.time_zones import zones_of
+from messaging.rules.time_zones import zones_of
 from routing.vocabulary import Channel
 
 # Countries whose clocks differ.

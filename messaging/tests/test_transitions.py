@@ -12,8 +12,8 @@ from django.conf import settings
 from messaging.models import CampaignMessage
 from messaging.tests.scene import LEASE, NOW, claim, failed, messages, write
 from messaging.transitions import SendingPhase, sending_phase
-from routing.decide import AwaitVerdict
 from routing.providers.base import OutcomeUnknown
+from routing.rules.decide import AwaitVerdict
 
 # The module itself, and what runs its SQL. Campaigns and answers have a status as well.
 WRITERS = {

@@ -9,20 +9,20 @@ import pytest
 from django.test import Client
 
 from messaging.addresses import Address
-from messaging.audience import add_recipients, drafts_of
+from messaging.audience.load import add_recipients, drafts_of
+from messaging.audience.recipients import Recipient
 from messaging.campaigns import CampaignText
-from messaging.content import ContentError
+from messaging.consent.unsubscribe_links import message_id_in, unsubscribe_url
 from messaging.factories import LONG_AGO, CampaignFactory, MessageFactory
-from messaging.merge_fields import check_columns
 from messaging.models import CampaignMessage, Suppression
-from messaging.queue.processor import Processor
-from messaging.recipients import Recipient
+from messaging.queue.worker import Processor
+from messaging.rules.content import ContentError
+from messaging.rules.merge_fields import check_columns
+from messaging.rules.wording import Wording
 from messaging.tests.scene import claim
-from messaging.unsubscribe_links import message_id_in, unsubscribe_url
 from messaging.vocabulary import SuppressionReason, WorkerKind
-from messaging.wording import Wording
 from routing.factories import RouteFactory
-from routing.providers.mail import compose
+from routing.providers.transport.mail import compose
 from routing.simulators.process import read_handset_log
 from routing.vocabulary import CampaignKind, Channel, MessageStatus
 

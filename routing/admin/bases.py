@@ -16,7 +16,7 @@ from django.utils.html import format_html
 from django.utils.text import Truncator
 
 from routing.providers.registry import registry
-from routing.safe_text import escaped
+from routing.text.safe_text import escaped
 
 
 class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -10,8 +10,8 @@ from routing.admin.bases import (
     ReadOnlyAdmin,
     clipped,
 )
-from routing.figures import percent
 from routing.models import DeliveryQuality, ProviderHealth, ProviderThrottle
+from routing.rules.figures import percent
 
 
 @admin.register(ProviderHealth)

@@ -14,9 +14,9 @@ from django.urls import path
 from django.utils import timezone
 
 from routing.admin.bases import ProviderForm
-from routing.explain import UnusableAddress, explain, parcel_to, rate_in_words
+from routing.decision.context import Planner
+from routing.decision.explain import UnusableAddress, explain, parcel_to, rate_in_words
 from routing.models import ChannelRoutingConfig, FurtherProvider
-from routing.planner import Planner
 from routing.vocabulary import CampaignKind, Channel
 
 

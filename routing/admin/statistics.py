@@ -18,19 +18,19 @@ from django.utils.http import urlencode
 
 from routing.admin.bases import ReadOnlyAdmin
 from routing.admin.statistics_tables import COLUMNS, as_csv, cells, groups
-from routing.charts import Amount, Chart, chart
-from routing.figures import (
+from routing.models import StatisticsEntry
+from routing.providers.registry import registry
+from routing.rules.charts import Amount, Chart, chart
+from routing.rules.figures import (
     NOTHING,
     delivery_rate,
     figures,
     spending,
     success_rate,
 )
-from routing.models import StatisticsEntry
-from routing.period import Period, StartsAfterItsEnd
-from routing.providers.registry import registry
-from routing.queries import StatisticsReport, statistics_report
-from routing.tally import Tally, day_of
+from routing.rules.period import Period, StartsAfterItsEnd
+from routing.rules.tally import Tally, day_of
+from routing.statistics.reports import StatisticsReport, statistics_report
 from routing.vocabulary import (
     AttemptOutcome,
     Channel,

@@ -8,7 +8,7 @@ from io import StringIO
 from typing import Any, NamedTuple
 
 from routing.csv_files import harmless
-from routing.figures import (
+from routing.rules.figures import (
     NOTHING,
     delivery_rate,
     figures,
@@ -16,7 +16,7 @@ from routing.figures import (
     spending,
     success_rate,
 )
-from routing.tally import Tally
+from routing.rules.tally import Tally
 from routing.vocabulary import FallbackReason, MessageStatus
 
 _COST, _COUNTS_OF_COSTS = "cost_", ("_total", "_priced_attempts")

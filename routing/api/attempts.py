@@ -10,9 +10,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from routing.api.conventions.router import ID
+from routing.api.conventions.serializers import ApiModelSerializer
 from routing.api.decisions import DecisionSerializer
-from routing.api.router import ID
-from routing.api.serializers import ApiModelSerializer
 from routing.models import MessageDeliveryAttempt
 
 

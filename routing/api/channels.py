@@ -6,7 +6,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.exceptions import ValidationError
 
-from routing.api.filters import listed
+from routing.api.conventions.filters import listed
 from routing.vocabulary import Channel
 
 # Of a view set's action: `url_path=f"channel/{CHANNEL_IN_PATH}"`.

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from routing.api.serializers import ApiSerializer, TermField
+from routing.api.conventions.serializers import ApiSerializer, TermField
 from routing.vocabulary import (
     CampaignKind,
     Channel,

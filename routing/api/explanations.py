@@ -13,10 +13,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from routing.api.conventions.serializers import ApiSerializer, TermField
 from routing.api.decisions import ExplanationSerializer
-from routing.api.serializers import ApiSerializer, TermField
-from routing.explain import UnusableAddress, explain, parcel_to, sample
-from routing.planner import Planner
+from routing.decision.context import Planner
+from routing.decision.explain import UnusableAddress, explain, parcel_to, sample
 from routing.vocabulary import CampaignKind, Channel
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rest_framework import serializers
 
-from routing.api.serializers import ApiSerializer
+from routing.api.conventions.serializers import ApiSerializer
 
 _RATE = "From 0 to 1; null when there is nothing to divide by."
 
@@ -80,7 +80,7 @@ class CostsSerializer(ApiSerializer):
 
 
 class FiguresSerializer(ApiSerializer):
-    """What happened to messages, and how providers did: `routing.figures`."""
+    """What happened to messages, and how providers did: `routing.rules.figures`."""
 
     messages = MessagesSerializer()
     delivery_rate = serializers.FloatField(

@@ -17,9 +17,13 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet
 
 from routing.api.channels import CHANNEL_IN_PATH, CHANNEL_PARAMETER, channel_in_path
-from routing.api.filters import ApiFilterSet, FlagFilter, TermFilter
-from routing.api.router import ID
-from routing.api.serializers import ApiModelSerializer, ApiSerializer, wire_errors
+from routing.api.conventions.filters import ApiFilterSet, FlagFilter, TermFilter
+from routing.api.conventions.router import ID
+from routing.api.conventions.serializers import (
+    ApiModelSerializer,
+    ApiSerializer,
+    wire_errors,
+)
 from routing.models import ChannelRoutingConfig, FurtherProvider
 from routing.vocabulary import CampaignKind, Channel, RoutingStrategy
 

@@ -17,12 +17,16 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from routing.api.channels import CHANNEL_IN_PATH, CHANNEL_PARAMETER, channel_in_path
+from routing.api.conventions.serializers import (
+    ApiSerializer,
+    QuerySerializer,
+    TermField,
+)
 from routing.api.figures import FiguresSerializer
-from routing.api.serializers import ApiSerializer, QuerySerializer, TermField
-from routing.figures import figures
-from routing.period import Period, StartsAfterItsEnd
-from routing.queries import statistics_report
-from routing.tally import K, Tally, day_of
+from routing.rules.figures import figures
+from routing.rules.period import Period, StartsAfterItsEnd
+from routing.rules.tally import K, Tally, day_of
+from routing.statistics.reports import statistics_report
 from routing.vocabulary import Channel
 
 

@@ -1,8 +1,8 @@
 """Routes, attempts and statistics, below /api/."""
 
 from routing.api.attempts import AttemptViewSet
+from routing.api.conventions.router import Router
 from routing.api.explanations import ExplanationViewSet
-from routing.api.router import Router
 from routing.api.routes import RouteViewSet
 from routing.api.statistics import StatisticsViewSet
 

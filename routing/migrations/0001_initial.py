@@ -3,7 +3,7 @@
 import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.comparison
-import routing.breaker
+import routing.rules.breaker
 import routing.vocabulary
 from django.db import migrations, models
 
@@ -134,7 +134,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('provider', models.CharField(max_length=100)),
                 ('channel', models.PositiveSmallIntegerField(choices=[(0, 'SMS'), (1, 'MMS'), (2, 'Email')])),
-                ('state', models.PositiveSmallIntegerField(choices=[(0, 'Closed'), (1, 'Open'), (2, 'Half open')], default=routing.breaker.BreakerState['CLOSED'])),
+                ('state', models.PositiveSmallIntegerField(choices=[(0, 'Closed'), (1, 'Open'), (2, 'Half open')], default=routing.rules.breaker.BreakerState['CLOSED'])),
                 ('reason', models.CharField(blank=True, default='', max_length=200)),
                 ('buckets', models.JSONField(blank=True, default=list)),
                 ('failures_in_a_row', models.PositiveIntegerField(default=0)),

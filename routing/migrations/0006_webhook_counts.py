@@ -1,5 +1,5 @@
 """Counts of webhook calls. From here on references are sealed: the day on which this is
-applied ends those without a seal (`routing.matching`).
+applied ends those without a seal (`routing.receipts.matching`).
 """
 
 from django.db import migrations, models

@@ -17,10 +17,10 @@ from phonenumbers import country_code_for_region
 
 from routing.custom_policies import PolicyNotUsable, load_policy
 from routing.providers.registry import registry
-from routing.retry import LONGEST_DELAY, RetryPolicy, policy_for
-from routing.route import Route, Scope
+from routing.rules.retry import LONGEST_DELAY, RetryPolicy, policy_for
+from routing.rules.route import Route, Scope
+from routing.rules.thresholds import Thresholds
 from routing.strategies import STRATEGIES
-from routing.thresholds import Thresholds
 from routing.vocabulary import (
     CampaignKind,
     Channel,

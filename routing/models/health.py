@@ -8,10 +8,10 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 
-from routing.breaker import Breaker, BreakerState, from_row, to_row
-from routing.budget import Sends
-from routing.quality import Evidence
-from routing.throttle import Throttle
+from routing.rules.breaker import Breaker, BreakerState, from_row, to_row
+from routing.rules.delivery_rate import Evidence
+from routing.rules.retry_budget import Sends
+from routing.rules.throttle import Throttle
 from routing.vocabulary import Channel
 
 

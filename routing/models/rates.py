@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from routing.providers.registry import registry
-from routing.rates import problem_with_country, problem_with_prefix
+from routing.rules.rates import problem_with_country, problem_with_prefix
 from routing.vocabulary import (
     Channel,
 )
@@ -22,8 +22,8 @@ class RateQuerySet(models.QuerySet["Rate"]):
 class Rate(models.Model):
     """A line of a rate deck: what a provider takes for a destination, from a day on.
 
-    It holds until a later line of the same prefix and country. `routing.rates` says
-    which line prices a recipient.
+    It holds until a later line of the same prefix and country. `routing.rules.rates`
+    says which line prices a recipient.
     """
 
     provider = models.CharField(max_length=100)

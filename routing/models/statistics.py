@@ -13,7 +13,7 @@ class StatisticsEntry(models.Model):
 
     Any number of entries may share these three: their sum is what counts. Whoever
     counts only adds entries, so that no worker ever waits for another one's; folding
-    replaces many by one of the same sum (`routing.statistics`).
+    replaces many by one of the same sum (`routing.statistics.entries`).
     """
 
     day = models.DateField(help_text="In UTC.")

@@ -28,7 +28,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any, ClassVar
 
-from routing.safe_text import one_line
+from routing.text.safe_text import one_line
 from routing.vocabulary import Channel, ErrorClass, Keyword, MessageStatus
 
 # The code of a failure after which the message shares no call any more: nobody knows
@@ -347,9 +347,9 @@ class Provider:
     def cannot_carry(self, message: OutboundMessage) -> str:
         """Why this provider cannot carry the message, in one line; "" when it can.
 
-        Called by `routing.suitability` for each message and provider, before a provider
-        is chosen, hence pure and quick. Overridden where there are limits; `send` keeps
-        to them by `refuse_unsuitable`.
+        Called by `routing.decision.suitability` for each message and provider, before a
+        provider is chosen, hence pure and quick. Overridden where there are limits;
+        `send` keeps to them by `refuse_unsuitable`.
         """
         return ""
 
@@ -424,7 +424,7 @@ class Provider:
         return ""
 
     def read_receipts(self, request: WebhookRequest) -> list[Receipt]:
-        """Verify a webhook call and read it; called by `routing.webhooks`.
+        """Verify a webhook call and read it; called by `routing.receipts.webhooks`.
 
         Raises ForgedReceipt or MalformedReceipt. Overridden where there are receipts.
         """
@@ -432,7 +432,7 @@ class Provider:
 
     def read_inbound(self, request: WebhookRequest) -> Inbound:
         """Verify a webhook call and read what a handset wrote; called by
-        `routing.webhooks`.
+        `routing.receipts.webhooks`.
 
         Raises ForgedReceipt or MalformedReceipt. Overridden where handsets can answer.
         """
@@ -441,7 +441,8 @@ class Provider:
     def inbound_answer(self, reply: str) -> str:
         """The XML that makes the provider text `reply` back, as the answer to its call.
 
-        Called by `routing.webhooks`; "" where a provider takes no replies that way.
+        Called by `routing.receipts.webhooks`; "" where a provider takes no replies that
+        way.
         """
         return ""
 

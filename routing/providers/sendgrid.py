@@ -50,9 +50,7 @@ from routing.providers.base import (
     UnsuitableError,
     WebhookRequest,
 )
-from routing.providers.http import RETRY_AFTER_LIMIT, Answer, HttpProvider
-from routing.providers.mail import check, compose
-from routing.providers.refusals import Table, refused
+from routing.providers.error_codes import Table, refused
 from routing.providers.sendgrid_batches import (
     RECIPIENT_FIELD,
     batch_key,
@@ -60,12 +58,14 @@ from routing.providers.sendgrid_batches import (
     place_of,
 )
 from routing.providers.sendgrid_bounces import bounce_class
-from routing.providers.signatures import (
+from routing.providers.transport.http import RETRY_AFTER_LIMIT, Answer, HttpProvider
+from routing.providers.transport.mail import check, compose
+from routing.providers.transport.signatures import (
     DEFAULT_MAX_AGE_SECONDS,
     problem_with_max_age,
     require_recent,
 )
-from routing.providers.wire import as_count, as_object, as_text, json_value
+from routing.providers.transport.wire import as_count, as_object, as_text, json_value
 from routing.vocabulary import Channel, ErrorClass, MessageStatus
 
 logger = logging.getLogger(__name__)

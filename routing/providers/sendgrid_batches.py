@@ -17,7 +17,7 @@ from typing import Any
 from django.core.mail import EmailMessage
 
 from routing.providers.base import MessageError, OutboundMessage
-from routing.providers.mail import envelope_recipient, one_click
+from routing.providers.transport.mail import envelope_recipient, one_click
 
 RECIPIENT_FIELD = "personalizations.0.to.0.email"
 _ANY_RECIPIENT = re.compile(r"personalizations\.([0-9]{1,4})\.to\.0\.email")

@@ -25,7 +25,7 @@ from routing.providers.base import (
     Throttled,
     UnsuitableError,
 )
-from routing.providers.refusals import UNAVAILABLE, Table
+from routing.providers.error_codes import UNAVAILABLE, Table
 
 Maker = Callable[..., SendFailure]
 GONE = partial(RecipientError, is_gone=True)  # there is no such mailbox

@@ -42,8 +42,7 @@ from routing.providers.base import (
     UnsuitableError,
     WebhookRequest,
 )
-from routing.providers.http import Answer, HttpProvider, basic_auth
-from routing.providers.refusals import (
+from routing.providers.error_codes import (
     OPTED_OUT,
     RECIPIENTS_LIMIT,
     UNAVAILABLE,
@@ -53,14 +52,15 @@ from routing.providers.refusals import (
     is_opt_out,
     refused,
 )
-from routing.providers.twilio_messages import PAGE_SIZE, find_in
-from routing.providers.wire import (
+from routing.providers.transport.http import Answer, HttpProvider, basic_auth
+from routing.providers.transport.wire import (
     as_amount,
     as_body,
     as_count,
     as_text,
     form_fields,
 )
+from routing.providers.twilio_messages import PAGE_SIZE, find_in
 from routing.vocabulary import Channel, Keyword, MessageStatus
 
 # Counted by the day of the US Pacific coast, per brand and carrier.

@@ -13,8 +13,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from routing.providers.base import Enquiry, LookUpFailed
-from routing.providers.http import Answer
-from routing.providers.wire import as_count, as_object, as_text
+from routing.providers.transport.http import Answer
+from routing.providers.transport.wire import as_count, as_object, as_text
 
 PAGE_SIZE = 200  # some 300 KiB
 CLOCKS_APART = timedelta(seconds=30)  # ours and Twilio's, at most

@@ -37,21 +37,21 @@ from routing.providers.base import (
     UnsuitableError,
     WebhookRequest,
 )
-from routing.providers.http import Answer, HttpProvider, basic_auth
-from routing.providers.refusals import (
+from routing.providers.error_codes import (
     OPTED_OUT,
     RECIPIENTS_LIMIT,
     Table,
     error_class_of,
     is_opt_out,
 )
-from routing.providers.signatures import (
+from routing.providers.transport.http import Answer, HttpProvider, basic_auth
+from routing.providers.transport.signatures import (
     DEFAULT_MAX_AGE_SECONDS,
     problem_with_max_age,
     require_equal,
     require_recent,
 )
-from routing.providers.wire import (
+from routing.providers.transport.wire import (
     as_amount,
     as_body,
     as_number,

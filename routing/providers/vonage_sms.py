@@ -18,7 +18,6 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from routing.agreement import is_same_recipient
 from routing.providers.base import (
     Acceptance,
     AccountError,
@@ -40,21 +39,21 @@ from routing.providers.base import (
     UnsuitableError,
     WebhookRequest,
 )
-from routing.providers.http import Answer, HttpProvider, basic_auth
-from routing.providers.refusals import (
+from routing.providers.error_codes import (
     OPTED_OUT,
     Table,
     error_class_of,
     is_opt_out,
     refused,
 )
-from routing.providers.signatures import (
+from routing.providers.transport.http import Answer, HttpProvider, basic_auth
+from routing.providers.transport.signatures import (
     DEFAULT_MAX_AGE_SECONDS,
     problem_with_max_age,
     require_equal,
     require_recent,
 )
-from routing.providers.wire import (
+from routing.providers.transport.wire import (
     as_amount,
     as_body,
     as_count,
@@ -65,7 +64,8 @@ from routing.providers.wire import (
     json_object,
 )
 from routing.reference import AttemptReference
-from routing.segments import is_gsm7
+from routing.text.agreement import is_same_recipient
+from routing.text.segments import is_gsm7
 from routing.vocabulary import Channel, ErrorClass, MessageStatus
 
 # `status` of the answer.

@@ -15,13 +15,13 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from routing.segments import count_segments
 from routing.simulators import credentials
 from routing.simulators.handset import SimulatedMessage
 from routing.simulators.http_wire import Call, HttpWire, Refusal
 from routing.simulators.receipts import ReceiptCall
 from routing.simulators.simulation import Simulation
 from routing.simulators.twilio_store import TwilioMessage, TwilioStore
+from routing.text.segments import count_segments
 
 ACCOUNT_PATH = f"/2010-04-01/Accounts/{credentials.TWILIO_ACCOUNT_SID}"
 _E164 = re.compile(r"\+[1-9]\d{6,14}")

@@ -16,12 +16,12 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from routing.segments import count_segments
 from routing.simulators import credentials
 from routing.simulators.handset import SimulatedMessage
 from routing.simulators.http_wire import Call, HttpWire, Refusal
 from routing.simulators.receipts import ReceiptCall
 from routing.simulators.vonage_account import is_basic_authorized
+from routing.text.segments import count_segments
 
 PRICE = Decimal("0.0333")  # per part, in the account's currency
 _NETWORK = "12345"

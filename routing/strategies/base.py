@@ -47,7 +47,7 @@ NO_CONTEXT = Context()
 class Strategy(Protocol):
     """Picks among the candidates of a route, which come in the route's order.
 
-    Pure: called by `routing.decide`, with everything it may know as arguments.
+    Pure: called by `routing.rules.decide`, with everything it may know as arguments.
     """
 
     def __call__(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date, datetime
 from decimal import Decimal
 
-from routing.statistics import keep
-from routing.tally import Key, TallySheet, status_counts
+from routing.rules.tally import Key, TallySheet, status_counts
+from routing.statistics.entries import keep
 from routing.vocabulary import AttemptOutcome, Channel
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from routing.breaker import (
+from routing.rules.breaker import (
     LIMITS,
     Breaker,
     BreakerLimits,

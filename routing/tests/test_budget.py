@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.budget import remaining
+from routing.rules.retry_budget import remaining
 
 
 @pytest.mark.parametrize(

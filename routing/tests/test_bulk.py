@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from django.db import connection
 
-from routing.bulk import as_json, as_text, derived_table, prepared_cursor
+from routing.sql_rows import as_json, as_text, derived_table, prepared_cursor
 
 pytestmark = pytest.mark.django_db
 COLUMNS = {"id": "bigint", "text": "text", "at": "timestamptz", "price": "numeric"}

@@ -69,7 +69,7 @@ def test_a_price_needs_the_code_of_its_currency(settings, currency):
 
 
 def test_a_retry_policy_that_is_none_is_an_error(settings):
-    settings.RETRY_POLICIES = ["routing.retry.no_retry", "routing.gone.policy"]
+    settings.RETRY_POLICIES = ["routing.rules.retry.no_retry", "routing.gone.policy"]
 
     (error,) = check_retry_policies()
 

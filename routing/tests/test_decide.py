@@ -9,21 +9,6 @@ from random import Random
 
 import pytest
 
-from routing.decide import (
-    AwaitVerdict,
-    Choices,
-    Circumstances,
-    FallBack,
-    GiveUp,
-    Retry,
-    Round,
-    Sent,
-    after_lost_worker,
-    cautious_step,
-    first_choice,
-    is_hopeless,
-    next_step,
-)
 from routing.providers.base import (
     AccountError,
     CarrierCapReached,
@@ -39,10 +24,25 @@ from routing.providers.base import (
     UnmappedError,
     UnsuitableError,
 )
-from routing.retry import LinearRetry, PastAttempt, no_retry
-from routing.route import Route
+from routing.rules.decide import (
+    AwaitVerdict,
+    Choices,
+    Circumstances,
+    FallBack,
+    GiveUp,
+    Retry,
+    Round,
+    Sent,
+    after_lost_worker,
+    cautious_step,
+    first_choice,
+    is_hopeless,
+    next_step,
+)
+from routing.rules.retry import LinearRetry, PastAttempt, no_retry
+from routing.rules.route import Route
+from routing.rules.thresholds import Thresholds
 from routing.strategies import Candidate
-from routing.thresholds import Thresholds
 from routing.vocabulary import (
     AttemptOutcome,
     Channel,

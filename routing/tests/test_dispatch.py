@@ -9,11 +9,14 @@ from decimal import Decimal
 
 import pytest
 
-from routing.costs import Money
+from routing.decision.context import provider_verdicts
+from routing.decision.routing_table import (
+    RoutingTable,
+    active_routes,
+)
 from routing.dispatch import Load, batch_key, batch_size, hand_over
 from routing.factories import RouteFactory
 from routing.models import ChannelRoutingConfig
-from routing.planner import RoutingTable, active_routes, provider_verdicts
 from routing.providers.base import (
     Acceptance,
     AccountError,
@@ -30,7 +33,8 @@ from routing.providers.base import (
     UnmappedError,
 )
 from routing.providers.registry import registry
-from routing.route import Destination
+from routing.rules.costs import Money
+from routing.rules.route import Destination
 from routing.vocabulary import AttemptOutcome, Channel, RetryStrategy
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)

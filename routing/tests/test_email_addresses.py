@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.email_addresses import (
+from routing.text.email_addresses import (
     EmailAddressError,
     canonical_email,
     is_same_mailbox,

@@ -12,8 +12,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from messaging.factories import MessageFactory
-from routing.breaker import BreakerState
-from routing.explain import rate_in_words
+from routing.decision.explain import rate_in_words
 from routing.factories import AttemptFactory, RouteFactory
 from routing.models import (
     FurtherProvider,
@@ -22,6 +21,7 @@ from routing.models import (
     Rate,
     RouteTurn,
 )
+from routing.rules.breaker import BreakerState
 from routing.vocabulary import CampaignKind, Channel, ErrorClass, RoutingStrategy
 
 pytestmark = pytest.mark.django_db

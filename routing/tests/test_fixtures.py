@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from django.core.management import call_command
 
+from routing.decision.routing_table import active_routes
 from routing.factories import RouteFactory
 from routing.models import ChannelRoutingConfig
-from routing.planner import active_routes
 from routing.providers.registry import registry
 from routing.vocabulary import Channel, RetryStrategy, RoutingStrategy
 

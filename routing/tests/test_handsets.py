@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.handsets import handset_of, spellings_of
+from routing.text.handsets import handset_of, spellings_of
 
 # From the numbering plans: the number to write to today, and one that it is known by.
 PAIRS = [

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.keywords import (
+from routing.text.keywords import (
     COURTESIES,
     LOCAL_STOP_WORDS,
     STOP_WORDS,

@@ -17,7 +17,7 @@ from routing.models import (
     DeliveryReceipt,
     MessageDeliveryAttempt,
 )
-from routing.retry import ExponentialRetry, LinearRetry, RetryHistory, no_retry
+from routing.rules.retry import ExponentialRetry, LinearRetry, RetryHistory, no_retry
 from routing.vocabulary import (
     Channel,
     RetryStrategy,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.parts import PartReceipt, whole_of
+from routing.receipts.parts import PartReceipt, whole_of
 from routing.vocabulary import MessageStatus
 
 SENT, DELIVERED = MessageStatus.SENT, MessageStatus.DELIVERED

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
-from routing.phone_numbers import (
+from routing.text.phone_numbers import (
     NotANumber,
     NumberKind,
     PhoneNumber,

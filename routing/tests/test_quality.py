@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.quality import (
+from routing.rules.delivery_rate import (
     NO_MORE_RECEIPTS,
     Evidence,
     Overdue,

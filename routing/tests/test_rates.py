@@ -11,11 +11,11 @@ from django.db import IntegrityError, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.costs import Money
 from routing.factories import RateFactory
 from routing.models import Rate
-from routing.rate_decks import RateBook, load_rate_table
-from routing.rates import RateRow, RateTable, estimate
+from routing.prices.rate_decks import RateBook, load_rate_table
+from routing.rules.costs import Money
+from routing.rules.rates import RateRow, RateTable, estimate
 from routing.vocabulary import Channel
 
 DAY = date(2026, 3, 1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.retry import RetryHistory, policy_for, with_jitter
+from routing.rules.retry import RetryHistory, policy_for, with_jitter
 from routing.vocabulary import RetryStrategy
 
 MINUTE = timedelta(minutes=1)

@@ -11,10 +11,10 @@ from django.db import IntegrityError, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routing.decision.routing_table import active_routes
 from routing.factories import RouteFactory
-from routing.planner import active_routes
-from routing.retry import no_retry
-from routing.route import Destination, Route, Scope, choose_route
+from routing.rules.retry import no_retry
+from routing.rules.route import Destination, Route, Scope, choose_route
 from routing.vocabulary import (
     CampaignKind,
     Channel,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketing_platform.testing.shared import shared_file
-from routing.segments import (
+from routing.text.segments import (
     GSM7_BASIC,
     GSM7_EXTENSION,
     count_segments,

@@ -9,8 +9,8 @@ import pytest
 from django.db import connection
 
 from routing.models import StatisticsEntry
-from routing.statistics import fold_entries, keep, stated
-from routing.tally import Key, Tally, TallySheet
+from routing.rules.tally import Key, Tally, TallySheet
+from routing.statistics.entries import fold_entries, keep, stated
 
 MONDAY, TUESDAY = date(2025, 6, 2), date(2025, 6, 3)
 TWILIO = Key(MONDAY, 0, "TwilioSMS")

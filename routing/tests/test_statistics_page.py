@@ -10,8 +10,8 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 
 from routing.admin.statistics_tables import COLUMNS, as_csv, cells, flat
-from routing.figures import NOTHING, figures
-from routing.tally import Tally
+from routing.rules.figures import NOTHING, figures
+from routing.rules.tally import Tally
 from routing.tests.counted import happened, reached
 from routing.vocabulary import AttemptOutcome, Channel, FallbackReason, MessageStatus
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.tally import (
+from routing.rules.tally import (
     Key,
     Part,
     Spending,

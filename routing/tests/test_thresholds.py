@@ -8,9 +8,9 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routing.rules.thresholds import Thresholds, screen
 from routing.strategies import Candidate
 from routing.tests.test_strategies import rated, routes
-from routing.thresholds import Thresholds, screen
 from routing.vocabulary import FallbackReason
 
 A = Candidate("A", price=Decimal("0.05"), quality=0.85, evidence=500)

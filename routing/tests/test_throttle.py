@@ -16,7 +16,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from routing.throttle import (
+from routing.rules.throttle import (
     LONGEST_PAUSE,
     Throttle,
     available,

@@ -10,12 +10,12 @@ import pytest
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from routing import webhook_counts
 from routing.models import WebhookCount
+from routing.receipts import webhook_counts
+from routing.receipts.webhook_counts import KEPT, forget_old_counts, webhook_calls
 from routing.tests.signed_calls import FORM, Call, by_twilio, by_vonage_sms
 from routing.tests.test_webhooks import client
 from routing.vocabulary import WebhookOutcome
-from routing.webhook_counts import KEPT, forget_old_counts, webhook_calls
 
 pytestmark = pytest.mark.django_db
 __all__ = ["client"]
@@ -90,7 +90,7 @@ def test_what_never_gets_to_the_webhook_is_counted_too(
 def test_an_error_of_ours_is_counted(client):
     client.raise_request_exception = False
 
-    with patch("routing.webhooks.record_receipts", side_effect=RuntimeError):
+    with patch("routing.receipts.webhooks.record_receipts", side_effect=RuntimeError):
         by_twilio("m1a1", "X1").post(client)
 
     assert counted() == [("TwilioSMS", WebhookOutcome.FAILED, 1)]

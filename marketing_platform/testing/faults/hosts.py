@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from marketing_platform.testing.installation import wait_until
-from messaging.child_process import Child
+from messaging.cluster.child_process import Child
 
 NETWORK = "10.213.0.0/16"
 RELAY = [sys.executable, "-m", "marketing_platform.testing.faults.relay"]

@@ -19,7 +19,7 @@ from marketing_platform.testing.faults.databases import Database
 from marketing_platform.testing.faults.hosts import Host
 from marketing_platform.testing.faults.nursery import Forked, Nursery
 from marketing_platform.testing.installation import MANAGE, Installation, wait_until
-from messaging.child_process import Child
+from messaging.cluster.child_process import Child
 from routing.simulators.process import SimulatorProcess
 
 LEASE_SECONDS = 2

@@ -13,7 +13,7 @@ from marketing_platform.testing.faults.house import LEASE_SECONDS, House
 from marketing_platform.testing.faults.nursery import Forked
 from marketing_platform.testing.faults.verdict import Standing, Verdict, judge
 from marketing_platform.testing.installation import wait_until
-from messaging.child_process import Child
+from messaging.cluster.child_process import Child
 from routing.simulators.handset import HandsetEntry, read_handset_log
 from routing.vocabulary import AttemptOutcome, MessageStatus
 

@@ -10,8 +10,8 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from messaging.erasure import IN_FLIGHT, erase
-from messaging.personal_data import DataSubject
+from messaging.consent.erasure import IN_FLIGHT, erase
+from messaging.consent.personal_data import DataSubject
 from routing.terminal import PlainCommand
 
 

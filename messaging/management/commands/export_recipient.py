@@ -11,7 +11,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.core.serializers.json import DjangoJSONEncoder
 
-from messaging.personal_data import DataSubject, export
+from messaging.consent.personal_data import DataSubject, export
 from routing.terminal import PlainCommand
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from messaging.addresses import parse_address
-from messaging.opt_outs import suppress_all
-from messaging.recipients import RecipientFile, RecipientFileError
-from messaging.rejects_file import RejectsFile
+from messaging.audience.recipients import RecipientFile, RecipientFileError
+from messaging.audience.rejects_file import RejectsFile
+from messaging.consent.opt_outs import suppress_all
 from messaging.vocabulary import SuppressionReason, SuppressionScope
 from routing.terminal import PlainCommand
 from routing.vocabulary import Channel

@@ -14,10 +14,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError
 
-from messaging.queries import is_work_waiting
 from messaging.queue.clock import database_now
-from messaging.queue.processor import Limits, Processor
 from messaging.queue.results import Report
+from messaging.queue.worker import Limits, Processor
+from messaging.queue_status import is_work_waiting
 from messaging.vocabulary import WorkerKind
 from messaging.waiting import Wait, last_errors, waits
 from routing.terminal import PlainCommand

@@ -9,9 +9,9 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from messaging.rebuild import RecordIsGone, rebuild_statistics
+from routing.rules.tally import Key, Tally
 from routing.signals import report
-from routing.statistics import fold_entries
-from routing.tally import Key, Tally
+from routing.statistics.entries import fold_entries
 from routing.terminal import PlainCommand
 from routing.vocabulary import Channel
 

@@ -6,8 +6,8 @@ import signal
 from types import FrameType
 from typing import Any
 
-from messaging.broker import patience
-from messaging.watchdog import Watchdog, watched_cluster
+from messaging.cluster.broker import patience
+from messaging.cluster.watchdog import Watchdog, watched_cluster
 from routing.terminal import PlainCommand
 
 

@@ -15,7 +15,9 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from messaging.audience import LoadReport
+from messaging.audience.load import LoadReport
+from messaging.audience.recipients import RecipientFile, RecipientFileError
+from messaging.audience.rejects_file import RejectsFile
 from messaging.campaigns import (
     AlreadySent,
     CampaignError,
@@ -23,18 +25,16 @@ from messaging.campaigns import (
     Strictness,
     send_campaign,
 )
-from messaging.merge_fields import foreign_fields
 from messaging.models import Campaign, usual_quiet_hours
-from messaging.posting import HIGHEST_OF_CAMPAIGNS, PRIORITIES
 from messaging.preview import Preview, amounts, preview_campaign
-from messaging.progress import loading_bar, watch_campaigns
-from messaging.quiet_hours import QuietHours, QuietHoursError
-from messaging.recipients import RecipientFile, RecipientFileError
-from messaging.rejects_file import RejectsFile
-from routing.planner import Planner
-from routing.readiness import problems_of, readiness
-from routing.safe_text import escaped
+from messaging.progress_bar import loading_bar, watch_campaigns
+from messaging.rules.merge_fields import foreign_fields
+from messaging.rules.quiet_hours import QuietHours, QuietHoursError
+from messaging.single_messages import HIGHEST_OF_CAMPAIGNS, PRIORITIES
+from routing.decision.context import Planner
+from routing.decision.readiness import problems_of, readiness
 from routing.terminal import PlainCommand, PlainConsole
+from routing.text.safe_text import escaped
 from routing.vocabulary import CampaignKind, Channel
 
 YES = {"y", "yes"}

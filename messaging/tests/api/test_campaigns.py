@@ -8,7 +8,7 @@ import pytest
 
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Campaign, CampaignMessage
-from messaging.quiet_hours import QuietHours
+from messaging.rules.quiet_hours import QuietHours
 from messaging.vocabulary import CampaignStatus
 from routing.models import ChannelRoutingConfig
 from routing.vocabulary import MessageStatus

@@ -9,7 +9,7 @@ import pytest
 
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import CampaignMessage, Suppression
-from messaging.queue.processor import Processor
+from messaging.queue.worker import Processor
 from messaging.vocabulary import SuppressionReason, WorkerKind
 from routing.models import ChannelRoutingConfig, MessageDeliveryAttempt
 from routing.vocabulary import AttemptOutcome, CampaignKind, Channel, MessageStatus

@@ -12,7 +12,8 @@ from django.utils import timezone
 from rich.console import Console
 from rich.table import Table
 
-from routing.explain import (
+from routing.decision.context import Parcel, Planner
+from routing.decision.explain import (
     Explanation,
     UnusableAddress,
     explain,
@@ -20,7 +21,6 @@ from routing.explain import (
     rate_in_words,
     sample,
 )
-from routing.planner import Parcel, Planner
 from routing.terminal import PlainCommand, PlainConsole
 from routing.vocabulary import CampaignKind, Channel
 

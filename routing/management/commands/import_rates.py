@@ -12,9 +12,14 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from routing.costs import Money
-from routing.rate_decks import RateChange, RateDiff, RateImportError, import_rates
-from routing.rate_files import RateFileError
+from routing.prices.rate_decks import (
+    RateChange,
+    RateDiff,
+    RateImportError,
+    import_rates,
+)
+from routing.prices.rate_files import RateFileError
+from routing.rules.costs import Money
 from routing.terminal import PlainCommand
 from routing.vocabulary import Channel
 

@@ -17,10 +17,14 @@ from rest_framework.viewsets import GenericViewSet
 
 from messaging.factories import MessageFactory
 from messaging.models import CampaignMessage
-from routing.api.filters import ApiFilterSet, FlagFilter, TermFilter
-from routing.api.naming import camel_case
-from routing.api.problems import exception_handler, field_errors, server_error
-from routing.api.serializers import (
+from routing.api.conventions.filters import ApiFilterSet, FlagFilter, TermFilter
+from routing.api.conventions.naming import camel_case
+from routing.api.conventions.problems import (
+    exception_handler,
+    field_errors,
+    server_error,
+)
+from routing.api.conventions.serializers import (
     ApiModelSerializer,
     ApiSerializer,
     QuerySerializer,

@@ -7,12 +7,12 @@ from random import Random
 import pytest
 from django.utils import timezone
 
+from routing.api.conventions.serializers import ApiSerializer
 from routing.api.decisions import DecisionSerializer, ExplanationSerializer
-from routing.api.serializers import ApiSerializer
-from routing.decide import Choices, first_choice
-from routing.explain import explain, parcel_to
+from routing.decision.context import Planner
+from routing.decision.explain import explain, parcel_to
 from routing.factories import RouteFactory
-from routing.planner import Planner
+from routing.rules.decide import Choices, first_choice
 from routing.strategies import Candidate
 from routing.vocabulary import CampaignKind, Channel
 

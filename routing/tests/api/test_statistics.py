@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from routing.period import Period
-from routing.queries import statistics_report
+from routing.rules.period import Period
+from routing.statistics.reports import statistics_report
 from routing.tests.counted import happened, reached
 from routing.vocabulary import AttemptOutcome, Channel, FallbackReason, MessageStatus
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from routing.providers.deadline import Call, current_call
+from routing.providers.transport.deadline import Call, current_call
 
 Pair = tuple[socket.socket, socket.socket]
 

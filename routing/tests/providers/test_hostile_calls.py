@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from marketing_platform.provider_settings import simulated_providers
 from routing.providers.base import ForgedReceipt, MalformedReceipt, WebhookRequest
 from routing.providers.registry import ProviderRegistry
-from routing.providers.wire import as_amount
+from routing.providers.transport.wire import as_amount
 
 REGISTRY = ProviderRegistry(simulated_providers(9100, public_url="https://example.com"))
 RECEIVERS = [

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from routing.providers import connections
 from routing.providers.base import OutcomeUnknown, ProviderError
-from routing.providers.http import HttpClient, read_retry_after
+from routing.providers.transport import connections
+from routing.providers.transport.http import HttpClient, read_retry_after
 from routing.tests.providers.scripted_server import ScriptedServer, answer, say
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -13,8 +13,8 @@ from routing.providers.base import (
     RecipientError,
     SendFailure,
 )
-from routing.providers.mail import compose
-from routing.providers.mime import write
+from routing.providers.transport.mail import compose
+from routing.providers.transport.mime import write
 
 SENDER = "Shop <shop@example.com>"
 EXPECTED = {

@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from routing.providers.base import MessageError, OutboundMessage
-from routing.providers.mail import compose
-from routing.providers.mime import write
+from routing.providers.transport.mail import compose
+from routing.providers.transport.mime import write
 
 SENDER = '"Grüße, Ltd." <shop@example.com>'
 

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from routing.email_addresses import canonical_email
 from routing.providers.base import (
     AccountError,
     Enquiry,
@@ -24,6 +23,7 @@ from routing.simulators import sendgrid as simulated
 from routing.simulators.credentials import sendgrid_public_key
 from routing.tests.providers.samples import build, message_for
 from routing.tests.providers.scripted_server import ScriptedServer, answer, say
+from routing.text.email_addresses import canonical_email
 from routing.vocabulary import ErrorClass, MessageStatus
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -22,7 +22,7 @@ from routing.providers.base import (
     UnsuitableError,
     WebhookRequest,
 )
-from routing.providers.refusals import STATUSES as HTTP_STATUSES
+from routing.providers.error_codes import STATUSES as HTTP_STATUSES
 from routing.providers.vonage_messages import CODES, RECEIPT_CODES, VonageMMS
 from routing.simulators import vonage_messages as simulated
 from routing.simulators.credentials import VONAGE_SIGNATURE_SECRET as SECRET

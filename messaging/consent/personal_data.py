@@ -1,0 +1,214 @@
+"""What is stored about one recipient, wherever it stands."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import idna
+from django.db.models import Model, Q, QuerySet
+
+from messaging.addresses import (
+    AddressError,
+    address_in,
+    address_key,
+    address_spellings,
+)
+from messaging.models import (
+    CampaignMessage,
+    CampaignMessageQuerySet,
+    KeptAnswer,
+    Suppression,
+)
+from routing.models import DeliveryReceipt, InboundMessage
+from routing.signals import report
+from routing.text.email_addresses import is_same_mailbox
+
+_SHORTEST_TRACE = 7  # characters that are looked for within other texts
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DataSubject:
+    """Whose data it is: an address, however it was typed."""
+
+    typed: str
+
+    @cached_property
+    def addresses(self) -> frozenset[str]:
+        """As messages, suppressions and inbound messages may have it."""
+        try:
+            address = address_in(self.typed)
+        except AddressError:
+            address = self.typed.strip()
+        numbers = {each.removeprefix("+") for each in address_spellings(address)}
+        in_script = {_in_script(address)} if "@" in address else numbers
+        return frozenset({address, *address_spellings(address), *in_script})
+
+    @property
+    def suppressions(self) -> QuerySet[Suppression]:
+        """Under the key that addresses are compared by."""
+        keys = {address_key(each) for each in self.addresses}
+        return Suppression.objects.filter(address__in={*keys, *self.addresses})
+
+    @property
+    def messages(self) -> CampaignMessageQuerySet:
+        """All that was, or is to be, sent to it."""
+        return CampaignMessage.objects.filter(recipient__in=self.addresses)
+
+    @property
+    def inbound(self) -> QuerySet[InboundMessage]:
+        """All that it wrote to us."""
+        return InboundMessage.objects.filter(sender__in=self.addresses)
+
+    @property
+    def receipts(self) -> QuerySet[DeliveryReceipt]:
+        """What providers said of its messages."""
+        return DeliveryReceipt.objects.filter(message__in=self.messages)
+
+    def other_receipts(self) -> QuerySet[DeliveryReceipt]:
+        """Those of others, and of no message of ours, that name it as they came.
+
+        A call of a provider may tell of many messages at once: it is stored with each.
+        """
+        own = self.receipts
+        calls = own.order_by().values("received_at")
+        candidates = DeliveryReceipt.objects.filter(
+            Q(message=None) | Q(received_at__in=calls)
+        )
+        candidates = candidates.exclude(pk__in=own.order_by().values("pk"))
+        mentioned = candidates.filter(self._mentioned_in("raw")).values_list(
+            "pk", "raw"
+        )
+        named = [pk for pk, raw in mentioned.iterator() if self.named_in(raw)]
+        return DeliveryReceipt.objects.filter(pk__in=named)
+
+    def kept_answers(self) -> QuerySet[KeptAnswer]:
+        """What requests with an Idempotency-Key were answered."""
+        return KeptAnswer.objects.filter(self._mentioned_in("body"))
+
+    def named_in(self, text: str) -> bool:
+        """Whether one of its addresses stands in a text, in any usual encoding."""
+        return any(
+            re.search(_within(trace), text, re.IGNORECASE) for trace in self._traces
+        )
+
+    @cached_property
+    def _traces(self) -> list[str]:
+        """Its addresses as they stand in JSON and in forms; numbers with any prefix."""
+        texts = {each.removeprefix("+") for each in self.addresses}
+        texts |= {json.dumps(each)[1:-1] for each in texts}
+        texts |= {each.replace("@", "%40") for each in texts}
+        return sorted(each for each in texts if len(each) >= _SHORTEST_TRACE)
+
+    def _mentioned_in(self, field: str) -> Q:
+        mentioned = Q(pk__in=[])
+        for trace in self._traces:
+            mentioned |= Q(**{f"{field}__icontains": trace})
+        return mentioned
+
+
+def _within(trace: str) -> str:
+    """The trace, and not the end or the beginning of another number or name."""
+    if trace.isdigit():
+        return rf"(?<![0-9]){trace}(?![0-9])"
+    before = r"(?:(?<![0-9A-Za-z._+%-])|(?<=%22)|(?<=%3C))"
+    return rf"{before}{re.escape(trace)}(?![0-9A-Za-z-])"
+
+
+def export(subject: DataSubject) -> Row:
+    """All of it, as plain values."""
+    messages = [*map(_message, _whole_messages(subject))]
+    report("export recipient", messages=len(messages))
+    return {
+        "addresses": sorted(subject.addresses),
+        "suppressions": _rows(subject.suppressions.order_by("pk")),
+        "messages": messages,
+        "receiptsWithoutMessage": [
+            _receipt(subject, receipt)
+            for receipt in subject.other_receipts().filter(message=None)
+        ],
+        "inboundMessages": _rows(subject.inbound.order_by("pk")),
+        "keptAnswers": [
+            {"createdAt": each.created_at, "answers": _answers(subject, each)}
+            for each in subject.kept_answers().order_by("pk")
+        ],
+    }
+
+
+def own_parts(subject: DataSubject, answer: Any) -> Iterator[Row]:
+    """The parts of an answer that are about its messages."""
+    if isinstance(answer, dict):
+        if answer.get("to") in subject.addresses:
+            yield answer
+        answer = list(answer.values())
+    if isinstance(answer, list):
+        for part in answer:
+            yield from own_parts(subject, part)
+
+
+def _whole_messages(subject: DataSubject) -> Iterator[tuple[DataSubject, Any]]:
+    messages = subject.messages.select_related("campaign").order_by("pk")
+    for message in messages.prefetch_related("attempts", "receipts").iterator(1000):
+        yield subject, message
+
+
+def _message(found: tuple[DataSubject, CampaignMessage]) -> Row:
+    """With the text that its recipient got, attempts and receipts."""
+    subject, message = found
+    return {
+        **_row(message),
+        "campaign_name": message.campaign.name,
+        "subject": message.subject or message.campaign.subject,
+        "body": message.body or message.campaign.body,
+        "media_urls": message.media,
+        "attempts": _rows(message.attempts.all()),
+        "receipts": [_receipt(subject, each) for each in message.receipts.all()],
+    }
+
+
+def _receipt(subject: DataSubject, receipt: DeliveryReceipt) -> Row:
+    return _row(receipt) | {"raw": _own_events(subject, receipt.raw)}
+
+
+def _own_events(subject: DataSubject, raw: str) -> str:
+    """Of a call that tells of many e-mails at once, what is about this recipient."""
+    try:
+        events = json.loads(raw)
+    except ValueError:
+        return raw
+    if not isinstance(events, list):
+        return raw
+    own = [event for event in events if _is_about(subject, event)]
+    return json.dumps(own, ensure_ascii=False)
+
+
+def _is_about(subject: DataSubject, event: Any) -> bool:
+    email = str(event.get("email", "")) if isinstance(event, dict) else ""
+    return any(is_same_mailbox(email, each) for each in subject.addresses)
+
+
+def _answers(subject: DataSubject, kept: KeptAnswer) -> list[Row]:
+    return list(own_parts(subject, json.loads(kept.body)))
+
+
+def _rows(rows: Iterable[Model]) -> list[Row]:
+    return [*map(_row, rows)]
+
+
+def _row(row: Model) -> Row:
+    """All columns, by their names."""
+    return {field.attname: getattr(row, field.attname) for field in row._meta.fields}
+
+
+def _in_script(address: str) -> str:
+    """With its domain as people write it, as messages had it in former times."""
+    local, _, domain = address.rpartition("@")
+    try:
+        return f"{local}@{idna.decode(domain)}"
+    except idna.IDNAError:
+        return address

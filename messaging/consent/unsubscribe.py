@@ -1,0 +1,45 @@
+"""The page behind an e-mail's unsubscribe link, and the one-click POST (RFC 8058)."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods
+
+from messaging.consent.opt_outs import opt_out, recipient_of
+
+# The page is all there is: no scripts, nothing from elsewhere, no frame around it.
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "Referrer-Policy": "no-referrer",  # the address is as good as a key
+    "X-Robots-Tag": "noindex",
+}
+
+
+@csrf_exempt  # mail programs post without cookies; the token is what counts
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
+    """POST suppresses the recipient; GET only asks, since programs follow links too."""
+    recipient = recipient_of(token)
+    if recipient is None:
+        return _page(request, "unknown", status=404)
+    if request.method != "POST":
+        return _page(request, "asked")
+    opt_out(recipient, source="Unsubscribe link")
+    return _page(request, "done")
+
+
+def _page(request: HttpRequest, state: str, *, status: int = 200) -> HttpResponse:
+    response = render(
+        request, "messaging/unsubscribe.html", {"state": state}, status=status
+    )
+    for name, value in _HEADERS.items():
+        response[name] = value
+    return response

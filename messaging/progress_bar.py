@@ -1,0 +1,133 @@
+"""Progress on a terminal; without one, a line now and then, and no control codes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from django.utils import timezone
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Column
+
+from messaging.audience.recipients import RecipientFile
+from messaging.campaign_progress import (
+    CampaignProgress,
+    progress_of,
+)
+from messaging.models import WorkerHeartbeat
+from messaging.queue.clock import database_now
+from routing.text.safe_text import escaped
+
+LOOK_EVERY = 0.5  # seconds
+SAY_EVERY = 10.0  # seconds, where there is no terminal
+NO_WORKER = "no worker: start `manage.py process_queue --watch`"
+
+
+@contextmanager
+def loading_bar(
+    recipients: RecipientFile, *, console: Console
+) -> Iterator[Callable[[], None]]:
+    """A bar over the bytes of a file; yields what moves it on."""
+    with Progress(
+        TextColumn("Loading recipients"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("", total=recipients.size)
+        yield lambda: bar.update(task, completed=recipients.bytes_read)
+
+
+def watch_campaigns(campaign_ids: Sequence[int], *, console: Console) -> None:
+    """Show progress until every message has left; Ctrl-C stops only the watching."""
+    with sending_bar(console) as show:
+        try:
+            while (progress := progress_of(campaign_ids)).left:
+                show(progress)
+                time.sleep(LOOK_EVERY)
+        except KeyboardInterrupt:
+            console.print("Stopped watching; the campaign goes on.")
+            return
+        show(progress)
+    console.print(f"{describe(progress)}.")
+
+
+@contextmanager
+def sending_bar(
+    console: Console, *, no_worker: str = NO_WORKER
+) -> Iterator[Callable[[CampaignProgress], None]]:
+    """A bar over messages; yields what shows the progress it is given.
+
+    `no_worker` is what it says where messages wait and no worker lives.
+    """
+    if not console.is_terminal:
+        yield _lines(console, no_worker)
+        return
+    with Progress(
+        # Where the terminal is narrow, the words wrap, and the figures stay whole.
+        BarColumn(bar_width=20, table_column=Column(no_wrap=True)),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.description}", markup=False, table_column=Column()),
+        console=console,
+    ) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(progress: CampaignProgress) -> None:
+            bar.update(
+                task,
+                total=progress.total,
+                completed=progress.total - progress.left,
+                description=escaped(
+                    f"{describe(progress)}{_hint(progress, no_worker)}"
+                ),
+            )
+
+        yield show
+
+
+def _lines(console: Console, no_worker: str) -> Callable[[CampaignProgress], None]:
+    said, said_at = "", float("-inf")
+
+    def show(progress: CampaignProgress) -> None:
+        nonlocal said, said_at
+        line, now = (
+            f"{describe(progress)}{_hint(progress, no_worker)}",
+            time.monotonic(),
+        )
+        if progress.left and line != said and now - said_at >= SAY_EVERY:
+            console.print(line, soft_wrap=True)
+            said, said_at = line, now
+
+    return show
+
+
+def describe(progress: CampaignProgress) -> str:
+    """Messages per status, in words."""
+    return ", ".join(
+        f"{count} {status.label.lower()}"
+        for status, count in sorted(progress.by_status.items())
+    )
+
+
+def _hint(progress: CampaignProgress, no_worker: str) -> str:
+    """Why nothing may be moving."""
+    now = database_now()
+    if progress.next_due_at and progress.next_due_at > now:
+        at = f"{timezone.localtime(progress.next_due_at):%d %b %H:%M:%S}"
+        why = f": {progress.next_reason.rstrip('.')}" if progress.next_reason else ""
+        return f" (next at {at}{why})"
+    if not WorkerHeartbeat.objects.alive(now).exists() and progress.left:
+        return f" ({no_worker})"
+    return ""

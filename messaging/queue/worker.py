@@ -1,0 +1,290 @@
+"""The queue processor: keeps a window of messages in flight until told to stop.
+
+One thread owns the database: it claims, records and recovers. The threads of the window
+only call providers, so that no connection is held while a provider thinks, and the
+slowest message of a batch keeps nobody waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+
+from messaging.queue.batching import calls_of
+from messaging.queue.claim import Claimer
+from messaging.queue.claimed import Claimed
+from messaging.queue.clock import DatabaseClock
+from messaging.queue.completion import close_campaigns
+from messaging.queue.heartbeat import Heartbeat
+from messaging.queue.look_ups import LookUps
+from messaging.queue.results import Report, Results, within_room
+from messaging.queue.sweep import Sweep
+from messaging.queue.wakeup import Waiter
+from messaging.queue.window import Window
+from messaging.transitions import BATCH
+from messaging.vocabulary import WorkerKind
+from routing.decision.context import Planner
+from routing.decision.routing_table import RoutingTable
+from routing.dispatch import HandOver
+from routing.rules.decide import Retry
+from routing.timer import Timer
+
+logger = logging.getLogger(__name__)
+
+RECORD_EVERY = timedelta(milliseconds=50)
+CLAIM_EVERY = timedelta(milliseconds=50)  # when less than half a batch has room
+LOOK_EVERY = timedelta(milliseconds=100)  # after a claim that found nothing
+WAIT_AT_MOST = timedelta(milliseconds=500)  # for a wake-up
+LOOK_UP_EVERY = timedelta(milliseconds=250)
+PATIENCE = 0.9  # with a call, as a share of the lease: its end is recorded in time
+RECONNECT_AFTER = 1.0  # seconds
+# A database that fails for longer ends the worker: its leases run out, and whoever
+# supervises it starts a fresh one.
+GIVE_UP_AFTER = timedelta(seconds=120)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a worker takes on; what is not given comes from the settings."""
+
+    batch_size: int = field(default_factory=lambda: settings.QUEUE_BATCH_SIZE)
+    window: int = field(default_factory=lambda: settings.QUEUE_WINDOW)
+    lease: timedelta = field(
+        default_factory=lambda: timedelta(seconds=settings.QUEUE_LEASE_SECONDS)
+    )
+    verdict_wait: timedelta = field(
+        default_factory=lambda: timedelta(seconds=settings.QUEUE_VERDICT_SECONDS)
+    )
+    max_messages: int | None = None  # claim no more than these in all
+
+
+class Processor:
+    """Drains the queue: once, for a while, or until stopped."""
+
+    def __init__(
+        self,
+        *,
+        kind: WorkerKind,
+        limits: Limits | None = None,
+        idle_limit: timedelta | None = None,
+        budget: timedelta | None = None,
+        clock: Callable[[], datetime] | None = None,
+        rng: Random | None = None,
+    ) -> None:
+        """Without `idle_limit` it stays for ever; after `budget` it claims no more.
+
+        Time is the database's, unless `clock` is given.
+        """
+        self.report = Report()
+        self._limits = limits or Limits()
+        self._database_clock = DatabaseClock()
+        self._clock = clock or self._database_clock
+        self._rng = rng or Random()  # noqa: S311 - jitter, not a secret
+        self._owner = secrets.randbits(62)
+        self._routes = RoutingTable()
+        self._planner = Planner(rng=self._rng, routes=self._routes)
+        self._claimer = Claimer(
+            owner=self._owner, lease=self._limits.lease, planner=self._planner
+        )
+        self.results = Results(
+            owner=self._owner,
+            lease=self._limits.lease,
+            verdict_wait=self._limits.verdict_wait,
+            planner=self._planner,
+            clock=self._clock,
+        )
+        self._heartbeat = Heartbeat(owner=self._owner, kind=kind, clock=self._clock)
+        self._window = Window(
+            size=self._limits.window,
+            clock=self._clock,
+            patience=self._limits.lease * PATIENCE,
+        )
+        self._look_ups = LookUps(
+            owner=self._owner,
+            lease=self._limits.lease,
+            verdict_wait=self._limits.verdict_wait,
+            routes=self._routes,
+        )
+        self._waiter = Waiter()
+        self._unrecorded: list[tuple[Claimed, HandOver]] = []
+        self._is_stopping = False
+        self._is_idle = False  # nothing is due
+        self._has_looked = False  # the last claim found nothing that may leave
+        self._has_more = False  # the last claim was full
+        self._claim_timer = Timer(CLAIM_EVERY, is_over=True)
+        self._look_timer = Timer(LOOK_EVERY, is_over=True)
+        self._record_timer = Timer(RECORD_EVERY)
+        self._sweeper = Sweep(
+            lease=self._limits.lease,
+            verdict_wait=self._limits.verdict_wait,
+            routes=self._routes,
+            rng=self._rng,
+            now=self._clock(),
+        )
+        self._look_up_timer = Timer(LOOK_UP_EVERY, is_over=True)
+        self._idle_timer = None if idle_limit is None else Timer(idle_limit)
+        self._budget_timer = None if budget is None else Timer(budget)
+
+    def stop(self) -> None:
+        """Claim no more; `run` returns when what is in flight is recorded."""
+        self._is_stopping = True
+
+    def run(self) -> Report:
+        """Send until there is nothing left to do, or until told to stop."""
+        patience = Timer(GIVE_UP_AFTER)
+        while not self._is_done():
+            try:
+                self._turn()
+                patience.restart()
+            except (DatabaseError, InterfaceError):
+                if patience.is_over():
+                    raise
+                logger.exception("The database failed; trying again.")
+                self._reconnect()
+        self._window.close()
+        self._heartbeat.end()
+        self._close_campaigns()
+        return self.report
+
+    def _close_campaigns(self) -> None:
+        """Once more, also those cancelled just now. Who was to leave when all is done
+        leaves no batch behind; who was told to leave, does so.
+        """
+        is_hasty = self._budget_timer is not None or self._idle_timer is None
+        while close_campaigns(now=self._clock(), grace=timedelta(0)) >= BATCH:
+            if self._is_stopping or is_hasty:
+                return
+
+    def _turn(self) -> None:
+        """One pass. What came back is written before the sweep: after a long outage of
+        the database this worker's own leases may have run out.
+        """
+        self._database_clock.sync()
+        self._heartbeat.beat(
+            in_flight=self._window.messages, clock_skew=self._database_clock.skew
+        )
+        self._collect()
+        self._record()
+        self._look_up()
+        self._sweep()
+        self._claim()
+
+    def _is_done(self) -> bool:
+        if self._window.in_flight or self._unrecorded or self._look_ups.in_flight:
+            return False
+        if not self._wants_more():
+            return True
+        is_idle = self._is_idle and not self._sweeper.has_more
+        return is_idle and bool(self._idle_timer and self._idle_timer.is_over())
+
+    def _wants_more(self) -> bool:
+        if self._budget_timer and self._budget_timer.is_over():
+            self._is_stopping = True
+        return not self._is_stopping and self._allowance() > 0
+
+    def _allowance(self) -> int:
+        """How many messages may be claimed now, were they there."""
+        # A failure that is not recorded yet may come back as a fallback.
+        failures = sum(done.failure is not None for _, done in self._unrecorded)
+        room = min(self._window.room - failures, self._limits.batch_size)
+        if self._limits.max_messages is None:
+            return room
+        return min(room, self._limits.max_messages - self.report.claimed)
+
+    def _sweep(self) -> None:
+        if not self._unrecorded and self._sweeper.is_due(is_idle=self._is_idle):
+            self.report.recovered += self._sweeper.run(now=self._clock())
+
+    def _look_up(self) -> None:
+        """Ask about unknown outcomes; go on with messages that were not sent."""
+        if not self._look_up_timer.comes_round():
+            return
+        certain = self._look_ups.finish(now=self._clock())
+        for claimed in self.results.resume(self.results.judge(certain)):
+            self._window.start(claimed)
+        if not self._is_stopping:
+            self._look_ups.begin(now=self._clock())
+
+    def _claim(self) -> None:
+        """Claim what can start now, and start it."""
+        allowance = self._allowance()
+        if not self._may_claim(allowance):
+            return
+        claim = self._claimer.claim(limit=allowance, now=self._clock())
+        self.report.claimed += len(claim.claimed)
+        self.report.count_ended(claim.ended)
+        for call in calls_of(claim.claimed):
+            self._window.start(*call)
+        self._is_idle = not claim.seen and not claim.is_held_back
+        self._has_looked = not claim.seen
+        self._has_more = claim.seen >= allowance
+        self._claim_timer.restart()
+        self._look_timer.restart()
+        if claim.seen and self._idle_timer:
+            self._idle_timer.restart()
+
+    def _may_claim(self, allowance: int) -> bool:
+        """Whether a claim is worth its transaction now."""
+        if not self._wants_more() or allowance <= 0:
+            return False
+        if self._is_idle:
+            return self._look_timer.is_over()
+        is_half_a_batch = 2 * allowance >= min(
+            self._limits.batch_size, self._limits.window
+        )
+        return is_half_a_batch or self._claim_timer.is_over()
+
+    def _collect(self) -> None:
+        """Take in what has come back; with nothing in flight, wait to be woken."""
+        if self._window.in_flight:
+            # A call of many leaves room for the next: who waits meanwhile makes few.
+            is_busy = self._has_more and self._may_claim(self._allowance())
+            self._unrecorded += self._window.finished(
+                wait=0 if is_busy else RECORD_EVERY.total_seconds(),
+                at_most=self._window.size,
+            )
+        elif (
+            (self._has_looked or self._is_stopping)
+            and not self._unrecorded
+            and not (self._is_idle and self._sweeper.has_more)
+            and not self._is_done()
+        ):
+            # Woken, it looks at once: the next wake-up may be long in coming.
+            is_woken = self._waiter.wait(WAIT_AT_MOST if self._is_idle else CLAIM_EVERY)
+            self._is_idle &= not is_woken
+
+    def _record(self) -> None:
+        """Write results when there are enough of them, or when the first one waits.
+
+        What has come back stays in memory until it is written, whatever fails here.
+        """
+        is_full = len(self._unrecorded) >= self._limits.batch_size
+        if not self._unrecorded or not (is_full or self._record_timer.is_over()):
+            return
+        results = within_room(
+            self.results.judge(self._unrecorded),
+            room=self._window.size - self._window.in_flight,
+            now=self._clock(),
+        )
+        fallbacks = self.results.write(results)
+        self._unrecorded = []
+        self._record_timer.restart()
+        for result in results:
+            self.report.count(result)
+            if isinstance(result.step, Retry) and result.step.due_at <= self._clock():
+                self._is_idle = False
+        for claimed in fallbacks:
+            self._window.start(claimed)
+
+    def _reconnect(self) -> None:
+        """What waits to be written may be written twice: that is harmless."""
+        connection.close()
+        time.sleep(RECONNECT_AFTER)

@@ -1,0 +1,238 @@
+"""Merge fields: `{{first_name}}` in a text, filled with a recipient's value.
+
+Pure. No template engine ever sees a user's text. A field is two braces, a name, and
+perhaps a default for a blank value: `{{first_name|there}}`. Any other `{{` is refused:
+it would reach every recipient as it stands. The text of a value is never looked at
+again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from messaging.rules.content import ContentError
+from routing.csv_files import HIDDEN, column_key
+from routing.vocabulary import CampaignKind, Channel
+
+# Filled when a marketing e-mail leaves, unless its recipient brings a value.
+UNSUBSCRIBE_FIELD = "unsubscribe_url"
+FIELD_LIMIT = 500  # of one text: each costs something for every recipient
+OWN_LENGTH = 500  # characters that a field of ours is taken to come to
+SHOWN = 40  # characters of a name, in errors
+COLUMNS_SHOWN = 200  # characters of all their names
+
+# Every run of two or more braces, with what follows up to the next brace.
+_TAG = re.compile(r"(\{{2,})([^{}]*)(\}*)")
+# Two that an editor or a program has put apart, widened or encoded.
+_BRACE_LIKE = (
+    r"(?:[{\uff5b\ufe5b]|%(?:25){0,3}7b|&(?:#0{0,5}123|#x0{0,5}7b|lbrace|lcub);?)"
+)
+_BRACES_IN_DISGUISE = re.compile(
+    rf"{_BRACE_LIKE}[{HIDDEN}]*+{_BRACE_LIKE}", re.IGNORECASE
+)
+_NOTHING_SEEN = re.compile(rf"[\s{HIDDEN}]*+")
+# What template engines have after a bar; here it would be a default, and be sent.
+_FILTER = re.compile(
+    r"\A\s*+(?:[\"'\u2018\u2019\u201c\u201d]|\w++\s*+[:(]|[^|]*+\||(?:safe|raw|e|escape"
+    r"|default|upper|upcase|uppercase|lower|downcase|lowercase|title|titlecase|capfirst"
+    r"|capitali[sz]e|trim|strip|striptags|urlencode|html|nl2br)\s*+\Z)",
+    re.IGNORECASE,
+)
+# How other systems write their fields.
+_FOREIGN = re.compile(
+    r"\{%[^%{}\n]{0,200}%\}|\*\|[^|*\n]{1,200}\|\*|<%[^%<>\n]{0,200}%>"
+    r"|%[A-Za-z_]{1,50}\.[A-Za-z_.]{1,50}%|%%\w{1,50}%%|%[A-Z][A-Z_]{1,50}%"
+    r"|\[\[[^\[\]\n]{1,200}\]\]|[$#]?\{ ?\w[\w .-]{0,50}\}\}?"
+)
+FOREIGN_SHOWN = 5  # in one warning
+
+# A body that is stored has its field of ours in one spelling, and each brace of a value
+# as this: only what its author wrote is a field when it leaves.
+_OWN = f"{{{{{UNSUBSCRIBE_FIELD}}}}}"
+_BRACE = '{{"{"}}'
+_STORED = re.compile(
+    rf'\{{\{{(?:\s*+{UNSUBSCRIBE_FIELD}\s*+|("\{{"))\}}\}}', re.IGNORECASE
+)
+
+
+class Field(NamedTuple):
+    """A field of a text."""
+
+    name: str  # as `column_key` makes it
+    default: str | None  # for a blank value; None: there is none
+
+    def text(self, values: Mapping[str, str]) -> str:
+        """What it is filled with."""
+        value = values.get(self.name, "")
+        if self.default is not None and is_blank(value):
+            return self.default
+        return value
+
+
+def keyed(values: Mapping[str, str]) -> dict[str, str]:
+    """Values by the keys of their names; ContentError where two have the same."""
+    found = {column_key(name): text for name, text in values.items()}
+    if len(found) < len(values):
+        counts = Counter(map(column_key, values))
+        raise ContentError(f"it has {braced(counts.most_common(1)[0][0])} twice")
+    return found
+
+
+def own_fields(channel: Channel, kind: CampaignKind) -> list[str]:
+    """The fields of a body that are filled when it leaves, without a value."""
+    is_marketing_mail = (channel, kind) == (Channel.EMAIL, CampaignKind.MARKETING)
+    return [UNSUBSCRIBE_FIELD] if is_marketing_mail else []
+
+
+class Template:
+    """A text whose fields were found once; ContentError when a `{{` is no field."""
+
+    def __init__(self, text: str, own: Collection[str] = ()) -> None:
+        self._own = own
+        self.fields: list[Field] = []
+        literals = [*self._parse(text)]
+        if len(self.fields) > FIELD_LIMIT:
+            raise ContentError(
+                f"The text uses {len(self.fields)} fields; at most {FIELD_LIMIT} are "
+                "possible."
+            )
+        self._pattern = "%s".join(literal.replace("%", "%%") for literal in literals)
+        own_count = sum(field.default is _OWN for field in self.fields)
+        more = own_count * (OWN_LENGTH - len(_OWN))
+        self._length = sum(map(len, literals)) + more
+        # Those that a recipient must have, and those that are ours alone to fill.
+        self.is_plain = all(field.default is _OWN for field in self.fields)
+        self.wanted = dict.fromkeys(
+            field.name for field in self.fields if field.default is None
+        )
+
+    def _parse(self, text: str) -> Iterator[str]:
+        """The literal texts before, between and after the fields, which are kept."""
+        _check_disguises(text)
+        start = 0
+        for tag in _TAG.finditer(text):
+            self.fields.append(self._field(tag))
+            yield text[start : tag.start()]
+            start = tag.end()
+        yield text[start:]
+
+    def _field(self, tag: re.Match[str]) -> Field:
+        opening, inner, closing = tag.groups()
+        name, bar, default = inner.partition("|")
+        key = column_key(name)
+        if len(opening) != 2 or len(closing) != 2 or not key:
+            raise ContentError(
+                f"The text has {_cut(tag[0])!r}, which is no field such as "
+                "{{first_name}} or {{first_name|there}}."
+            )
+        if key in self._own:
+            if bar:
+                raise ContentError(f"{braced(key)} takes no default. Leave it out.")
+            return Field(key, _OWN)
+        if _FILTER.match(default):
+            raise ContentError(
+                f"The text has {_cut(tag[0])!r}: there are no filters. What follows "
+                "the bar is a text for a blank value, such as {{first_name|there}}."
+            )
+        return Field(key, default.strip() if bar else None)
+
+    def texts(self, values: Mapping[str, str]) -> list[str]:
+        """What the fields are filled with, in order."""
+        return [field.text(values) for field in self.fields]
+
+    def length(self, texts: Iterable[str]) -> int:
+        """How long the text gets with them, without making it."""
+        return self._length + sum(map(len, texts))
+
+    def fill(self, texts: Iterable[str]) -> str:
+        """The text with them."""
+        return self._pattern % tuple(texts)
+
+    def braced_values(self, values: Mapping[str, str]) -> Iterator[str]:
+        """The same as `texts`, with each brace of a value as it is stored."""
+        for field in self.fields:
+            text = field.text(values)
+            is_value = text is not field.default
+            yield text.replace("{", _BRACE) if is_value else text
+
+
+def is_blank(value: str) -> bool:
+    """Whether nobody would see anything of it."""
+    return bool(_NOTHING_SEEN.fullmatch(value))
+
+
+def stored_body(template: Template, values: Mapping[str, str], written: str) -> str:
+    """A body as `filled_when_it_leaves` wants it, which looks for our own fields.
+
+    What a value has in their likeness stays as it is.
+    """
+    own = sum(1 for text in template.texts(values) if text is _OWN)
+    if "{{" not in written or len(_STORED.findall(written)) == own:
+        return written
+    return template.fill(template.braced_values(values))
+
+
+def filled_when_it_leaves(stored: str, url: str) -> str:
+    """A stored body with the recipient's unsubscribe link."""
+    if "{{" not in stored:
+        return stored
+    return _STORED.sub(lambda found: "{" if found[1] else url, stored)
+
+
+def as_written(stored: str) -> str:
+    """A stored body for people: with the name of the field that is not filled yet."""
+    return filled_when_it_leaves(stored, _OWN)
+
+
+def check_columns(
+    template: Template, columns: Collection[str], own: Collection[str] = ()
+) -> None:
+    """Refuse fields that nothing can fill; `columns` are keys."""
+    known = {*columns, *own}
+    for field in template.fields:
+        if field.name not in known:
+            names = ", ".join(filter(None, [*columns, *own]))
+            raise ContentError(
+                f"The text uses {braced(field.name)}, but there is no such column. "
+                f"Columns: {_cut(names, COLUMNS_SHOWN)}."
+            )
+
+
+def check_unmerged(text: str, own: Collection[str] = ()) -> int:
+    """Refuse fields in a text that has no recipient's values; returns its length."""
+    template = Template(text, own)
+    if not template.is_plain:
+        name = next(each.name for each in template.fields if each.name not in own)
+        raise ContentError(
+            f"The text uses {braced(name)}, and nothing fills it: only campaigns have "
+            "fields."
+        )
+    return template.length(template.texts({}))
+
+
+def foreign_fields(text: str) -> list[str]:
+    """What looks like a field of another system, and is sent as it stands."""
+    others = _TAG.sub(" ", text)
+    found = dict.fromkeys(_cut(match[0]) for match in _FOREIGN.finditer(others))
+    return [*found][:FOREIGN_SHOWN]
+
+
+def braced(name: str) -> str:
+    """A field as it is written."""
+    return f"{{{{{_cut(name)}}}}}"
+
+
+def _check_disguises(text: str) -> None:
+    for found in _BRACES_IN_DISGUISE.finditer(text):
+        if found[0] != "{{":
+            raise ContentError(
+                f"The text has {found[0]!a} at character {found.start() + 1}, which "
+                "only looks like two braces. Write {{."
+            )
+
+
+def _cut(text: str, limit: int = SHOWN) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}..."

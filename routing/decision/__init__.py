@@ -1,0 +1,1 @@
+"""What a decision is made from, gathered from rows; and decisions explained."""

@@ -1,0 +1,230 @@
+"""Why a message would go where it would go: the real decision, without sending."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from django.conf import settings
+
+from routing.decision.context import (
+    Parcel,
+    Planner,
+    Surroundings,
+    pause_before_next_try,
+)
+from routing.decision.routing_table import next_turn
+from routing.decision.suitability import Suitability
+from routing.health.breakers import describe_breaker
+from routing.health.status import latest_attempts
+from routing.health.throttles import read_capacity
+from routing.providers.base import OutboundMessage
+from routing.rules.decide import (
+    Choices,
+    describe,
+    first_choice,
+    is_hopeless,
+    screened_choices,
+)
+from routing.rules.route import Destination, Route
+from routing.text.phone_numbers import NotANumber, problem_with_kind, read_number
+from routing.text.segments import count_segments
+from routing.vocabulary import CampaignKind, Channel, FallbackReason
+
+ENOUGH_FOR_A_DECIMAL = 100  # messages; of fewer, a tenth of a per cent says nothing
+
+NO_PROVIDER_CAN = "No provider of the route can carry it: the message fails."
+
+
+class UnusableAddress(ValueError):
+    """The recipient cannot be one of this channel."""
+
+
+def parcel_to(*, channel: Channel, to: str, body: str, kind: CampaignKind) -> Parcel:
+    """A message as routing sees it; raises UnusableAddress.
+
+    `to` is a number with its country code, or an e-mail address; of the body only the
+    length matters.
+    """
+    address = _mailbox(to.strip()) if channel == Channel.EMAIL else _number(to)
+    segments = count_segments(body) if channel == Channel.SMS else 1
+    return Parcel(Destination(channel, *address, kind), segments)
+
+
+def sample(
+    parcel: Parcel, *, body: str, media_urls: Sequence[str] = ()
+) -> OutboundMessage | None:
+    """The message itself, as far as providers have limits; None when it is not told."""
+    is_told = media_urls or (body and parcel.destination.channel != Channel.MMS)
+    if not is_told:
+        return None
+    return OutboundMessage("", parcel.destination.recipient, body, "", media_urls)
+
+
+def _number(text: str) -> tuple[str, str]:
+    """The number, and its country."""
+    try:
+        number = read_number(text)
+    except NotANumber as error:
+        raise UnusableAddress(f"{error}.") from None
+    landlines = settings.SEND_TO_LANDLINES
+    if problem := problem_with_kind(number.kind, takes_landlines=landlines):
+        raise UnusableAddress(f"No message goes to {number.text}: {problem}.")
+    return number.text, number.country
+
+
+def _mailbox(address: str) -> tuple[str, str]:
+    if "@" not in address:
+        raise UnusableAddress(f"{address!r} is not an e-mail address.")
+    return address, ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A decision and what it was made from, for commands, endpoints and screens."""
+
+    to: str
+    country: str
+    segments: int
+    route: dict[str, Any] | None
+    candidates: list[dict[str, Any]]  # in the route's order
+    chosen: str | None  # None: the message would wait
+    fallback_reason: str | None
+    why: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The explanation for machines."""
+        return asdict(self)
+
+
+def rate_in_words(candidate: Mapping[str, Any]) -> str:
+    """A candidate's delivery rate and how many messages it rests on, for people."""
+    score, count = candidate["score"], round(candidate["evidence"])
+    if score is None:
+        return "unknown"
+    if count < 1:
+        return f"{100 * score:.0f} % expected, no receipts yet"
+    digits = 1 if count >= ENOUGH_FOR_A_DECIMAL else 0
+    messages = "1 message" if count == 1 else f"{count} messages"
+    return f"{100 * score:.{digits}f} % of about {messages}"
+
+
+def explain(
+    parcel: Parcel,
+    *,
+    planner: Planner,
+    now: datetime,
+    message: OutboundMessage | None = None,
+) -> Explanation:
+    """Decide as the queue would decide now; nothing is written or reserved."""
+    destination = parcel.destination
+    route = planner.route(destination, now=now)
+    if route is None:
+        return _explanation(
+            parcel, why=f"No active route of {destination.channel.label} covers it."
+        )
+    if message is not None:
+        parcel = parcel._replace(
+            unsuitable=Suitability(route.providers).unsuitable(
+                message, country=destination.country
+            )
+        )
+    surroundings = replace(
+        planner.look_around(now=now), capacity=read_capacity(route.providers)
+    )
+    choices = planner.choices(
+        route, parcel, now=now, turn=next_turn(route), surroundings=surroundings
+    )
+    decision = first_choice(route, choices)
+    reason = decision.fallback_reason if decision else None
+    return _explanation(
+        parcel,
+        route=_as_dict(route),
+        candidates=_candidates(route, choices, surroundings, now),
+        chosen=decision.provider if decision else None,
+        fallback_reason=None if reason is None else reason.label,
+        why=NO_PROVIDER_CAN
+        if is_hopeless(route, choices)
+        else _why(route, decision.provider if decision else None, reason)
+        + ("" if decision else _until(route, choices, parcel, surroundings, now)),
+    )
+
+
+def _until(
+    route: Route,
+    choices: Choices,
+    parcel: Parcel,
+    surroundings: Surroundings,
+    now: datetime,
+) -> str:
+    """What keeps the route's providers out, their last errors, and the next try."""
+    errors: dict[str, str] = {}
+    for attempt in latest_attempts(now=now):
+        if attempt.error and attempt.channel == route.channel:
+            errors.setdefault(attempt.provider, attempt.error)
+    verdicts = [
+        f"{each.provider}: {each.verdict.rstrip('.')}"
+        + (f" (last error: {errors[each.provider]})" if each.provider in errors else "")
+        for each in screened_choices(route, choices).candidates
+        if each.verdict
+    ]
+    pause = pause_before_next_try(
+        route, choices, parcel, surroundings=surroundings, now=now
+    )
+    next_try = f"Next try {(now + pause).astimezone(UTC):%H:%M:%S} UTC."
+    return " " + " ".join([*(f"{each}." for each in verdicts), next_try])
+
+
+def _candidates(
+    route: Route, choices: Choices, surroundings: Surroundings, now: datetime
+) -> list[dict[str, Any]]:
+    breakers = surroundings.health[route.channel].breakers
+    return [
+        describe(each, route)
+        | {
+            "breaker": describe_breaker(breakers.get(each.provider), now),
+            "throttle": surroundings.capacity.describe(each.provider, now),
+        }
+        for each in screened_choices(route, choices).candidates
+    ]
+
+
+def _explanation(parcel: Parcel, **found: Any) -> Explanation:
+    nothing: dict[str, Any] = {
+        "route": None,
+        "candidates": [],
+        "chosen": None,
+        "fallback_reason": None,
+    }
+    return Explanation(
+        to=parcel.destination.recipient,
+        country=parcel.destination.country,
+        segments=parcel.segments,
+        **(nothing | found),
+    )
+
+
+def _why(route: Route, chosen: str | None, reason: FallbackReason | None) -> str:
+    strategy = route.strategy.label
+    if chosen is None:
+        return f"{strategy} finds no provider that may be used: the message waits."
+    if reason is None:
+        return f"{chosen} is the choice of {strategy}."
+    return f"{chosen} is a fallback from the choice of {strategy}: {reason.label}."
+
+
+def _as_dict(route: Route) -> dict[str, Any]:
+    kind = route.scope.campaign_kind
+    return {
+        "id": route.config_id,
+        "channel": route.channel.label,
+        "strategy": route.strategy.label,
+        "priority": route.priority,
+        "scope": str(route.scope),
+        "country": route.scope.country,
+        "dial_prefix": route.scope.dial_prefix,
+        "campaign_kind": None if kind is None else kind.label,
+        "is_fallback_enabled": route.is_fallback_enabled,
+    }

@@ -1,0 +1,1 @@
+"""How providers are doing: breakers, throttles and delivery rates in shared rows."""

@@ -1,0 +1,126 @@
+"""How the providers are doing just now, for people who look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from routing.health.breakers import describe_breaker
+from routing.health.throttles import read_capacity
+from routing.models import MessageDeliveryAttempt, ProviderHealth
+from routing.providers.registry import registry
+from routing.rules.breaker import Breaker, BreakerState
+from routing.rules.tally import Tally, day_of
+from routing.statistics.entries import stated
+from routing.vocabulary import AttemptOutcome, Channel, ErrorClass
+
+# A look at the last minutes reads at most so many attempts: it costs the same whatever
+# there is, and where they are many it sees less of the time.
+LATELY = timedelta(minutes=15)
+LOOKED_AT = 2000
+
+
+class LatestAttempt(NamedTuple):
+    """A hand-over to a provider, as far as a look needs it."""
+
+    attempted_at: datetime
+    provider: str
+    channel: int
+    outcome: int
+    error_class: int | None
+    error_code: str
+    error_message: str
+
+    @property
+    def error(self) -> str:
+        """What went wrong, in words; "" when nothing did."""
+        if self.error_class is None:
+            return ""
+        what = f"{ErrorClass(self.error_class).label} {self.error_code}".strip()
+        return ": ".join(filter(None, [what, self.error_message]))
+
+
+def latest_attempts(*, now: datetime) -> list[LatestAttempt]:
+    """The attempts of the last minutes, the latest first. Found by their ids."""
+    rows = MessageDeliveryAttempt.objects.order_by("-pk").values_list(
+        *LatestAttempt._fields
+    )
+    latest = (LatestAttempt(*row) for row in rows[:LOOKED_AT])
+    return [each for each in latest if each.attempted_at > now - LATELY]
+
+
+def per_minute(latest: Sequence[LatestAttempt], *, now: datetime) -> float:
+    """How many of the latest attempts there were in a minute."""
+    span = LATELY
+    if len(latest) == LOOKED_AT:
+        span = max(now - latest[-1].attempted_at, timedelta(seconds=1))
+    return len(latest) / (span / timedelta(minutes=1))
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderStatus:
+    """How a provider is doing on a channel."""
+
+    name: str
+    channel: Channel
+    problem: str  # why it cannot be used at all; "" when it can
+    state: BreakerState
+    is_last_way_out: bool  # it fails, and gets all traffic for want of another
+    breaker: str  # in words, as is the throttle
+    throttle: str
+    today: Tally
+    lately: list[LatestAttempt]
+
+    @property
+    def accepted_lately(self) -> int:
+        """Of the latest attempts."""
+        return sum(each.outcome == AttemptOutcome.ACCEPTED for each in self.lately)
+
+    @property
+    def last_error(self) -> LatestAttempt | None:
+        """The latest attempt that went wrong, if one did lately."""
+        return next((each for each in self.lately if each.error), None)
+
+
+Place = tuple[int, str]  # a channel and a provider
+
+
+def provider_statuses(
+    latest: Sequence[LatestAttempt], *, now: datetime
+) -> list[ProviderStatus]:
+    """Those of MESSAGE_PROVIDERS and any others that were used today, by channel."""
+    today = _tallies_of(now)
+    health = {(row.channel, row.provider): row for row in ProviderHealth.objects.all()}
+    places = sorted({*_served(), *today})
+    capacity = read_capacity(name for _, name in places)
+
+    def status(place: Place) -> ProviderStatus:
+        channel, name = place
+        breaker = health[place].breaker if place in health else Breaker()
+        return ProviderStatus(
+            name=name,
+            channel=Channel(channel),
+            problem=registry.problem_with(name),
+            state=breaker.state,
+            is_last_way_out=breaker.is_last_way_out,
+            breaker=describe_breaker(breaker, now),
+            throttle=capacity.describe(name, now),
+            today=today.get(place, Tally()),
+            lately=[each for each in latest if (each.channel, each.provider) == place],
+        )
+
+    return [status(place) for place in places]
+
+
+def _served() -> Iterator[Place]:
+    for channel in Channel:
+        yield from ((channel.value, name) for name in registry.names(channel))
+
+
+def _tallies_of(now: datetime) -> dict[Place, Tally]:
+    """What was counted today, without what no provider was chosen for yet."""
+    day = day_of(now)
+    tallies = stated(first=day, last=day).tallies()
+    return {(key.channel, key.provider): t for key, t in tallies if key.provider}

@@ -1,0 +1,1 @@
+"""What providers charge: price lists read, kept and looked up."""

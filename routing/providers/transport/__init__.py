@@ -1,0 +1,1 @@
+"""How adapters reach their providers: HTTP, SMTP, deadlines, signatures."""

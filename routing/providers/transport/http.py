@@ -1,0 +1,206 @@
+"""Our HTTP client and the base of the providers that speak HTTP.
+
+Each call goes out once: no retries, no redirects, a total deadline, a bounded answer.
+Proxies of the environment are not used.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http.client import HTTPException, HTTPMessage
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from routing.providers.base import (
+    LookUpFailed,
+    OutcomeUnknown,
+    Provider,
+    SendFailure,
+)
+from routing.providers.error_codes import UNAVAILABLE, Table, refused_over_http
+from routing.providers.transport.connections import Connections
+from routing.providers.transport.deadline import DEFAULT_SECONDS, Call
+from routing.providers.transport.wire import json_object
+
+RETRY_AFTER_LIMIT = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, whole and within the deadline."""
+
+    status: int
+    headers: HTTPMessage  # looked up without regard to case
+    body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
+    def json(self) -> dict[str, Any]:
+        """The body's JSON object, {} when it is none."""
+        return json_object(self.body)
+
+
+class HttpClient:
+    """POSTs and GETs, once each. Keeps connections; safe to use from many threads."""
+
+    def __init__(self, *, timeout: float) -> None:
+        self.timeout = timeout  # seconds, for the whole call
+        self._connections = Connections()
+        self._pid = os.getpid()
+
+    def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """The answer, whatever its status.
+
+        Raises ProviderError when certainly nothing was sent, and OutcomeUnknown when
+        something may have been.
+        """
+        return self._call("POST", url, body, headers)
+
+    def get(self, url: str, *, headers: Mapping[str, str]) -> Answer:
+        """As `post`, for what changes nothing."""
+        return self._call("GET", url, None, headers)
+
+    def _call(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Answer:
+        with Call(self.timeout) as call:
+            try:
+                answer = self._exchange(method, url, body, headers)
+            except (HTTPException, OSError, ValueError) as error:
+                # Without the cause: its text may hold a header with our credentials.
+                raise _failure(call, _describe(error)) from None
+        if call.is_expired:
+            raise OutcomeUnknown("The provider did not answer in time.")
+        return answer
+
+    def close(self) -> None:
+        """Close the connections that are idle."""
+        self._of_this_process().close()
+
+    def _exchange(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Answer:
+        parts = urlsplit(url)
+        origin = parts.scheme, parts.hostname or "", parts.port
+        target = f"{parts.path or '/'}{parts.query and '?'}{parts.query}"
+        connections = self._of_this_process()
+        connection = connections.take(origin)
+        try:
+            response, content = connection.exchange(method, target, body, headers)
+            return Answer(response.status, response.headers, content)
+        finally:
+            connections.give_back(origin, connection)
+
+    def _of_this_process(self) -> Connections:
+        """A forked child must not speak on its parent's connections."""
+        if self._pid != os.getpid():
+            self._connections, self._pid = Connections(), os.getpid()
+        return self._connections
+
+
+def _failure(call: Call, reason: str) -> SendFailure:
+    if call.is_expired:
+        reason = f"no answer within the deadline ({reason})"
+    if call.is_written:
+        return OutcomeUnknown(f"The answer was lost: {reason}")
+    return UNAVAILABLE(f"The provider could not be reached: {reason}")
+
+
+def _describe(error: BaseException) -> str:
+    """The innermost error in one line, without the text of those that quote input."""
+    while error.args and isinstance(error.args[-1], BaseException):
+        error = error.args[-1]
+    if isinstance(error, ValueError) and not isinstance(error, OSError | HTTPException):
+        return type(error).__name__
+    return f"{type(error).__name__}: {error}"
+
+
+def read_retry_after(value: str | None, *, now: datetime) -> timedelta | None:
+    """A Retry-After in seconds or as an HTTP date, at most a day; None for no wait."""
+    seconds = _seconds(value.strip(), now) if value else 0
+    if seconds <= 0:
+        return None
+    return min(timedelta(seconds=seconds), RETRY_AFTER_LIMIT)
+
+
+def _seconds(value: str, now: datetime) -> float:
+    if re.fullmatch(r"[0-9]{1,9}", value):
+        return int(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, TypeError, OverflowError):
+        return 0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - now).total_seconds()
+
+
+def basic_auth(user: str, password: str) -> dict[str, str]:
+    """The Authorization header of HTTP Basic."""
+    token = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return {"Authorization": f"Basic {token}"}
+
+
+def utc_now() -> datetime:
+    """The clock that providers read unless a test gives them another."""
+    return datetime.now(UTC)
+
+
+class HttpProvider(Provider):
+    """Base of the providers that speak HTTP; one subclass per channel of an API.
+
+    Subclasses give the table of their codes and override `read_error`.
+    """
+
+    codes: ClassVar[Table] = {}
+
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+        super().__init__(name, options)
+        self.clock: Callable[[], datetime] = utc_now
+        self.http = HttpClient(timeout=float(options.get("TIMEOUT", DEFAULT_SECONDS)))
+
+    def url(self, path: str) -> str:
+        """`path`, which begins with a slash, below the option BASE_URL."""
+        return str(self.options["BASE_URL"]).rstrip("/") + path
+
+    def fetch(self, url: str, *, headers: Mapping[str, str]) -> Answer:
+        """GET a URL for `look_up`; LookUpFailed if the answer is not 2xx."""
+        try:
+            answer = self.http.get(url, headers=headers)
+        except SendFailure as failure:
+            raise LookUpFailed(str(failure)) from None
+        if not answer.is_success:
+            raise LookUpFailed(str(self.refusal(answer)))
+        return answer
+
+    def refusal(self, answer: Answer) -> SendFailure:
+        """What an answer that is not 2xx means; called by `send`."""
+        code, text = self.read_error(answer)
+        return refused_over_http(
+            answer.status,
+            table=self.codes,
+            code=code,
+            text=text,
+            retry_after=self.retry_after(answer),
+        )
+
+    def read_error(self, answer: Answer) -> tuple[str, str]:
+        """The provider's code and text, "" for what it does not give."""
+        raise NotImplementedError
+
+    def retry_after(self, answer: Answer) -> timedelta | None:
+        """The wait that the provider asks for; overridden where it has its own way."""
+        return read_retry_after(answer.headers.get("Retry-After"), now=self.clock())
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self.http.close()

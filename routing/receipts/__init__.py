@@ -1,0 +1,1 @@
+"""What providers call us with: webhooks, receipts, replies, kept and matched."""

@@ -1,0 +1,1 @@
+"""What is counted: entries written with the messages, and reports of them."""

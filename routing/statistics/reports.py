@@ -1,0 +1,49 @@
+"""What screens and endpoints read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from routing.rules.period import Period
+from routing.rules.tally import Tally, total_by
+from routing.statistics.entries import stated
+from routing.vocabulary import Channel
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsReport:
+    """What happened in some days: all together, and from three sides.
+
+    Days, channels and providers on which nothing was counted are not in it. Messages
+    that no provider was chosen for yet are in none of `by_provider`.
+    """
+
+    total: Tally
+    by_channel: dict[int, Tally]
+    by_provider: dict[str, Tally]
+    by_day: dict[date, Tally]
+
+
+def statistics_report(
+    period: Period, *, channel: Channel | None = None, provider: str = ""
+) -> StatisticsReport:
+    """The report of some days, and of one channel or provider where it is named.
+
+    Costs a row per day and provider.
+    """
+    sheet = stated(first=period.first, last=period.last, channel=channel)
+    tallies = [
+        (key, tally)
+        for key, tally in sheet.tallies()
+        if not provider or key.provider == provider
+    ]
+    by_provider = total_by(lambda key: key.provider, tallies)
+    total = sum(by_provider.values(), Tally())
+    by_provider.pop("", None)
+    return StatisticsReport(
+        total=total,
+        by_channel=total_by(lambda key: key.channel, tallies),
+        by_provider=by_provider,
+        by_day=total_by(lambda key: key.day, tallies),
+    )

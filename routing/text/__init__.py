@@ -1,0 +1,1 @@
+"""Text as the networks see it: numbers, addresses, segments, keywords."""
