@@ -33,7 +33,7 @@ def pytest_configure() -> None:
 @pytest.fixture(autouse=True)
 def webhook_counter() -> Iterator[WebhookCounter]:
     """Counts at once, without a thread that would outlive the test's database."""
-    counter.keep_every = timedelta(0)
+    counter.save_every = timedelta(0)
     counter.forget()
     yield counter
     counter.forget()

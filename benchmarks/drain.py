@@ -11,7 +11,7 @@ from messaging.queue.claim import Claimer
 from messaging.queue.claimed import Claimed, Result
 from messaging.queue.record import record
 from routing.decision.context import Planner
-from routing.dispatch import HandOver
+from routing.dispatch import SendResult
 from routing.providers.base import Acceptance
 from routing.rules.decide import Sent
 
@@ -32,7 +32,7 @@ def drain(*, owner: int = 1) -> int:
 
 
 def _accepted(claimed: Claimed) -> Result:
-    done = HandOver(
+    done = SendResult(
         provider=claimed.decision.provider,
         attempted_at=datetime.now(UTC),
         response_time_ms=100,

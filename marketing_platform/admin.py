@@ -8,8 +8,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from marketing_platform.audit.models import AuditEvent
+from marketing_platform.back_office import task_queue  # noqa: F401 - registers screens
 from marketing_platform.models import ApiToken
-from marketing_platform.office import task_queue  # noqa: F401 - registers screens
 from marketing_platform.tokens.services import revoke_tokens
 from routing.admin.bases import ReadOnlyAdmin, RecentFilter, clipped
 

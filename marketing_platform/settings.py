@@ -87,7 +87,7 @@ SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]  # which urge to set
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _IS_HTTPS
 
 INSTALLED_APPS = [
-    "marketing_platform.office.apps.BackOfficeConfig",  # django.contrib.admin
+    "marketing_platform.back_office.apps.BackOfficeConfig",  # django.contrib.admin
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -27,7 +27,7 @@ from messaging.campaigns import (
 )
 from messaging.models import Suppression
 from messaging.rules.merge_fields import as_written
-from routing.decision.context import Parcel, Planner
+from routing.decision.context import Planner, RoutingRequest
 from routing.rules.costs import Money
 from routing.rules.decide import first_choice
 from routing.rules.route import Destination
@@ -157,7 +157,7 @@ class _Estimates:
         self._text = text
         self._planner = planner
         self._now = now
-        self._around = planner.look_around(now=now)
+        self._around = planner.snapshot(now=now)
         self._known: dict[Hashable, tuple[str, Money | None]] = {}
         self._turn = 0
 
@@ -166,23 +166,21 @@ class _Estimates:
         channel, kind = self._text.terms
         own = draft.own
         to = Destination(channel, own.recipient, own.country, kind)
-        parcel = Parcel(to, own.segments)
+        request = RoutingRequest(to, own.segments)
         self._turn += 1
         route = self._planner.route(to, now=self._now)
         if route is None:
             return NOBODY, None
-        likeness = self._planner.likeness(
-            route, now=self._now, surroundings=self._around
-        )
-        alike = (route.config_id, likeness.of(parcel) if likeness else self._turn)
+        cache_key = self._planner.cache_key(route, now=self._now, snapshot=self._around)
+        alike = (route.config_id, cache_key.of(request) if cache_key else self._turn)
         if alike in self._known:
             return self._known[alike]
         choices = self._planner.choices(
-            route, parcel, now=self._now, turn=self._turn, surroundings=self._around
+            route, request, now=self._now, turn=self._turn, snapshot=self._around
         )
         decision = first_choice(route, choices)
         found = (decision.provider, decision.estimate) if decision else (NOBODY, None)
-        if likeness:
+        if cache_key:
             self._known[alike] = found
         return found
 

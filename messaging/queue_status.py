@@ -94,7 +94,7 @@ def queue_status(*, now: datetime, at_most: int = COUNT_AT_MOST) -> QueueStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class CampaignStanding:
+class CampaignOverview:
     """How far a campaign is."""
 
     campaign: Campaign
@@ -115,7 +115,7 @@ class CampaignStanding:
         return max(0, total - self.waiting.number)
 
 
-def campaigns_under_way(*, at_most: int) -> Iterator[CampaignStanding]:
+def campaigns_under_way(*, at_most: int) -> Iterator[CampaignOverview]:
     """Running and paused campaigns, the most urgent first."""
     under_way = Campaign.objects.visible().filter(
         status__in=[CampaignStatus.RUNNING, CampaignStatus.PAUSED]
@@ -124,7 +124,7 @@ def campaigns_under_way(*, at_most: int) -> Iterator[CampaignStanding]:
         waiting = campaign.messages.queued().order_by("due_at", "id")
         counted = count_up_to(COUNT_OF_CAMPAIGN_AT_MOST, waiting)
         due = waiting.values_list("due_at", flat=True)
-        yield CampaignStanding(campaign, counted, next_due_at=due.first())
+        yield CampaignOverview(campaign, counted, next_due_at=due.first())
 
 
 def is_work_waiting(now: datetime) -> bool:

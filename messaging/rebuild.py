@@ -23,8 +23,8 @@ from routing.statistics.entries import (
     ONE_DAY,
     counted_attempts,
     days_with_attempts,
-    keep,
-    stated,
+    read_totals,
+    save_counts,
 )
 from routing.vocabulary import MessageStatus
 
@@ -90,9 +90,9 @@ def _grouped(column: str, since: date) -> Iterator[tuple[Key, int, bool, int]]:
 def _correct(
     truth: TallySheet, part: Part, first: date, last: date | None, is_dry_run: bool
 ) -> TallySheet:
-    correction = truth - stated(first=first, last=last).part(part)
+    correction = truth - read_totals(first=first, last=last).part(part)
     if not is_dry_run:
-        keep(correction)
+        save_counts(correction)
     return correction
 
 

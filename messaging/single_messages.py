@@ -10,7 +10,7 @@ from datetime import datetime
 from django.db import transaction
 
 from messaging.addresses import Address
-from messaging.audience.insert import take_in
+from messaging.audience.insert import enqueue
 from messaging.campaigns import check_route
 from messaging.models import Campaign, CampaignMessage
 from messaging.queue.wakeup import notify_workers
@@ -58,7 +58,7 @@ def post_messages(
         messages = [_message(single, lanes[single.lane], now) for single in singles]
         for message in messages:
             message.owner_id = owner_id
-        take_in(messages)
+        enqueue(messages)
         notify_workers()
     return messages
 

@@ -41,7 +41,7 @@ from messaging.models import CampaignMessage, CampaignMessageQuerySet
 from routing.rules.decide import AwaitVerdict, FallBack, GiveUp, Retry, Sent, Step
 from routing.rules.tally import Counts, TallySheet, status_counts
 from routing.sql_rows import Columns, as_json, derived_table
-from routing.statistics.entries import keep
+from routing.statistics.entries import save_counts
 from routing.vocabulary import MessageStatus
 
 ENDS = (
@@ -149,11 +149,11 @@ def after_step(
                 "lease_owner": owner,
                 "lease_expires_at": lease_end,
             }
-        case Retry(due_at=due_at, is_burnt=is_burnt):
+        case Retry(due_at=due_at, counts_as_retry=counts_as_retry):
             change = {
                 "status": MessageStatus.QUEUED,
                 "due_at": due_at,
-                "retry_count": attempt.retry_count + is_burnt,
+                "retry_count": attempt.retry_count + counts_as_retry,
             }
         case AwaitVerdict(deadline=deadline):
             change = {
@@ -307,7 +307,7 @@ def write(
             for name, value in {**_BLANK, "call_id": None, **change}.items():
                 setattr(message, name, value)
     if sheet is None:
-        keep(counted)
+        save_counts(counted)
 
 
 def withdraw(

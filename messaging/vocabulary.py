@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from routing.vocabulary import Term
+from routing.vocabulary import ChoiceEnum
 
 
-class CampaignStatus(Term):
+class CampaignStatus(ChoiceEnum):
     """Whether a campaign's messages may leave."""
 
     DRAFT = 0  # being put together
@@ -15,7 +15,7 @@ class CampaignStatus(Term):
     CANCELLED = 4  # an operator withdrew what had not left
 
 
-class SuppressionReason(Term):
+class SuppressionReason(ChoiceEnum):
     """Why an address is suppressed."""
 
     OPTED_OUT = 0  # the recipient said stop
@@ -24,14 +24,14 @@ class SuppressionReason(Term):
     MANUAL = 3  # an operator entered it
 
 
-class SuppressionScope(Term):
+class SuppressionScope(ChoiceEnum):
     """What a suppression holds back."""
 
     ALL = 0  # every message
     MARKETING = 1  # marketing only: what the recipient waits for still leaves
 
 
-class WorkerKind(Term):
+class WorkerKind(ChoiceEnum):
     """What runs the queue processor."""
 
     CLUSTER = 0  # a task in the django-q2 cluster

@@ -1,7 +1,7 @@
 """From a message to a provider and back: the steps between queue and wire.
 
 `routing.decision.context` gathers what a decision is made from, `routing.rules.decide`
-picks the provider and says why, `hand_over` calls it, and `next_step` says what comes
+picks the provider and says why, `send` calls it, and `next_step` says what comes
 then.
 """
 
@@ -34,10 +34,10 @@ from routing.vocabulary import AttemptOutcome, Channel
 
 logger = logging.getLogger(__name__)
 
-_Told = Acceptance | SendFailure
+_Answer = Acceptance | SendFailure
 
 
-class Load(NamedTuple):
+class SendRequest(NamedTuple):
     """A message to hand over; `estimate` is what it costs unless the provider says."""
 
     message: OutboundMessage
@@ -45,7 +45,7 @@ class Load(NamedTuple):
     estimate: Money | None
 
 
-class HandOver(NamedTuple):
+class SendResult(NamedTuple):
     """A call of a provider and what came of one message: acceptance or failure."""
 
     provider: str
@@ -65,13 +65,13 @@ class HandOver(NamedTuple):
         return AttemptOutcome.REJECTED
 
 
-def hand_over(
+def send(
     *,
     provider_name: str,
-    loads: Sequence[Load],
+    requests: Sequence[SendRequest],
     not_after: datetime,
     clock: Callable[[], datetime],
-) -> list[HandOver]:
+) -> list[SendResult]:
     """Call the provider once and return what came of each message; it never raises.
 
     Several messages have one `batch_key`. From `not_after` on it does not call: others
@@ -79,10 +79,10 @@ def hand_over(
     Runs in a thread of the window, where no database connection is held.
     """
     attempted_at, started = clock(), time.monotonic()
-    told = _call(provider_name, loads, is_late=attempted_at >= not_after)
+    answers = _call(provider_name, requests, is_late=attempted_at >= not_after)
     response_time_ms = round((time.monotonic() - started) * 1000)
     return [
-        HandOver(
+        SendResult(
             provider=provider_name,
             attempted_at=attempted_at,
             response_time_ms=response_time_ms,
@@ -90,47 +90,47 @@ def hand_over(
             failure=each if isinstance(each, SendFailure) else None,
             cost=cost,
         )
-        for each, cost in told
+        for each, cost in answers
     ]
 
 
 def _call(
-    provider_name: str, loads: Sequence[Load], *, is_late: bool
-) -> Sequence[tuple[_Told, Money | None]]:
+    provider_name: str, requests: Sequence[SendRequest], *, is_late: bool
+) -> Sequence[tuple[_Answer, Money | None]]:
     """What is said of each message, and what it costs."""
     failure: SendFailure
     try:
         provider = registry.get(provider_name)
         if is_late:
-            raise NotCalled  # noqa: TRY301 - told like any other failure
-        told = _send(provider, [load.message for load in loads])
+            raise NotCalled  # noqa: TRY301 - answers like any other failure
+        answers = _send(provider, [request.message for request in requests])
         return [
-            (each, _cost(each, load, provider.channel))
-            for each, load in zip(told, loads, strict=True)
+            (each, _cost(each, request, provider.channel))
+            for each, request in zip(answers, requests, strict=True)
         ]
     except SendFailure as error:
         failure = error
-        _report(provider_name, loads, failure)
+        _report(provider_name, requests, failure)
     except (UnknownProvider, ProviderNotConfigured) as error:
         failure = AccountError(str(error))
     except BaseException:  # also what says to leave: here it would end a thread only
         # A fault of ours, after which the message may have been sent.
-        logger.exception("%s failed on %s", provider_name, _names(loads))
+        logger.exception("%s failed on %s", provider_name, _names(requests))
         failure = OutcomeUnknown("The adapter failed; see the log.", code="adapter")
-    return [(failure, None)] * len(loads)
+    return [(failure, None)] * len(requests)
 
 
-def _send(provider: Provider, messages: Sequence[OutboundMessage]) -> Sequence[_Told]:
+def _send(provider: Provider, messages: Sequence[OutboundMessage]) -> Sequence[_Answer]:
     if len(messages) == 1:
         return [provider.send(messages[0])]
     return provider.send_batch(messages)
 
 
-def _cost(told: _Told, load: Load, channel: Channel) -> Money | None:
-    if isinstance(told, SendFailure):
+def _cost(answers: _Answer, request: SendRequest, channel: Channel) -> Money | None:
+    if isinstance(answers, SendFailure):
         return None
     return cost_of(
-        told, channel=channel, segments=load.segments, estimate=load.estimate
+        answers, channel=channel, segments=request.segments, estimate=request.estimate
     )
 
 
@@ -156,11 +156,11 @@ def batch_key(provider_name: str, message: OutboundMessage) -> Hashable | None:
 
 def given_up(
     *, provider_name: str, attempted_at: datetime, after: timedelta
-) -> HandOver:
+) -> SendResult:
     """What is known of a call whose adapter does not come back: nothing."""
     seconds = after.total_seconds()
     logger.error("%s did not come back within %s s.", provider_name, seconds)
-    return HandOver(
+    return SendResult(
         provider=provider_name,
         attempted_at=attempted_at,
         response_time_ms=round(seconds * 1000),
@@ -168,9 +168,9 @@ def given_up(
     )
 
 
-def missing(provider_name: str, *, attempted_at: datetime) -> HandOver:
+def missing(provider_name: str, *, attempted_at: datetime) -> SendResult:
     """A call that came to nothing: asked about the message, its provider has none."""
-    return HandOver(
+    return SendResult(
         provider=provider_name,
         attempted_at=attempted_at,
         response_time_ms=0,
@@ -178,17 +178,19 @@ def missing(provider_name: str, *, attempted_at: datetime) -> HandOver:
     )
 
 
-def _report(provider_name: str, loads: Sequence[Load], failure: SendFailure) -> None:
+def _report(
+    provider_name: str, requests: Sequence[SendRequest], failure: SendFailure
+) -> None:
     """Tell operators of codes that our tables lack."""
     if isinstance(failure, UnmappedError):
         logger.error(
             "%s refused %s with code %r, which is not in its table: %s",
             provider_name,
-            _names(loads),
+            _names(requests),
             failure.code,
             failure,
         )
 
 
-def _names(loads: Sequence[Load]) -> str:
-    return ", ".join(load.message.reference for load in loads)
+def _names(requests: Sequence[SendRequest]) -> str:
+    return ", ".join(request.message.reference for request in requests)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 
-class Term(IntEnum):
+class ChoiceEnum(IntEnum):
     """A closed list of words; each has a `label` for people."""
 
     @property
@@ -36,7 +36,7 @@ LABELS = {
 }
 
 
-class Channel(Term):
+class Channel(ChoiceEnum):
     """How a message travels."""
 
     SMS = 0
@@ -44,7 +44,7 @@ class Channel(Term):
     EMAIL = 2
 
 
-class RoutingStrategy(Term):
+class RoutingStrategy(ChoiceEnum):
     """How a route picks among its providers."""
 
     PRIMARY = 0
@@ -54,7 +54,7 @@ class RoutingStrategy(Term):
     HIGHEST_RELIABILITY = 4
 
 
-class RetryStrategy(Term):
+class RetryStrategy(ChoiceEnum):
     """How the delay grows from one failed round to the next."""
 
     NONE = 0
@@ -63,7 +63,7 @@ class RetryStrategy(Term):
     CUSTOM = 3
 
 
-class MessageStatus(Term):
+class MessageStatus(ChoiceEnum):
     """Where a message is on its way to the recipient."""
 
     QUEUED = 0  # waiting, also for its scheduled time or for its next retry
@@ -77,7 +77,7 @@ class MessageStatus(Term):
     EXPIRED = 8  # not worth sending any more
 
 
-class FallbackReason(Term):
+class FallbackReason(ChoiceEnum):
     """Why an attempt went to another provider than the route's first choice."""
 
     PRIMARY_FAILED = 0  # it answered, and refused for a reason of its own
@@ -87,7 +87,7 @@ class FallbackReason(Term):
     QUALITY_THRESHOLD = 4  # its delivery rate is below the route's minimum
 
 
-class AttemptOutcome(Term):
+class AttemptOutcome(ChoiceEnum):
     """What is known of one hand-over to a provider."""
 
     PENDING = 0
@@ -96,7 +96,7 @@ class AttemptOutcome(Term):
     UNKNOWN = 3  # may have been sent
 
 
-class ErrorClass(Term):
+class ErrorClass(ChoiceEnum):
     """The kinds of failure at the provider's edge, told apart by what comes next."""
 
     RECIPIENT = 0  # permanent: no retry, no fallback
@@ -110,14 +110,14 @@ class ErrorClass(Term):
     NOT_NOW = 8  # the recipient takes none at the moment: try later, and count it
 
 
-class CampaignKind(Term):
+class CampaignKind(ChoiceEnum):
     """What a campaign is for; routes may be scoped to one."""
 
     MARKETING = 0  # may wait, must never double
     TRANSACTIONAL = 1  # codes, alerts, receipts: somebody is waiting for it
 
 
-class Keyword(Term):
+class Keyword(ChoiceEnum):
     """What a recipient asks for by texting one word to us."""
 
     STOP = 0  # no more messages
@@ -125,14 +125,14 @@ class Keyword(Term):
     HELP = 2  # who are you?
 
 
-class UnknownOutcomePolicy(Term):
+class UnknownOutcomePolicy(ChoiceEnum):
     """What a route does when nobody can say whether a message was sent."""
 
     WAIT = 0  # for a receipt until a deadline, then fail: never sends twice
     RESEND = 1  # send again, recorded as such: for codes and alerts
 
 
-class WebhookOutcome(Term):
+class WebhookOutcome(ChoiceEnum):
     """What came of a webhook call or, at the end, of a receipt in one."""
 
     ACCEPTED = 0

@@ -9,10 +9,10 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from routing.vocabulary import Term
+from routing.vocabulary import ChoiceEnum
 
 
-class Door(Term):
+class Door(ChoiceEnum):
     """By which way somebody came in."""
 
     COMMAND = 0  # a command or a worker on one of our hosts

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from marketing_platform.diagnosis.findings import Finding, fail, ok, warn
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.rules.tally import Tally, day_of
-from routing.statistics.entries import stated
+from routing.statistics.entries import read_totals
 from routing.vocabulary import AttemptOutcome, ErrorClass, MessageStatus
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -73,7 +73,7 @@ def _told_of_days(hours: dict[str, dict[str, _Record]], now: datetime) -> Iterat
     before it, or their messages are lost among those of a busier one.
     """
     days: dict[str, Tally] = {}
-    for key, tally in stated(first=day_of(now - DAY)).tallies():
+    for key, tally in read_totals(first=day_of(now - DAY)).tallies():
         days[key.provider] = days.get(key.provider, Tally()) + tally
     for provider, tally in sorted(days.items()):
         for verb, (good, number) in _ends(tally).items():

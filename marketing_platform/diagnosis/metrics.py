@@ -25,7 +25,7 @@ from routing.models import ProviderHealth
 from routing.receipts.webhook_counts import webhook_calls
 from routing.rules.breaker import BreakerState
 from routing.rules.tally import day_of
-from routing.statistics.entries import stated
+from routing.statistics.entries import read_totals
 from routing.vocabulary import AttemptOutcome, Channel
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -167,7 +167,7 @@ def _breakers() -> Metric:
 
 def _attempts(now: datetime) -> Metric:
     counts: dict[tuple[str, str], int] = {}
-    for key, tally in stated(first=day_of(now)).tallies():
+    for key, tally in read_totals(first=day_of(now)).tallies():
         for outcome in AttemptOutcome:
             name = (key.provider, outcome.label)
             counts[name] = counts.get(name, 0) + tally.outcome(outcome)

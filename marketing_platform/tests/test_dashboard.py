@@ -11,10 +11,10 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 from django.utils import timezone
 
+from marketing_platform.back_office.dashboard import PANELS
+from marketing_platform.back_office.findings import with_commands
+from marketing_platform.back_office.links import LISTS, behind_finding
 from marketing_platform.diagnosis.checks import CHECKS
-from marketing_platform.office.dashboard import PANELS
-from marketing_platform.office.findings import with_commands
-from marketing_platform.office.links import LISTS, behind_finding
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Campaign, WorkerHeartbeat
 from messaging.vocabulary import CampaignStatus, WorkerKind

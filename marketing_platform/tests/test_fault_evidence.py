@@ -12,7 +12,7 @@ from django.conf import settings
 
 from marketing_platform.testing.faults.evidence import BEGIN, END, Evidence, table
 from marketing_platform.testing.faults.evidence import main as write_table
-from marketing_platform.testing.faults.sabotage import POINTS
+from marketing_platform.testing.faults.fault_injection import POINTS
 from marketing_platform.testing.faults.verdict import Standing, judge
 from routing.vocabulary import MessageStatus
 
@@ -72,7 +72,7 @@ def test_verdicts_add_up():
 @pytest.mark.parametrize("name", POINTS)
 def test_a_crash_point_is_a_function_of_the_engine(name):
     assert callable(resolve_name(POINTS[name].function)), (
-        "The function was renamed: name it anew in POINTS of sabotage.py."
+        "The function was renamed: name it anew in POINTS of fault_injection.py."
     )
 
 

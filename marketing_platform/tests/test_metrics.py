@@ -15,7 +15,7 @@ from routing.factories import AttemptFactory
 from routing.models import ProviderHealth
 from routing.rules.breaker import BreakerState
 from routing.rules.tally import TallySheet
-from routing.statistics.entries import keep
+from routing.statistics.entries import save_counts
 from routing.vocabulary import AttemptOutcome, Channel, MessageStatus
 
 pytestmark = pytest.mark.django_db
@@ -97,7 +97,7 @@ def test_attempts_of_today_are_counted_by_provider_and_outcome():
     for outcome in (AttemptOutcome.ACCEPTED, AttemptOutcome.ACCEPTED):
         sheet.count_attempt(attempt(outcome, NOW))
     sheet.count_attempt(attempt(AttemptOutcome.REJECTED, NOW - timedelta(days=1)))
-    keep(sheet)
+    save_counts(sheet)
 
     assert told("delivery_attempts_total") == [
         'delivery_attempts_total{provider="TwilioSMS",outcome="Accepted"} 2'

@@ -19,7 +19,7 @@ from messaging.factories import CampaignFactory, MessageFactory
 from routing.factories import AttemptFactory, ReceiptFactory
 from routing.rules.tally import Key, TallySheet, day_of
 from routing.simulators.credentials import sendgrid_public_key
-from routing.statistics.entries import keep
+from routing.statistics.entries import save_counts
 from routing.tests.signed_calls import Unsealed, by_twilio, by_vonage_sms
 from routing.tests.test_webhooks import client, message_for
 from routing.vocabulary import (
@@ -355,7 +355,7 @@ def test_one_that_the_last_hour_does_not_show_is_told_by_the_days(name, text):
     sheet = TallySheet()
     day = day_of(timezone.now() - 23 * HOUR)
     sheet.add(Key(day, Channel.EMAIL, "SMTPEmail"), {name: 20})
-    keep(sheet)
+    save_counts(sheet)
 
     assert found(deliveries) == (Level.WARN, text)
 

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from routing.vocabulary import Term
+from routing.vocabulary import ChoiceEnum
 
 _DAYS = re.compile(r"([1-9][0-9]{0,4})d")
 
 
-class TokenScope(Term):
+class TokenScope(ChoiceEnum):
     """What a token may do. A version that does not know a scope compares the numbers,
     so that what allows less must be lower.
     """

@@ -15,7 +15,7 @@ from django.db.models import Field, JSONField
 from messaging.models import CampaignMessage
 from routing.rules.tally import TallySheet, status_counts
 from routing.sql_rows import Columns, as_json, derived_table
-from routing.statistics.entries import keep
+from routing.statistics.entries import save_counts
 from routing.vocabulary import MessageStatus
 
 # Rows that the database is handed at once; an e-mail may have 262,144 letters.
@@ -25,7 +25,7 @@ _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 _SPECIAL = re.compile(r"[\\\t\n\r]")
 
 
-class Own(NamedTuple):
+class RecipientRow(NamedTuple):
     """What a message of an audience does not share with the others."""
 
     recipient: str
@@ -42,7 +42,7 @@ class Own(NamedTuple):
         return "\t".join(cells)
 
 
-OWN_COLUMNS: Columns = {
+RECIPIENT_COLUMNS: Columns = {
     "recipient": "text",
     "country": "text",
     "subject": "text",
@@ -53,33 +53,33 @@ _TABLE = CampaignMessage._meta.db_table
 _INSERT = "INSERT INTO {table} ({names}) SELECT {own}, {common} FROM {rows}"
 
 
-def take_in(messages: Sequence[CampaignMessage]) -> None:
+def enqueue(messages: Sequence[CampaignMessage]) -> None:
     """Queue new messages, and count them."""
     sheet = TallySheet()
     with transaction.atomic():
         for each in CampaignMessage.objects.bulk_create(messages):
             _count_queued(sheet, each)
-        keep(sheet)
+        save_counts(sheet)
 
 
-def take_in_audience(
+def enqueue_audience(
     shared: CampaignMessage,
-    owns: Sequence[Own],
+    rows: Sequence[RecipientRow],
     *,
-    meanwhile: Callable[[], object] = lambda: None,
+    while_waiting: Callable[[], object] = lambda: None,
 ) -> None:
     """The same for many that differ in what is their own; nobody asks for their ids.
 
-    `meanwhile` may be called while the database works; it must not ask it anything.
+    `while_waiting` may be called while the database works; it must not ask it anything.
     """
     sheet = TallySheet()
     with transaction.atomic():
         if connection.vendor == "postgresql":
-            _copy(shared, owns, meanwhile)
+            _copy(shared, rows, while_waiting)
         else:
-            _insert(shared, owns)
-        _count_queued(sheet, shared, times=len(owns))
-        keep(sheet)
+            _insert(shared, rows)
+        _count_queued(sheet, shared, times=len(rows))
+        save_counts(sheet)
 
 
 def _count_queued(sheet: TallySheet, message: CampaignMessage, times: int = 1) -> None:
@@ -94,7 +94,9 @@ def _count_queued(sheet: TallySheet, message: CampaignMessage, times: int = 1) -
 
 
 def _copy(
-    shared: CampaignMessage, owns: Sequence[Own], meanwhile: Callable[[], object]
+    shared: CampaignMessage,
+    rows: Sequence[RecipientRow],
+    while_waiting: Callable[[], object],
 ) -> None:
     """Insert by COPY, at a fraction of the processor time of `bulk_create`.
 
@@ -102,34 +104,34 @@ def _copy(
     """
     common = _common_fields()
     rest = "".join(f"\t{_copied(field, shared)}" for field in common) + "\n"
-    lines = (own.copied() + rest for own in owns)
+    lines = (own.copied() + rest for own in rows)
     with (
         connection.wrap_database_errors,
         connection.cursor() as cursor,
-        cursor.copy(f"COPY {_TABLE} ({_names(common)}) FROM STDIN") as rows,
+        cursor.copy(f"COPY {_TABLE} ({_names(common)}) FROM STDIN") as copy,
     ):
         while block := "".join(islice(lines, BLOCK)):
-            rows.write(block)
-        meanwhile()
+            copy.write(block)
+        while_waiting()
 
 
-def _insert(shared: CampaignMessage, owns: Sequence[Own]) -> None:
+def _insert(shared: CampaignMessage, rows: Sequence[RecipientRow]) -> None:
     """The same for SQLite, block by block as one table."""
     common = _common_fields()
     statement = _INSERT.format(
         table=_TABLE,
         names=_names(common),
-        own=", ".join(f"v.{name}" for name in Own._fields),
+        own=", ".join(f"v.{name}" for name in RecipientRow._fields),
         common=", ".join(["%s"] * len(common)),
-        rows=derived_table(OWN_COLUMNS),
+        rows=derived_table(RECIPIENT_COLUMNS),
     )
     values = [
         field.get_db_prep_save(field.pre_save(shared, add=True), connection)
         for field in common
     ]
     with connection.cursor() as cursor:
-        for start in range(0, len(owns), BLOCK):
-            block = [own._asdict() for own in owns[start : start + BLOCK]]
+        for start in range(0, len(rows), BLOCK):
+            block = [own._asdict() for own in rows[start : start + BLOCK]]
             cursor.execute(statement, [*values, as_json(block)])
 
 
@@ -137,12 +139,12 @@ def _common_fields() -> list[Field[Any, Any]]:
     return [
         field
         for field in CampaignMessage._meta.concrete_fields
-        if not field.primary_key and field.name not in Own._fields
+        if not field.primary_key and field.name not in RecipientRow._fields
     ]
 
 
 def _names(common: Sequence[Field[Any, Any]]) -> str:
-    return ", ".join([*Own._fields, *(field.column or "" for field in common)])
+    return ", ".join([*RecipientRow._fields, *(field.column or "" for field in common)])
 
 
 def _copied(field: Field[Any, Any], shared: CampaignMessage) -> str:

@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Coalesce
 
-from messaging.audience.insert import Own, take_in_audience
+from messaging.audience.insert import RecipientRow, enqueue_audience
 from messaging.audience.recipients import Recipient, Rejection
 from messaging.models import Campaign, CampaignMessage
 from messaging.rules.content import ContentError
@@ -38,7 +38,7 @@ class Draft(NamedTuple):
     """A message, and the row that it is made of."""
 
     row: Recipient
-    own: Own
+    own: RecipientRow
     blanks: Sequence[str]
 
 
@@ -75,17 +75,17 @@ def add_recipients(
         owner_id=campaign.owner_id,
     )
     for chunk in chunks:
-        owns = []
+        rows = []
         for one in without_duplicates(chunk, lambda to: _already_queued(campaign, to)):
             if isinstance(one, Rejection):
                 report.rejected += 1
                 on_rejected(one)
             else:
-                owns.append(one.own)
+                rows.append(one.own)
                 if one.blanks:
                     report.blanks.update(one.blanks)
-        take_in_audience(shared, owns, meanwhile=chunks.read_ahead)
-        report.accepted += len(owns)
+        enqueue_audience(shared, rows, while_waiting=chunks.read_ahead)
+        report.accepted += len(rows)
         on_progress()
     loaded = Coalesce(F("message_count"), 0) + report.accepted
     Campaign.objects.filter(pk=campaign.pk).update(message_count=loaded)
@@ -129,7 +129,7 @@ def _draft(wording: Wording, row: Recipient) -> Draft | Rejection:
     except ContentError as error:
         return row.rejected(str(error))
     to, country = row.address.text, row.address.country
-    return Draft(row, Own(to, country, subject, body, segments), blanks)
+    return Draft(row, RecipientRow(to, country, subject, body, segments), blanks)
 
 
 def without_duplicates(

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from messaging.addresses import address_key
-from routing.statistics.entries import keep
+from routing.statistics.entries import save_counts
 from routing.rules.tally import TallySheet, status_counts
 
 BATCH = 1000
@@ -79,7 +79,7 @@ def _cancel(message):
             if message.update(**changes, finished_at=now):
                 counts = status_counts(CANCELLED)
                 sheet.count(counts, at=now, channel=channel, provider=provider)
-        keep(sheet)
+        save_counts(sheet)
 
 
 def _respelled(suppressions):

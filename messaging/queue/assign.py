@@ -14,9 +14,9 @@ from messaging.queue.quarantine import quarantined_if_it_fails
 from messaging.transitions import given_up, write
 from routing.decision.context import (
     NO_PROVIDER_PAUSE,
-    Parcel,
     Planner,
-    Surroundings,
+    ProviderSnapshot,
+    RoutingRequest,
     pause_before_next_try,
 )
 from routing.decision.routing_table import take_turns
@@ -44,7 +44,7 @@ class _Item(NamedTuple):
     """A message that is being placed."""
 
     message: DueMessage
-    parcel: Parcel
+    request: RoutingRequest
     content: OutboundMessage  # as it leaves by the route's first provider
     history: tuple[PastAttempt, ...]
 
@@ -67,20 +67,20 @@ class _Item(NamedTuple):
 Histories = Mapping[int, tuple[PastAttempt, ...]]
 
 
-class Placement:
+class Assignment:
     """Places the messages of one claim; within the claim's transaction."""
 
     def __init__(
         self,
         *,
         planner: Planner,
-        surroundings: Surroundings,
+        snapshot: ProviderSnapshot,
         lease: timedelta,
         now: datetime,
         histories: Histories,
     ) -> None:
         self._planner = planner
-        self._around = surroundings
+        self._around = snapshot
         self._lease = lease
         self._lease_end = now + lease
         self._now = now
@@ -97,18 +97,16 @@ class Placement:
             for message, destination in batch:
                 self._wait(message, _no_route(destination), NO_PROVIDER_PAUSE)
             return
-        likeness = self._planner.likeness(
-            route, now=self._now, surroundings=self._around
-        )
+        cache_key = self._planner.cache_key(route, now=self._now, snapshot=self._around)
         decided: dict[Hashable, _Decided] = {}
         first_turn = take_turns(route, len(batch))
         suitability = Suitability(route.providers)
         for turn, addressed in enumerate(batch, start=first_turn):
             with quarantined_if_it_fails(addressed[0], now=self._now):
                 item = self._item(addressed, route, suitability)
-                alike = likeness.of(item.parcel) if likeness else turn
+                alike = cache_key.of(item.request) if cache_key else turn
                 if alike not in decided:
-                    decided[alike] = self._decide(route, item.parcel, turn)
+                    decided[alike] = self._decide(route, item.request, turn)
                 self._place(item, route, decided[alike])
 
     def _item(
@@ -122,7 +120,7 @@ class Placement:
             provider=route.providers[0],
         )
         history = self._histories.get(message.pk, ())
-        parcel = Parcel(
+        request = RoutingRequest(
             destination,
             message.segments,
             message.retry_count > 0,
@@ -130,11 +128,11 @@ class Placement:
                 content, country=destination.country, past_attempts=history
             ),
         )
-        return _Item(message, parcel, content, history)
+        return _Item(message, request, content, history)
 
     def _place(self, item: _Item, route: Route, decided: _Decided) -> None:
         choices, decision, probe_token = decided
-        if decision and self._take(decision, item.parcel):
+        if decision and self._take(decision, item.request):
             claimed = _claimed(item, route, decision, self._lease_end)
             if probe_token:
                 claimed = claimed._replace(probe_token=probe_token)
@@ -143,12 +141,12 @@ class Placement:
             reason = f"No provider can carry it. {_no_provider(route, choices)}"[:500]
             self._hopeless.append((item.message, reason))
         else:
-            pause = self._pause(route, choices, item.parcel)
+            pause = self._pause(route, choices, item.request)
             self._wait(item.message, _no_provider(route, choices), pause)
 
-    def keep(self) -> list[Claimed]:
+    def save(self) -> list[Claimed]:
         """Write what was drawn and who waits; returns those that leave."""
-        self._around.capacity.keep()
+        self._around.capacity.save()
         for (reason, pause), ids in self._waiting.items():
             CampaignMessage.objects.filter(pk__in=ids).update(
                 status_reason=reason[:500], due_at=self._now + pause
@@ -168,15 +166,15 @@ class Placement:
             for message, reason in self._hopeless
         )
 
-    def _decide(self, route: Route, parcel: Parcel, turn: int) -> _Decided:
+    def _decide(self, route: Route, request: RoutingRequest, turn: int) -> _Decided:
         choices = self._planner.choices(
-            route, parcel, now=self._now, turn=turn, surroundings=self._around
+            route, request, now=self._now, turn=turn, snapshot=self._around
         )
-        choices, probe_token = self._probe(route, parcel, choices)
+        choices, probe_token = self._probe(route, request, choices)
         return choices, first_choice(route, choices), probe_token
 
     def _probe(
-        self, route: Route, parcel: Parcel, choices: Choices
+        self, route: Route, request: RoutingRequest, choices: Choices
     ) -> tuple[Choices, datetime | None]:
         """Let this message try its ideal provider, if that is due for a probe."""
         ideal = ideal_provider(route, choices)
@@ -185,25 +183,27 @@ class Placement:
             return choices, None
         if not can_be_probed(health.breakers.get(ideal), self._now):
             return choices, None
-        if self._around.capacity.verdict(ideal, parcel.segments, self._now):
+        if self._around.capacity.verdict(ideal, request.segments, self._now):
             return choices, None  # its throttle has no room for a probe either
         token = take_probe(ideal, route.channel, now=self._now, lease=self._lease)
         return (choices.without({ideal: ""}), token) if token else (choices, None)
 
-    def _take(self, decision: Decision, parcel: Parcel) -> bool:
+    def _take(self, decision: Decision, request: RoutingRequest) -> bool:
         """Draw the message from its provider's throttle and retry budget."""
         provider = decision.provider
-        if not self._around.capacity.take(provider, parcel.segments, self._now):
+        if not self._around.capacity.take(provider, request.segments, self._now):
             return False
-        if parcel.is_retry:
-            left = self._around.health[parcel.destination.channel].retries_left
+        if request.is_retry:
+            left = self._around.health[request.destination.channel].retries_left
             if provider in left:
                 left[provider] -= 1
         return True
 
-    def _pause(self, route: Route, choices: Choices, parcel: Parcel) -> timedelta:
+    def _pause(
+        self, route: Route, choices: Choices, request: RoutingRequest
+    ) -> timedelta:
         return pause_before_next_try(
-            route, choices, parcel, surroundings=self._around, now=self._now
+            route, choices, request, snapshot=self._around, now=self._now
         )
 
     def _wait(self, message: DueMessage, reason: str, pause: timedelta) -> None:
@@ -230,10 +230,10 @@ def _claimed(
 ) -> Claimed:
     return Claimed(
         message_id=item.message.pk,
-        channel=item.parcel.destination.channel,
+        channel=item.request.destination.channel,
         attempt_number=item.attempt_number,
         retry_count=item.message.retry_count,
-        parcel=item.parcel,
+        request=item.request,
         route=route,
         decision=decision,
         lease_expires_at=lease_end,

@@ -14,7 +14,7 @@ from django.db.models.functions import Coalesce
 
 from messaging.models import CampaignMessage
 from messaging.queue import claim_sql
-from messaging.queue.assign import Addressed, Placement
+from messaging.queue.assign import Addressed, Assignment
 from messaging.queue.batching import share_calls
 from messaging.queue.claimed import Claimed
 from messaging.queue.due import DueMessage
@@ -22,7 +22,7 @@ from messaging.queue.gate import holds_on
 from messaging.queue.lanes import Lanes
 from messaging.queue.quarantine import one_suspect_of, quarantined_if_it_fails
 from messaging.transitions import Hold, held, write
-from routing.decision.context import Planner, Surroundings
+from routing.decision.context import Planner, ProviderSnapshot
 from routing.models import MessageDeliveryAttempt
 from routing.rules.retry import PastAttempt
 from routing.rules.route import Route
@@ -74,8 +74,8 @@ class Claimer:
             raise
 
     def _claim(self, limit: int, now: datetime) -> Claim:
-        rooms = self._planner.rooms(now=now)
-        locked, is_held_back = self._lanes.lock_due(limit, rooms, now=now)
+        available = self._planner.available(now=now)
+        locked, is_held_back = self._lanes.lock_due(limit, available, now=now)
         holds = holds_on(locked, now=now)
         passed = one_suspect_of(_gate(locked, holds, now), now=now)
         gated = [each.reason for each in holds.values() if each.finished_at(now)]
@@ -98,27 +98,25 @@ class Claimer:
     ) -> tuple[list[Claimed], list[str]]:
         """Those that leave; and why others failed, that no provider can carry."""
         by_route = self._by_route(messages, now)
-        placement = Placement(
+        assignment = Assignment(
             planner=self._planner,
-            surroundings=self._surroundings(
-                [route for route, _ in by_route if route], now
-            ),
+            snapshot=self._surroundings([route for route, _ in by_route if route], now),
             lease=self._lease,
             now=now,
             histories=_histories(messages),
         )
         for route, batch in by_route:
-            placement.place(batch, route)
-        return share_calls(placement.keep()), placement.hopeless
+            assignment.place(batch, route)
+        return share_calls(assignment.save()), assignment.hopeless
 
-    def _surroundings(self, routes: Sequence[Route], now: datetime) -> Surroundings:
+    def _surroundings(self, routes: Sequence[Route], now: datetime) -> ProviderSnapshot:
         """How the routes' providers are, their throttles locked."""
         names = [name for route in routes for name in route.providers]
         capacity = self._planner.lock_capacity(names, now=now)
         if capacity.limits_concurrency:
             # Twice a lease: the workers' clocks may differ a little.
             capacity.in_flight = _in_flight(names, until=now + 2 * self._lease)
-        return replace(self._planner.look_around(now=now), capacity=capacity)
+        return replace(self._planner.snapshot(now=now), capacity=capacity)
 
     def _by_route(
         self, messages: Sequence[DueMessage], now: datetime

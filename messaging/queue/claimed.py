@@ -11,9 +11,9 @@ from messaging.models import CampaignMessage
 from messaging.queue.due import AnyMessage, DueMessage
 from messaging.rules.merge_fields import filled_when_it_leaves
 from messaging.transitions import Hold
-from routing.decision.context import Parcel
+from routing.decision.context import RoutingRequest
 from routing.decision.suitability import Suitability
-from routing.dispatch import HandOver
+from routing.dispatch import SendResult
 from routing.providers.base import OutboundMessage, SendFailure, UnsuitableError
 from routing.reference_keys import reference_for
 from routing.rules.decide import Decision, Round, Sent, Step
@@ -33,7 +33,7 @@ class Claimed(NamedTuple):
     channel: Channel
     attempt_number: int
     retry_count: int
-    parcel: Parcel
+    request: RoutingRequest
     route: Route
     decision: Decision
     content: OutboundMessage
@@ -62,12 +62,12 @@ class Claimed(NamedTuple):
         """The next attempt of the same round, by another provider."""
         number = self.attempt_number + 1
         reference = reference_for(self.message_id, number, provider=decision.provider)
-        parcel = self.parcel
+        request = self.request
         if isinstance(after, UnsuitableError):
-            parcel = parcel.refused_by(self.decision.provider, after.code)
+            request = request.refused_by(self.decision.provider, after.code)
         return self._replace(
             attempt_number=number,
-            parcel=parcel,
+            request=request,
             decision=decision,
             lease_expires_at=lease_expires_at,
             probe_token=None,
@@ -81,7 +81,7 @@ class Result(NamedTuple):
     """One hand-over that has ended, and what is to be done now."""
 
     claimed: Claimed
-    hand_over: HandOver
+    send_result: SendResult
     step: Step | Hold  # a Hold takes the place of a fallback
 
     @property
@@ -91,11 +91,11 @@ class Result(NamedTuple):
             return ""
         if isinstance(self.step, Hold):
             return self.step.reason
-        failure = self.hand_over.failure
+        failure = self.send_result.failure
         if failure is None:
             return ""
         code = f" {failure.code}" if failure.code else ""
-        return f"{self.hand_over.provider}{code}: {failure}"[:500]
+        return f"{self.send_result.provider}{code}: {failure}"[:500]
 
 
 class TooManyAttempts(Exception):
@@ -124,7 +124,7 @@ def claimed_from_row(
         channel=Channel(message.channel),
         attempt_number=message.attempt_count,
         retry_count=message.retry_count,
-        parcel=Parcel(
+        request=RoutingRequest(
             message.destination,
             message.segments,
             message.retry_count > 0,

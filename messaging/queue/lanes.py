@@ -41,12 +41,12 @@ class Lanes:
         self._looked_at = self._looked_back_at = datetime.min.replace(tzinfo=UTC)
 
     def lock_due(
-        self, limit: int, rooms: Mapping[Channel, float], *, now: datetime
+        self, limit: int, available: Mapping[Channel, float], *, now: datetime
     ) -> tuple[list[DueMessage], bool]:
         """Lock at most so many messages; whether more are due, but without room.
 
-        `rooms` is how many messages of each channel its providers may take. Within the
-        caller's transaction, once; should that fail, `forget`.
+        `available` is how many messages of each channel its providers may take. Within
+        the caller's transaction, once; should that fail, `forget`.
         """
         self._turn += 1
         if abs(now - self._looked_back_at) >= LOOK_BACK_EVERY:
@@ -54,7 +54,7 @@ class Lanes:
         looks_first = abs(now - self._looked_at) >= LOOK_EVERY
         if looks_first:
             self._look(now)
-        draw = _Draw(limit, dict(rooms), self._places)
+        draw = _Draw(limit, dict(available), self._places)
         self._draw(draw, now)
         if draw.room and not looks_first:
             self._look(now)
@@ -84,12 +84,12 @@ class _Draw:
     """What one claim locks."""
 
     def __init__(
-        self, room: int, rooms: dict[Channel, float], places: Mapping[int, Place]
+        self, room: int, available: dict[Channel, float], places: Mapping[int, Place]
     ) -> None:
         self.room = room
         self.locked: list[DueMessage] = []
         self.is_held_back = False
-        self._rooms = rooms
+        self._rooms = available
         self._before = places
         self._reached: dict[int, Place] = {}  # in this transaction: it is ours up to it
         self._exhausted: set[int] = set()
@@ -117,14 +117,14 @@ class _Draw:
 
     def _shares(self, lanes: Sequence[Campaign]) -> list[Share]:
         """A throttle that is used up keeps its channel's messages where they are."""
-        room, rooms, shares = self.room, dict(self._rooms), []
+        room, available, shares = self.room, dict(self._rooms), []
         for position, campaign in enumerate(lanes):
             channel = Channel(campaign.channel)
             fair = -(-room // (len(lanes) - position))
-            count = int(min(fair, rooms[channel]))
+            count = int(min(fair, available[channel]))
             if count > 0:
                 shares.append(Share(campaign, self._place(campaign), count))
-                room, rooms[channel] = room - count, rooms[channel] - count
+                room, available[channel] = room - count, available[channel] - count
             else:
                 self.is_held_back |= self._rooms[channel] < 1
         return shares

@@ -26,7 +26,7 @@ from messaging.queue.quarantine import (
 )
 from messaging.reconciliation import NOT_FOUND
 from routing.decision.routing_table import RoutingTable
-from routing.dispatch import HandOver, missing
+from routing.dispatch import SendResult, missing
 from routing.look_ups import Finding, look_up, providers_to_ask
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.providers.base import Enquiry, OutboundMessage, Receipt
@@ -98,7 +98,7 @@ class LookUps:
             self._under_way[each.message.pk] = give_up_at
             Thread(target=self._ask, args=(each,), name="look-up", daemon=True).start()
 
-    def finish(self, *, now: datetime) -> list[tuple[Claimed, HandOver]]:
+    def finish(self, *, now: datetime) -> list[tuple[Claimed, SendResult]]:
         """Act on what has come back; returns those that were certainly not sent.
 
         Another worker may have taken a message over meanwhile: what is done is fenced
@@ -117,7 +117,7 @@ class LookUps:
 
     def _heed(
         self, each: LookUp, finding: Finding, now: datetime
-    ) -> list[tuple[Claimed, HandOver]]:
+    ) -> list[tuple[Claimed, SendResult]]:
         if finding.receipt is not None:
             self._found(each, finding.receipt, now)
         elif finding.problem:
@@ -232,7 +232,7 @@ def note_missing(each: LookUp, now: datetime) -> None:
     record_receipts(provider_name=each.provider, receipts=[receipt], raw="", now=now)
 
 
-def _certainly_not_sent(each: LookUp, route: Route) -> tuple[Claimed, HandOver]:
+def _certainly_not_sent(each: LookUp, route: Route) -> tuple[Claimed, SendResult]:
     claimed = claimed_from_row(
         each.message,
         route,

@@ -16,7 +16,7 @@ from messaging.queue.record_sql import Written
 from messaging.queue.side_effects import (
     correct_parts,
     late_acceptances,
-    perhaps_doubled,
+    possible_duplicates,
     suppress_recipients,
     update_breakers,
 )
@@ -35,7 +35,7 @@ from routing.providers.base import SendFailure, Throttled
 from routing.receipts.record import correct_costs
 from routing.rules.decide import FallBack, Retry, Sent
 from routing.rules.tally import TallySheet
-from routing.statistics.entries import keep
+from routing.statistics.entries import save_counts
 
 
 def record(
@@ -67,7 +67,7 @@ def record(
     """
     # In one order for all workers, so that two never wait for each other.
     results = sorted(results, key=lambda each: each.claimed.message_id)
-    has_failures = any(each.hand_over.failure for each in results)
+    has_failures = any(each.send_result.failure for each in results)
     with transaction.atomic():
         if has_failures:
             results = _draw_on_throttles(_past_the_gate(results, now), now)
@@ -76,7 +76,7 @@ def record(
         held -= {each.message_id for each in unusual if not each.is_settled}
         correct_parts(results)
         settle_late_acceptances(late_acceptances(results, held), sheet, now=now)
-        keep(sheet)
+        save_counts(sheet)
         # The statement does not see a receipt that it had to wait for: but then that
         # has settled its message.
         if told := [
@@ -85,7 +85,7 @@ def record(
             if each.is_cost_told or not each.is_settled
         ]:
             correct_costs(told)
-        mark_possible_duplicates(perhaps_doubled(results, held), now=now)
+        mark_possible_duplicates(possible_duplicates(results, held), now=now)
         suppress_recipients(results)
         update_breakers(results, planner, now)
     if has_failures:
@@ -109,7 +109,7 @@ def resume(
         count_settled(
             sheet, [row for row in rows if row["message_id"] in held], now=now
         )
-        keep(sheet)
+        save_counts(sheet)
     return _fallbacks(results, held, now + lease)
 
 
@@ -162,7 +162,7 @@ def _fallbacks(
     """Those that may be handed over now: their row says so."""
     return [
         each.claimed.fallen_back(
-            each.step.decision, lease_end, after=each.hand_over.failure
+            each.step.decision, lease_end, after=each.send_result.failure
         )
         for each in results
         if isinstance(each.step, FallBack) and each.claimed.message_id in held
@@ -206,13 +206,13 @@ def _draw_on_throttles(results: Sequence[Result], now: datetime) -> list[Result]
             for each in results
             if isinstance(each.step, FallBack)
         ]
-        + [each.hand_over.provider for each in results if _throttled(each)]
+        + [each.send_result.provider for each in results if _throttled(each)]
     )
     for each in results:
         if failure := _throttled(each):
-            capacity.slow_down(each.hand_over.provider, failure.retry_after, now)
+            capacity.slow_down(each.send_result.provider, failure.retry_after, now)
     drawn = [_draw(each, capacity, now) for each in results]
-    capacity.keep()
+    capacity.save()
     return drawn
 
 
@@ -221,15 +221,15 @@ def _draw(result: Result, capacity: Capacity, now: datetime) -> Result:
     if not isinstance(result.step, FallBack):
         return result
     provider = result.step.decision.provider
-    segments = result.claimed.parcel.segments
+    segments = result.claimed.request.segments
     if capacity.take(provider, segments, now):
         return result
     wait = max(capacity.wait(provider, segments, now), SHORTEST_PAUSE)
-    return result._replace(step=Retry(now + wait, is_burnt=False))
+    return result._replace(step=Retry(now + wait, counts_as_retry=False))
 
 
 def _throttled(result: Result) -> Throttled | None:
-    failure = result.hand_over.failure
+    failure = result.send_result.failure
     return failure if isinstance(failure, Throttled) else None
 
 
@@ -257,13 +257,13 @@ def _settlement(
 
 def _attempt(result: Result) -> dict[str, Any]:
     """The attempt as `record_sql.record` takes it beside the message."""
-    claimed, done = result.claimed, result.hand_over
+    claimed, done = result.claimed, result.send_result
     row: dict[str, Any] = {
         "attempted_at": done.attempted_at,
         "outcome": done.outcome,
         "response_time_ms": done.response_time_ms,
         "fallback_reason": claimed.decision.fallback_reason,
-        "is_retry": claimed.parcel.is_retry,
+        "is_retry": claimed.request.is_retry,
         "is_late": False,  # so far as we know
     }
     if done.acceptance:

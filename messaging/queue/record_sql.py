@@ -16,7 +16,12 @@ from django.db import connection
 from messaging.transitions import CHANGE_COLUMNS, SET_CHANGED
 from routing.rules.tally import TallySheet
 from routing.sql_rows import Columns, Row, as_json, derived_table, prepared_cursor
-from routing.statistics.entries import ENTRY_COLUMNS, INSERT_ENTRIES, entries, keep
+from routing.statistics.entries import (
+    ENTRY_COLUMNS,
+    INSERT_ENTRIES,
+    entries,
+    save_counts,
+)
 from routing.vocabulary import MessageStatus
 
 SETTLE_COLUMNS: Columns = {
@@ -160,7 +165,7 @@ def _recorded_in_turn(
     with prepared_cursor() as cursor:
         cursor.execute(statement, [as_json(decisions), as_json(rows)])
         appended = {pk: map(bool, about) for pk, *about in cursor.fetchall()}
-    keep(usual, is_prepared=True)
+    save_counts(usual, is_prepared=True)
     written = [
         Written(pk, pk in settled, pk in appended, *appended.get(pk, ()))
         for pk in (row["message_id"] for row in rows)

@@ -33,13 +33,13 @@ from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.rules.decide import (
     AwaitVerdict,
     Choices,
-    Circumstances,
+    DecisionContext,
     Round,
     Step,
     after_lost_worker,
 )
 from routing.rules.tally import TallySheet
-from routing.statistics.entries import keep
+from routing.statistics.entries import save_counts
 from routing.vocabulary import AttemptOutcome, ErrorClass, MessageStatus
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def recover_expired_leases(
     workers; those that waited for a verdict until now fail, but for those that their
     providers can still be asked about (`look_ups`).
     """
-    at = Circumstances(
+    at = DecisionContext(
         now=now, rng=rng, choices=Choices(()), jitter=0.0, verdict_wait=verdict_wait
     )
     with transaction.atomic():
@@ -82,7 +82,7 @@ def recover_expired_leases(
             with quarantined_if_it_fails(message, now=now, unknown_since=now):
                 write([(message, _change(message, routes, at))], sheet)
         write(((each, without_verdict(each, now=now)) for each in overdue), sheet)
-        keep(sheet)
+        save_counts(sheet)
     if lost:
         logger.warning("Recovered %d messages of lost workers.", len(lost))
     return len(expired)
@@ -112,7 +112,7 @@ def recover_attempts(*, since: datetime, until: datetime) -> int:
                 known = _attempt_of(receipt, message, number)
                 attempts.setdefault((message.pk, number), known)
         _create_attempts(sheet, list(attempts.values()))
-        keep(sheet)
+        save_counts(sheet)
     return len(attempts)
 
 
@@ -197,7 +197,7 @@ def _attempt_of(
 
 
 def _change(
-    message: CampaignMessage, routes: RoutingTable, at: Circumstances
+    message: CampaignMessage, routes: RoutingTable, at: DecisionContext
 ) -> Change:
     """What becomes of a message whose worker was lost."""
     return after_step(
@@ -208,7 +208,7 @@ def _change(
     )
 
 
-def _step(message: CampaignMessage, routes: RoutingTable, at: Circumstances) -> Step:
+def _step(message: CampaignMessage, routes: RoutingTable, at: DecisionContext) -> Step:
     wait = first_look(
         message.provider, verdict_wait=at.verdict_wait, is_call_over=False
     )

@@ -14,12 +14,12 @@ from messaging.queue.claimed import Claimed, Result
 from messaging.queue.quarantine import may_be_of_one_message
 from messaging.queue.record import record, resume
 from routing.decision.context import Planner
-from routing.dispatch import HandOver
+from routing.dispatch import SendResult
 from routing.look_ups import first_look
 from routing.rules.decide import (
     AwaitVerdict,
     Choices,
-    Circumstances,
+    DecisionContext,
     FallBack,
     GiveUp,
     Retry,
@@ -87,15 +87,15 @@ class Results:
         self._planner = planner
         self._clock = clock
 
-    def judge(self, ended: Iterable[tuple[Claimed, HandOver]]) -> list[Result]:
+    def judge(self, ended: Iterable[tuple[Claimed, SendResult]]) -> list[Result]:
         """Say of each what comes next."""
         return [
             Result(claimed, done, self._step(claimed, done)) for claimed, done in ended
         ]
 
-    def _step(self, claimed: Claimed, done: HandOver) -> Step:
+    def _step(self, claimed: Claimed, done: SendResult) -> Step:
         """What comes next; where that cannot be told, the others are told theirs."""
-        at = Circumstances(
+        at = DecisionContext(
             now=self._clock(),
             rng=self._planner.rng,
             choices=Choices(()),
@@ -124,9 +124,9 @@ class Results:
         """Where a message could go that its provider did not take."""
         return self._planner.choices(
             claimed.route,
-            claimed.parcel,
+            claimed.request,
             now=now,
-            surroundings=self._planner.look_around(now=now),
+            snapshot=self._planner.snapshot(now=now),
         )
 
     def write(
@@ -177,7 +177,7 @@ def within_room(results: Sequence[Result], *, room: int, now: datetime) -> list[
     for each in results:
         if room < 0 and each.claimed.call_id and isinstance(each.step, FallBack):
             room += 1
-            fitted.append(each._replace(step=Retry(now, is_burnt=False)))
+            fitted.append(each._replace(step=Retry(now, counts_as_retry=False)))
         else:
             fitted.append(each)
     return fitted

@@ -19,9 +19,9 @@ from routing.vocabulary import Channel
 def correct_parts(results: Iterable[Result]) -> None:
     """Where a provider counts parts otherwise than we do: each has receipts. Rare."""
     for each in results:
-        acceptance = each.hand_over.acceptance
+        acceptance = each.send_result.acceptance
         parts = acceptance.parts if acceptance else None
-        if parts and parts != each.claimed.parcel.segments:
+        if parts and parts != each.claimed.request.segments:
             messages = CampaignMessage.objects.filter(pk=each.claimed.message_id)
             messages.update(segments=parts)
 
@@ -37,7 +37,7 @@ def late_acceptances(
     }
 
 
-def perhaps_doubled(results: Sequence[Result], held: Collection[int]) -> list[int]:
+def possible_duplicates(results: Sequence[Result], held: Collection[int]) -> list[int]:
     """Messages that were accepted, and not by their first attempt alone."""
     return [
         each.claimed.message_id
@@ -51,10 +51,10 @@ def suppress_recipients(results: Iterable[Result]) -> None:
     """The addresses that providers said have opted out, or are none."""
     said: dict[tuple[str, SuppressionReason], list[str]] = {}
     for each in results:
-        reason = _reason_to_suppress(each.hand_over.failure)
+        reason = _reason_to_suppress(each.send_result.failure)
         if reason is not None:
             recipient = each.claimed.content.recipient
-            said.setdefault((each.hand_over.provider, reason), []).append(recipient)
+            said.setdefault((each.send_result.provider, reason), []).append(recipient)
     for (provider, reason), addresses in sorted(said.items()):
         suppress(addresses, reason=reason, source=provider)
 
@@ -64,7 +64,7 @@ def update_breakers(results: Sequence[Result], planner: Planner, now: datetime) 
     watched = planner.watched(now=now) | {
         _where(each)
         for each in results
-        if each.hand_over.failure and _call_outcome(each).is_fault
+        if each.send_result.failure and _call_outcome(each).is_fault
     }
     telling = [_call_outcome(each) for each in results if _where(each) in watched]
     if telling:
@@ -77,16 +77,16 @@ def update_breakers(results: Sequence[Result], planner: Planner, now: datetime) 
 
 
 def _where(result: Result) -> tuple[str, Channel]:
-    return result.hand_over.provider, result.claimed.channel
+    return result.send_result.provider, result.claimed.channel
 
 
 def _call_outcome(result: Result) -> CallOutcome:
     return CallOutcome(
-        provider=result.hand_over.provider,
+        provider=result.send_result.provider,
         channel=result.claimed.channel,
-        failure=result.hand_over.failure,
+        failure=result.send_result.failure,
         probe_token=result.claimed.probe_token,
-        is_retry=result.claimed.parcel.is_retry,
+        is_retry=result.claimed.request.is_retry,
         call_id=result.claimed.call_id,
     )
 

@@ -21,12 +21,12 @@ from messaging.queue.recover import (
 from messaging.transitions import BATCH
 from routing.decision.routing_table import RoutingTable
 from routing.health.delivery_rates import (
-    SILENCE_LOOKED_BACK,
-    is_silence_to_be_counted,
-    note_silence,
+    OVERDUE_LOOKED_BACK,
+    is_overdue_count_due,
+    note_overdue_receipts,
 )
 from routing.receipts.webhook_counts import forget_old_counts
-from routing.statistics.entries import fold_entries
+from routing.statistics.entries import compact_entries
 from routing.timer import Timer
 from routing.vocabulary import Channel
 
@@ -73,11 +73,11 @@ class Sweep:
         """
         recovered = _do("recover_expired_leases", lambda: self._recover_leases(now))
         _do("recover_attempts", lambda: self._recover_attempts(now))
-        _do("count_silence", lambda: count_silence(now=now))
+        _do("count_overdue_receipts", lambda: count_overdue_receipts(now=now))
         withdrawn = _do("close_campaigns", lambda: close_campaigns(now=now))
         self.has_more = (withdrawn or 0) >= BATCH
         _do("forget_answers", lambda: KeptAnswer.objects.stale(now).delete())
-        _do("fold_entries", fold_entries)
+        _do("compact_entries", compact_entries)
         _do("forget_old_counts", lambda: forget_old_counts(now=now))
         return recovered or 0
 
@@ -109,23 +109,23 @@ def _do(name: str, chore: Callable[[], T]) -> T | None:
 GRACE = timedelta(seconds=10)
 
 
-def count_silence(*, now: datetime) -> None:
+def count_overdue_receipts(*, now: datetime) -> None:
     """Let the providers' delivery rates know of overdue receipts, now and then.
 
     What it costs grows with the messages of the last hour that have no verdict.
     """
-    if not is_silence_to_be_counted(now=now):
+    if not is_overdue_count_due(now=now):
         return
     rows = (
         CampaignMessage.objects.without_verdict(
-            since=now - SILENCE_LOOKED_BACK, until=now - GRACE
+            since=now - OVERDUE_LOOKED_BACK, until=now - GRACE
         )
         .order_by()
         .annotate(minute=TruncMinute("sent_at"))
         .values_list("provider", "channel", "country", "minute")
         .annotate(Count("id"))
     )
-    note_silence(
+    note_overdue_receipts(
         (provider, Channel(channel), country, minute, count)
         for provider, channel, country, minute, count in rows
     )

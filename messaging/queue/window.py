@@ -10,12 +10,12 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 
 from messaging.queue.claimed import Claimed
-from routing.dispatch import HandOver, Load, given_up, hand_over
+from routing.dispatch import SendRequest, SendResult, given_up, send
 
 logger = logging.getLogger(__name__)
 
 Call = Sequence[Claimed]  # messages that share one; mostly a message alone
-Done = tuple[Claimed, HandOver]
+Done = tuple[Claimed, SendResult]
 # Messages under way for each place of the window, at most: what a crash puts at risk.
 PER_PLACE = 5
 NO_THREAD = (
@@ -44,7 +44,7 @@ class Window:
         self._left_behind = 0
         self._threads = 0
         self._work: SimpleQueue[Call | None] = SimpleQueue()
-        self._done: SimpleQueue[tuple[Call, list[HandOver]]] = SimpleQueue()
+        self._done: SimpleQueue[tuple[Call, list[SendResult]]] = SimpleQueue()
 
     @property
     def in_flight(self) -> int:
@@ -77,12 +77,12 @@ class Window:
         except Empty:
             pass
         done: list[Done] = []
-        for call, hand_overs in ended:
+        for call, send_results in ended:
             if self._under_way.pop(_key(call), None) is None:
                 self._left_behind -= 1  # given up before, and back after all
             else:
                 self.messages -= len(call)
-            done += zip(call, hand_overs, strict=True)
+            done += zip(call, send_results, strict=True)
         return done + self._overdue()
 
     def close(self) -> None:
@@ -125,18 +125,20 @@ class Window:
         while call := self._work.get():
             self._done.put((call, self._send(call)))
 
-    def _send(self, call: Call) -> list[HandOver]:
+    def _send(self, call: Call) -> list[SendResult]:
         """All of a call have one provider, and one lease."""
-        return hand_over(
+        return send(
             provider_name=call[0].decision.provider,
-            loads=[_load(claimed) for claimed in call],
+            requests=[_send_request(claimed) for claimed in call],
             not_after=call[0].lease_expires_at,
             clock=self._clock,
         )
 
 
-def _load(claimed: Claimed) -> Load:
-    return Load(claimed.content, claimed.parcel.segments, claimed.decision.estimate)
+def _send_request(claimed: Claimed) -> SendRequest:
+    return SendRequest(
+        claimed.content, claimed.request.segments, claimed.decision.estimate
+    )
 
 
 def _key(call: Call) -> str:

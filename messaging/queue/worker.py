@@ -33,7 +33,7 @@ from messaging.transitions import BATCH
 from messaging.vocabulary import WorkerKind
 from routing.decision.context import Planner
 from routing.decision.routing_table import RoutingTable
-from routing.dispatch import HandOver
+from routing.dispatch import SendResult
 from routing.rules.decide import Retry
 from routing.timer import Timer
 
@@ -114,7 +114,7 @@ class Processor:
             routes=self._routes,
         )
         self._waiter = Waiter()
-        self._unrecorded: list[tuple[Claimed, HandOver]] = []
+        self._unrecorded: list[tuple[Claimed, SendResult]] = []
         self._is_stopping = False
         self._is_idle = False  # nothing is due
         self._has_looked = False  # the last claim found nothing that may leave

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import date, timedelta
 from itertools import count
 
-from messaging.audience.insert import take_in as take_in_messages
+from messaging.audience.insert import enqueue as take_in_messages
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.queue.worker import Processor
 from messaging.rebuild import rebuild_statistics
-from messaging.tests.scene import NOW
+from messaging.tests.scenario import NOW
 from messaging.vocabulary import WorkerKind
 from routing.providers.base import (
     Receipt,
@@ -17,7 +17,7 @@ from routing.providers.base import (
 from routing.receipts.record import record_receipts
 from routing.reference_keys import reference_for
 from routing.rules.tally import Tally
-from routing.statistics.entries import stated
+from routing.statistics.entries import read_totals
 from routing.vocabulary import (
     Channel,
     MessageStatus,
@@ -28,7 +28,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 event_numbers = count(1)
 
 
-def take_in(number=1, *, channel=Channel.SMS, **fields):
+def enqueue(number=1, *, channel=Channel.SMS, **fields):
     """Queue messages of one campaign as the application does, with their count."""
     campaign = CampaignFactory(channel=channel)
     fields = {"due_at": NOW - HOUR} | fields
@@ -51,7 +51,7 @@ def tell(message_id, status, *, attempt=1, at=NOW, **fields):
 
 def total(day=None):
     """What the statistics say of a day, or of all."""
-    return sum((t for _, t in stated(first=day, last=day).tallies()), Tally())
+    return sum((t for _, t in read_totals(first=day, last=day).tallies()), Tally())
 
 
 def differences():

@@ -17,7 +17,7 @@ from messaging.queue.claim import Claimer
 from messaging.queue.recover import recover_expired_leases
 from messaging.queue.results import within_room
 from messaging.queue.window import Window
-from messaging.tests.scene import (
+from messaging.tests.scenario import (
     LEASE,
     NOW,
     accepted,
@@ -37,11 +37,11 @@ from routing.models import (
 )
 from routing.providers.base import (
     Acceptance,
+    BatchRejected,
     OutcomeUnknown,
     Provider,
     ProviderError,
     Receipt,
-    RefusedTogether,
 )
 from routing.providers.registry import registry
 from routing.receipts.record import record_receipts
@@ -171,8 +171,8 @@ def test_a_probe_goes_alone(memory, campaign):
 @pytest.mark.parametrize(
     ("failure", "size"),
     [
-        (RefusedTogether(goes_alone=True), 1),
-        (RefusedTogether(goes_alone=False), 3),
+        (BatchRejected(goes_alone=True), 1),
+        (BatchRejected(goes_alone=False), 3),
         (ProviderError(), 3),
         (OutcomeUnknown(), 1),
     ],
@@ -182,7 +182,9 @@ def test_what_a_call_may_have_failed_on_goes_alone_from_then_on(
     memory, campaign, failure, size
 ):
     emails(campaign, 3)
-    write(*[failed(each, failure, Retry(NOW, is_burnt=False)) for each in claim()])
+    write(
+        *[failed(each, failure, Retry(NOW, counts_as_retry=False)) for each in claim()]
+    )
 
     assert max(sizes(claim())) == size
 
@@ -267,7 +269,7 @@ def test_recovery_tells_the_call_of_each_whose_worker_died(memory, campaign):
 
 def test_a_call_that_fails_is_one_fault_of_its_provider(memory, campaign):
     emails(campaign, 3)
-    later = Retry(NOW, is_burnt=True)
+    later = Retry(NOW, counts_as_retry=True)
 
     write(*[failed(each, OutcomeUnknown(), later) for each in claim()])
 
@@ -376,7 +378,7 @@ def test_fallbacks_of_a_call_that_find_no_room_go_back_to_the_queue(memory, camp
     steps = [each.step for each in within_room(results, room=1, now=NOW)]
 
     assert steps.count(fall_back) == 1
-    assert steps.count(Retry(NOW, is_burnt=False)) == 2
+    assert steps.count(Retry(NOW, counts_as_retry=False)) == 2
 
 
 def test_a_fallback_of_a_message_that_went_alone_always_has_room(memory, campaign):

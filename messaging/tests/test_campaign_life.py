@@ -25,10 +25,10 @@ from messaging.models import Campaign
 from messaging.queue.completion import close_campaigns
 from messaging.queue.worker import Limits, Processor
 from messaging.queue_status import is_work_waiting
-from messaging.tests.scene import PATIENCE, running
+from messaging.tests.scenario import PATIENCE, running
 from messaging.vocabulary import CampaignStatus, WorkerKind
 from routing.rules.tally import Part
-from routing.statistics.entries import stated
+from routing.statistics.entries import read_totals
 from routing.vocabulary import MessageStatus
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -165,7 +165,7 @@ def test_sweeps_withdraw_the_rest_batch_by_batch_and_count_each_once():
 
     assert counts == [2, 2, 1, 0]
     assert cancelled(campaign) == 9
-    tallies = stated().part(Part.MESSAGES).tallies()
+    tallies = read_totals().part(Part.MESSAGES).tallies()
     assert sum(tally.messages(MessageStatus.CANCELLED) for _, tally in tallies) == 9
 
 

@@ -11,7 +11,7 @@ from django.db import connection
 
 from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage, Suppression
-from messaging.tests.scene import LEASE, MINUTE, NOW, claim, claimer, messages
+from messaging.tests.scenario import LEASE, MINUTE, NOW, claim, claimer, messages
 from messaging.vocabulary import CampaignStatus, SuppressionReason, SuppressionScope
 from routing.factories import RateFactory
 from routing.models import ChannelRoutingConfig

@@ -11,7 +11,7 @@ from django.utils import timezone
 from messaging.models import WorkerHeartbeat
 from messaging.queue.clock import DatabaseClock, clock_skew, database_now
 from messaging.queue.heartbeat import Heartbeat
-from messaging.tests.scene import MINUTE, NOW
+from messaging.tests.scenario import MINUTE, NOW
 from messaging.vocabulary import WorkerKind
 
 HOUR = timedelta(hours=1)

@@ -10,8 +10,8 @@ from django.db import transaction
 
 from messaging.factories import MessageFactory
 from messaging.models import CampaignMessage
-from messaging.queue.sweep import count_silence
-from messaging.tests.scene import NOW, claim, messages, running, until_one_waits
+from messaging.queue.sweep import count_overdue_receipts
+from messaging.tests.scenario import NOW, claim, messages, running, until_one_waits
 from routing.health.delivery_rates import QualityBook
 from routing.models import DeliveryQuality
 from routing.providers.base import Receipt
@@ -191,7 +191,7 @@ def test_overdue_receipts_count_as_the_failures_that_they_probably_are():
     before = score_of()
     sent_ago(100, 5)
 
-    count_silence(now=NOW)
+    count_overdue_receipts(now=NOW)
 
     assert (before, score_of()) == (0.97, 0.81)
 
@@ -199,10 +199,10 @@ def test_overdue_receipts_count_as_the_failures_that_they_probably_are():
 def test_a_receipt_that_comes_in_the_end_clears_its_provider():
     evidence("TwilioSMS", delivered=388, failed=12)
     sent_ago(100, 5)
-    count_silence(now=NOW)
+    count_overdue_receipts(now=NOW)
 
     CampaignMessage.objects.update(status=MessageStatus.DELIVERED)
-    count_silence(now=NOW + timedelta(seconds=15))
+    count_overdue_receipts(now=NOW + timedelta(seconds=15))
 
     assert score_of() == 0.97
 
@@ -212,7 +212,7 @@ def test_what_is_just_sent_or_long_gone_is_not_overdue(minutes):
     evidence("TwilioSMS", delivered=388, failed=12)
     sent_ago(100, minutes)
 
-    count_silence(now=NOW)
+    count_overdue_receipts(now=NOW)
 
     assert DeliveryQuality.objects.get().overdue == []
 
@@ -223,7 +223,7 @@ def test_silence_counts_for_its_country_and_for_the_provider():
     evidence("TwilioSMS", delivered=388, failed=12, country="FR")
     sent_ago(100, 5, country="DE")
 
-    count_silence(now=NOW)
+    count_overdue_receipts(now=NOW)
 
     assert score_of(country="DE") == score_of() == 0.81
     assert score_of(country="FR") == 0.97
@@ -232,7 +232,7 @@ def test_silence_counts_for_its_country_and_for_the_provider():
 def test_a_provider_that_never_sent_a_receipt_is_not_judged_by_silence():
     sent_ago(100, 5)
 
-    count_silence(now=NOW)
+    count_overdue_receipts(now=NOW)
 
     assert score_of() is None
 
@@ -241,9 +241,9 @@ def test_of_all_workers_one_counts_silence_at_a_time():
     evidence("TwilioSMS", delivered=1, failed=0)
     sent_ago(1, 5)
 
-    count_silence(now=NOW)
+    count_overdue_receipts(now=NOW)
     DeliveryQuality.objects.update(overdue=[])
-    count_silence(now=NOW + timedelta(seconds=14))
+    count_overdue_receipts(now=NOW + timedelta(seconds=14))
 
     assert DeliveryQuality.objects.get().overdue == []
 
@@ -257,6 +257,6 @@ def test_counting_silence_waits_for_a_receipt_and_not_the_receipt_for_it():
 
     with ExitStack() as counting, transaction.atomic():
         rows.get(country="")
-        counting.enter_context(running(lambda: count_silence(now=NOW)))
+        counting.enter_context(running(lambda: count_overdue_receipts(now=NOW)))
         until_one_waits()
         rows.get(country="US")

@@ -9,7 +9,7 @@ import pytest
 
 from messaging.models import CampaignMessage
 from messaging.queue.recover import recover_expired_leases
-from messaging.tests.scene import (
+from messaging.tests.scenario import (
     LEASE,
     MINUTE,
     NOW,

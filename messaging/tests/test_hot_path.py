@@ -11,7 +11,7 @@ from django.db import connection, transaction
 
 from messaging.queue.claim import Claimer
 from messaging.queue.completion import close_campaigns
-from messaging.tests.scene import (
+from messaging.tests.scenario import (
     LEASE,
     NOW,
     PATIENCE,

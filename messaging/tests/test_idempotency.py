@@ -12,7 +12,7 @@ from messaging.factories import CampaignFactory
 from messaging.idempotency import Answer, KeyInFlight, KeyReused, answer_once
 from messaging.models import Campaign, KeptAnswer
 from messaging.queue.worker import Processor
-from messaging.tests.scene import PATIENCE, running
+from messaging.tests.scenario import PATIENCE, running
 from messaging.vocabulary import WorkerKind
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)

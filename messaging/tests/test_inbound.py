@@ -12,9 +12,9 @@ from messaging.consent.suppression import suppress
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import CampaignMessage, Suppression
 from messaging.queue.worker import Limits, Processor
-from messaging.tests.scene import claim, failed, write
+from messaging.tests.scenario import claim, failed, write
 from messaging.vocabulary import SuppressionReason, WorkerKind
-from routing.dispatch import Load, hand_over
+from routing.dispatch import SendRequest, send
 from routing.factories import RouteFactory
 from routing.models import InboundMessage
 from routing.providers.base import Inbound
@@ -144,9 +144,9 @@ def test_a_stop_while_a_provider_thinks_calls_the_fallback_off(
     simulator.set_fault("TwilioSMS", "unavailable")
     message = MessageFactory(recipient=ADA)
     [claimed] = claim(now=timezone.now())
-    [done] = hand_over(
+    [done] = send(
         provider_name="TwilioSMS",
-        loads=[Load(claimed.content, segments=1, estimate=None)],
+        requests=[SendRequest(claimed.content, segments=1, estimate=None)],
         not_after=claimed.lease_expires_at,
         clock=lambda: datetime.now(UTC),
     )

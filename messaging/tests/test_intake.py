@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from django.db import IntegrityError
 
-from messaging.audience.insert import Own, take_in, take_in_audience
+from messaging.audience.insert import RecipientRow, enqueue, enqueue_audience
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import CampaignMessage
 
@@ -17,16 +17,16 @@ pytestmark = pytest.mark.django_db
 
 
 def take_in_alone(message):
-    take_in([message])
+    enqueue([message])
 
 
 def take_in_as_audience(*messages):
     """All but what is their own is as with the first."""
     owns = [
-        Own(**{name: getattr(message, name) for name in Own._fields})
+        RecipientRow(**{name: getattr(message, name) for name in RecipientRow._fields})
         for message in messages
     ]
-    take_in_audience(messages[0], owns)
+    enqueue_audience(messages[0], owns)
 
 
 def taken_in_by(take, **fields):

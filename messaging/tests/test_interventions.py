@@ -13,7 +13,7 @@ from messaging.message_actions import InterventionRefused, cancel_message, retry
 from messaging.models import Campaign
 from messaging.queue.completion import close_campaigns
 from messaging.queue.look_ups import NOT_FOUND
-from messaging.tests.scene import PATIENCE, accepted, claim, running, write
+from messaging.tests.scenario import PATIENCE, accepted, claim, running, write
 from messaging.vocabulary import CampaignStatus
 from routing.factories import AttemptFactory
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt

@@ -11,7 +11,7 @@ from django.db import connection
 from messaging.factories import CampaignFactory
 from messaging.models import Campaign, CampaignMessage
 from messaging.queue.lanes import COMMIT_LAG, LOOK_BACK_EVERY, LOOK_EVERY, Lanes
-from messaging.tests.scene import MINUTE, NOW, claimer, messages, statements_of
+from messaging.tests.scenario import MINUTE, NOW, claimer, messages, statements_of
 from messaging.vocabulary import CampaignStatus
 from routing.vocabulary import Channel, MessageStatus
 
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.django_db
 ROOM = dict.fromkeys(Channel, math.inf)
 
 
-def lock(lanes, limit, *, now=NOW, rooms=ROOM):
+def lock(lanes, limit, *, now=NOW, available=ROOM):
     """The ids that are locked; they are as good as claimed."""
-    locked, _ = lanes.lock_due(limit, rooms, now=now)
+    locked, _ = lanes.lock_due(limit, available, now=now)
     ids = [each.pk for each in locked]
     CampaignMessage.objects.filter(pk__in=ids).update(
         status=MessageStatus.SENDING, lease_expires_at=now + MINUTE
@@ -119,13 +119,13 @@ def test_a_message_that_another_worker_let_go_is_found_again_after_a_while():
 def test_a_lane_that_a_throttle_holds_back_is_looked_at_from_its_front_too():
     first, *_ = messages(9)
     lanes, throttled = Lanes(), {**ROOM, Channel.SMS: 1}
-    lock(lanes, 2, rooms=throttled)
+    lock(lanes, 2, available=throttled)
     CampaignMessage.objects.filter(pk=first.pk).update(
         status=MessageStatus.QUEUED, lease_expires_at=None
     )
-    lock(lanes, 2, rooms=throttled, now=NOW + LOOK_BACK_EVERY - LOOK_EVERY / 2)
+    lock(lanes, 2, available=throttled, now=NOW + LOOK_BACK_EVERY - LOOK_EVERY / 2)
 
-    ids = lock(lanes, 2, rooms=throttled, now=NOW + LOOK_BACK_EVERY)
+    ids = lock(lanes, 2, available=throttled, now=NOW + LOOK_BACK_EVERY)
 
     assert ids == [first.pk]
 

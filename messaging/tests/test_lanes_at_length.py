@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Campaign, CampaignMessage
 from messaging.queue.lanes import LOOK_BACK_EVERY, Lanes
-from messaging.tests.scene import NOW, run_machine
+from messaging.tests.scenario import NOW, run_machine
 from messaging.vocabulary import CampaignStatus
 from routing.vocabulary import Channel, MessageStatus
 
@@ -64,8 +64,8 @@ class Traffic(RuleBasedStateMachine):
 
     def lock(self, worker, limit, room):
         now = self.now + (worker - 1) * SKEW
-        rooms = {**dict.fromkeys(Channel, math.inf), Channel.SMS: room}
-        locked, _ = self.lanes[worker].lock_due(limit, rooms, now=now)
+        available = {**dict.fromkeys(Channel, math.inf), Channel.SMS: room}
+        locked, _ = self.lanes[worker].lock_due(limit, available, now=now)
         ids = [message.pk for message in locked]
         assert len(set(ids)) == len(ids) <= limit
         CampaignMessage.objects.filter(pk__in=ids).update(

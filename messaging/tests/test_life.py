@@ -33,10 +33,10 @@ from messaging.queue.recover import recover_expired_leases
 from messaging.queue.worker import Limits, Processor
 from messaging.rules.quiet_hours import QuietHours
 from messaging.tests.conftest import MEMORY_PROVIDERS
-from messaging.tests.scene import LEASE, MINUTE, NOW, run_machine, unfinished
+from messaging.tests.scenario import LEASE, MINUTE, NOW, run_machine, unfinished
 from messaging.vocabulary import CampaignStatus, SuppressionReason, WorkerKind
 from routing.decision.routing_table import RoutingTable
-from routing.dispatch import Load, hand_over
+from routing.dispatch import SendRequest, send
 from routing.factories import RouteFactory
 from routing.models import (
     ChannelRoutingConfig,
@@ -96,7 +96,7 @@ class Life(RuleBasedStateMachine):
         RouteFactory(initial_retry_delay_seconds=60, max_retries=2)
         self.campaign = CampaignFactory(quiet_from=BREAK.start, quiet_until=BREAK.end)
         for _ in range(count):
-            self.take_in()
+            self.enqueue()
 
     def processor(self):
         return Processor(
@@ -117,7 +117,7 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: can_take_in())
     @rule()
-    def take_in(self):
+    def enqueue(self):
         MessageFactory(campaign=self.campaign, due_at=self.now)
 
     @rule(worker=st.sampled_from(WORKERS))
@@ -131,7 +131,7 @@ class Life(RuleBasedStateMachine):
         if not self.claimed[worker]:
             self.claim(worker)
         while self.claimed[worker]:
-            self.hand_over(worker, ending)
+            self.send(worker, ending)
 
     @precondition(lambda self: any(self.returned.values()))
     @rule(worker=st.sampled_from(WORKERS))
@@ -142,7 +142,7 @@ class Life(RuleBasedStateMachine):
         stale = {
             each.claimed.message_id: row(each.claimed.message_id)
             for each in results
-            if not is_held(each.claimed, processor._owner) and each.hand_over.failure
+            if not is_held(each.claimed, processor._owner) and each.send_result.failure
         }
         self.start(worker, processor.results.write(results) if results else [])
         for pk, before in stale.items():
@@ -265,14 +265,16 @@ class Life(RuleBasedStateMachine):
             assert not BREAK.cover(self.now.astimezone(CALIFORNIA).time())
         self.claimed[worker] += calls_of(claimed)
 
-    def hand_over(self, worker, ending):
+    def send(self, worker, ending):
         call = self.claimed[worker].pop(0)
         provider = registry.get(call[0].decision.provider)
         if failure := FAILURES[ending]:
             provider.fail_with(failure, is_taken=ending == "lost after")
-        done = hand_over(
+        done = send(
             provider_name=provider.name,
-            loads=[Load(each.content, segments=1, estimate=None) for each in call],
+            requests=[
+                SendRequest(each.content, segments=1, estimate=None) for each in call
+            ],
             not_after=call[0].lease_expires_at,
             clock=lambda: self.now,
         )
@@ -295,7 +297,7 @@ class Life(RuleBasedStateMachine):
                 self.claim(worker)
                 while self.claimed[worker] or self.returned[worker]:
                     while self.claimed[worker]:
-                        self.hand_over(worker, "taken")
+                        self.send(worker, "taken")
                     self.record(worker)
                 self.look_up(worker, is_told=True)
             self.sweep()

@@ -17,7 +17,7 @@ from messaging.queue.look_ups import SHORTEST_PAUSE, LookUps
 from messaging.queue.recover import recover_expired_leases
 from messaging.queue.worker import Limits, Processor
 from messaging.tests.conftest import MEMORY_PROVIDERS
-from messaging.tests.scene import LEASE, NOW, claim, messages, unfinished
+from messaging.tests.scenario import LEASE, NOW, claim, messages, unfinished
 from messaging.timeline import timeline_of
 from messaging.transitions import NO_VERDICT
 from messaging.vocabulary import WorkerKind

@@ -9,7 +9,7 @@ from django.apps import apps
 
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Suppression
-from messaging.tests.scene import NOW
+from messaging.tests.scenario import NOW
 from messaging.vocabulary import SuppressionReason, SuppressionScope
 from routing.models import StatisticsEntry
 from routing.vocabulary import Channel, MessageStatus

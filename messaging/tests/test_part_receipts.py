@@ -9,7 +9,7 @@ import pytest
 from marketing_platform.provider_settings import simulated_providers
 from messaging.models import CampaignMessage
 from messaging.tests.conftest import MEMORY_PROVIDERS
-from messaging.tests.scene import (
+from messaging.tests.scenario import (
     NOW,
     accepted,
     claim,
@@ -18,7 +18,7 @@ from messaging.tests.scene import (
     unfinished,
     write,
 )
-from messaging.tests.tallies import differences, take_in, tell
+from messaging.tests.tallies import differences, enqueue, tell
 from routing.factories import AttemptFactory, RouteFactory
 from routing.models import DeliveryQuality
 from routing.providers.base import Acceptance, PartlyTaken
@@ -37,7 +37,7 @@ def vonage(settings):
 
 def long_message(*, segments=3, status=SENT, **fields):
     """One that Vonage has taken."""
-    take_in(segments=segments)
+    enqueue(segments=segments)
     message = CampaignMessage.objects.latest("pk")
     CampaignMessage.objects.filter(pk=message.pk).update(
         status=status, provider="VonageSMS", attempt_count=1, sent_at=NOW, **fields
@@ -137,7 +137,7 @@ def test_the_providers_number_of_parts_counts(settings):
     result = accepted(claimed)
     told = Acceptance("P1", segments=2, parts=2)
 
-    write(result._replace(hand_over=result.hand_over._replace(acceptance=told)))
+    write(result._replace(send_result=result.send_result._replace(acceptance=told)))
 
     message.refresh_from_db()
     assert message.segments == 2

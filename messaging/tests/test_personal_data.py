@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.message_actions import InterventionRefused, retry_message
 from messaging.models import CampaignMessage, KeptAnswer, Suppression
-from messaging.tests.scene import MINUTE, NOW
+from messaging.tests.scenario import MINUTE, NOW
 from messaging.vocabulary import SuppressionReason
 from routing.factories import AttemptFactory, ReceiptFactory
 from routing.models import DeliveryReceipt, InboundMessage

@@ -11,7 +11,7 @@ from messaging.campaigns import CampaignError
 from messaging.factories import CampaignFactory
 from messaging.models import Campaign, CampaignMessage
 from messaging.single_messages import SingleMessage, post_messages
-from messaging.tests.scene import claim, messages
+from messaging.tests.scenario import claim, messages
 from messaging.vocabulary import CampaignStatus
 from routing.factories import RouteFactory
 from routing.vocabulary import CampaignKind, Channel, MessageStatus

@@ -14,7 +14,7 @@ from django.utils import timezone
 from marketing_platform.testing.installation import Installation, wait_until
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Suppression
-from messaging.tests.scene import messages
+from messaging.tests.scenario import messages
 from messaging.vocabulary import CampaignStatus, SuppressionReason
 from messaging.waiting import told, waits
 from routing.factories import AttemptFactory

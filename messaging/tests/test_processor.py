@@ -17,9 +17,9 @@ from messaging.models import (
     WorkerHeartbeat,
 )
 from messaging.queue.worker import Limits, Processor
-from messaging.tests.scene import NOW, claim, messages
+from messaging.tests.scenario import NOW, claim, messages
 from messaging.vocabulary import CampaignStatus, SuppressionReason, WorkerKind
-from routing.dispatch import HandOver
+from routing.dispatch import SendResult
 from routing.factories import RateFactory, RouteFactory
 from routing.models import (
     MessageDeliveryAttempt,
@@ -442,7 +442,7 @@ def test_only_what_may_fall_back_keeps_its_place_until_it_is_recorded(
     messages(1)
     worker = Processor(kind=WorkerKind.COMMAND, limits=Limits(batch_size=2, window=2))
     (claimed,) = claim(owner=worker._owner)
-    done = HandOver("TwilioSMS", NOW, response_time_ms=12, failure=failure)
+    done = SendResult("TwilioSMS", NOW, response_time_ms=12, failure=failure)
 
     worker._unrecorded = [(claimed, done)]
 

@@ -16,7 +16,7 @@ from messaging.queue.claimed import MOST_ATTEMPTS
 from messaging.queue.quarantine import APART, WORKERS_LOST_AT_MOST
 from messaging.queue.recover import recover_expired_leases
 from messaging.queue.worker import Processor
-from messaging.tests.scene import (
+from messaging.tests.scenario import (
     LEASE,
     MINUTE,
     NOW,
@@ -211,7 +211,7 @@ def test_a_failure_that_its_adapter_put_wrongly_takes_no_other_with_it(route, ca
 
 
 def with_cost(result, cost):
-    return result._replace(hand_over=result.hand_over._replace(cost=cost))
+    return result._replace(send_result=result.send_result._replace(cost=cost))
 
 
 def test_a_message_of_which_nobody_can_say_what_comes_next_holds_no_other_up(
@@ -223,6 +223,6 @@ def test_a_message_of_which_nobody_can_say_what_comes_next_holds_no_other_up(
     sent = accepted(claimed)
     aimless = claimed._replace(route=None)
 
-    [result] = worker.results.judge([(aimless, sent.hand_over)])
+    [result] = worker.results.judge([(aimless, sent.send_result)])
 
     assert result.step == sent.step

@@ -15,7 +15,7 @@ from messaging.queue_status import (
     count_up_to,
     queue_status,
 )
-from messaging.tests.scene import MINUTE, NOW, messages
+from messaging.tests.scenario import MINUTE, NOW, messages
 from messaging.vocabulary import CampaignStatus
 from routing.vocabulary import MessageStatus
 

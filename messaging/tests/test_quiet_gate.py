@@ -11,7 +11,7 @@ from messaging.campaigns import look_again_at_quiet
 from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage
 from messaging.rules.quiet_hours import QuietHours
-from messaging.tests.scene import MINUTE, claim, failed, messages, write
+from messaging.tests.scenario import MINUTE, claim, failed, messages, write
 from messaging.vocabulary import CampaignStatus
 from routing.providers.base import ProviderError
 from routing.rules.decide import Decision, FallBack

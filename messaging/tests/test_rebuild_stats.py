@@ -22,15 +22,15 @@ from messaging.queue.recover import (
     recover_expired_leases,
 )
 from messaging.rebuild import rebuild_statistics
-from messaging.tests.scene import LEASE, NOW, accepted, claim, failed, write
+from messaging.tests.scenario import LEASE, NOW, accepted, claim, failed, write
 from messaging.tests.tallies import (
     DAY,
     HOUR,
     LONG_AGO,
     differences,
     drain,
+    enqueue,
     statuses,
-    take_in,
     tell,
     total,
 )
@@ -46,7 +46,7 @@ from routing.providers.base import (
 from routing.rules.costs import Money
 from routing.rules.decide import AwaitVerdict, Decision, FallBack, GiveUp, Retry
 from routing.rules.tally import Tally
-from routing.statistics.entries import fold_entries, stated
+from routing.statistics.entries import compact_entries, read_totals
 from routing.vocabulary import (
     Channel,
     ErrorClass,
@@ -85,7 +85,7 @@ def test_a_campaign_over_the_wire_counts_for_what_is_on_record(live_server, simu
     RouteFactory(initial_retry_delay_seconds=0, max_retry_delay_seconds=1)
     simulator.configure(undelivered_share=0.2, duplicate_receipt_share=0.2)
     simulator.set_fault("TwilioSMS", "unavailable", share=0.3)
-    take_in(150, due_at=timezone.now())
+    enqueue(150, due_at=timezone.now())
 
     drain()
     wait_until(lambda: not simulator.state()["receipts"]["pending"])
@@ -103,27 +103,27 @@ def test_statistics_that_were_lost_are_made_anew(route):
     world = World(Random(1))
     for _ in range(60):
         world.step()
-    before = dict(stated().tallies())
+    before = dict(read_totals().tallies())
     StatisticsEntry.objects.all().delete()
 
     list(rebuild_statistics(since=LONG_AGO))
 
-    assert dict(stated().tallies()) == before
+    assert dict(read_totals().tallies()) == before
 
 
 def test_rebuilding_takes_away_what_never_happened(route):
-    take_in(2)
-    before = dict(stated().tallies())
+    enqueue(2)
+    before = dict(read_totals().tallies())
     invented = Tally({"status:3": 4, "attempts": 2}).counts
     StatisticsEntry.objects.create(day=NOW.date(), channel=0, tally=invented)
 
     list(rebuild_statistics(since=LONG_AGO))
 
-    assert dict(stated().tallies()) == before
+    assert dict(read_totals().tallies()) == before
 
 
 def test_a_dry_run_changes_nothing(route):
-    take_in()
+    enqueue()
     StatisticsEntry.objects.all().delete()
 
     assert len(differences()) == 1
@@ -131,7 +131,7 @@ def test_a_dry_run_changes_nothing(route):
 
 
 def test_the_command_says_what_it_corrected(route, capsys):
-    take_in(2)
+    enqueue(2)
     StatisticsEntry.objects.all().delete()
 
     call_command("rebuild_stats", "--dry-run")
@@ -148,7 +148,7 @@ def test_the_command_says_what_it_corrected(route, capsys):
 
 
 def test_the_command_leaves_days_before_the_first_alone(route, capsys):
-    take_in(2)
+    enqueue(2)
     StatisticsEntry.objects.all().delete()
 
     call_command("rebuild_stats", "--since=2100-01-01")
@@ -157,7 +157,7 @@ def test_the_command_leaves_days_before_the_first_alone(route, capsys):
 
 
 def test_what_was_pruned_stays_counted(route, capsys):
-    take_in(2)
+    enqueue(2)
     tomorrow = timezone.now() + DAY
     RetentionMark.objects.create(step="messages", cleared_before=timezone.now())
     CampaignMessage.objects.all().delete()
@@ -191,7 +191,7 @@ class World:
         self.steps = [
             *[self.campaign, self.claim, self.claim, self.record, self.record] * 3,
             *[self.receipt] * 8,
-            *[self.time_passes, self.sweep, fold_entries] * 2,
+            *[self.time_passes, self.sweep, compact_entries] * 2,
             self.stop,
             self.cancel,
             self.policy,
@@ -204,7 +204,7 @@ class World:
     def campaign(self):
         channel = self.rng.choice([Channel.SMS, Channel.SMS, Channel.EMAIL])
         expires_at = self.now + self.rng.choice([HOUR, 30 * DAY])
-        take_in(3, channel=channel, due_at=self.now, expires_at=expires_at)
+        enqueue(3, channel=channel, due_at=self.now, expires_at=expires_at)
 
     def claim(self):
         self.flying += claim(limit=self.rng.randint(1, 9), now=self.now)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Campaign, Suppression
-from messaging.tests.scene import (
+from messaging.tests.scenario import (
     NOW,
     accepted,
     claim,
@@ -211,13 +211,13 @@ def test_what_is_with_a_provider_again_is_not_called_off_by_an_earlier_acceptanc
 AT_ONCE = FallBack(Decision("VonageSMS", FallbackReason.PRIMARY_FAILED, {}))
 
 
-@pytest.mark.parametrize("step", [Retry(NOW, is_burnt=True), AT_ONCE], ids=type)
+@pytest.mark.parametrize("step", [Retry(NOW, counts_as_retry=True), AT_ONCE], ids=type)
 @pytest.mark.parametrize("news", [(SENT,), (SENT, FAILED), ()], ids=len)
 def test_what_was_told_while_another_try_was_made_counts_when_that_has_failed(
     route, step, news
 ):
     (about,) = messages(1)
-    write(failed(claim()[0], OutcomeUnknown(), Retry(NOW, is_burnt=True)))
+    write(failed(claim()[0], OutcomeUnknown(), Retry(NOW, counts_as_retry=True)))
     (again,) = claim()
     tell(*(receipt(about, each, attempt=1) for each in news))
 
@@ -357,7 +357,7 @@ def test_an_early_receipt_outlives_an_answer_that_nobody_understood(route):
 def test_late_good_news_calls_off_the_retry_at_another_provider(route, news):
     (about,) = messages(1)
     (claimed,) = claim()
-    write(failed(claimed, OutcomeUnknown(), Retry(NOW, is_burnt=True)))
+    write(failed(claimed, OutcomeUnknown(), Retry(NOW, counts_as_retry=True)))
 
     tell(receipt(about, news, attempt=1))
 
@@ -369,7 +369,7 @@ def test_late_good_news_calls_off_the_retry_at_another_provider(route, news):
 def test_a_delivery_by_the_first_provider_stands_whatever_the_second_answers(route):
     (about,) = messages(1)
     (claimed,) = claim()
-    write(failed(claimed, OutcomeUnknown(), Retry(NOW, is_burnt=True)))
+    write(failed(claimed, OutcomeUnknown(), Retry(NOW, counts_as_retry=True)))
     (again,) = claim()
 
     tell(receipt(about, DELIVERED, attempt=1))

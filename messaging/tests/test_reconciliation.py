@@ -7,7 +7,7 @@ import pytest
 from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage
 from messaging.reconciliation import Evidence, Verdict, may_have_been_sent
-from messaging.tests.scene import accepted, claim, messages, write
+from messaging.tests.scenario import accepted, claim, messages, write
 from messaging.tests.test_doubles import tell
 from routing.factories import RouteFactory
 from routing.vocabulary import AttemptOutcome, Channel, MessageStatus

@@ -12,7 +12,7 @@ import pytest
 from messaging.models import Campaign, CampaignMessage, Suppression
 from messaging.queue.claimed import Result
 from messaging.queue.recover import recover_expired_leases
-from messaging.tests.scene import (
+from messaging.tests.scenario import (
     LEASE,
     MINUTE,
     NOW,
@@ -25,7 +25,7 @@ from messaging.tests.scene import (
 )
 from messaging.vocabulary import CampaignStatus, SuppressionReason
 from routing.decision.routing_table import RoutingTable
-from routing.dispatch import HandOver
+from routing.dispatch import SendResult
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.providers.base import (
     Acceptance,
@@ -68,7 +68,7 @@ def message():
 
 
 def test_an_accepted_message_is_sent_and_its_attempt_says_how(claimed):
-    done = HandOver(
+    done = SendResult(
         provider="TwilioSMS",
         attempted_at=NOW,
         response_time_ms=120,

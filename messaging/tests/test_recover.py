@@ -14,7 +14,7 @@ from messaging.queue.recover import (
     recover_attempts,
     recover_expired_leases,
 )
-from messaging.tests.scene import (
+from messaging.tests.scenario import (
     LEASE,
     MINUTE,
     NOW,

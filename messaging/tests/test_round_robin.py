@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from messaging.tests.scene import NOW, claim, claimer, messages
+from messaging.tests.scenario import NOW, claim, claimer, messages
 from routing.factories import RouteFactory
 from routing.models import FurtherProvider
 from routing.vocabulary import FallbackReason, RoutingStrategy

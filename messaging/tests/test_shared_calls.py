@@ -9,7 +9,7 @@ import pytest
 from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage
 from messaging.queue.worker import Limits, Processor
-from messaging.tests.scene import LEASE, messages
+from messaging.tests.scenario import LEASE, messages
 from messaging.vocabulary import WorkerKind
 from routing.factories import RouteFactory
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt

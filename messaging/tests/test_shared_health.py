@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from messaging.models import CampaignMessage
 from messaging.queue.claim import Claimer
 from messaging.queue.record import record
-from messaging.tests.scene import (
+from messaging.tests.scenario import (
     LEASE,
     MINUTE,
     NOW,
@@ -333,7 +333,7 @@ def test_a_worker_heeds_a_first_failure_from_its_next_claim_on(route, failure):
 def test_after_a_429_a_claim_is_as_large_as_before(route):
     messages(60)
     (first,) = claim(limit=1)
-    write(failed(first, Throttled(), Retry(NOW + 9 * MINUTE, is_burnt=False)))
+    write(failed(first, Throttled(), Retry(NOW + 9 * MINUTE, counts_as_retry=False)))
 
     assert providers(claim(limit=50, now=NOW + 6 * MINUTE)) == {"TwilioSMS": 50}
 
@@ -345,7 +345,7 @@ def test_a_429_pauses_the_provider_for_all_workers_and_burns_no_round(route):
         failed(
             first,
             Throttled(retry_after=30 * SECOND),
-            Retry(NOW + 30 * SECOND, is_burnt=False),
+            Retry(NOW + 30 * SECOND, counts_as_retry=False),
         )
     )
 

@@ -8,12 +8,12 @@ import pytest
 
 from messaging.campaigns import cancel_campaigns
 from messaging.models import Campaign
-from messaging.tests.scene import NOW, accepted, claim, failed, write
+from messaging.tests.scenario import NOW, accepted, claim, failed, write
 from messaging.tests.tallies import (
     DAY,
     differences,
+    enqueue,
     statuses,
-    take_in,
     tell,
     total,
 )
@@ -23,7 +23,7 @@ from routing.providers.base import (
 from routing.rules.costs import Money
 from routing.rules.decide import Decision, FallBack, Retry
 from routing.rules.tally import Tally
-from routing.statistics.entries import stated
+from routing.statistics.entries import read_totals
 from routing.vocabulary import (
     AttemptOutcome,
     FallbackReason,
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_a_message_counts_as_queued_then_as_sent_then_as_what_became_of_it(route):
-    take_in()
+    enqueue()
     assert statuses() == {MessageStatus.QUEUED: 1}
 
     (claimed,) = claim()
@@ -47,7 +47,7 @@ def test_a_message_counts_as_queued_then_as_sent_then_as_what_became_of_it(route
 
 
 def test_an_end_that_was_wrong_is_taken_back_on_its_own_day(route):
-    take_in()
+    enqueue()
     (claimed,) = claim()
     write(accepted(claimed))
     tell(claimed.message_id, MessageStatus.FAILED)
@@ -62,7 +62,7 @@ def test_an_end_that_was_wrong_is_taken_back_on_its_own_day(route):
 
 
 def test_a_delivery_counts_for_the_provider_that_got_through(route):
-    take_in()
+    enqueue()
     (claimed,) = claim()
     to_vonage = Decision("VonageSMS", FallbackReason.PRIMARY_FAILED, {})
     write(failed(claimed, ProviderError(), FallBack(to_vonage)))
@@ -71,14 +71,14 @@ def test_a_delivery_counts_for_the_provider_that_got_through(route):
 
     delivered = {
         key.provider
-        for key, tally in stated().tallies()
+        for key, tally in read_totals().tallies()
         if tally.messages(MessageStatus.DELIVERED)
     }
     assert delivered == {"TwilioSMS"}
 
 
 def test_recording_twice_counts_once(route):
-    take_in()
+    enqueue()
     (claimed,) = claim()
     result = accepted(claimed)
     write(result)
@@ -90,11 +90,11 @@ def test_recording_twice_counts_once(route):
 
 
 def test_attempts_count_by_outcome_and_by_why_they_were_made(route):
-    take_in()
+    enqueue()
     (first,) = claim()
     to_vonage = Decision("VonageSMS", FallbackReason.PRIMARY_FAILED, {})
     (second,) = write(failed(first, ProviderError(), FallBack(to_vonage)))
-    write(failed(second, ProviderError(), Retry(NOW, is_burnt=True)))
+    write(failed(second, ProviderError(), Retry(NOW, counts_as_retry=True)))
     (third,) = claim()
     write(accepted(third))
 
@@ -106,7 +106,7 @@ def test_attempts_count_by_outcome_and_by_why_they_were_made(route):
 
 
 def test_the_cost_that_a_receipt_tells_takes_the_place_of_the_estimate(route):
-    take_in()
+    enqueue()
     (claimed,) = claim()
     write(accepted(claimed, cost=Money(Decimal("0.01"), "USD")))
 
@@ -117,7 +117,7 @@ def test_the_cost_that_a_receipt_tells_takes_the_place_of_the_estimate(route):
 
 
 def test_a_cancelled_campaign_counts_what_it_withdrew(route):
-    take_in(3)
+    enqueue(3)
 
     cancel_campaigns(Campaign.objects.all(), now=NOW)
 

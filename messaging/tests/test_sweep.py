@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from messaging.models import CampaignMessage
-from messaging.tests.scene import NOW, messages
+from messaging.tests.scenario import NOW, messages
 from messaging.tests.test_processor import drain
 from routing.models import StatisticsEntry
 from routing.vocabulary import Channel, MessageStatus
@@ -23,4 +23,4 @@ def test_a_chore_that_fails_keeps_no_message_from_leaving(route, caplog):
     drain()
 
     assert CampaignMessage.objects.get().status == MessageStatus.SENT
-    assert "The chore fold_entries failed" in caplog.text
+    assert "The chore compact_entries failed" in caplog.text

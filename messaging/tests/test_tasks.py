@@ -17,7 +17,7 @@ from marketing_platform.testing.installation import NOWHERE
 from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage, WorkerHeartbeat
 from messaging.tasks import drain_queue
-from messaging.tests.scene import messages
+from messaging.tests.scenario import messages
 from routing.factories import RouteFactory
 from routing.models import MessageDeliveryAttempt
 from routing.providers.base import ProviderError, RecipientError

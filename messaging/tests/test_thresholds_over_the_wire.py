@@ -12,7 +12,7 @@ from django.utils import timezone
 from messaging.factories import CampaignFactory
 from messaging.models import Campaign
 from messaging.queue.worker import Processor
-from messaging.tests.scene import messages
+from messaging.tests.scenario import messages
 from messaging.vocabulary import CampaignStatus, WorkerKind
 from routing.factories import RouteFactory
 from routing.models import MessageDeliveryAttempt

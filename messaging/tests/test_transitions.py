@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings
 
 from messaging.models import CampaignMessage
-from messaging.tests.scene import LEASE, NOW, claim, failed, messages, write
+from messaging.tests.scenario import LEASE, NOW, claim, failed, messages, write
 from messaging.transitions import SendingPhase, sending_phase
 from routing.providers.base import OutcomeUnknown
 from routing.rules.decide import AwaitVerdict

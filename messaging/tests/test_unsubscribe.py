@@ -19,7 +19,7 @@ from messaging.queue.worker import Processor
 from messaging.rules.content import ContentError
 from messaging.rules.merge_fields import check_columns
 from messaging.rules.wording import Wording
-from messaging.tests.scene import claim
+from messaging.tests.scenario import claim
 from messaging.vocabulary import SuppressionReason, WorkerKind
 from routing.factories import RouteFactory
 from routing.providers.transport.mail import compose

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from messaging.queue.wakeup import Waiter, notify_workers
-from messaging.tests.scene import PATIENCE
+from messaging.tests.scenario import PATIENCE
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

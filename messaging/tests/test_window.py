@@ -9,7 +9,7 @@ import pytest
 
 from messaging.queue.window import Window
 from messaging.tests.conftest import MEMORY_PROVIDERS
-from messaging.tests.scene import NOW, claim, messages
+from messaging.tests.scenario import NOW, claim, messages
 from routing.providers.base import Acceptance, Provider
 from routing.providers.registry import registry
 from routing.vocabulary import AttemptOutcome, Channel
@@ -56,8 +56,8 @@ def take(window):
     """The one result that comes next."""
     while not (done := window.finished(wait=0.01, at_most=1)):
         pass
-    ((_, hand_over),) = done
-    return hand_over
+    ((_, send_result),) = done
+    return send_result
 
 
 def test_a_call_that_does_not_end_is_given_up_as_unknown(hanging, caplog):

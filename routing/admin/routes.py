@@ -88,12 +88,12 @@ class ExplainForm(forms.Form):
     )
 
     def clean(self) -> dict[str, Any]:
-        """The fields, and the parcel that they make."""
+        """The fields, and the routing_request that they make."""
         if self.errors:
             return self.cleaned_data
         kind = self.cleaned_data["kind"] or CampaignKind.MARKETING
         try:
-            return {"parcel": parcel_to(**self.cleaned_data | {"kind": kind})}
+            return {"routing_request": parcel_to(**self.cleaned_data | {"kind": kind})}
         except UnusableAddress as error:
             raise forms.ValidationError({"to": str(error)}) from None
 
@@ -185,7 +185,7 @@ class RouteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         explanation, candidates = None, []
         if form.is_valid():
             explanation = explain(
-                form.cleaned_data["parcel"],
+                form.cleaned_data["routing_request"],
                 planner=Planner(rng=Random()),  # noqa: S311 - no secret
                 now=timezone.now(),
             )

@@ -34,9 +34,9 @@ from routing.statistics.reports import StatisticsReport, statistics_report
 from routing.vocabulary import (
     AttemptOutcome,
     Channel,
+    ChoiceEnum,
     FallbackReason,
     MessageStatus,
-    Term,
 )
 
 PRESETS = (("Today", 1), ("7 days", 7), ("30 days", 30), ("90 days", 90))
@@ -201,7 +201,7 @@ def _shown(form: StatisticsForm, report: StatisticsReport) -> dict[str, Any]:
 
 
 def _by_label(
-    terms: Iterable[Term], counts: Mapping[str, int]
+    terms: Iterable[ChoiceEnum], counts: Mapping[str, int]
 ) -> list[tuple[str, int]]:
     return [(term.label, counts[term.name.lower()]) for term in terms]
 

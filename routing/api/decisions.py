@@ -10,16 +10,18 @@ from routing.api.conventions.serializers import ApiSerializer, TermField
 from routing.vocabulary import (
     CampaignKind,
     Channel,
+    ChoiceEnum,
     FallbackReason,
     RoutingStrategy,
-    Term,
 )
 
 
 class LabelField(TermField):
     """A word that the record has as its label, as the integer that the wire has."""
 
-    def __init__(self, terms: type[Term], *, is_always_known: bool = False) -> None:
+    def __init__(
+        self, terms: type[ChoiceEnum], *, is_always_known: bool = False
+    ) -> None:
         """Of what is decided now, and by this release, the word is always known."""
         super().__init__(
             choices=terms.choices(),

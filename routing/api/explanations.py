@@ -43,7 +43,7 @@ class ExplainSerializer(ApiSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """The message as routing sees it."""
         try:
-            parcel = parcel_to(
+            routing_request = parcel_to(
                 channel=Channel(attrs["channel"]),
                 to=attrs["to"],
                 body=attrs["body"],
@@ -51,8 +51,10 @@ class ExplainSerializer(ApiSerializer):
             )
         except UnusableAddress as error:
             raise ValidationError({"to": str(error)}, "unusable_address") from None
-        message = sample(parcel, body=attrs["body"], media_urls=attrs["media_urls"])
-        return {"parcel": parcel, "message": message}
+        message = sample(
+            routing_request, body=attrs["body"], media_urls=attrs["media_urls"]
+        )
+        return {"routing_request": routing_request, "message": message}
 
 
 class ExplanationViewSet(GenericViewSet[Any]):
@@ -70,7 +72,7 @@ class ExplanationViewSet(GenericViewSet[Any]):
         question = self.get_serializer(data=request.data)
         question.is_valid(raise_exception=True)
         explanation = explain(
-            question.validated_data["parcel"],
+            question.validated_data["routing_request"],
             planner=Planner(rng=Random()),  # noqa: S311 - no secret
             now=timezone.now(),
             message=question.validated_data["message"],

@@ -22,8 +22,8 @@ from routing.health.breakers import (
 from routing.health.delivery_rates import QualityBook
 from routing.health.throttles import (
     Capacity,
+    available_by_provider,
     lock_capacity,
-    rooms_now,
 )
 from routing.prices.rate_decks import RateBook
 from routing.providers.registry import ProviderNotConfigured, UnknownProvider, registry
@@ -44,7 +44,7 @@ from routing.vocabulary import (
 logger = logging.getLogger(__name__)
 
 
-class Parcel(NamedTuple):
+class RoutingRequest(NamedTuple):
     """A message as routing sees it: where it goes, and in how many segments."""
 
     destination: Destination
@@ -52,23 +52,23 @@ class Parcel(NamedTuple):
     is_retry: bool = False  # after a round that failed
     unsuitable: Unsuitable = NONE  # providers that cannot carry it, and why
 
-    def refused_by(self, provider: str, code: str) -> Parcel:
+    def refused_by(self, provider: str, code: str) -> RoutingRequest:
         """The same, after a provider has said that it cannot carry it."""
         verdict = {provider: refused_before(code)}
         return self._replace(unsuitable={**verdict, **self.unsuitable})
 
 
-class Likeness(NamedTuple):
-    """Tells which parcels are alike to a route that takes no turns and no chances."""
+class DecisionCacheKey(NamedTuple):
+    """Tells which requests are alike to a route that takes no turns and no chances."""
 
     priced_digits: int  # of a number, that prices depend on
 
-    def of(self, parcel: Parcel) -> Hashable:
+    def of(self, request: RoutingRequest) -> Hashable:
         """Equal for those that are."""
-        to = parcel.destination
+        to = request.destination
         number = to.recipient.removeprefix("+")[: self.priced_digits]
-        unsuitable = frozenset(parcel.unsuitable)
-        return number, to.country, parcel.segments, parcel.is_retry, unsuitable
+        unsuitable = frozenset(request.unsuitable)
+        return number, to.country, request.segments, request.is_retry, unsuitable
 
 
 def provider_verdicts(route: Route) -> Mapping[str, str]:
@@ -82,13 +82,13 @@ STEADY = {RoutingStrategy.PRIMARY, RoutingStrategy.FALLBACK, RoutingStrategy.LEA
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ProviderSnapshot:
     """How the providers are at the moment: breakers, retry budgets, throttles."""
 
     health: Mapping[Channel, ChannelHealth] = field(default_factory=dict)
     capacity: Capacity = field(default_factory=Capacity)
 
-    def is_calm(self, route: Route) -> bool:
+    def is_unrestricted(self, route: Route) -> bool:
         """Whether no provider of the route is watched, or has a throttle."""
         health = self.health.get(route.channel, ChannelHealth())
         return {*health.watched, *self.capacity.rows}.isdisjoint(route.providers)
@@ -108,13 +108,17 @@ class Planner:
         """The route of a message, None when no active one covers it."""
         return self._routes.route(destination, now=now)
 
-    def rooms(self, *, now: datetime) -> dict[Channel, float]:
+    def available(self, *, now: datetime) -> dict[Channel, float]:
         """About how many messages of each channel its providers may take now.
 
         A channel without a route has all the room there is: its messages are looked at
         all the same, and say why they wait.
         """
-        throttled = rooms_now(now=now) if self._health.has_throttles(now=now) else {}
+        throttled = (
+            available_by_provider(now=now)
+            if self._health.has_throttles(now=now)
+            else {}
+        )
         names: dict[Channel, set[str]] = {}
         for route in self._routes.all(now=now):
             names.setdefault(route.channel, set()).update(route.in_use)
@@ -125,9 +129,9 @@ class Planner:
             for channel in Channel
         }
 
-    def look_around(self, *, now: datetime) -> Surroundings:
+    def snapshot(self, *, now: datetime) -> ProviderSnapshot:
         """How the providers are, without a lock and without throttles."""
-        return Surroundings(self._health.channels(now=now))
+        return ProviderSnapshot(self._health.channels(now=now))
 
     def lock_capacity(self, providers: Collection[str], *, now: datetime) -> Capacity:
         """The providers' throttles, locked; without a query while there are none."""
@@ -156,16 +160,16 @@ class Planner:
                 others.append(usable - {name})
         return found
 
-    def likeness(
-        self, route: Route, *, now: datetime, surroundings: Surroundings
-    ) -> Likeness | None:
-        """Which parcels of the route the same decision holds for at the moment.
+    def cache_key(
+        self, route: Route, *, now: datetime, snapshot: ProviderSnapshot
+    ) -> DecisionCacheKey | None:
+        """Which requests of the route the same decision holds for at the moment.
 
         None where each needs its own: where there are turns, chance, or limits.
         """
-        if route.strategy not in STEADY or not surroundings.is_calm(route):
+        if route.strategy not in STEADY or not snapshot.is_unrestricted(route):
             return None
-        return Likeness(
+        return DecisionCacheKey(
             max(
                 self._rates.table(
                     provider=name, channel=route.channel, now=now
@@ -177,16 +181,16 @@ class Planner:
     def choices(
         self,
         route: Route,
-        parcel: Parcel,
+        request: RoutingRequest,
         *,
         now: datetime,
         turn: int = 0,
-        surroundings: Surroundings,
+        snapshot: ProviderSnapshot,
     ) -> Choices:
         """The route's providers as they stand, for one message."""
         draw = self.rng.random()
-        verdicts, reasons = _verdicts(route, parcel, surroundings, now, draw)
-        estimates = self._estimates(route, parcel, now)
+        verdicts, reasons = _verdicts(route, request, snapshot, now, draw)
+        estimates = self._estimates(route, request, now)
         return Choices(
             candidates=tuple(
                 Candidate(
@@ -194,17 +198,17 @@ class Planner:
                     verdicts.get(name, ""),
                     route.weights.get(name, 1),
                     _in_currency(estimates.get(name), route.currency),
-                    *self._quality(name, parcel.destination, now),
+                    *self._quality(name, request.destination, now),
                 )
                 for name in route.providers
             ),
             reasons=reasons,
             estimates=estimates,
-            unsuitable=parcel.unsuitable,
+            unsuitable=request.unsuitable,
             context=Context(
                 turn=turn,
                 draw=draw,
-                may_explore=parcel.destination.campaign_kind == CampaignKind.MARKETING,
+                may_explore=request.destination.campaign_kind == CampaignKind.MARKETING,
             ),
         )
 
@@ -218,19 +222,19 @@ class Planner:
         return (score.mean, score.evidence) if score else (None, 0.0)
 
     def _estimates(
-        self, route: Route, parcel: Parcel, now: datetime
+        self, route: Route, request: RoutingRequest, now: datetime
     ) -> dict[str, Money]:
         """What the whole message would cost, by provider; without a price, none."""
         prices = {
-            name: self._price(name, route.channel, parcel, now)
+            name: self._price(name, route.channel, request, now)
             for name in route.providers
         }
         return {name: price for name, price in prices.items() if price}
 
     def _price(
-        self, name: str, channel: Channel, parcel: Parcel, now: datetime
+        self, name: str, channel: Channel, request: RoutingRequest, now: datetime
     ) -> Money | None:
-        destination = parcel.destination
+        destination = request.destination
         table = self._rates.table(provider=name, channel=channel, now=now)
         try:
             return estimate(
@@ -240,7 +244,7 @@ class Planner:
                     on=now.date(),
                 ),
                 channel=channel,
-                segments=parcel.segments,
+                segments=request.segments,
                 options=_options(name),
             )
         except PriceError:
@@ -254,8 +258,8 @@ def _in_currency(price: Money | None, currency: str) -> Decimal | None:
 
 def _verdicts(
     route: Route,
-    parcel: Parcel,
-    surroundings: Surroundings,
+    request: RoutingRequest,
+    snapshot: ProviderSnapshot,
     now: datetime,
     draw: float,
 ) -> tuple[dict[str, str], dict[str, FallbackReason]]:
@@ -264,9 +268,9 @@ def _verdicts(
     A provider that ramps back turns messages away in favour of others; where there is
     no other, it takes them.
     """
-    verdicts = {**provider_verdicts(route), **parcel.unsuitable}
+    verdicts = {**provider_verdicts(route), **request.unsuitable}
     reasons = dict.fromkeys(verdicts, FallbackReason.PROVIDER_UNAVAILABLE)
-    health = surroundings.health.get(route.channel, ChannelHealth())
+    health = snapshot.health.get(route.channel, ChannelHealth())
     ramping = set()
     for name in route.providers:
         if name in verdicts:
@@ -277,10 +281,10 @@ def _verdicts(
             reasons[name] = FallbackReason.PROVIDER_UNAVAILABLE
             if breaker and breaker.state == BreakerState.CLOSED:
                 ramping.add(name)
-        elif parcel.is_retry and health.retries_left.get(name, 1) <= 0:
+        elif request.is_retry and health.retries_left.get(name, 1) <= 0:
             verdicts[name] = "its retry budget is used up"
             reasons[name] = FallbackReason.PROVIDER_UNAVAILABLE
-        elif verdict := surroundings.capacity.verdict(name, parcel.segments, now):
+        elif verdict := snapshot.capacity.verdict(name, request.segments, now):
             verdicts[name] = verdict
             reasons[name] = FallbackReason.RATE_LIMIT_EXCEEDED
     if len(verdicts) == len(route.providers):
@@ -298,21 +302,21 @@ SHORTEST_PAUSE = timedelta(milliseconds=50)
 def pause_before_next_try(
     route: Route,
     choices: Choices,
-    parcel: Parcel,
+    request: RoutingRequest,
     *,
-    surroundings: Surroundings,
+    snapshot: ProviderSnapshot,
     now: datetime,
 ) -> timedelta:
     """How long until a throttle or budget may have room, or a breaker be probed."""
-    health = surroundings.health.get(route.channel, ChannelHealth())
+    health = snapshot.health.get(route.channel, ChannelHealth())
     waits = [NO_PROVIDER_PAUSE]
     for name in route.in_use:
         breaker = health.breakers.get(name)
         if choices.reasons.get(name) == FallbackReason.RATE_LIMIT_EXCEEDED:
-            waits.append(surroundings.capacity.wait(name, parcel.segments, now))
+            waits.append(snapshot.capacity.wait(name, request.segments, now))
         elif breaker and breaker.open_until:
             waits.append(breaker.open_until - now)
-        elif parcel.is_retry and health.retries_left.get(name, 1) <= 0:
+        elif request.is_retry and health.retries_left.get(name, 1) <= 0:
             waits.append(BUDGET_PAUSE)
     return max(min(waits), SHORTEST_PAUSE)
 

@@ -10,9 +10,9 @@ from typing import Any
 from django.conf import settings
 
 from routing.decision.context import (
-    Parcel,
     Planner,
-    Surroundings,
+    ProviderSnapshot,
+    RoutingRequest,
     pause_before_next_try,
 )
 from routing.decision.routing_table import next_turn
@@ -42,7 +42,9 @@ class UnusableAddress(ValueError):
     """The recipient cannot be one of this channel."""
 
 
-def parcel_to(*, channel: Channel, to: str, body: str, kind: CampaignKind) -> Parcel:
+def parcel_to(
+    *, channel: Channel, to: str, body: str, kind: CampaignKind
+) -> RoutingRequest:
     """A message as routing sees it; raises UnusableAddress.
 
     `to` is a number with its country code, or an e-mail address; of the body only the
@@ -50,17 +52,17 @@ def parcel_to(*, channel: Channel, to: str, body: str, kind: CampaignKind) -> Pa
     """
     address = _mailbox(to.strip()) if channel == Channel.EMAIL else _number(to)
     segments = count_segments(body) if channel == Channel.SMS else 1
-    return Parcel(Destination(channel, *address, kind), segments)
+    return RoutingRequest(Destination(channel, *address, kind), segments)
 
 
 def sample(
-    parcel: Parcel, *, body: str, media_urls: Sequence[str] = ()
+    request: RoutingRequest, *, body: str, media_urls: Sequence[str] = ()
 ) -> OutboundMessage | None:
     """The message itself, as far as providers have limits; None when it is not told."""
-    is_told = media_urls or (body and parcel.destination.channel != Channel.MMS)
+    is_told = media_urls or (body and request.destination.channel != Channel.MMS)
     if not is_told:
         return None
-    return OutboundMessage("", parcel.destination.recipient, body, "", media_urls)
+    return OutboundMessage("", request.destination.recipient, body, "", media_urls)
 
 
 def _number(text: str) -> tuple[str, str]:
@@ -112,51 +114,51 @@ def rate_in_words(candidate: Mapping[str, Any]) -> str:
 
 
 def explain(
-    parcel: Parcel,
+    request: RoutingRequest,
     *,
     planner: Planner,
     now: datetime,
     message: OutboundMessage | None = None,
 ) -> Explanation:
     """Decide as the queue would decide now; nothing is written or reserved."""
-    destination = parcel.destination
+    destination = request.destination
     route = planner.route(destination, now=now)
     if route is None:
         return _explanation(
-            parcel, why=f"No active route of {destination.channel.label} covers it."
+            request, why=f"No active route of {destination.channel.label} covers it."
         )
     if message is not None:
-        parcel = parcel._replace(
+        request = request._replace(
             unsuitable=Suitability(route.providers).unsuitable(
                 message, country=destination.country
             )
         )
-    surroundings = replace(
-        planner.look_around(now=now), capacity=read_capacity(route.providers)
+    snapshot = replace(
+        planner.snapshot(now=now), capacity=read_capacity(route.providers)
     )
     choices = planner.choices(
-        route, parcel, now=now, turn=next_turn(route), surroundings=surroundings
+        route, request, now=now, turn=next_turn(route), snapshot=snapshot
     )
     decision = first_choice(route, choices)
     reason = decision.fallback_reason if decision else None
     return _explanation(
-        parcel,
+        request,
         route=_as_dict(route),
-        candidates=_candidates(route, choices, surroundings, now),
+        candidates=_candidates(route, choices, snapshot, now),
         chosen=decision.provider if decision else None,
         fallback_reason=None if reason is None else reason.label,
         why=NO_PROVIDER_CAN
         if is_hopeless(route, choices)
         else _why(route, decision.provider if decision else None, reason)
-        + ("" if decision else _until(route, choices, parcel, surroundings, now)),
+        + ("" if decision else _until(route, choices, request, snapshot, now)),
     )
 
 
 def _until(
     route: Route,
     choices: Choices,
-    parcel: Parcel,
-    surroundings: Surroundings,
+    request: RoutingRequest,
+    snapshot: ProviderSnapshot,
     now: datetime,
 ) -> str:
     """What keeps the route's providers out, their last errors, and the next try."""
@@ -170,28 +172,26 @@ def _until(
         for each in screened_choices(route, choices).candidates
         if each.verdict
     ]
-    pause = pause_before_next_try(
-        route, choices, parcel, surroundings=surroundings, now=now
-    )
+    pause = pause_before_next_try(route, choices, request, snapshot=snapshot, now=now)
     next_try = f"Next try {(now + pause).astimezone(UTC):%H:%M:%S} UTC."
     return " " + " ".join([*(f"{each}." for each in verdicts), next_try])
 
 
 def _candidates(
-    route: Route, choices: Choices, surroundings: Surroundings, now: datetime
+    route: Route, choices: Choices, snapshot: ProviderSnapshot, now: datetime
 ) -> list[dict[str, Any]]:
-    breakers = surroundings.health[route.channel].breakers
+    breakers = snapshot.health[route.channel].breakers
     return [
         describe(each, route)
         | {
             "breaker": describe_breaker(breakers.get(each.provider), now),
-            "throttle": surroundings.capacity.describe(each.provider, now),
+            "throttle": snapshot.capacity.describe(each.provider, now),
         }
         for each in screened_choices(route, choices).candidates
     ]
 
 
-def _explanation(parcel: Parcel, **found: Any) -> Explanation:
+def _explanation(request: RoutingRequest, **found: Any) -> Explanation:
     nothing: dict[str, Any] = {
         "route": None,
         "candidates": [],
@@ -199,9 +199,9 @@ def _explanation(parcel: Parcel, **found: Any) -> Explanation:
         "fallback_reason": None,
     }
     return Explanation(
-        to=parcel.destination.recipient,
-        country=parcel.destination.country,
-        segments=parcel.segments,
+        to=request.destination.recipient,
+        country=request.destination.country,
+        segments=request.segments,
         **(nothing | found),
     )
 

@@ -27,7 +27,7 @@ from routing.rules.breaker import (
     begin_probe,
     describe,
     end_probe,
-    is_well,
+    is_healthy,
     may_probe,
     observe,
 )
@@ -108,7 +108,7 @@ class HealthBook:
         for row in ProviderHealth.objects.all():
             health = self._channels[Channel(row.channel)]
             health.breakers[row.provider] = row.breaker
-            if not is_well(row.breaker, now):
+            if not is_healthy(row.breaker, now):
                 left = remaining_now(row.recent_sends, now)
                 health.retries_left[row.provider] = left
         self._has_throttles = ProviderThrottle.objects.exists()
@@ -142,7 +142,7 @@ def take_probe(
     probing = begin_probe(row.breaker, now, lease) if row else None
     if row is None or probing is None:
         return None
-    row.keep(probing)
+    row.save_breaker(probing)
     return probing.probe_until
 
 
@@ -205,7 +205,7 @@ def _learn(
         failed_retries=sum(each.is_retry and each.is_fault for each in outcomes),
         now=now,
     )
-    row.keep(breaker)
+    row.save_breaker(breaker)
 
 
 def _end_probe(

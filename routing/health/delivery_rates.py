@@ -27,7 +27,7 @@ from routing.rules.delivery_rate import (
 from routing.vocabulary import Channel, ErrorClass, MessageStatus
 
 HALF_LIFE = timedelta(minutes=30)
-SILENCE_LOOKED_BACK = 2 * HALF_LIFE  # what is older weighs little
+OVERDUE_LOOKED_BACK = 2 * HALF_LIFE  # what is older weighs little
 COUNT_SILENCE_EVERY = timedelta(seconds=15)
 _VERDICTS = (MessageStatus.DELIVERED, MessageStatus.FAILED, MessageStatus.BOUNCED)
 _NOT_THE_PROVIDERS = (
@@ -76,7 +76,7 @@ def _count(
         country=country,
         defaults={"updated_at": now},
     )
-    row.keep(
+    row.save_evidence(
         add(
             row.evidence,
             successes=is_delivered,
@@ -92,7 +92,7 @@ def _count(
 Silence = Iterable[tuple[str, Channel, str, datetime, int]]
 
 
-def is_silence_to_be_counted(*, now: datetime) -> bool:
+def is_overdue_count_due(*, now: datetime) -> bool:
     """Whether it is this worker's turn; expects to lose it to another.
 
     A provider without a receipt so far has no row: its silence says nothing.
@@ -109,7 +109,7 @@ def is_silence_to_be_counted(*, now: datetime) -> bool:
         return bool(rows.update(overdue_counted_at=now))
 
 
-def note_silence(silence: Silence) -> None:
+def note_overdue_receipts(silence: Silence) -> None:
     """Keep what has no verdict yet beside the verdicts.
 
     It counts where verdicts have come from before, so that a country whose carriers

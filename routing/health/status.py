@@ -13,7 +13,7 @@ from routing.models import MessageDeliveryAttempt, ProviderHealth
 from routing.providers.registry import registry
 from routing.rules.breaker import Breaker, BreakerState
 from routing.rules.tally import Tally, day_of
-from routing.statistics.entries import stated
+from routing.statistics.entries import read_totals
 from routing.vocabulary import AttemptOutcome, Channel, ErrorClass
 
 # A look at the last minutes reads at most so many attempts: it costs the same whatever
@@ -122,5 +122,5 @@ def _served() -> Iterator[Place]:
 def _tallies_of(now: datetime) -> dict[Place, Tally]:
     """What was counted today, without what no provider was chosen for yet."""
     day = day_of(now)
-    tallies = stated(first=day, last=day).tallies()
+    tallies = read_totals(first=day, last=day).tallies()
     return {(key.channel, key.provider): t for key, t in tallies if key.provider}

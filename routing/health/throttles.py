@@ -75,10 +75,10 @@ class Capacity:
         self.taken[provider] = self.taken.get(provider, 0) + 1
         return True
 
-    def keep(self) -> None:
+    def save(self) -> None:
         """Write what was drawn."""
         for provider, throttle in self.throttles.items():
-            self.rows[provider].keep(throttle)
+            self.rows[provider].save_throttle(throttle)
 
     def slow_down(
         self, provider: str, retry_after: timedelta | None, now: datetime
@@ -114,7 +114,7 @@ def lock_capacity(providers: Collection[str]) -> Capacity:
     return Capacity({row.provider: row for row in rows})
 
 
-def rooms_now(*, now: datetime) -> dict[str, float]:
+def available_by_provider(*, now: datetime) -> dict[str, float]:
     """About how much each throttled provider may take now: a look, without a lock."""
     return {
         row.provider: gcra.available(row.throttle, now)

@@ -62,7 +62,7 @@ class ProviderHealth(models.Model):
         """What the provider was given lately, for its retry budget."""
         return [Sends(*each) for each in self.sends]
 
-    def keep(self, breaker: Breaker) -> None:
+    def save_breaker(self, breaker: Breaker) -> None:
         """Save what became of the breaker; the caller holds the row's lock."""
         for name, value in to_row(breaker).items():
             setattr(self, name, value)
@@ -118,7 +118,7 @@ class ProviderThrottle(models.Model):
             self.rate_per_second, self.burst, self.tat, self.factor, self.slowed_at
         )
 
-    def keep(self, throttle: Throttle) -> None:
+    def save_throttle(self, throttle: Throttle) -> None:
         """Save what is used up; the caller holds the row's lock."""
         self.tat, self.factor = throttle.tat, throttle.factor
         self.slowed_at = throttle.slowed_at
@@ -170,7 +170,7 @@ class DeliveryQuality(models.Model):
             for minute, count in self.overdue
         ]
 
-    def keep(self, evidence: Evidence) -> None:
+    def save_evidence(self, evidence: Evidence) -> None:
         """Save the evidence; the caller holds the row's lock."""
         self.successes, self.failures = evidence.successes, evidence.failures
         self.updated_at = evidence.updated_at

@@ -10,7 +10,7 @@
     │   └── AccountError  credentials, funds or permissions: a person must act
     ├── Throttled         certainly not sent; slow down
     ├── NotCalled         certainly not sent: too late to call
-    ├── RefusedTogether   certainly not sent: refused for another message of its call
+    ├── BatchRejected   certainly not sent: refused for another message of its call
     ├── CarrierCapReached certainly not sent; the carrier takes no more today
     └── OutcomeUnknown    may have been sent
         └── PartlyTaken   certainly not whole, and some of it may arrive
@@ -168,7 +168,7 @@ class NotCalled(SendFailure):
     error_class = ErrorClass.THROTTLED  # certainly not sent, and no fault of anybody's
 
 
-class RefusedTogether(SendFailure):
+class BatchRejected(SendFailure):
     """The provider refused the call that carried it, not this message by name."""
 
     error_class = ErrorClass.THROTTLED  # certainly not sent, and no fault of anybody's
@@ -388,7 +388,7 @@ class Provider:
         Called by `routing.dispatch` for two or more, overridden with `max_batch`. What
         is so of all of them may be raised. Otherwise as `send`: each must arrive as if
         it had been sent alone, and one that was not sent, as the call was refused for
-        another, is RefusedTogether.
+        another, is BatchRejected.
         """
         raise NotImplementedError
 

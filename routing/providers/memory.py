@@ -9,6 +9,7 @@ from typing import Any
 
 from routing.providers.base import (
     Acceptance,
+    BatchRejected,
     Enquiry,
     LookUpFailed,
     MessageError,
@@ -16,7 +17,6 @@ from routing.providers.base import (
     Provider,
     Receipt,
     RecipientError,
-    RefusedTogether,
     SendFailure,
 )
 from routing.vocabulary import Channel, MessageStatus
@@ -60,7 +60,7 @@ class _Memory(Provider):
         try:
             return [*self._take(messages)]
         except (RecipientError, MessageError) as failure:
-            beside = RefusedTogether(goes_alone=False)
+            beside = BatchRejected(goes_alone=False)
             return [failure, *[beside] * (len(messages) - 1)]
 
     def _take(self, messages: Sequence[OutboundMessage]) -> list[Acceptance]:

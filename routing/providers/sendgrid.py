@@ -35,6 +35,7 @@ from django.core.mail import EmailMessage
 from routing.providers.base import (
     Acceptance,
     AccountError,
+    BatchRejected,
     Enquiry,
     ForgedReceipt,
     LookUpFailed,
@@ -44,7 +45,6 @@ from routing.providers.base import (
     OutcomeUnknown,
     Receipt,
     RecipientError,
-    RefusedTogether,
     SendFailure,
     UnmappedError,
     UnsuitableError,
@@ -155,7 +155,7 @@ class SendGridEmail(HttpProvider):
         except _Refused as refused_call:
             return self._refusals(refused_call.answer, len(messages))
         except MessageError as error:  # one of them cannot be written down: which?
-            raise RefusedTogether(str(error), goes_alone=True) from None
+            raise BatchRejected(str(error), goes_alone=True) from None
         return [_acceptance(statuses[recipient]) for recipient in email.to]
 
     def _refusals(self, answer: Answer, count: int) -> list[Acceptance | SendFailure]:
@@ -168,7 +168,7 @@ class SendGridEmail(HttpProvider):
             for field, text in _errors(answer)
             if (place := place_of(field)) is not None and place < count
         }
-        beside = RefusedTogether(
+        beside = BatchRejected(
             f"Refused with its call: {failure}", goes_alone=not named
         )
         return [named.get(place, beside) for place in range(count)]

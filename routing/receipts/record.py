@@ -20,7 +20,7 @@ from routing.rules.costs import as_money
 from routing.rules.retry import next_midnight
 from routing.rules.tally import TallySheet
 from routing.signals import receipt_recorded
-from routing.statistics.entries import keep
+from routing.statistics.entries import save_counts
 from routing.vocabulary import WebhookOutcome
 
 
@@ -110,7 +110,7 @@ def _correct_cost(receipt: DeliveryReceipt, about: AttemptReference) -> None:
     for attempt in attempts:
         sheet.change_cost(vars(attempt), cost=receipt.cost, currency=receipt.currency)
     attempts.update(cost=receipt.cost, currency=receipt.currency)
-    keep(sheet)
+    save_counts(sheet)
 
 
 def correct_costs(message_ids: Iterable[int]) -> None:

@@ -23,7 +23,7 @@ from routing.vocabulary import WebhookOutcome
 logger = logging.getLogger(__name__)
 
 KEPT = timedelta(days=30)
-KEEP_EVERY = timedelta(seconds=1)
+SAVE_EVERY = timedelta(seconds=1)
 SAY_EVERY = timedelta(minutes=1)
 # Those that concern nobody, and are not logged one by one.
 QUIET = {WebhookOutcome.ACCEPTED, WebhookOutcome.INBOUND, WebhookOutcome.UNMATCHED}
@@ -76,8 +76,8 @@ class _Voice:
 class WebhookCounter:
     """The calls of this process that are not written yet. For any number of threads."""
 
-    def __init__(self, keep_every: timedelta = KEEP_EVERY) -> None:
-        self.keep_every = keep_every
+    def __init__(self, save_every: timedelta = SAVE_EVERY) -> None:
+        self.save_every = save_every
         self._lock = threading.Lock()
         self.forget()
 
@@ -85,7 +85,7 @@ class WebhookCounter:
         """Drop what is not written yet."""
         self._pending: dict[tuple[datetime, Kind], _Pending] = {}
         self._voices: dict[Kind, _Voice] = {}
-        self._timer = Timer(self.keep_every, is_over=True)
+        self._timer = Timer(self.save_every, is_over=True)
         self._tail: threading.Timer | None = None
 
     def count(
@@ -97,11 +97,11 @@ class WebhookCounter:
         if outcome not in QUIET:
             self._voices.setdefault(kind, _Voice()).say(kind, _one_line(detail))
         if self._timer.comes_round():
-            self.keep()
+            self.save()
         else:
-            self._keep_soon()
+            self._save_soon()
 
-    def keep(self) -> None:
+    def save(self) -> None:
         """Write what was counted; what cannot be written stays for the next time."""
         with self._lock:
             pending, self._pending = self._pending, {}
@@ -120,25 +120,25 @@ class WebhookCounter:
                 known.calls += more.calls
                 known.last_at, known.detail = more.last_at, more.detail
 
-    def _keep_soon(self) -> None:
+    def _save_soon(self) -> None:
         """The last calls of all are written, too."""
         with self._lock:
             if self._tail is not None and self._tail.is_alive():
                 return
-            seconds = self.keep_every.total_seconds()
-            self._tail = threading.Timer(seconds, self._keep_alone)
+            seconds = self.save_every.total_seconds()
+            self._tail = threading.Timer(seconds, self._save_alone)
             self._tail.daemon = True
             self._tail.start()
 
-    def _keep_alone(self) -> None:
+    def _save_alone(self) -> None:
         try:
-            self.keep()
+            self.save()
         finally:
             connection.close()  # of this thread, which ends
 
 
 counter = WebhookCounter()
-atexit.register(counter.keep)
+atexit.register(counter.save)
 
 
 class Calls(NamedTuple):
@@ -152,7 +152,7 @@ class Calls(NamedTuple):
 
 def webhook_calls(*, since: datetime) -> list[Calls]:
     """What was counted since the hour of a moment, in all processes."""
-    counter.keep()
+    counter.save()
     rows = WebhookCount.objects.filter(hour__gte=_hour_of(since))
     found: dict[Kind, Calls] = {}
     for row in rows.order_by("last_at"):

@@ -23,10 +23,10 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, NamedTuple
 
-from routing.vocabulary import Term
+from routing.vocabulary import ChoiceEnum
 
 
-class BreakerState(Term):
+class BreakerState(ChoiceEnum):
     """Whether traffic passes."""
 
     CLOSED = 0  # it does, or comes back in steps
@@ -144,7 +144,9 @@ def admission(
     return max(share for since, share in limits.ramp if since <= elapsed)
 
 
-def is_well(breaker: Breaker, now: datetime, *, limits: BreakerLimits = LIMITS) -> bool:
+def is_healthy(
+    breaker: Breaker, now: datetime, *, limits: BreakerLimits = LIMITS
+) -> bool:
     """Whether the provider is as good as one that never failed: all traffic goes to it,
     and no failure is remembered.
     """

@@ -13,13 +13,13 @@ from random import Random
 from typing import Any
 
 from routing.providers.base import (
+    BatchRejected,
     CarrierCapReached,
     NotCalled,
     NotNow,
     OutcomeUnknown,
     PartlyTaken,
     ProviderError,
-    RefusedTogether,
     SendFailure,
     Throttled,
     UnmappedError,
@@ -75,10 +75,10 @@ class FallBack:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try again at `due_at`; `is_burnt` when the round counts as a failed one."""
+    """Try again at `due_at`; `counts_as_retry` when a round has failed."""
 
     due_at: datetime
-    is_burnt: bool
+    counts_as_retry: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class GiveUp:
 
 
 # Certainly not sent, and no fault of the message: its round goes on.
-PutOff = Throttled | CarrierCapReached | NotCalled | RefusedTogether
+PutOff = Throttled | CarrierCapReached | NotCalled | BatchRejected
 
 Step = Sent | FallBack | Retry | AwaitVerdict | GiveUp
 
@@ -136,7 +136,7 @@ class Choices:
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
+class DecisionContext:
     """The moment of a decision: time, chance, and what there is to choose from."""
 
     now: datetime
@@ -200,7 +200,7 @@ def screened_choices(route: Route, choices: Choices) -> Choices:
 
 
 def next_step(
-    route: Route, failure: SendFailure | None, round_: Round, at: Circumstances
+    route: Route, failure: SendFailure | None, round_: Round, at: DecisionContext
 ) -> Step:
     """What to do after a hand-over: `failure` is None when the provider accepted.
 
@@ -229,16 +229,16 @@ def next_step(
     return GiveUp()
 
 
-def _put_off(route: Route, failure: PutOff, round_: Round, at: Circumstances) -> Step:
+def _put_off(route: Route, failure: PutOff, round_: Round, at: DecisionContext) -> Step:
     if isinstance(failure, Throttled):
         return _after_throttle(route, failure, round_, at)
     if isinstance(failure, CarrierCapReached):
-        return Retry(next_midnight(at.now, failure.zone), is_burnt=False)
-    return Retry(at.now, is_burnt=False)
+        return Retry(next_midnight(at.now, failure.zone), counts_as_retry=False)
+    return Retry(at.now, counts_as_retry=False)
 
 
 def _after_throttle(
-    route: Route, failure: Throttled, round_: Round, at: Circumstances
+    route: Route, failure: Throttled, round_: Round, at: DecisionContext
 ) -> Step:
     """The same round again, each time after twice the wait; it is not for ever."""
     times = times_throttled(round_.past_attempts, by=round_.tried[-1])
@@ -248,7 +248,7 @@ def _after_throttle(
     pause = doubled(told, times, at_most=max(told, LONGEST_THROTTLE_PAUSE))
     if times:  # the first wait is the provider's; later ones must not come in step
         pause = with_jitter(pause, share=at.jitter, rng=at.rng)
-    return Retry(at.now + pause, is_burnt=False)
+    return Retry(at.now + pause, counts_as_retry=False)
 
 
 def _may_work_later(
@@ -276,7 +276,7 @@ def _least_wait(failure: SendFailure, round_: Round) -> timedelta | None:
     return failure.retry_after if isinstance(failure, ProviderError) else None
 
 
-def cautious_step(failure: SendFailure | None, at: Circumstances) -> Step:
+def cautious_step(failure: SendFailure | None, at: DecisionContext) -> Step:
     """What is safe where `next_step` itself fails: never another send."""
     if failure is None:
         return Sent()
@@ -286,12 +286,12 @@ def cautious_step(failure: SendFailure | None, at: Circumstances) -> Step:
     return GiveUp()
 
 
-def after_lost_worker(route: Route, round_: Round, at: Circumstances) -> Step:
+def after_lost_worker(route: Route, round_: Round, at: DecisionContext) -> Step:
     """What to do with a message whose worker died with it in flight."""
     return _after_unknown(route, round_, at)
 
 
-def _after_unknown(route: Route, round_: Round, at: Circumstances) -> Step:
+def _after_unknown(route: Route, round_: Round, at: DecisionContext) -> Step:
     if route.unknown_outcome_policy == UnknownOutcomePolicy.RESEND:
         return _next_round(route, round_, at)
     return AwaitVerdict(at.now + at.verdict_wait)
@@ -300,7 +300,7 @@ def _after_unknown(route: Route, round_: Round, at: Circumstances) -> Step:
 def _next_round(
     route: Route,
     round_: Round,
-    at: Circumstances,
+    at: DecisionContext,
     *,
     not_before: timedelta | None = None,
 ) -> Step:
@@ -311,7 +311,7 @@ def _next_round(
     if delay is None:
         return GiveUp()
     delay = with_jitter(max(delay, timedelta(0)), share=at.jitter, rng=at.rng)
-    return Retry(at.now + max(delay, not_before or timedelta(0)), is_burnt=True)
+    return Retry(at.now + max(delay, not_before or timedelta(0)), counts_as_retry=True)
 
 
 def _is_elsewhere_better(failure: SendFailure) -> bool:

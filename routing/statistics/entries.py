@@ -39,7 +39,7 @@ SELECT v.day, v.channel, v.provider, v.tally, false FROM {rows}
 FOLD_AT_MOST = 2000  # entries at once: a short transaction, again in a second
 
 
-def keep(sheet: TallySheet, *, is_prepared: bool = False) -> None:
+def save_counts(sheet: TallySheet, *, is_prepared: bool = False) -> None:
     """Add what was counted, in one INSERT; within the caller's transaction.
 
     Prepared, it is cheaper; workers may, web processes may be behind a pooler.
@@ -55,7 +55,7 @@ def entries(sheet: TallySheet) -> list[Row]:
     return [{**key._asdict(), "tally": tally.counts} for key, tally in sheet.tallies()]
 
 
-def stated(
+def read_totals(
     *,
     first: date | None = None,
     last: date | None = None,
@@ -86,7 +86,7 @@ def days_with_attempts(*, since: date) -> list[date]:
         .values_list("day", flat=True)
         .distinct()
     )
-    sheet = stated(first=since).part(Part.ATTEMPTS)
+    sheet = read_totals(first=since).part(Part.ATTEMPTS)
     return sorted({*counted, *(key.day for key, _ in sheet.tallies())})
 
 
@@ -112,7 +112,7 @@ def _start_of(day: date) -> datetime:
     return datetime.combine(day, time.min, UTC)
 
 
-def fold_entries() -> int:
+def compact_entries() -> int:
     """Replace fresh entries by one per day, channel and provider; returns how many.
 
     Safe with any number of workers: what one of them has locked the others leave alone,

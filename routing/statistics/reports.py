@@ -7,7 +7,7 @@ from datetime import date
 
 from routing.rules.period import Period
 from routing.rules.tally import Tally, total_by
-from routing.statistics.entries import stated
+from routing.statistics.entries import read_totals
 from routing.vocabulary import Channel
 
 
@@ -32,7 +32,7 @@ def statistics_report(
 
     Costs a row per day and provider.
     """
-    sheet = stated(first=period.first, last=period.last, channel=channel)
+    sheet = read_totals(first=period.first, last=period.last, channel=channel)
     tallies = [
         (key, tally)
         for key, tally in sheet.tallies()

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from routing.rules.tally import Key, TallySheet, status_counts
-from routing.statistics.entries import keep
+from routing.statistics.entries import save_counts
 from routing.vocabulary import AttemptOutcome, Channel
 
 
@@ -26,7 +26,7 @@ def happened(day="2026-01-02", *, channel=Channel.SMS, provider="TwilioSMS", **f
     }
     sheet = TallySheet()
     sheet.count_attempt(attempt | fields)
-    keep(sheet)
+    save_counts(sheet)
 
 
 def reached(status, day="2026-01-02", *, provider="TwilioSMS", times=1, **facts):
@@ -34,4 +34,4 @@ def reached(status, day="2026-01-02", *, provider="TwilioSMS", times=1, **facts)
     sheet = TallySheet()
     key = Key(date.fromisoformat(day), Channel.SMS, provider)
     sheet.add(key, status_counts(status, **facts), times=times)
-    keep(sheet)
+    save_counts(sheet)

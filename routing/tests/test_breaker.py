@@ -22,7 +22,7 @@ from routing.rules.breaker import (
     describe,
     end_probe,
     from_row,
-    is_well,
+    is_healthy,
     may_probe,
     observe,
     opened_count,
@@ -422,18 +422,18 @@ TestBreakerMachine = BreakerMachine.TestCase
 def test_a_provider_is_well_again_a_minute_after_its_last_failure():
     failed_once = observed(observed(Breaker(), failures=1), successes=1)
 
-    assert is_well(Breaker(), NOW)
-    assert not is_well(failed_once, NOW + MINUTE - 10 * SECOND)
-    assert is_well(failed_once, NOW + MINUTE)
+    assert is_healthy(Breaker(), NOW)
+    assert not is_healthy(failed_once, NOW + MINUTE - 10 * SECOND)
+    assert is_healthy(failed_once, NOW + MINUTE)
 
 
 def test_a_provider_is_not_well_before_it_has_sent_again():
-    assert not is_well(observed(Breaker(), failures=1), NOW + 10 * MINUTE)
+    assert not is_healthy(observed(Breaker(), failures=1), NOW + 10 * MINUTE)
 
 
 def test_a_provider_is_not_well_while_its_breaker_turns_anything_away():
     closed = Breaker(closed_at=NOW)
 
-    assert not is_well(opened(), NOW + 10 * MINUTE)
-    assert not is_well(closed, NOW + MINUTE - SECOND)
-    assert is_well(closed, NOW + MINUTE)
+    assert not is_healthy(opened(), NOW + 10 * MINUTE)
+    assert not is_healthy(closed, NOW + MINUTE - SECOND)
+    assert is_healthy(closed, NOW + MINUTE)

@@ -11,6 +11,7 @@ import pytest
 
 from routing.providers.base import (
     AccountError,
+    BatchRejected,
     CarrierCapReached,
     MessageError,
     NotCalled,
@@ -19,7 +20,6 @@ from routing.providers.base import (
     PartlyTaken,
     ProviderError,
     RecipientError,
-    RefusedTogether,
     Throttled,
     UnmappedError,
     UnsuitableError,
@@ -27,7 +27,7 @@ from routing.providers.base import (
 from routing.rules.decide import (
     AwaitVerdict,
     Choices,
-    Circumstances,
+    DecisionContext,
     FallBack,
     GiveUp,
     Retry,
@@ -83,7 +83,7 @@ def choices(*, prices=None, unsuitable=(), **verdicts):
 def step(
     failure, *, route=ROUTE, tried=("A",), failed_rounds=0, verdicts=None, past=()
 ):
-    at = Circumstances(
+    at = DecisionContext(
         now=NOW,
         rng=Random(0),
         choices=choices(**verdicts or {}),
@@ -187,7 +187,7 @@ def test_a_fallback_goes_where_the_strategy_would_go_of_what_is_left():
             for name, price in [("A", "0.01"), ("B", "0.09"), ("C", "0.05")]
         )
     )
-    at = Circumstances(NOW, Random(0), three, 0.0, timedelta(hours=1))
+    at = DecisionContext(NOW, Random(0), three, 0.0, timedelta(hours=1))
 
     result = next_step(route, ProviderError(), Round(("A",), 0), at)
 
@@ -226,13 +226,13 @@ def test_a_certain_failure_falls_back_at_once_and_says_why(failure, reason):
 def test_a_fallback_never_goes_to_a_provider_that_is_out_of_use():
     result = step(ProviderError(), verdicts={"B": "no credentials"})
 
-    assert result == Retry(NOW + MINUTE, is_burnt=True)
+    assert result == Retry(NOW + MINUTE, counts_as_retry=True)
 
 
 def test_a_round_in_which_all_providers_failed_is_tried_again_later():
     result = step(ProviderError(), tried=("A", "B"), failed_rounds=1)
 
-    assert result == Retry(NOW + 2 * MINUTE, is_burnt=True)
+    assert result == Retry(NOW + 2 * MINUTE, counts_as_retry=True)
 
 
 def test_a_providers_own_retry_after_wins_when_it_is_longer():
@@ -258,7 +258,7 @@ def test_a_throttled_message_waits_as_told_and_burns_no_round():
 
     result = step(failure, route=ALONE, failed_rounds=2)
 
-    assert result == Retry(NOW + timedelta(seconds=30), is_burnt=False)
+    assert result == Retry(NOW + timedelta(seconds=30), counts_as_retry=False)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_each_further_throttle_in_a_row_waits_twice_as_long(times, told, pause):
 
     result = step(failure, route=ALONE, past=throttled(times))
 
-    assert result == Retry(NOW + pause, is_burnt=False)
+    assert result == Retry(NOW + pause, counts_as_retry=False)
 
 
 def test_the_throttles_of_another_provider_lengthen_no_wait():
@@ -292,15 +292,15 @@ def test_a_message_that_is_throttled_for_a_day_burns_its_rounds():
     later = step(Throttled(), route=ALONE, past=past)
     last = step(Throttled(), route=ALONE, past=past, failed_rounds=2)
 
-    assert later == Retry(NOW + 15 * MINUTE, is_burnt=True)
+    assert later == Retry(NOW + 15 * MINUTE, counts_as_retry=True)
     assert last == GiveUp()
 
 
 def test_a_recipient_who_takes_none_now_is_tried_later_and_never_elsewhere():
     first, second = [step(NotNow(), failed_rounds=n) for n in (0, 1)]
 
-    assert first == Retry(NOW + MINUTE, is_burnt=True)
-    assert second == Retry(NOW + 2 * MINUTE, is_burnt=True)
+    assert first == Retry(NOW + MINUTE, counts_as_retry=True)
+    assert second == Retry(NOW + 2 * MINUTE, counts_as_retry=True)
     assert step(NotNow(), failed_rounds=2) == GiveUp()
 
 
@@ -309,14 +309,14 @@ def test_a_recipients_limit_outlasts_an_impatient_route():
 
     result = step(NotNow(elsewhere=True), route=impatient, failed_rounds=1)
 
-    assert result == Retry(NOW + MINUTE, is_burnt=True)
+    assert result == Retry(NOW + MINUTE, counts_as_retry=True)
 
 
 @pytest.mark.parametrize("failure", [UnsuitableError(), UnmappedError()], ids=repr)
 def test_what_one_provider_refuses_waits_for_another_that_is_out_of_use(failure):
     result = step(failure, verdicts={"B": "breaker open"})
 
-    assert result == Retry(NOW + MINUTE, is_burnt=True)
+    assert result == Retry(NOW + MINUTE, counts_as_retry=True)
 
 
 @pytest.mark.parametrize("failure", [UnsuitableError(), UnmappedError()], ids=repr)
@@ -356,7 +356,7 @@ def test_a_carriers_daily_cap_is_waited_out_whoever_else_could_send():
     failure = CarrierCapReached(zone="America/Los_Angeles")
 
     # 9:00 UTC is 1:00 in Los Angeles; its next day begins at 8:00 UTC.
-    assert step(failure) == Retry(NOW + timedelta(hours=23), is_burnt=False)
+    assert step(failure) == Retry(NOW + timedelta(hours=23), counts_as_retry=False)
 
 
 def test_an_unknown_outcome_waits_for_a_verdict_and_never_falls_back():
@@ -366,14 +366,16 @@ def test_an_unknown_outcome_waits_for_a_verdict_and_never_falls_back():
 def test_an_unknown_outcome_is_sent_again_where_the_route_says_so():
     route = replace(ROUTE, unknown_outcome_policy=UnknownOutcomePolicy.RESEND)
 
-    assert step(OutcomeUnknown(), route=route) == Retry(NOW + MINUTE, is_burnt=True)
+    assert step(OutcomeUnknown(), route=route) == Retry(
+        NOW + MINUTE, counts_as_retry=True
+    )
 
 
 @pytest.mark.parametrize(
-    "failure", [NotCalled(), RefusedTogether(goes_alone=True)], ids=repr
+    "failure", [NotCalled(), BatchRejected(goes_alone=True)], ids=repr
 )
 def test_what_was_not_called_or_refused_for_another_goes_again_at_once(failure):
-    assert step(failure) == Retry(NOW, is_burnt=False)
+    assert step(failure) == Retry(NOW, counts_as_retry=False)
 
 
 @pytest.mark.parametrize(
@@ -386,13 +388,13 @@ def test_what_was_not_called_or_refused_for_another_goes_again_at_once(failure):
     ],
 )
 def test_where_nothing_can_be_decided_nothing_is_sent_again(failure, expected):
-    at = Circumstances(NOW, Random(0), choices(), 0.0, timedelta(hours=1))
+    at = DecisionContext(NOW, Random(0), choices(), 0.0, timedelta(hours=1))
 
     assert cautious_step(failure, at) == expected
 
 
 def test_a_lost_worker_leaves_an_unknown_outcome():
-    at = Circumstances(NOW, Random(0), choices(), 0.0, timedelta(hours=1))
+    at = DecisionContext(NOW, Random(0), choices(), 0.0, timedelta(hours=1))
 
     result = after_lost_worker(ROUTE, Round(("A",), 0), at)
 

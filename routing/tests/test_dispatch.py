@@ -14,12 +14,13 @@ from routing.decision.routing_table import (
     RoutingTable,
     active_routes,
 )
-from routing.dispatch import Load, batch_key, batch_size, hand_over
+from routing.dispatch import SendRequest, batch_key, batch_size, send
 from routing.factories import RouteFactory
 from routing.models import ChannelRoutingConfig
 from routing.providers.base import (
     Acceptance,
     AccountError,
+    BatchRejected,
     MessageError,
     NotCalled,
     OutboundMessage,
@@ -27,7 +28,6 @@ from routing.providers.base import (
     Provider,
     ProviderError,
     RecipientError,
-    RefusedTogether,
     SendFailure,
     Throttled,
     UnmappedError,
@@ -63,10 +63,10 @@ def ours(settings):
     return registry.get("Ours")
 
 
-def send(provider="Ours", now=NOW, **fields):
-    [done] = hand_over(
+def send_one(provider="Ours", now=NOW, **fields):
+    [done] = send(
         provider_name=provider,
-        loads=[load(**fields)],
+        requests=[load(**fields)],
         not_after=NOW + LEASE,
         clock=lambda: now,
     )
@@ -74,11 +74,11 @@ def send(provider="Ours", now=NOW, **fields):
 
 
 def load(**fields):
-    return Load(replace(MESSAGE, **fields), 2, Money(Decimal("0.02"), "EUR"))
+    return SendRequest(replace(MESSAGE, **fields), 2, Money(Decimal("0.02"), "EUR"))
 
 
 def test_an_accepted_message_comes_back_with_id_time_and_cost(ours):
-    done = send()
+    done = send_one()
 
     assert ours.outbox == [MESSAGE]
     assert (done.provider, done.attempted_at) == ("Ours", NOW)
@@ -105,7 +105,7 @@ def test_an_accepted_message_comes_back_with_id_time_and_cost(ours):
 def test_a_failure_comes_back_as_it_was_raised(ours, failure, outcome):
     ours.fail_with(failure)
 
-    done = send()
+    done = send_one()
 
     assert done.failure is failure
     assert done.outcome == outcome
@@ -116,7 +116,7 @@ def test_a_failure_comes_back_as_it_was_raised(ours, failure, outcome):
 def test_a_fault_of_the_adapter_leaves_the_outcome_unknown(ours, caplog):
     ours.fail_with(ZeroDivisionError("a fault of ours"))
 
-    done = send()
+    done = send_one()
 
     assert type(done.failure) is OutcomeUnknown
     assert done.failure.code == "adapter"
@@ -130,11 +130,11 @@ def test_an_adapter_that_wants_to_end_the_thread_leaves_the_outcome_unknown(
 ):
     ours.fail_with(leaves())
 
-    assert send().outcome == AttemptOutcome.UNKNOWN
+    assert send_one().outcome == AttemptOutcome.UNKNOWN
 
 
 def test_a_provider_is_not_called_when_the_lease_has_run_out(ours):
-    done = send(now=NOW + LEASE)
+    done = send_one(now=NOW + LEASE)
 
     assert ours.outbox == []
     assert type(done.failure) is NotCalled
@@ -144,13 +144,13 @@ def test_a_provider_is_not_called_when_the_lease_has_run_out(ours):
 def test_an_adapter_that_answers_nothing_leaves_the_outcome_unknown(settings):
     settings.MESSAGE_PROVIDERS = {"Mute": {"BACKEND": f"{__name__}.Mute"}}
 
-    assert send("Mute").outcome == AttemptOutcome.UNKNOWN
+    assert send_one("Mute").outcome == AttemptOutcome.UNKNOWN
 
 
 def test_a_code_that_is_in_no_table_is_shown_to_operators(ours, caplog):
     ours.fail_with(UnmappedError("brand new", code="777"))
 
-    send()
+    send_one()
 
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
@@ -160,7 +160,7 @@ def test_a_code_that_is_in_no_table_is_shown_to_operators(ours, caplog):
 def test_an_everyday_refusal_is_not_logged(ours, caplog):
     ours.fail_with(RecipientError(code="21211"))
 
-    send()
+    send_one()
 
     assert caplog.records == []
 
@@ -170,7 +170,7 @@ def test_an_everyday_refusal_is_not_logged(ours, caplog):
     [("Idle", "Idle is not configured"), ("Nobody", "Unknown provider 'Nobody'")],
 )
 def test_a_provider_that_cannot_be_had_has_certainly_not_sent(provider, says):
-    done = send(provider)
+    done = send_one(provider)
 
     assert type(done.failure) is AccountError
     assert done.outcome == AttemptOutcome.REJECTED
@@ -178,9 +178,9 @@ def test_a_provider_that_cannot_be_had_has_certainly_not_sent(provider, says):
 
 
 def together(*loads, provider="Ours"):
-    return hand_over(
+    return send(
         provider_name=provider,
-        loads=loads,
+        requests=loads,
         not_after=NOW + LEASE,
         clock=lambda: NOW,
     )
@@ -201,7 +201,7 @@ def test_of_a_refused_call_each_has_its_own_outcome(ours):
     one, other = together(load(), load(reference="m2a1"))
 
     assert (one.failure.code, one.cost) == ("21211", None)
-    assert type(other.failure) is RefusedTogether
+    assert type(other.failure) is BatchRejected
     assert ours.outbox == []
 
 

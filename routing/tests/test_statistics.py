@@ -10,7 +10,7 @@ from django.db import connection
 
 from routing.models import StatisticsEntry
 from routing.rules.tally import Key, Tally, TallySheet
-from routing.statistics.entries import fold_entries, keep, stated
+from routing.statistics.entries import compact_entries, read_totals, save_counts
 
 MONDAY, TUESDAY = date(2025, 6, 2), date(2025, 6, 3)
 TWILIO = Key(MONDAY, 0, "TwilioSMS")
@@ -19,7 +19,7 @@ TWILIO = Key(MONDAY, 0, "TwilioSMS")
 def add(key=TWILIO, **counts):
     sheet = TallySheet()
     sheet.add(key, counts)
-    keep(sheet)
+    save_counts(sheet)
 
 
 def in_threads(count, work):
@@ -40,7 +40,7 @@ def test_the_entries_of_a_key_count_together():
     add(attempts=2)
     add(attempts=3, late=1)
 
-    assert dict(stated().tallies()) == {TWILIO: Tally({"attempts": 5, "late": 1})}
+    assert dict(read_totals().tallies()) == {TWILIO: Tally({"attempts": 5, "late": 1})}
 
 
 @pytest.mark.django_db
@@ -48,29 +48,29 @@ def test_only_the_days_that_are_asked_for_count():
     add(attempts=2)
     add(TWILIO._replace(day=TUESDAY), attempts=3)
 
-    assert [key.day for key, _ in stated(first=TUESDAY).tallies()] == [TUESDAY]
-    assert [key.day for key, _ in stated(last=MONDAY).tallies()] == [MONDAY]
+    assert [key.day for key, _ in read_totals(first=TUESDAY).tallies()] == [TUESDAY]
+    assert [key.day for key, _ in read_totals(last=MONDAY).tallies()] == [MONDAY]
 
 
 @pytest.mark.django_db
 def test_folding_leaves_one_entry_per_key_and_changes_no_number():
     for provider in ("TwilioSMS", "VonageSMS", "TwilioSMS"):
         add(TWILIO._replace(provider=provider), attempts=1)
-    before = dict(stated().tallies())
-    fold_entries()
+    before = dict(read_totals().tallies())
+    compact_entries()
     add(attempts=4)
 
-    assert fold_entries() == 1
+    assert compact_entries() == 1
     assert StatisticsEntry.objects.count() == 2
-    assert dict(stated().tallies())[TWILIO].attempts == before[TWILIO].attempts + 4
+    assert dict(read_totals().tallies())[TWILIO].attempts == before[TWILIO].attempts + 4
 
 
 @pytest.mark.django_db
 def test_with_nothing_new_there_is_nothing_to_fold():
     add(attempts=1)
-    fold_entries()
+    compact_entries()
 
-    assert fold_entries() == 0
+    assert compact_entries() == 0
 
 
 @pytest.mark.django_db
@@ -78,7 +78,7 @@ def test_what_came_to_nothing_leaves_no_entry():
     add(attempts=1)
     add(attempts=-1)
 
-    fold_entries()
+    compact_entries()
 
     assert StatisticsEntry.objects.count() == 0
 
@@ -91,11 +91,11 @@ def test_workers_that_add_and_fold_at_once_lose_and_double_nothing():
     def work():
         for _ in range(20):
             add(attempts=1)
-            fold_entries()
+            compact_entries()
 
     in_threads(4, work)
 
-    assert dict(stated().tallies())[TWILIO].attempts == 80
+    assert dict(read_totals().tallies())[TWILIO].attempts == 80
     add(attempts=1)
-    fold_entries()
+    compact_entries()
     assert StatisticsEntry.objects.count() == 1

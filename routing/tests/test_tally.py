@@ -181,11 +181,11 @@ def test_another_cost_takes_the_place_of_the_first():
 
 
 def test_what_a_sheet_lacks_beside_another_is_their_difference():
-    truth, stated = TallySheet(), TallySheet()
+    truth, read_totals = TallySheet(), TallySheet()
     truth.count_attempt(attempt())
-    stated.add(Key(date(2025, 6, 3), 0, ""), {"status:0": 2})
+    read_totals.add(Key(date(2025, 6, 3), 0, ""), {"status:0": 2})
 
-    difference = dict((truth - stated).tallies())
+    difference = dict((truth - read_totals).tallies())
 
     assert difference[Key(date(2025, 6, 2), 0, "TwilioSMS")].attempts == 1
     assert difference[Key(date(2025, 6, 3), 0, "")] == Tally({"status:0": -2})

@@ -105,7 +105,7 @@ def test_twenty_thousand_refusals_are_a_few_lines_of_the_log(client, caplog):
 
 
 def test_calls_are_written_once_a_second_and_none_is_left_out(webhook_counter):
-    webhook_counter.keep_every = HOUR
+    webhook_counter.save_every = HOUR
     webhook_counter.forget()
     now = timezone.now()
     with patch.object(webhook_counter, "_keep_soon"):
@@ -127,7 +127,7 @@ def test_what_cannot_be_written_now_is_written_later(webhook_counter):
 def test_the_last_calls_are_written_though_no_other_comes(webhook_counter):
     if connection.vendor == "sqlite":
         pytest.skip("an in-memory SQLite database has one connection")
-    webhook_counter.keep_every = timedelta(seconds=0.2)
+    webhook_counter.save_every = timedelta(seconds=0.2)
     webhook_counter.forget()
     now = timezone.now()
     for _ in range(5):

@@ -12,7 +12,7 @@ from django.test import Client
 from marketing_platform.provider_settings import simulated_providers
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Suppression
-from routing.dispatch import Load, hand_over
+from routing.dispatch import SendRequest, send
 from routing.factories import AttemptFactory
 from routing.models import DeliveryReceipt
 from routing.providers.base import OutboundMessage
@@ -316,7 +316,7 @@ def receipts_arrive(simulator):
     return wait
 
 
-def send(provider, message, *, reference):
+def send_one(provider, message, *, reference):
     """Hand the message over to the simulated provider."""
     is_mms = message.channel == Channel.MMS
     content = OutboundMessage(
@@ -326,9 +326,9 @@ def send(provider, message, *, reference):
         subject="News",
         media_urls=["https://example.com/a.jpg"] if is_mms else [],
     )
-    [done] = hand_over(
+    [done] = send(
         provider_name=provider,
-        loads=[Load(content, segments=1, estimate=None)],
+        requests=[SendRequest(content, segments=1, estimate=None)],
         not_after=datetime.max.replace(tzinfo=UTC),
         clock=lambda: datetime.now(UTC),
     )
@@ -345,7 +345,7 @@ def test_over_the_wire_every_receipt_comes_twice_and_is_stored_once(
     said = SAID_OF_A_DELIVERY[provider]
     message = message_for(provider)
 
-    external_id = send(provider, message, reference=f"m{message.pk}a1")
+    external_id = send_one(provider, message, reference=f"m{message.pk}a1")
     calls = 1 if provider == "SendGridEmail" else len(said)
     receipts_arrive(2 * calls)
 
@@ -365,7 +365,7 @@ def test_over_the_wire_a_receipt_finds_its_attempt_by_the_providers_id(
     simulator.configure(receipt_delay=0.5)  # time enough to record the attempt
     message = message_for(provider)
 
-    external_id = send(provider, message, reference="not-one-of-ours")
+    external_id = send_one(provider, message, reference="not-one-of-ours")
     AttemptFactory(message=message, provider=provider, external_message_id=external_id)
     receipts_arrive(1)
 
@@ -381,7 +381,7 @@ def test_over_the_wire_an_undelivered_message_bounces_or_fails(
     simulator.configure(undelivered_share=1)
     message = message_for(provider)
 
-    send(provider, message, reference=f"m{message.pk}a1")
+    send_one(provider, message, reference=f"m{message.pk}a1")
     receipts_arrive(1)
 
     message.refresh_from_db()

@@ -28,7 +28,7 @@ class Database(Protocol):
     def execute(self, statement: str) -> None:
         """Run one statement, and commit."""
 
-    def keep(self) -> None:
+    def snapshot(self) -> None:
         """Remember the state of now."""
 
     def restore(self) -> None:
@@ -54,7 +54,7 @@ class SQLiteFile:
         with closing(_connect(self.path)) as connection, connection:
             connection.execute(statement)
 
-    def keep(self) -> None:
+    def snapshot(self) -> None:
         _copy(self.path, self._kept)
 
     def restore(self) -> None:
@@ -102,7 +102,7 @@ class PostgresDatabase:
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(statement)
 
-    def keep(self) -> None:
+    def snapshot(self) -> None:
         self._on_server(f"CREATE DATABASE {self._name}_kept TEMPLATE {self._name}")
 
     def restore(self) -> None:

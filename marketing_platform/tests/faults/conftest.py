@@ -10,9 +10,9 @@ from django.conf import settings
 
 from marketing_platform.testing.embedded_postgres import running_server
 from marketing_platform.testing.faults.databases import PostgresDatabase, SQLiteFile
+from marketing_platform.testing.faults.environment import Environment
 from marketing_platform.testing.faults.evidence import Evidence, keep
-from marketing_platform.testing.faults.house import House
-from marketing_platform.testing.faults.scene import Scene
+from marketing_platform.testing.faults.scenario import Scenario
 
 KINDS = ["sqlite", "postgresql"]
 MESSAGES = 2000
@@ -62,7 +62,7 @@ def house(database_kind, request, tmp_path_factory, simulator_process):
         server = request.getfixturevalue("postgres_server")
         url = f"{server.url}&options={quote(SHORT_TRANSACTIONS)}"
         database = PostgresDatabase(url, f"faults_{os.getpid()}")
-    built = House(
+    built = Environment(
         directory, database=database, simulators=simulator_process, messages=MESSAGES
     )
     with built.open():
@@ -71,8 +71,8 @@ def house(database_kind, request, tmp_path_factory, simulator_process):
 
 @pytest.fixture
 def make_scene(house):
-    """Makes the scene of the test; its workers end with it."""
-    yield lambda **wishes: Scene(house, **wishes)
+    """Makes the scenario of the test; its workers end with it."""
+    yield lambda **wishes: Scenario(house, **wishes)
     house.end()
 
 

@@ -54,16 +54,18 @@ def start_cluster(house):
 )
 @EACH
 def test_killed_in_an_idle_cluster(make_scene, start_cluster, put_on_record, role):
-    scene = make_scene(count=90)
-    scene.due("2099-01-01")
+    scenario = make_scene(count=90)
+    scenario.due("2099-01-01")
     family = start_cluster()
-    wait_until(lambda: scene.database.rows("SELECT 1 FROM messaging_clusterheartbeat"))
+    wait_until(
+        lambda: scenario.database.rows("SELECT 1 FROM messaging_clusterheartbeat")
+    )
 
     os.kill(family[role], signal.SIGKILL)
-    scene.due("2026-01-01")
-    recovery = scene.recover(seconds=WITHIN)
+    scenario.due("2026-01-01")
+    recovery = scenario.recover(seconds=WITHIN)
 
-    verdict = scene.verdict()
+    verdict = scenario.verdict()
     put_on_record(verdict, recovery, kills=1)
     assert verdict.is_clean
     assert (verdict.accepted, verdict.unknown) == (90, 0)
@@ -75,15 +77,15 @@ def test_killed_in_an_idle_cluster(make_scene, start_cluster, put_on_record, rol
 @pytest.mark.long_form
 @EACH
 def test_killed_in_a_busy_cluster(make_scene, start_cluster, put_on_record, role):
-    scene = make_scene(count=400)
-    scene.simulator.configure(latency=0.5)
+    scenario = make_scene(count=400)
+    scenario.simulator.configure(latency=0.5)
     family = start_cluster()
-    scene.wait_for_accepted(20)
+    scenario.wait_for_accepted(20)
 
     os.kill(family[role], signal.SIGKILL)
-    recovery = scene.recover(seconds=WITHIN)
+    recovery = scenario.recover(seconds=WITHIN)
 
-    verdict = scene.verdict()
+    verdict = scenario.verdict()
     put_on_record(verdict, recovery, kills=1)
     assert verdict.is_clean
     assert verdict.accepted + verdict.flagged >= 400
@@ -96,16 +98,16 @@ def test_killed_in_a_busy_cluster(make_scene, start_cluster, put_on_record, role
     "rest is sent",
 )
 def test_a_drain_that_times_out(make_scene, start_cluster, put_on_record):
-    scene = make_scene(count=500)
-    scene.simulator.configure(latency=0.8)
+    scenario = make_scene(count=500)
+    scenario.simulator.configure(latency=0.8)
     family = start_cluster()
-    scene.wait_for_accepted(20)
+    scenario.wait_for_accepted(20)
 
     os.kill(family["worker"], signal.SIGALRM)
-    wait_until(lambda: scene.database.rows(TIMED_OUT))
-    recovery = scene.recover(seconds=WITHIN)
+    wait_until(lambda: scenario.database.rows(TIMED_OUT))
+    recovery = scenario.recover(seconds=WITHIN)
 
-    verdict = scene.verdict()
+    verdict = scenario.verdict()
     put_on_record(verdict, recovery)
     assert verdict.is_clean
     assert verdict.accepted + verdict.flagged >= 500

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from marketing_platform.testing.faults.databases import SQLiteFile
-from marketing_platform.testing.faults.house import House
-from marketing_platform.testing.faults.scene import Scene
+from marketing_platform.testing.faults.environment import Environment
+from marketing_platform.testing.faults.scenario import Scenario
 
 MESSAGES = 300
 
@@ -22,11 +22,11 @@ MESSAGES = 300
 @pytest.fixture
 def busy_scene(make_scene):
     """Two workers in the midst of sending."""
-    scene = make_scene(count=MESSAGES)
-    scene.simulator.configure(latency=0.2)
-    scene.start(2)
-    scene.wait_for_accepted(20)
-    return scene
+    scenario = make_scene(count=MESSAGES)
+    scenario.simulator.configure(latency=0.2)
+    scenario.start(2)
+    scenario.wait_for_accepted(20)
+    return scenario
 
 
 @pytest.fixture
@@ -43,10 +43,10 @@ def assert_all_sent(verdict):
     assert verdict.accepted + verdict.flagged >= MESSAGES
 
 
-def come_to_rest(scene, put_on_record):
+def come_to_rest(scenario, put_on_record):
     """Recover, put the figures on record, and see that all was sent."""
-    recovery = scene.recover()
-    verdict = scene.verdict()
+    recovery = scenario.recover()
+    verdict = scenario.verdict()
     put_on_record(verdict, recovery)
     assert_all_sent(verdict)
 
@@ -132,15 +132,15 @@ STRIKES = {
 )
 @pytest.mark.parametrize("point", STRIKES)
 def test_cut_within(server, make_scene, put_on_record, point):
-    scene = make_scene(count=MESSAGES)
-    scene.simulator.configure(latency=0.1)
-    scene.database.execute(STRIKES[point])
-    scene.start(2)
-    scene.wait_for_accepted(MESSAGES // 2)
-    scene.database.execute("DROP FUNCTION strike CASCADE")
+    scenario = make_scene(count=MESSAGES)
+    scenario.simulator.configure(latency=0.1)
+    scenario.database.execute(STRIKES[point])
+    scenario.start(2)
+    scenario.wait_for_accepted(MESSAGES // 2)
+    scenario.database.execute("DROP FUNCTION strike CASCADE")
 
-    come_to_rest(scene, put_on_record)
-    assert all(worker.is_running for worker in scene.house.workers)
+    come_to_rest(scenario, put_on_record)
+    assert all(worker.is_running for worker in scenario.house.workers)
 
 
 @pytest.mark.faults(
@@ -166,14 +166,14 @@ def test_columns_that_change(server, busy_scene, put_on_record):
 )
 @pytest.mark.parametrize("point", ["before_claim_commit", "before_record_commit"])
 def test_frozen_in_a_transaction(server, make_scene, put_on_record, point):
-    scene = make_scene(count=60)
+    scenario = make_scene(count=60)
 
-    (frozen,) = scene.start(crash=point, ending="SIGSTOP")
-    scene.wait_for_freeze(frozen)
-    scene.start()
-    recovery = scene.recover()
+    (frozen,) = scenario.start(crash=point, ending="SIGSTOP")
+    scenario.wait_for_freeze(frozen)
+    scenario.start()
+    recovery = scenario.recover()
 
-    verdict = scene.verdict()
+    verdict = scenario.verdict()
     put_on_record(verdict, recovery)
     assert verdict.is_clean
     assert verdict.accepted + verdict.flagged >= 60
@@ -235,18 +235,18 @@ def test_a_full_disk(small_disk, database_kind, simulator_process, put_on_record
     if database_kind != "sqlite":
         pytest.skip("the disk of PostgreSQL is a matter of its server")
     database = SQLiteFile(small_disk / "faults.sqlite3")
-    house = House(
+    house = Environment(
         small_disk, database=database, simulators=simulator_process, messages=MESSAGES
     )
     with house.open():
-        scene = Scene(house, count=MESSAGES)
-        scene.simulator.configure(latency=0.2)
-        scene.start(2)
-        scene.wait_for_accepted(20)
+        scenario = Scenario(house, count=MESSAGES)
+        scenario.simulator.configure(latency=0.2)
+        scenario.start(2)
+        scenario.wait_for_accepted(20)
         with filled(small_disk):
             time.sleep(4)
-        recovery = scene.recover()
-        verdict = scene.verdict()
+        recovery = scenario.recover()
+        verdict = scenario.verdict()
         house.end()
 
     put_on_record(verdict, recovery)

@@ -24,22 +24,22 @@ REQUESTS = {
 
 
 @pytest.fixture
-def scene(make_scene):
+def scenario(make_scene):
     return make_scene(count=1)
 
 
 @pytest.fixture
-def token(scene):
-    run = scene.house.installation.run
+def token(scenario):
+    run = scenario.house.installation.run
     run("createsuperuser", "--noinput", "--username=ann", "--email=a@example.com")
     return run("issue_token", "ann", "--scope=send").split()[-1]
 
 
-def post(scene, token, body, headers):
+def post(scenario, token, body, headers):
     """The answer of the API's status, whatever it is."""
     return urllib3.request(
         "POST",
-        f"{scene.house.public_url}/api/messages",
+        f"{scenario.house.public_url}/api/messages",
         body=json.dumps(body),
         headers={
             "Authorization": f"Bearer {token}",
@@ -64,20 +64,20 @@ def peak_megabytes(pid):
     holds="refused, nothing is written, the web server stays below 300 MB, and what "
     "was queued before is sent",
 )
-def test_requests_that_are_too_large(scene, token, put_on_record):
-    before = scene.count("messaging_campaignmessage", "1 = 1")
+def test_requests_that_are_too_large(scenario, token, put_on_record):
+    before = scenario.count("messaging_campaignmessage", "1 = 1")
 
     answers = {
-        name: post(scene, token, body, headers)
+        name: post(scenario, token, body, headers)
         for name, (body, headers, _) in REQUESTS.items()
     }
 
-    server = scene.house.web.group
+    server = scenario.house.web.group
     peak = max(peak_megabytes(pid) for pid in [server, *children(server)])
-    assert scene.count("messaging_campaignmessage", "1 = 1") == before
-    scene.start()
-    recovery = scene.recover()
-    verdict = scene.verdict()
+    assert scenario.count("messaging_campaignmessage", "1 = 1") == before
+    scenario.start()
+    recovery = scenario.recover()
+    verdict = scenario.verdict()
     put_on_record(verdict, recovery, web_megabytes=round(peak))
     assert verdict.is_clean
     for name, (_, _, allowed) in REQUESTS.items():

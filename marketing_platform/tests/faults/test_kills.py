@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from marketing_platform.testing.faults.house import LEASE_SECONDS, SWEEP_SECONDS
+from marketing_platform.testing.faults.environment import LEASE_SECONDS, SWEEP_SECONDS
 from routing.vocabulary import Channel
 
 # A loaded machine is slow to start processes and to sweep; it loses nothing by that.
@@ -46,24 +46,24 @@ def row(number, point, done, holds):
     ],
 )
 def test_killed_from_within(make_scene, put_on_record, point):
-    scene = make_scene(count=90)
+    scenario = make_scene(count=90)
     # At a worker's second claim, what it claimed first is in flight already.
     is_at_the_first = point == "before_claim_commit"
     passings = [1 if is_at_the_first else 1 + n // 2 for n in range(KILLS)]
 
-    doomed = [scene.start(crash=f"{point}:{passing}")[0] for passing in passings]
+    doomed = [scenario.start(crash=f"{point}:{passing}")[0] for passing in passings]
     for worker in doomed:
-        scene.wait_for_death(worker)
-    scene.start()
-    recovery = scene.recover()
+        scenario.wait_for_death(worker)
+    scenario.start()
+    recovery = scenario.recover()
 
-    verdict = scene.verdict()
+    verdict = scenario.verdict()
     put_on_record(verdict, recovery, kills=KILLS)
     assert verdict.is_clean
     assert verdict.recovered + verdict.flagged == verdict.unknown
     assert verdict.accepted + verdict.flagged >= 90
     if is_at_the_first:
-        assert scene.attempts("error_code = 'lost_worker'") == 0
+        assert scenario.attempts("error_code = 'lost_worker'") == 0
     assert recovery.until_accounted < LEASE_SECONDS + SWEEP_SECONDS + SLACK
 
 
@@ -74,18 +74,18 @@ def test_killed_from_within(make_scene, put_on_record, point):
     holds="nothing is lost; only what was in flight is doubled, as the route chose",
 )
 def test_killed_in_mid_call_on_a_route_that_resends(make_scene, put_on_record):
-    scene = make_scene(count=40)
-    scene.route(unknown_outcome_policy=1)
-    scene.simulator.configure(receipts=False)
-    scene.simulator.set_fault("TwilioSMS", "slow", delay=30, count=10)
+    scenario = make_scene(count=40)
+    scenario.route(unknown_outcome_policy=1)
+    scenario.simulator.configure(receipts=False)
+    scenario.simulator.set_fault("TwilioSMS", "slow", delay=30, count=10)
 
-    (worker,) = scene.start()
-    scene.wait_for_accepted(10)
+    (worker,) = scenario.start()
+    scenario.wait_for_accepted(10)
     worker.signal(signal.SIGKILL)
-    scene.start()
-    recovery = scene.recover()
+    scenario.start()
+    recovery = scenario.recover()
 
-    verdict = scene.verdict()
+    verdict = scenario.verdict()
     put_on_record(verdict, recovery, kills=1)
     assert (verdict.lost, verdict.silent, verdict.unrecorded) == (0, 0, 0)
     assert verdict.doubled <= verdict.unknown
@@ -106,24 +106,24 @@ def test_killed_in_mid_call_on_a_route_that_resends(make_scene, put_on_record):
     ],
 )
 def test_killed_in_a_call_with_many_messages(make_scene, put_on_record, kind):
-    scene = make_scene(count=60, channel=Channel.EMAIL)
-    scene.simulator.configure(receipts=False)
+    scenario = make_scene(count=60, channel=Channel.EMAIL)
+    scenario.simulator.configure(receipts=False)
     slowly = {"delay": 30} if kind == "slow" else {}
-    scene.simulator.set_fault("SendGridEmail", kind, count=1, **slowly)
+    scenario.simulator.set_fault("SendGridEmail", kind, count=1, **slowly)
 
-    (worker,) = scene.start()
-    scene.wait_for_strikes("SendGridEmail")
+    (worker,) = scenario.start()
+    scenario.wait_for_strikes("SendGridEmail")
     worker.signal(signal.SIGKILL)
-    scene.start()
-    recovery = scene.recover()
+    scenario.start()
+    recovery = scenario.recover()
 
-    verdict = scene.verdict()
-    put_on_record(verdict, recovery, kills=1, calls=scene.calls())
+    verdict = scenario.verdict()
+    put_on_record(verdict, recovery, kills=1, calls=scenario.calls())
     assert verdict.is_clean
     assert verdict.unknown >= 10
     assert verdict.recovered + verdict.flagged == verdict.unknown
     assert verdict.accepted + verdict.flagged >= 60
-    assert scene.calls() < 60
+    assert scenario.calls() < 60
 
 
 @pytest.mark.faults(
@@ -132,19 +132,19 @@ def test_killed_in_a_call_with_many_messages(make_scene, put_on_record, kind):
     holds="what is in flight is finished and recorded; nothing is unknown",
 )
 def test_told_to_leave_in_a_batch(make_scene, put_on_record):
-    scene = make_scene(count=100)
-    scene.simulator.configure(latency=0.2)
+    scenario = make_scene(count=100)
+    scenario.simulator.configure(latency=0.2)
 
-    (worker,) = scene.start()
-    scene.wait_for_accepted(1)
+    (worker,) = scenario.start()
+    scenario.wait_for_accepted(1)
     started = time.monotonic()
     worker.stop()
     left_after = round(time.monotonic() - started, 1)
-    still_sending = scene.messages("status = 1")
-    scene.start()
-    recovery = scene.recover()
+    still_sending = scenario.messages("status = 1")
+    scenario.start()
+    recovery = scenario.recover()
 
-    verdict = scene.verdict()
+    verdict = scenario.verdict()
     put_on_record(verdict, recovery, leaves_after=left_after)
     assert verdict.is_clean
     assert still_sending == 0
@@ -157,19 +157,19 @@ def test_told_to_leave_in_a_batch(make_scene, put_on_record):
     holds="the late results are kept as late, and overwrite nothing",
 )
 def test_stopped_for_longer_than_the_lease(make_scene, put_on_record):
-    scene = make_scene(count=60)
-    scene.simulator.configure(latency=0.3, receipts=False)
+    scenario = make_scene(count=60)
+    scenario.simulator.configure(latency=0.3, receipts=False)
 
-    (frozen,) = scene.start()
-    scene.wait_for_accepted(10)
+    (frozen,) = scenario.start()
+    scenario.wait_for_accepted(10)
     frozen.signal(signal.SIGSTOP)
-    scene.start()
-    recovery = scene.recover()
+    scenario.start()
+    recovery = scenario.recover()
     time.sleep(max(0.0, 2 * LEASE_SECONDS - recovery.until_settled))
     frozen.signal(signal.SIGCONT)
     frozen.stop()
-    verdict = scene.verdict()
-    late = scene.attempts("is_late")
+    verdict = scenario.verdict()
+    late = scenario.attempts("is_late")
     put_on_record(verdict, recovery, late_results=late)
     assert verdict.is_clean
     assert verdict.unknown > 0

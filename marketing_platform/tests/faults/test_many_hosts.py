@@ -11,9 +11,9 @@ import pytest
 from marketing_platform.demo.stage import free_port
 from marketing_platform.testing.embedded_postgres import Reach, running_server
 from marketing_platform.testing.faults.databases import PostgresDatabase
+from marketing_platform.testing.faults.environment import LEASE_SECONDS, Environment
 from marketing_platform.testing.faults.hosts import NETWORK, HostsNotPossible, hosts
-from marketing_platform.testing.faults.house import LEASE_SECONDS, House
-from marketing_platform.testing.faults.scene import Scene
+from marketing_platform.testing.faults.scenario import Scenario
 from marketing_platform.testing.installation import wait_until
 from marketing_platform.tests.faults.conftest import SHORT_TRANSACTIONS
 from routing.simulators.credentials import PORT_OFFSETS
@@ -43,7 +43,7 @@ def house_of_three(three_hosts, tmp_path, simulator_process):
     with running_server(reach=reach) as server:
         url = f"{server.url}&options={quote(SHORT_TRANSACTIONS)}"
         database = PostgresDatabase(url, f"faults_{os.getpid()}")
-        house = House(
+        house = Environment(
             tmp_path, database=database, simulators=simulator_process, messages=MESSAGES
         )
         with house.open():
@@ -58,26 +58,26 @@ def house_of_three(three_hosts, tmp_path, simulator_process):
     holds="the others send what it had; its late results overwrite nothing",
 )
 def test_a_host_that_is_cut_off(three_hosts, house_of_three, put_on_record):
-    scene = Scene(house_of_three, count=MESSAGES)
-    scene.simulator.configure(latency=0.5)
+    scenario = Scenario(house_of_three, count=MESSAGES)
+    scenario.simulator.configure(latency=0.5)
     for host in three_hosts:
-        scene.start(on=host)
-    wait_for_workers(scene, len(three_hosts))
+        scenario.start(on=host)
+    wait_for_workers(scenario, len(three_hosts))
 
-    scene.wait_for_accepted(60)
+    scenario.wait_for_accepted(60)
     three_hosts[0].cut_off()
-    recovery = scene.recover()
+    recovery = scenario.recover()
     time.sleep(max(0.0, 2 * LEASE_SECONDS - recovery.until_settled))
     three_hosts[0].mend()
     for worker in house_of_three.workers:
         worker.stop()
-    verdict = scene.verdict()
-    late = scene.attempts("is_late")
+    verdict = scenario.verdict()
+    late = scenario.attempts("is_late")
     put_on_record(verdict, recovery, late_results=late)
     assert verdict.is_clean
     assert verdict.recovered + verdict.flagged == verdict.unknown
     assert verdict.accepted + verdict.flagged >= MESSAGES
 
 
-def wait_for_workers(scene, count):
-    wait_until(lambda: scene.count("messaging_workerheartbeat", "1 = 1") == count)
+def wait_for_workers(scenario, count):
+    wait_until(lambda: scenario.count("messaging_workerheartbeat", "1 = 1") == count)

@@ -24,13 +24,13 @@ MANY = int(os.environ.get("FAULTS_MESSAGES", "600"))
     ],
 )
 def test_processors_at_once(make_scene, put_on_record, count):
-    scene = make_scene(count=MANY)
-    scene.simulator.configure(receipts=False)
+    scenario = make_scene(count=MANY)
+    scenario.simulator.configure(receipts=False)
 
-    scene.start(count)
-    recovery = scene.recover(seconds=120)
+    scenario.start(count)
+    recovery = scenario.recover(seconds=120)
 
-    verdict = scene.verdict()
+    verdict = scenario.verdict()
     put_on_record(verdict, recovery)
     assert verdict.is_clean
     assert verdict.accepted == MANY
@@ -42,18 +42,18 @@ def test_processors_at_once(make_scene, put_on_record, count):
     holds="it is given up after three dead workers; all others are sent",
 )
 def test_a_message_that_kills_its_workers(make_scene, put_on_record):
-    scene = make_scene(count=40)
-    scene.route(unknown_outcome_policy=1, max_retries=20)
-    poison = scene.acknowledged[0]
+    scenario = make_scene(count=40)
+    scenario.route(unknown_outcome_policy=1, max_retries=20)
+    poison = scenario.acknowledged[0]
 
     deaths = 0
-    while scene.messages(f"recipient = '{poison}' AND status IN (0, 1)"):
-        (worker,) = scene.start(crash="before_send", recipient=poison)
-        scene.wait_for_death_or_end(worker, poison)
+    while scenario.messages(f"recipient = '{poison}' AND status IN (0, 1)"):
+        (worker,) = scenario.start(crash="before_send", recipient=poison)
+        scenario.wait_for_death_or_end(worker, poison)
         deaths += not worker.is_running
-    recovery = scene.recover()
+    recovery = scenario.recover()
 
-    verdict = scene.verdict()
+    verdict = scenario.verdict()
     put_on_record(verdict, recovery, dead_workers=deaths)
     assert verdict.lost == verdict.silent == 0
     assert verdict.accepted == 39
@@ -66,14 +66,14 @@ def test_a_message_that_kills_its_workers(make_scene, put_on_record):
     holds="no lease runs out early, nothing is sent before its time or twice",
 )
 def test_clocks_that_are_wrong(make_scene, put_on_record):
-    scene = make_scene(count=200)
-    scene.simulator.configure(latency=0.3)
+    scenario = make_scene(count=200)
+    scenario.simulator.configure(latency=0.3)
 
     for clock in (0.0, 3600.0, -3600.0):
-        scene.start(clock=clock)
-    recovery = scene.recover()
+        scenario.start(clock=clock)
+    recovery = scenario.recover()
 
-    verdict = scene.verdict()
+    verdict = scenario.verdict()
     put_on_record(verdict, recovery)
     assert verdict.is_clean
     assert verdict.accepted == 200

@@ -63,18 +63,18 @@ SETTLED = "unknown, then settled by the receipt; the other provider is not calle
     ],
 )
 def test_a_provider_that_leaves_it_open(make_scene, put_on_record, fault):
-    scene = make_scene(count=MESSAGES)
-    scene.simulator.set_fault("TwilioSMS", count=STRUCK, **fault)
+    scenario = make_scene(count=MESSAGES)
+    scenario.simulator.set_fault("TwilioSMS", count=STRUCK, **fault)
 
-    scene.start()
-    recovery = scene.recover()
+    scenario.start()
+    recovery = scenario.recover()
 
-    verdict = scene.verdict()
-    longest = scene.database.rows(
+    verdict = scenario.verdict()
+    longest = scenario.database.rows(
         "SELECT max(response_time_ms) FROM routing_messagedeliveryattempt"
     )[0][0]
     put_on_record(verdict, recovery, longest_call_ms=longest)
-    elsewhere = scene.attempts("provider <> 'TwilioSMS'")
+    elsewhere = scenario.attempts("provider <> 'TwilioSMS'")
     assert verdict.is_clean
     assert verdict.unknown == verdict.recovered == STRUCK
     assert elsewhere == (0 if was_taken(fault) else STRUCK)
@@ -110,14 +110,14 @@ def was_taken(fault):
     ],
 )
 def test_a_provider_that_certainly_sends_nothing(make_scene, put_on_record, fault):
-    scene = make_scene(count=MESSAGES)
-    scene.simulator.set_fault("TwilioSMS", **fault)
+    scenario = make_scene(count=MESSAGES)
+    scenario.simulator.set_fault("TwilioSMS", **fault)
 
-    scene.start()
-    recovery = scene.recover()
+    scenario.start()
+    recovery = scenario.recover()
 
-    verdict = scene.verdict()
-    wasted = scene.attempts("provider = 'TwilioSMS'")
+    verdict = scenario.verdict()
+    wasted = scenario.attempts("provider = 'TwilioSMS'")
     put_on_record(verdict, recovery, calls_refused=wasted)
     assert verdict.is_clean
     assert verdict.accepted == MESSAGES
@@ -136,39 +136,39 @@ def http_date(offset):
     holds="nothing is sent before its time; no retry is burnt, no breaker opens",
 )
 def test_a_provider_that_throttles(make_scene, put_on_record):
-    scene = make_scene(count=12)
-    scene.route(enable_fallback=False)
-    scene.simulator.configure(latency=0.3)
-    throttle(scene, retry_after=1)
-    scene.start(command=["process_queue", "--watch", "--window=1"])
-    scene.wait_for_strikes("TwilioSMS")
-    throttle(scene, retry_after=http_date(timedelta(seconds=3)))
+    scenario = make_scene(count=12)
+    scenario.route(enable_fallback=False)
+    scenario.simulator.configure(latency=0.3)
+    throttle(scenario, retry_after=1)
+    scenario.start(command=["process_queue", "--watch", "--window=1"])
+    scenario.wait_for_strikes("TwilioSMS")
+    throttle(scenario, retry_after=http_date(timedelta(seconds=3)))
     for nonsense in (http_date(-timedelta(1)), "-5", "soon"):
-        scene.wait_for_strikes("TwilioSMS")
-        throttle(scene, retry_after=nonsense)
-    scene.wait_for_strikes("TwilioSMS")
-    throttle(scene)
-    scene.wait_for_strikes("TwilioSMS")
-    recovery = scene.recover()
+        scenario.wait_for_strikes("TwilioSMS")
+        throttle(scenario, retry_after=nonsense)
+    scenario.wait_for_strikes("TwilioSMS")
+    throttle(scenario)
+    scenario.wait_for_strikes("TwilioSMS")
+    recovery = scenario.recover()
 
-    verdict = scene.verdict()
-    asked, dated = waits_after_throttles(scene)[:2]
+    verdict = scenario.verdict()
+    asked, dated = waits_after_throttles(scenario)[:2]
     put_on_record(verdict, recovery, waited_for_1_s=asked, waited_for_a_date=dated)
     assert verdict.is_clean
     assert verdict.accepted == 12
     assert asked >= 1
     assert dated >= 1  # a date has whole seconds, and some have passed
-    assert scene.messages("retry_count > 0") == 0
-    assert scene.count("routing_providerhealth", "opened_count > 0") == 0
+    assert scenario.messages("retry_count > 0") == 0
+    assert scenario.count("routing_providerhealth", "opened_count > 0") == 0
 
 
-def throttle(scene, **wishes):
-    scene.simulator.set_fault("TwilioSMS", "throttle", count=1, **wishes)
+def throttle(scenario, **wishes):
+    scenario.simulator.set_fault("TwilioSMS", "throttle", count=1, **wishes)
 
 
-def waits_after_throttles(scene):
+def waits_after_throttles(scenario):
     """Seconds from each 429 to the next call of the provider."""
-    calls = scene.database.rows(
+    calls = scenario.database.rows(
         "SELECT response_time_ms, attempted_at, error_class "
         "FROM routing_messagedeliveryattempt ORDER BY attempted_at"
     )
@@ -194,23 +194,23 @@ def moment(value):
     holds="the queue waits; all is sent afterwards; retries stay few",
 )
 def test_all_providers_down_and_back(make_scene, put_on_record):
-    scene = make_scene(count=200)
-    scene.route(max_retries=10)
-    scene.simulator.set_fault("TwilioSMS", "unavailable")
-    scene.simulator.set_fault("VonageSMS", "unavailable")
+    scenario = make_scene(count=200)
+    scenario.route(max_retries=10)
+    scenario.simulator.set_fault("TwilioSMS", "unavailable")
+    scenario.simulator.set_fault("VonageSMS", "unavailable")
 
-    scene.start(2)
-    wait_until(lambda: scene.count("routing_providerhealth", "opened_count > 0"))
+    scenario.start(2)
+    wait_until(lambda: scenario.count("routing_providerhealth", "opened_count > 0"))
     time.sleep(4)
-    scene.simulator.clear_faults()
-    recovery = scene.recover()
+    scenario.simulator.clear_faults()
+    recovery = scenario.recover()
 
-    verdict = scene.verdict()
-    wasted = scene.attempts() - verdict.accepted
+    verdict = scenario.verdict()
+    wasted = scenario.attempts() - verdict.accepted
     put_on_record(verdict, recovery, calls_refused=wasted)
     assert verdict.is_clean
     assert verdict.accepted == 200
-    assert scene.messages("retry_count > 5") == 0
+    assert scenario.messages("retry_count > 5") == 0
 
 
 @pytest.mark.faults(
@@ -219,25 +219,25 @@ def test_all_providers_down_and_back(make_scene, put_on_record):
     holds="no herd: no second has more than three times the mean of calls",
 )
 def test_a_retry_storm(make_scene, put_on_record):
-    scene = make_scene(count=600)
-    scene.route(enable_fallback=False)
-    scene.simulator.configure(latency=0.1)
-    scene.simulator.set_fault("TwilioSMS", "unavailable", share=0.5, seconds=3)
+    scenario = make_scene(count=600)
+    scenario.route(enable_fallback=False)
+    scenario.simulator.configure(latency=0.1)
+    scenario.simulator.set_fault("TwilioSMS", "unavailable", share=0.5, seconds=3)
 
-    scene.start(2)
-    recovery = scene.recover()
+    scenario.start(2)
+    recovery = scenario.recover()
 
-    verdict = scene.verdict()
-    busiest, mean = calls_per_second(scene)
+    verdict = scenario.verdict()
+    busiest, mean = calls_per_second(scenario)
     put_on_record(verdict, recovery, busiest_second=busiest, mean_second=mean)
     assert verdict.is_clean
     assert verdict.accepted == 600
     assert busiest <= 3 * mean
 
 
-def calls_per_second(scene):
+def calls_per_second(scenario):
     """The busiest second that saw calls, and the mean of all that did."""
-    rows = scene.database.rows(
+    rows = scenario.database.rows(
         "SELECT attempted_at FROM routing_messagedeliveryattempt"
     )
     seconds = Counter(moment(at).replace(microsecond=0) for (at,) in rows)

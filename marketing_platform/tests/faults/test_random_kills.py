@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from marketing_platform.testing.faults.rampage import rampage
+from marketing_platform.testing.faults.random_kills import random_kills
 
 KILLS = int(os.environ.get("FAULTS_KILLS", "20"))
 WORKERS = 4
@@ -27,13 +27,15 @@ def test_random_kills(make_scene, put_on_record):
     deaths, verdicts = Counter(), []
 
     while deaths.total() < KILLS:
-        scene = make_scene(count=MESSAGES_PER_ROUND)
-        scene.simulator.configure(latency=0.2)
-        deaths += rampage(scene, kills=KILLS - deaths.total(), workers=WORKERS, rng=rng)
-        scene.start()
-        recovery = scene.recover(seconds=300)
-        verdicts.append(scene.verdict())
-        scene.house.end()
+        scenario = make_scene(count=MESSAGES_PER_ROUND)
+        scenario.simulator.configure(latency=0.2)
+        deaths += random_kills(
+            scenario, kills=KILLS - deaths.total(), workers=WORKERS, rng=rng
+        )
+        scenario.start()
+        recovery = scenario.recover(seconds=300)
+        verdicts.append(scenario.verdict())
+        scenario.house.end()
 
     verdict = reduce(add, verdicts)
     steps = len(deaths)

@@ -19,17 +19,17 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 @pytest.fixture
 def sent_scene(make_scene):
     """Twenty messages that Twilio took, and of which nothing more was heard."""
-    scene = make_scene(count=20)
-    scene.simulator.configure(receipts=False)
-    scene.start()
-    scene.recover()
-    return scene
+    scenario = make_scene(count=20)
+    scenario.simulator.configure(receipts=False)
+    scenario.start()
+    scenario.recover()
+    return scenario
 
 
-def post(scene, entry, status, *, signature=None, body=None):
+def post(scenario, entry, status, *, signature=None, body=None):
     """The answer to a receipt of Twilio's about a message of the handset log."""
     path = f"/webhooks/TwilioSMS/?reference={entry.message.reference}"
-    url = scene.house.public_url + path
+    url = scenario.house.public_url + path
     sid = entry.message.external_message_id
     fields = {"MessageSid": sid, "MessageStatus": status, "To": entry.message.recipient}
     signed = twilio.sign(url, fields) if signature is None else signature
@@ -71,18 +71,18 @@ def test_a_receipt_that_comes_many_times(sent_scene, put_on_record):
     holds="the worker's record does not overrule it",
 )
 def test_receipts_that_come_before_the_answer(make_scene, put_on_record):
-    scene = make_scene(count=30)
-    scene.simulator.configure(receipt_delay=0.0)
-    scene.simulator.set_fault("TwilioSMS", "slow", delay=0.5)
+    scenario = make_scene(count=30)
+    scenario.simulator.configure(receipt_delay=0.0)
+    scenario.simulator.set_fault("TwilioSMS", "slow", delay=0.5)
 
-    scene.start()
-    recovery = scene.recover()
-    wait_until(lambda: scene.attempts("external_message_id <> ''") == 30)
+    scenario.start()
+    recovery = scenario.recover()
+    wait_until(lambda: scenario.attempts("external_message_id <> ''") == 30)
 
-    verdict = scene.verdict()
+    verdict = scenario.verdict()
     put_on_record(verdict, recovery)
     assert verdict.is_clean
-    assert scene.messages("status = 3") == 30
+    assert scenario.messages("status = 3") == 30
 
 
 @pytest.mark.faults(

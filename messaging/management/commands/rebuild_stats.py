@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from messaging.rebuild import RecordIsGone, rebuild_statistics
 from routing.rules.tally import Key, Tally
 from routing.signals import report
-from routing.statistics.entries import fold_entries
+from routing.statistics.entries import compact_entries
 from routing.terminal import PlainCommand
 from routing.vocabulary import Channel
 
@@ -45,7 +45,7 @@ class Command(PlainCommand):
         self.stdout.write(f"{differing} tallies {verb}.")
         if not is_dry_run:
             report("rebuild statistics", since=options["since"], corrected=differing)
-            while fold_entries():
+            while compact_entries():
                 pass
 
     def _rebuild(self, since: date | None, is_dry_run: bool) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from messaging.idempotency import Answer
 from messaging.models import Campaign, CampaignMessage
-from messaging.tests.scene import PATIENCE, running
+from messaging.tests.scenario import PATIENCE, running
 from messaging.tests.test_idempotency import ask
 
 SMS = {"channel": 0, "to": "+14155550101", "body": "Your code is 123"}

@@ -14,7 +14,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from routing.api.conventions.naming import camel_case, unknown_names
-from routing.vocabulary import Term
+from routing.vocabulary import ChoiceEnum
 
 if TYPE_CHECKING:
     # rest_framework.views imports this module, by the settings.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class TermFilter(filters.TypedChoiceFilter):  # type: ignore[misc]
     """By a word of a vocabulary, as its integer."""
 
-    def __init__(self, terms: type[Term], **kwargs: Any) -> None:
+    def __init__(self, terms: type[ChoiceEnum], **kwargs: Any) -> None:
         super().__init__(
             choices=terms.choices(),
             coerce=int,
@@ -87,7 +87,7 @@ def not_one_value(parameters: QueryDict) -> dict[str, str]:
     }
 
 
-def listed(terms: type[Term] | Mapping[int, str]) -> str:
+def listed(terms: type[ChoiceEnum] | Mapping[int, str]) -> str:
     """The allowed values with their names: `0 (SMS), 1 (MMS)`."""
     pairs = terms.items() if isinstance(terms, Mapping) else terms.choices()
     return ", ".join(f"{value} ({label})" for value, label in pairs)

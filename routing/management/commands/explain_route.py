@@ -12,7 +12,7 @@ from django.utils import timezone
 from rich.console import Console
 from rich.table import Table
 
-from routing.decision.context import Parcel, Planner
+from routing.decision.context import Planner, RoutingRequest
 from routing.decision.explain import (
     Explanation,
     UnusableAddress,
@@ -57,12 +57,14 @@ class Command(PlainCommand):
         parser.add_argument("--json", action="store_true", help="print it as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        parcel = _parcel(options)
+        routing_request = _parcel(options)
         explanation = explain(
-            parcel,
+            routing_request,
             planner=Planner(rng=Random()),  # noqa: S311 - no secret
             now=timezone.now(),
-            message=sample(parcel, body=options["body"], media_urls=options["media"]),
+            message=sample(
+                routing_request, body=options["body"], media_urls=options["media"]
+            ),
         )
         if options["json"]:
             self.stdout.write(json.dumps(explanation.as_json(), indent=2))
@@ -70,7 +72,7 @@ class Command(PlainCommand):
             _show(explanation, PlainConsole())
 
 
-def _parcel(options: dict[str, Any]) -> Parcel:
+def _parcel(options: dict[str, Any]) -> RoutingRequest:
     try:
         return parcel_to(
             channel=_member(Channel, options["channel"], "channel"),

@@ -45,11 +45,13 @@ def test_all_that_is_on_record_of_a_decision_is_shown():
 @pytest.mark.django_db
 def test_all_that_an_explanation_says_is_shown():
     RouteFactory()
-    parcel = parcel_to(
+    request = parcel_to(
         channel=Channel.SMS, to="+4915112345678", body="", kind=CampaignKind.MARKETING
     )
 
-    said = explain(parcel, planner=Planner(rng=Random(0)), now=timezone.now()).as_json()
+    said = explain(
+        request, planner=Planner(rng=Random(0)), now=timezone.now()
+    ).as_json()
 
     assert not left_out(said, ExplanationSerializer()), HOW_TO_MEND
 

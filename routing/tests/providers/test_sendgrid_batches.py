@@ -9,11 +9,11 @@ import pytest
 
 from routing.providers.base import (
     AccountError,
+    BatchRejected,
     OutboundMessage,
     OutcomeUnknown,
     ProviderError,
     RecipientError,
-    RefusedTogether,
     Throttled,
 )
 from routing.providers.sendgrid_batches import SUBSTITUTIONS_LIMIT
@@ -115,9 +115,9 @@ def test_it_names_whom_a_call_was_refused_for(sender, taken):
     told = sender.send_batch([ADA, NOBODY, GRACE])
 
     assert [type(each) for each in told] == [
-        RefusedTogether,
+        BatchRejected,
         RecipientError,
-        RefusedTogether,
+        BatchRejected,
     ]
     assert [each.code for each in told] == [
         "beside",
@@ -138,7 +138,7 @@ def test_it_names_all_whom_the_answer_names(simulator):
 
     assert [type(each) for each in told] == [
         RecipientError,
-        RefusedTogether,
+        BatchRejected,
         RecipientError,
     ]
 
@@ -161,12 +161,12 @@ def test_when_nobody_is_named_each_goes_alone_from_now_on(simulator, sender, cod
 
     told = sender.send_batch([ADA, GRACE])
 
-    assert {type(each) for each in told} == {RefusedTogether}
+    assert {type(each) for each in told} == {BatchRejected}
     assert {each.code for each in told} == {"together"}
 
 
 def test_two_to_one_recipient_go_alone(sender, taken):
-    with pytest.raises(RefusedTogether) as caught:
+    with pytest.raises(BatchRejected) as caught:
         sender.send_batch(unlike(recipient=ADA.recipient))
 
     assert caught.value.code == "together"
@@ -176,7 +176,7 @@ def test_two_to_one_recipient_go_alone(sender, taken):
 def test_what_cannot_be_written_down_lets_each_go_alone(simulator):
     sender = build("SendGridEmail", FROM="nobody")
 
-    with pytest.raises(RefusedTogether) as caught:
+    with pytest.raises(BatchRejected) as caught:
         sender.send_batch([ADA, GRACE])
 
     assert caught.value.code == "together"
@@ -266,7 +266,7 @@ def test_a_call_takes_a_thousand_and_no_more(sender, taken):
         ]
 
     assert sender.batch_size == 1000
-    assert {type(each) for each in sender.send_batch(people(1001))} == {RefusedTogether}
+    assert {type(each) for each in sender.send_batch(people(1001))} == {BatchRejected}
     sender.send_batch(people(1000))
     assert len(taken()) == 1000
 

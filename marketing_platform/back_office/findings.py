@@ -9,9 +9,9 @@ from datetime import datetime
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from marketing_platform.back_office.links import behind_finding, listed
 from marketing_platform.diagnosis.checks import CHECKS
 from marketing_platform.diagnosis.findings import Finding, Level, examine, worst
-from marketing_platform.office.links import behind_finding, listed
 from messaging.models import Campaign
 from routing.models import MessageDeliveryAttempt
 

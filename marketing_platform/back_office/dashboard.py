@@ -11,14 +11,14 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from marketing_platform.office.delivery import (
+from marketing_platform.back_office.delivery import (
     campaigns,
     channels,
     providers,
     tiles,
     workers,
 )
-from marketing_platform.office.findings import findings
+from marketing_platform.back_office.findings import findings
 from routing.health.status import LatestAttempt, latest_attempts
 
 Allows = Callable[[str], bool]

@@ -20,7 +20,7 @@ from messaging.queue.claimed import Result
 from messaging.queue.record import record
 from routing.decision.context import Planner
 from routing.decision.routing_table import RoutingTable
-from routing.dispatch import HandOver
+from routing.dispatch import SendResult
 from routing.providers.base import Acceptance
 from routing.rules.decide import Sent
 from routing.vocabulary import MessageStatus
@@ -60,7 +60,7 @@ def claim(*, limit=50, owner=1, now=NOW):
 
 def accepted(claimed, *, external_id="SM1", at=NOW, cost=None):
     """The provider took it."""
-    done = HandOver(
+    done = SendResult(
         provider=claimed.decision.provider,
         attempted_at=at,
         response_time_ms=12,
@@ -72,7 +72,7 @@ def accepted(claimed, *, external_id="SM1", at=NOW, cost=None):
 
 def failed(claimed, failure, step, *, at=NOW):
     """The provider did not take it, and this is what comes next."""
-    done = HandOver(
+    done = SendResult(
         provider=claimed.decision.provider,
         attempted_at=at,
         response_time_ms=12,

@@ -19,18 +19,18 @@ from pathlib import Path
 
 import django
 
-from marketing_platform.testing.faults import sabotage
+from marketing_platform.testing.faults import fault_injection
 
 
 class Forked:
-    """A worker that the nursery has started, in a session of its own."""
+    """A worker that the worker_pool has started, in a session of its own."""
 
     def __init__(self, pid: int) -> None:
         self.group = pid
 
     @property
     def is_running(self) -> bool:
-        """Whether it lives; the nursery reaps the dead at once."""
+        """Whether it lives; the worker_pool reaps the dead at once."""
         return Path(f"/proc/{self.group}").exists()
 
     def signal(self, number: signal.Signals) -> None:
@@ -43,7 +43,7 @@ class Forked:
         self.signal(signal.SIGKILL)
 
 
-class Nursery:
+class WorkerPool:
     """Starts workers, in a process of its own that ends with us."""
 
     def __init__(self, environment: Mapping[str, str], log: Path) -> None:
@@ -58,10 +58,10 @@ class Nursery:
             )
 
     def start(self, arguments: list[str]) -> Forked:
-        """Start a worker with the arguments that `sabotage` takes."""
+        """Start a worker with the arguments that `fault_injection` takes."""
         orders, answers = self._process.stdin, self._process.stdout
         if orders is None or answers is None:
-            raise RuntimeError("The nursery has no pipes.")
+            raise RuntimeError("The worker_pool has no pipes.")
         orders.write(json.dumps(arguments) + "\n")
         orders.flush()
         return Forked(int(answers.readline()))
@@ -90,7 +90,7 @@ def _work(arguments: list[str]) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # which is for process ids
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
-        sabotage.main(arguments)
+        fault_injection.main(arguments)
     finally:
         os._exit(0)
 

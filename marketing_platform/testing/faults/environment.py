@@ -17,7 +17,7 @@ from marketing_platform.demo.processes import web_command
 from marketing_platform.demo.stage import free_port
 from marketing_platform.testing.faults.databases import Database
 from marketing_platform.testing.faults.hosts import Host
-from marketing_platform.testing.faults.nursery import Forked, Nursery
+from marketing_platform.testing.faults.worker_pool import Forked, WorkerPool
 from marketing_platform.testing.installation import MANAGE, Installation, wait_until
 from messaging.cluster.child_process import Child
 from routing.simulators.process import SimulatorProcess
@@ -35,12 +35,16 @@ TIMES = {
     "QCLUSTER_WORKERS": "1",
     "QCLUSTER_PATIENCE_SECONDS": "10",
 }
-SABOTAGE = [sys.executable, "-m", "marketing_platform.testing.faults.sabotage"]
+FAULT_INJECTION = [
+    sys.executable,
+    "-m",
+    "marketing_platform.testing.faults.fault_injection",
+]
 WATCH = ("process_queue", "--watch", "--window=20", "--batch-size=10")
 WATCH_A_FEW = ("process_queue", "--watch", "--window=5", "--batch-size=5")
 
 
-class House:
+class Environment:
     """One installation with `messages` text messages and 200 e-mails in its queue.
 
     `begin` brings it back to that state; tests take turns in one house, because
@@ -73,13 +77,13 @@ class House:
             "UPDATE routing_channelroutingconfig SET initial_retry_delay_seconds = 1, "
             "max_retry_delay_seconds = 2"
         )
-        database.keep()
+        database.snapshot()
         self.workers: list[Child | Forked] = []
-        self._nursery: Nursery | None = None
+        self._nursery: WorkerPool | None = None
         self.web = self._child("web", web_command(self.public_url))
 
     @contextmanager
-    def open(self) -> Iterator[House]:
+    def open(self) -> Iterator[Environment]:
         """With its web server, which takes receipts."""
         self.web.start()
         try:
@@ -93,8 +97,8 @@ class House:
     def begin(self) -> None:
         """Back to a full queue, nobody at work, and providers in good health.
 
-        Providers first: a receipt of the scene before would find a message of the same
-        id in this one.
+        Providers first: a receipt of the scenario before would find a message of the
+        same id in this one.
         """
         client = self.simulators.client
         client.reset(truncate_handset_log=True)
@@ -122,17 +126,23 @@ class House:
         start = [sys.executable, MANAGE]
         if crash or clock:
             when = (f"--crash={crash}", f"--recipient={recipient}")
-            start = [*SABOTAGE, *when, f"--ending={ending}", f"--clock={clock}", "--"]
+            start = [
+                *FAULT_INJECTION,
+                *when,
+                f"--ending={ending}",
+                f"--clock={clock}",
+                "--",
+            ]
         worker = self._child("worker", [*start, *command], on)
         self.workers.append(worker)
         worker.start()
         return worker
 
     def fork_worker(self, *, crash: str = "") -> Forked:
-        """A worker from the nursery, that takes few messages into each death."""
+        """A worker from the worker_pool, that takes few messages into each death."""
         if self._nursery is None:
             log = self.directory / "worker.log"
-            self._nursery = Nursery(self._environment, log)
+            self._nursery = WorkerPool(self._environment, log)
         worker = self._nursery.start([f"--crash={crash}", "--", *WATCH_A_FEW])
         self.workers.append(worker)
         return worker

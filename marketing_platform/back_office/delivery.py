@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
+from marketing_platform.back_office.links import ATTEMPTS, MESSAGES, listed
 from marketing_platform.diagnosis.findings import Level, span
-from marketing_platform.office.links import ATTEMPTS, MESSAGES, listed
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
-from messaging.queue_status import CampaignStanding, campaigns_under_way, queue_status
+from messaging.queue_status import CampaignOverview, campaigns_under_way, queue_status
 from routing.health.status import (
     LOOKED_AT,
     LatestAttempt,
@@ -161,7 +161,7 @@ def _level_of(status: ProviderStatus) -> Level:
 class CampaignRow:
     """A line of the campaigns under way."""
 
-    standing: CampaignStanding
+    standing: CampaignOverview
     progress: str
     next_at: datetime | None  # when nothing of it is due before
     href: str
@@ -172,7 +172,7 @@ def campaigns(*, now: datetime) -> list[CampaignRow]:
     return [_campaign_row(each, now) for each in campaigns_under_way(at_most=AT_MOST)]
 
 
-def _campaign_row(standing: CampaignStanding, now: datetime) -> CampaignRow:
+def _campaign_row(standing: CampaignOverview, now: datetime) -> CampaignRow:
     next_at, total = standing.next_due_at, standing.campaign.message_count
     of_all = "" if total is None else f" of {total:,}"
     return CampaignRow(

@@ -8,9 +8,9 @@ from collections import Counter
 from dataclasses import dataclass
 from random import Random
 
-from marketing_platform.testing.faults.nursery import Forked
-from marketing_platform.testing.faults.sabotage import POINTS
-from marketing_platform.testing.faults.scene import Scene
+from marketing_platform.testing.faults.fault_injection import POINTS
+from marketing_platform.testing.faults.scenario import Scenario
+from marketing_platform.testing.faults.worker_pool import Forked
 
 FROM_OUTSIDE = "at any moment"
 LATEST_PASSING = 5  # of a crash point
@@ -34,36 +34,38 @@ class Victim:
         return now - self.works_since >= self.seconds_left
 
 
-def rampage(scene: Scene, *, kills: int, workers: int, rng: Random) -> Counter[str]:
+def random_kills(
+    scenario: Scenario, *, kills: int, workers: int, rng: Random
+) -> Counter[str]:
     """Kill until there have been so many, or nothing is left to send.
 
     Returns how many died at which step. Who still lives then is left at work.
     """
     deaths: Counter[str] = Counter()
-    victims = [_start(scene, rng) for _ in range(workers)]
-    while deaths.total() < kills and scene.messages("status = 0"):
+    victims = [_start(scenario, rng) for _ in range(workers)]
+    while deaths.total() < kills and scenario.messages("status = 0"):
         time.sleep(LOOK_EVERY)
-        at_work = _pids_at_work(scene)
+        at_work = _pids_at_work(scenario)
         for nth, victim in enumerate(victims):
             if victim.works_since is None and victim.worker.group in at_work:
                 victim.works_since = time.monotonic()
             if victim.is_due(time.monotonic()):
                 victim.worker.signal(signal.SIGKILL)
-                scene.wait_for_death(victim.worker)
+                scenario.wait_for_death(victim.worker)
             if not victim.worker.is_running:
                 deaths[victim.end] += 1
-                victims[nth] = _start(scene, rng)
+                victims[nth] = _start(scenario, rng)
     return deaths
 
 
-def _start(scene: Scene, rng: Random) -> Victim:
+def _start(scenario: Scenario, rng: Random) -> Victim:
     end = rng.choice([*POINTS, FROM_OUTSIDE])
     passing = rng.randint(1, LATEST_PASSING)
     crash = "" if end == FROM_OUTSIDE else f"{end}:{passing}"
-    worker = scene.house.fork_worker(crash=crash)
+    worker = scenario.house.fork_worker(crash=crash)
     return Victim(worker, end, rng.uniform(0, LONGEST_LIFE))
 
 
-def _pids_at_work(scene: Scene) -> set[int]:
-    rows = scene.database.rows("SELECT pid FROM messaging_workerheartbeat")
+def _pids_at_work(scenario: Scenario) -> set[int]:
+    rows = scenario.database.rows("SELECT pid FROM messaging_workerheartbeat")
     return {pid for (pid,) in rows}

@@ -1,6 +1,7 @@
 """Runs a management command that a fault strikes from within.
 
-    python -m marketing_platform.testing.faults.sabotage --crash after_accept:3 -- \
+    python -m marketing_platform.testing.faults.fault_injection --crash after_accept:3
+    -- \
         process_queue --watch
 
 The third time that a provider has answered, the process kills itself as `kill -9` does.
@@ -36,8 +37,8 @@ POINTS = {
     # The claim is written, and its transaction open.
     "before_claim_commit": Point("messaging.queue.claim_sql:mark_claimed", True),
     "after_claim_commit": Point("messaging.queue.claim:Claimer.claim", True),
-    "before_send": Point("messaging.queue.window:hand_over", False),
-    "after_accept": Point("messaging.queue.window:hand_over", True),
+    "before_send": Point("messaging.queue.window:send", False),
+    "after_accept": Point("messaging.queue.window:send", True),
     # Messages are settled and attempts appended, in an open transaction.
     "before_record_commit": Point("messaging.queue.record_sql:record", True),
     "after_record_commit": Point("messaging.queue.results:record", True),
@@ -61,7 +62,7 @@ class Crash:
 
     def pass_by(self, arguments: dict[str, Any]) -> None:
         """Count one passing, and end the process if it is the one."""
-        recipients = {load.message.recipient for load in arguments.get("loads", ())}
+        recipients = {load.message.recipient for load in arguments.get("requests", ())}
         if self._recipient and self._recipient not in recipients:
             return
         with self._lock:
@@ -114,7 +115,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _read(arguments: list[str]) -> Namespace:
-    parser = ArgumentParser(prog="sabotage")
+    parser = ArgumentParser(prog="fault_injection")
     parser.add_argument("--crash", default="", metavar="POINT[:NTH]")
     parser.add_argument("--recipient", default="", help="only hand-overs to this one")
     parser.add_argument("--ending", default="SIGKILL", choices=["SIGKILL", "SIGSTOP"])

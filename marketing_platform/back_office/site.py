@@ -12,8 +12,8 @@ from django.contrib.admin import AdminSite, ModelAdmin
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
+from marketing_platform.back_office.dashboard import dashboard
 from marketing_platform.log_ins.backend import LogInForm
-from marketing_platform.office.dashboard import dashboard
 from messaging.queue.clock import database_now
 
 
@@ -24,7 +24,7 @@ class BackOffice(AdminSite):
     index_title = "Back office"
     site_url = None  # there is no other site: "/" leads here
     login_form = LogInForm
-    index_template = "admin/office/dashboard.html"
+    index_template = "admin/back_office/dashboard.html"
 
     def register(
         self,

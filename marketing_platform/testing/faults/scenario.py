@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from marketing_platform.testing.faults.house import LEASE_SECONDS, House
-from marketing_platform.testing.faults.nursery import Forked
+from marketing_platform.testing.faults.environment import LEASE_SECONDS, Environment
 from marketing_platform.testing.faults.verdict import Standing, Verdict, judge
+from marketing_platform.testing.faults.worker_pool import Forked
 from marketing_platform.testing.installation import wait_until
 from messaging.cluster.child_process import Child
 from routing.simulators.handset import HandsetEntry, read_handset_log
@@ -28,10 +28,10 @@ class Recovery:
     until_settled: float  # every message is finished
 
 
-class Scene:
+class Scenario:
     """One test in the house: a campaign of `count` messages, and its end."""
 
-    def __init__(self, house: House, *, count: int, channel: int = 0) -> None:
+    def __init__(self, house: Environment, *, count: int, channel: int = 0) -> None:
         self.house = house
         self.database = house.database
         self.simulator = house.simulators.client
@@ -54,7 +54,7 @@ class Scene:
         self.database.execute(f"UPDATE messaging_campaignmessage SET due_at = '{at}'")
 
     def start(self, count: int = 1, **wishes: Any) -> list[Child]:
-        """Start workers, with the wishes that `House.start_worker` takes."""
+        """Start workers, with the wishes that `Environment.start_worker` takes."""
         return [self.house.start_worker(**wishes) for _ in range(count)]
 
     def accepted(self) -> list[HandsetEntry]:
@@ -104,7 +104,7 @@ class Scene:
         return sum(counts.get("requests", 0) for counts in providers)
 
     def verdict(self) -> Verdict:
-        """The judge's, over what happened in this scene."""
+        """The judge's, over what happened in this scenario."""
         return judge(
             self.acknowledged,
             self._standings(),
