@@ -28,7 +28,7 @@ from messaging.campaigns import (
 from messaging.models import Suppression
 from messaging.rules.merge_fields import as_written
 from routing.decision.context import Planner, RoutingRequest
-from routing.rules.costs import Money
+from routing.money import Money
 from routing.rules.decide import first_choice
 from routing.rules.route import Destination
 

@@ -10,7 +10,7 @@ from django.db.models import Sum
 
 from messaging.models import CampaignMessage
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
-from routing.rules.costs import Money
+from routing.money import Money
 
 
 def costs_of(message: CampaignMessage) -> list[Money]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from routing.money import Money
 from routing.providers.base import (
     Acceptance,
     AccountError,
@@ -29,7 +30,7 @@ from routing.providers.registry import (
     UnknownProvider,
     registry,
 )
-from routing.rules.costs import Money, cost_of
+from routing.rules.costs import cost_of
 from routing.vocabulary import AttemptOutcome, Channel
 
 logger = logging.getLogger(__name__)

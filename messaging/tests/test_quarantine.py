@@ -31,8 +31,8 @@ from messaging.tests.scenario import (
 from messaging.vocabulary import WorkerKind
 from routing.decision.routing_table import RoutingTable
 from routing.models import MessageDeliveryAttempt
+from routing.money import Money
 from routing.providers.base import MessageError, OutcomeUnknown
-from routing.rules.costs import Money
 from routing.rules.decide import AwaitVerdict, GiveUp
 from routing.vocabulary import (
     AttemptOutcome,

@@ -38,12 +38,12 @@ from messaging.vocabulary import SuppressionReason
 from routing.decision.routing_table import RoutingTable
 from routing.factories import RouteFactory
 from routing.models import ChannelRoutingConfig, StatisticsEntry
+from routing.money import Money
 from routing.providers.base import (
     OutcomeUnknown,
     ProviderError,
     RecipientError,
 )
-from routing.rules.costs import Money
 from routing.rules.decide import AwaitVerdict, Decision, FallBack, GiveUp, Retry
 from routing.rules.tally import Tally
 from routing.statistics.entries import compact_entries, read_totals

@@ -27,13 +27,13 @@ from messaging.vocabulary import CampaignStatus, SuppressionReason
 from routing.decision.routing_table import RoutingTable
 from routing.dispatch import SendResult
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
+from routing.money import Money
 from routing.providers.base import (
     Acceptance,
     OutcomeUnknown,
     ProviderError,
     RecipientError,
 )
-from routing.rules.costs import Money
 from routing.rules.decide import (
     AwaitVerdict,
     Decision,

@@ -17,10 +17,10 @@ from messaging.tests.tallies import (
     tell,
     total,
 )
+from routing.money import Money
 from routing.providers.base import (
     ProviderError,
 )
-from routing.rules.costs import Money
 from routing.rules.decide import Decision, FallBack, Retry
 from routing.rules.tally import Tally
 from routing.statistics.entries import read_totals

@@ -25,10 +25,11 @@ from routing.health.throttles import (
     available_by_provider,
     lock_capacity,
 )
+from routing.money import Money
 from routing.prices.rate_decks import RateBook
 from routing.providers.registry import ProviderNotConfigured, UnknownProvider, registry
 from routing.rules.breaker import BreakerState
-from routing.rules.costs import Money, PriceError
+from routing.rules.costs import PriceError
 from routing.rules.decide import Choices
 from routing.rules.rates import estimate
 from routing.rules.retry_budget import STRETCH_SECONDS

@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from routing.csv_files import CsvFile, CsvFileError, squeezed
-from routing.rules.costs import LIMIT, Money
+from routing.money import LIMIT, Money
 from routing.rules.rates import problem_with_country, problem_with_prefix
 
 # What a deck may call its price; one file has one of them.

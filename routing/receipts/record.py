@@ -11,12 +11,12 @@ from django.db import transaction
 
 from routing.health.delivery_rates import note_receipt
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
+from routing.money import as_money
 from routing.providers.base import Receipt
 from routing.receipts.matching import Disagreement, match, stored_text
 from routing.receipts.part_receipts import news_of_parts, note_parts, receipts_of_parts
 from routing.receipts.webhook_counts import counter
 from routing.reference import AttemptReference
-from routing.rules.costs import as_money
 from routing.rules.retry import next_midnight
 from routing.rules.tally import TallySheet
 from routing.signals import receipt_recorded

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from routing.money import Money, as_money
 from routing.providers.base import Acceptance
 from routing.vocabulary import Channel
-
-PLACES = 6  # decimals of a price
-LIMIT = 10**6  # no message costs as much; it is what the attempt's column holds
-_CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 class PriceError(ValueError):
     """The options hold something that is no price."""
-
-
-@dataclass(frozen=True, slots=True)
-class Money:
-    """An amount with its currency (ISO 4217)."""
-
-    amount: Decimal
-    currency: str
 
 
 def cost_of(
@@ -65,13 +52,3 @@ def contract_price(options: Mapping[str, Any]) -> Money | None:
     if price is None:
         raise PriceError(f"UNIT_PRICE {text!r} in CURRENCY {currency!r} is no price.")
     return price
-
-
-def as_money(amount: Decimal | None, currency: str) -> Money | None:
-    """Money that a column can hold; None for anything else."""
-    if amount is None or not amount.is_finite() or not 0 <= amount < LIMIT:
-        return None
-    amount = round(amount, PLACES)
-    if amount >= LIMIT or not _CURRENCY.fullmatch(currency):
-        return None
-    return Money(amount, currency)

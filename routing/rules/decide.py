@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
+from routing.money import Money
 from routing.providers.base import (
     BatchRejected,
     CarrierCapReached,
@@ -25,7 +26,6 @@ from routing.providers.base import (
     UnmappedError,
     UnsuitableError,
 )
-from routing.rules.costs import Money
 from routing.rules.retry import (
     PastAttempt,
     RetryHistory,

@@ -9,7 +9,8 @@ from typing import Any
 
 import phonenumbers
 
-from routing.rules.costs import Money, contract_price
+from routing.money import Money
+from routing.rules.costs import contract_price
 from routing.vocabulary import Channel
 
 # ISO 3166, with Kosovo and the islands that have numbers but no code of their own; the

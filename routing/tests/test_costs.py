@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routing.money import Money
 from routing.providers.base import Acceptance
-from routing.rules.costs import Money, PriceError, contract_price, cost_of
+from routing.rules.costs import PriceError, contract_price, cost_of
 from routing.vocabulary import Channel
 
 ESTIMATE = Money(Decimal("0.0237"), "EUR")  # for three segments

@@ -17,6 +17,7 @@ from routing.decision.routing_table import (
 from routing.dispatch import SendRequest, batch_key, batch_size, send
 from routing.factories import RouteFactory
 from routing.models import ChannelRoutingConfig
+from routing.money import Money
 from routing.providers.base import (
     Acceptance,
     AccountError,
@@ -33,7 +34,6 @@ from routing.providers.base import (
     UnmappedError,
 )
 from routing.providers.registry import registry
-from routing.rules.costs import Money
 from routing.rules.route import Destination
 from routing.vocabulary import AttemptOutcome, Channel, RetryStrategy
 

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from marketing_platform.testing.shared import shared_file
 from routing.factories import RateFactory
 from routing.models import Rate
+from routing.money import Money
 from routing.prices.rate_decks import load_rate_table
 from routing.prices.rate_files import RateFileError, read_rate_file
-from routing.rules.costs import Money
 from routing.vocabulary import Channel
 
 pytestmark = pytest.mark.django_db

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from routing.factories import RateFactory
 from routing.models import Rate
+from routing.money import Money
 from routing.prices.rate_decks import RateBook, load_rate_table
-from routing.rules.costs import Money
 from routing.rules.rates import RateRow, RateTable, estimate
 from routing.vocabulary import Channel
 

@@ -12,6 +12,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
+from routing.money import Money
 from routing.prices.rate_decks import (
     RateChange,
     RateDiff,
@@ -19,7 +20,6 @@ from routing.prices.rate_decks import (
     import_rates,
 )
 from routing.prices.rate_files import RateFileError
-from routing.rules.costs import Money
 from routing.terminal import PlainCommand
 from routing.vocabulary import Channel
 

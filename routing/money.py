@@ -1,0 +1,29 @@
+"""An amount with its currency."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+
+PLACES = 6  # decimals of a price
+LIMIT = 10**6  # no message costs as much; it is what the attempt's column holds
+_CURRENCY = re.compile(r"[A-Z]{3}")
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount with its currency (ISO 4217)."""
+
+    amount: Decimal
+    currency: str
+
+
+def as_money(amount: Decimal | None, currency: str) -> Money | None:
+    """Money that a column can hold; None for anything else."""
+    if amount is None or not amount.is_finite() or not 0 <= amount < LIMIT:
+        return None
+    amount = round(amount, PLACES)
+    if amount >= LIMIT or not _CURRENCY.fullmatch(currency):
+        return None
+    return Money(amount, currency)
