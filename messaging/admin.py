@@ -20,7 +20,6 @@ from messaging.addresses import AddressError, address_in, address_key
 from messaging.campaign_progress import progress_of
 from messaging.campaigns import (
     cancel_campaigns,
-    look_again_at_quiet,
     pause_campaigns,
     resume_campaigns,
 )
@@ -142,14 +141,6 @@ class CampaignAdmin(BoundedActions):
         may_have = obj and obj.kind == CampaignKind.MARKETING and not obj.is_standing
         fields = self.readonly_fields
         return fields if may_have else (*fields, "quiet_from", "quiet_until")
-
-    def save_model(
-        self, request: HttpRequest, obj: Campaign, form: Any, change: bool
-    ) -> None:
-        """Other quiet hours count for what waits already, too."""
-        super().save_model(request, obj, form, change)
-        if {"quiet_from", "quiet_until"} & set(form.changed_data):
-            look_again_at_quiet(obj, now=timezone.now())
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # campaigns come from send_campaign, which checks and loads them

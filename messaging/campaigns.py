@@ -36,9 +36,9 @@ from messaging.rules.content import (
     is_unicode,
 )
 from messaging.rules.merge_fields import check_columns
-from messaging.rules.quiet_hours import REASON, QuietHours
+from messaging.rules.quiet_hours import QuietHours
 from messaging.rules.wording import Wording
-from messaging.transitions import BATCH, withdraw
+from messaging.transitions import withdraw
 from messaging.vocabulary import CampaignStatus
 from routing.decision.readiness import problems_of, readiness
 from routing.signals import report
@@ -348,28 +348,6 @@ def _move(campaigns: CampaignQuerySet, status: CampaignStatus, action: str) -> i
     for campaign in chosen.values():
         report(action, campaign)
     return Campaign.objects.filter(pk__in=chosen).update(status=status)
-
-
-def look_again_at_quiet(campaign: Campaign, *, now: datetime) -> int:
-    """Let workers see what waits for quiet hours that have just been changed.
-
-    Returns how many messages that are. Those that it is quiet for go on waiting. A
-    batch goes with the caller's transaction, and the others after it, each by itself:
-    nobody waits for the locks of all. Where the caller dies on the way, the rest leaves
-    when the old hours end.
-    """
-    waiting = campaign.messages.queued().filter(status_reason__startswith=REASON)
-    ids = list(waiting.order_by("pk").values_list("pk", flat=True))
-
-    def look_again(ids: Sequence[int]) -> None:
-        for start in range(0, len(ids), BATCH):
-            batch = waiting.filter(pk__in=ids[start : start + BATCH])
-            batch.update(due_at=now, status_reason="")
-        notify_workers()
-
-    look_again(ids[:BATCH])
-    transaction.on_commit(lambda: look_again(ids[BATCH:]))
-    return len(ids)
 
 
 def reopen_campaign(campaign_id: int) -> Campaign:

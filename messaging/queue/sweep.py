@@ -14,6 +14,7 @@ from django.db.models.functions import TruncMinute
 from messaging.models import CampaignMessage, KeptAnswer
 from messaging.queue.completion import close_campaigns
 from messaging.queue.quarantine import may_be_of_one_message
+from messaging.queue.quiet_changes import QuietChanges
 from messaging.queue.recover import (
     recover_attempts,
     recover_expired_leases,
@@ -55,6 +56,7 @@ class Sweep:
         self._routes = routes
         self._rng = rng
         self._receipts_seen_until = now - RECEIPTS_LOOKED_BACK
+        self._quiet_changes = QuietChanges()
         self._timer = Timer(SWEEP_EVERY, is_over=True)
         self.has_more = False  # the last one has left a chore half done
 
@@ -75,7 +77,8 @@ class Sweep:
         _do("recover_attempts", lambda: self._recover_attempts(now))
         _do("count_overdue_receipts", lambda: count_overdue_receipts(now=now))
         withdrawn = _do("close_campaigns", lambda: close_campaigns(now=now))
-        self.has_more = (withdrawn or 0) >= BATCH
+        waiting = _do("quiet_changes", lambda: self._quiet_changes.review(now=now))
+        self.has_more = (withdrawn or 0) >= BATCH or bool(waiting)
         _do("forget_answers", lambda: KeptAnswer.objects.stale(now).delete())
         _do("compact_entries", compact_entries)
         _do("forget_old_counts", lambda: forget_old_counts(now=now))

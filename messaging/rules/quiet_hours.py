@@ -9,8 +9,7 @@ from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
 _SPAN = re.compile(r"([0-9]{1,2}):([0-9]{2})\s*-\s*([0-9]{1,2}):([0-9]{2})")
-# How the reason begins of what waits for their end.
-REASON = "Quiet hours until"
+_WAIT = re.compile(r"Quiet hours until ([0-9]{2}:[0-9]{2}) in (\S+)\.")
 # Zones whose waking hours do not meet within two nights never do.
 _LONGEST = timedelta(days=2)
 
@@ -78,7 +77,7 @@ class Quiet:
 
     def __str__(self) -> str:
         until = self.until.astimezone(ZoneInfo(self.zone))
-        return f"{REASON} {until:%H:%M} in {self.zone}."
+        return f"Quiet hours until {until:%H:%M} in {self.zone}."
 
 
 @lru_cache(maxsize=256)  # most of a claim are in the same few zones, at the same moment
@@ -102,6 +101,21 @@ def quiet_at(
         if moment - now > _LONGEST:
             return quiet_at(hours, now, zones=(home,), home=home)
     return quiet
+
+
+@lru_cache(maxsize=256)
+def is_outdated(reason: str, hours: QuietHours | None, now: datetime) -> bool:
+    """Whether what waits for this reason waits for other quiet hours than these.
+
+    In doubt it does: what is looked at again for nothing just goes on waiting.
+    """
+    wait = _WAIT.fullmatch(reason)
+    if wait is None:
+        return False
+    end, zone = wait.groups()
+    if hours is None or end != f"{hours.end:%H:%M}" or not is_time_zone(zone):
+        return True
+    return not hours.cover(_wall(now, zone))
 
 
 def _end(hours: QuietHours, now: datetime, zone: str) -> datetime:

@@ -129,7 +129,7 @@ def test_cancel_tells_what_was_withdrawn_and_what_is_in_flight():
 def small_batches(monkeypatch):
     """As if a handful of messages were a large campaign."""
     monkeypatch.setattr("messaging.transitions.BATCH", 2)
-    monkeypatch.setattr("messaging.queue.recover.BATCH", 2)
+    monkeypatch.setattr("messaging.queue.completion.BATCH", 2)
     monkeypatch.setattr("messaging.queue.sweep.BATCH", 2)
     monkeypatch.setattr("messaging.queue.worker.BATCH", 2)
     monkeypatch.setattr("messaging.campaigns.AT_ONCE", 4)

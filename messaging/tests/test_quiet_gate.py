@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from messaging.campaign_progress import progress_of
-from messaging.campaigns import look_again_at_quiet
 from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage
 from messaging.rules.quiet_hours import QuietHours
@@ -124,18 +123,6 @@ def test_the_campaign_tells_what_it_waits_for(campaign):
 
     assert progress.next_due_at == MORNING
     assert progress.next_reason == "Quiet hours until 08:00 in America/Los_Angeles."
-
-
-def test_other_quiet_hours_count_for_what_waits_already(campaign):
-    due(campaign)
-    due(campaign, CALIFORNIAN[:-1] + "2", due_at=MORNING, status_reason="Later.")
-    claim(now=EVENING)
-    campaign.quiet_from = campaign.quiet_until = None
-    campaign.save()
-
-    assert look_again_at_quiet(campaign, now=EVENING) == 1
-
-    assert recipients(claim(now=EVENING)) == [CALIFORNIAN]
 
 
 def test_a_cancelled_campaign_is_not_put_off(campaign):

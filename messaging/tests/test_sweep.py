@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 
 from messaging.models import CampaignMessage
 from messaging.tests.scenario import NOW, messages
@@ -24,3 +27,16 @@ def test_a_chore_that_fails_keeps_no_message_from_leaving(route, caplog):
 
     assert CampaignMessage.objects.get().status == MessageStatus.SENT
     assert "The chore compact_entries failed" in caplog.text
+
+
+def test_a_worker_looks_again_at_what_waits_for_quiet_hours_that_are_gone(route):
+    (message,) = messages(
+        1,
+        due_at=timezone.now() + timedelta(hours=8),
+        status_reason="Quiet hours until 08:00 in Europe/Berlin.",
+    )
+
+    drain()
+
+    message.refresh_from_db()
+    assert message.status == MessageStatus.SENT
