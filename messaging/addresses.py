@@ -12,6 +12,7 @@ from routing.providers.transport.mail import is_address
 from routing.text.email_addresses import EmailAddressError, canonical_email, mailbox_key
 from routing.text.handsets import handset_of, spellings_of
 from routing.text.phone_numbers import (
+    NoCountry,
     NotANumber,
     NumberKind,
     problem_with_kind,
@@ -24,6 +25,18 @@ _NO_PUNCTUATION = str.maketrans("", "", "-./()")
 
 class AddressError(ValueError):
     """This is no address of the channel."""
+
+    def told(self, *, country_in: str) -> str:
+        """Its text, for people who may name the country of a number, and where."""
+        return str(self)
+
+
+class CountryMissing(AddressError):
+    """It may be a national number of a country that nobody has named."""
+
+    def told(self, *, country_in: str) -> str:
+        """With what would help."""
+        return f"{self}; a national one needs its country, {country_in}"
 
 
 class Address(NamedTuple):
@@ -131,5 +144,7 @@ def _number(text: str, region: str) -> Address:
         return Address(text, clean)
     try:
         return Address(*read_number(text, region))
+    except NoCountry as error:
+        raise CountryMissing(str(error)) from None
     except NotANumber as error:
         raise AddressError(str(error)) from None

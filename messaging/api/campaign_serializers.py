@@ -9,8 +9,9 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from messaging.api.content import AT_ONCE, ContentSerializer, noted
-from messaging.audience.recipients import Recipient, Rejection, read_row
+from messaging.addresses import AddressError, parse_recipient
+from messaging.api.content import AT_ONCE, COUNTRY_IN, ContentSerializer, noted
+from messaging.audience.recipients import Recipient, Rejection
 from messaging.campaign_progress import progress_of
 from messaging.campaigns import CampaignText
 from messaging.models import Campaign, usual_quiet_hours
@@ -185,12 +186,16 @@ class RecipientListSerializer(ApiSerializer):
         """As services take them; each is numbered by its place in the list, from 0."""
         channel = Channel(campaign.channel)
         for index, each in enumerate(self.validated_data["recipients"]):
+            to, country = each["to"], each["country"]
             try:
                 values = keyed(each["values"])
+                address = parse_recipient(channel, to, region=country)
             except ContentError as error:
-                yield Rejection(index, str(error), each["to"])
-                continue
-            yield read_row(channel, index, each["to"], values, region=each["country"])
+                yield Rejection(index, str(error), to)
+            except AddressError as error:
+                yield Rejection(index, error.told(country_in=COUNTRY_IN), to)
+            else:
+                yield Recipient(index, address, values)
 
 
 class RejectedSerializer(ApiSerializer):

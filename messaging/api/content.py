@@ -24,6 +24,7 @@ from routing.api.conventions.serializers import ApiSerializer, TermField
 from routing.vocabulary import CampaignKind, Channel
 
 AT_ONCE = 1000  # messages, or recipients, in one request
+COUNTRY_IN = "in `country`"
 
 
 class ContentSerializer(ApiSerializer):
@@ -82,4 +83,4 @@ def noted(problems: dict[str, str], field: str) -> Iterator[None]:
     except (ContentError, QuietHoursError) as error:
         problems[field] = str(error)
     except AddressError as error:
-        problems[field] = f"{error}."
+        problems[field] = f"{error.told(country_in=COUNTRY_IN)}."

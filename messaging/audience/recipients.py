@@ -66,22 +66,6 @@ class Rejection(NamedTuple):
     cells: Sequence[str] = ()  # as they stand in the file
 
 
-def read_row(
-    channel: Channel,
-    line: int,
-    text: str,
-    values: dict[str, str],
-    *,
-    region: str,
-) -> Recipient | Rejection:
-    """A row with this address; `region` is where a national number is at home."""
-    try:
-        address = parse_recipient(channel, text, region=region)
-    except AddressError as error:
-        return Rejection(line, str(error), text)
-    return Recipient(line, address, values)
-
-
 class RecipientFile(CsvFile):
     """A CSV file with a column of addresses."""
 
@@ -94,10 +78,15 @@ class RecipientFile(CsvFile):
         channel: Channel,
         default_region: str = "",
         parse: AddressParser = parse_recipient,
+        country_in: str = "in a column country",
     ) -> None:
-        """Reads the header; RecipientFileError when the file cannot be used."""
+        """Reads the header; RecipientFileError when the file cannot be used.
+
+        `country_in` says to people where the country of a national number may stand.
+        """
         self.channel = channel
         self._parse = parse
+        self._country_in = country_in
         self.default_region = _region(default_region)
         self.known = {*ADDRESS_COLUMNS[channel], *SYNONYMS[channel]}
         super().__init__(path)
@@ -127,7 +116,8 @@ class RecipientFile(CsvFile):
         try:
             address = self._parse(self.channel, text, region=region)
         except AddressError as error:
-            return Rejection(line, str(error), text, cells)
+            reason = error.told(country_in=self._country_in)
+            return Rejection(line, reason, text, cells)
         return Recipient(line, address, values, cells)
 
     def _find_country_column(self) -> str:

@@ -108,11 +108,12 @@ def test_a_number_of_a_former_plan_is_its_handsets(run):
 
 
 def test_rows_that_cannot_be_used_are_written_beside_the_file(run, tmp_path):
-    says = run("phone", ANN, "nobody")
+    says = run("phone", ANN, "nobody", "07400 123456")
 
     rejects = tmp_path / "no.rejected.csv"
-    assert f"1 rows rejected. The rejected rows are in {rejects}." in says
+    assert f"2 rows rejected. The rejected rows are in {rejects}." in says
     assert "3,'nobody' is not a valid phone number" in rejects.read_text()
+    assert "in a column country or with --default-region" in rejects.read_text()
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o400])

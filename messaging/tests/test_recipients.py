@@ -129,6 +129,19 @@ def test_a_rows_country_is_where_its_number_is_at_home(csv_file):
     assert "'GERMANY' is not a country code" in rejections_of(rows)[0].reason
 
 
+@pytest.mark.parametrize("number", ["07400 123456", "12"])
+@pytest.mark.parametrize("header", ["phone", "phone,country"])
+def test_where_no_country_is_known_the_reason_says_what_helps(csv_file, header, number):
+    blank = "," * header.count(",")
+
+    (rejected,) = csv_file(f"{header}\n{number}{blank}\n", country_in="in a letter")
+
+    assert rejected.reason == (
+        f"{number!r} is not a valid phone number with its +country code; a national "
+        "one needs its country, in a letter"
+    )
+
+
 @pytest.mark.parametrize("name", ["Country Code", "country_iso", "ISO-2"])
 def test_a_rows_country_is_known_by_other_names_of_its_column(csv_file, name):
     content = (

@@ -178,7 +178,8 @@ def test_a_dry_run_tells_what_would_leave_and_queues_nothing(
         "2 messages would leave, 5 segments.",
         "1 more are suppressed, and would not.",
         "3 rows rejected.",
-        "  2: ... is not a valid phone number with its +country code",
+        "  2: ... is not a valid phone number with its +country code; a national one "
+        "needs its country, in a column country or with --default-region",
         "  1: duplicate recipient",
         "By TwilioSMS: 2, 0.0395 USD.",
         f"Line 2, to {ANN}:",

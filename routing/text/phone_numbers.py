@@ -22,6 +22,10 @@ class NotANumber(ValueError):
     """This is no phone number, or more than one; the text says what to write."""
 
 
+class NoCountry(NotANumber):
+    """Digits without a "+", which only a country could make a number of."""
+
+
 class NumberKind(StrEnum):
     """What answers at a number, in words that follow "it is a"."""
 
@@ -69,7 +73,8 @@ class PhoneNumber(NamedTuple):
 def read_number(text: str, region: str = "") -> PhoneNumber:
     """The one number that this is; `region` is where a national one is at home.
 
-    Raises NotANumber where there is none, or several. No digit of a number with a "+"
+    Raises NotANumber where there is none, or several; NoCountry where it might be
+    national, and there is no such region. No digit of a number with a "+"
     is dropped, added or moved, but for a zero in brackets: +49 (0)170 says itself that
     it is not dialled from abroad.
     """
@@ -78,7 +83,7 @@ def read_number(text: str, region: str = "") -> PhoneNumber:
         return _as_written(written, text)
     home = PhoneMetadata.metadata_for_region(region, None)
     if home is None:
-        raise NotANumber(f"{text[:40]!r} is not a valid phone number{_NO_CODE}")
+        raise NoCountry(f"{text[:40]!r} is not a valid phone number{_NO_CODE}")
     readings = list(_readings(written, home))
     if len(readings) == 1:
         return readings[0]

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from messaging.consent.erasure import IN_FLIGHT, erase
 from messaging.consent.personal_data import DataSubject
+from messaging.management.arguments import add_address
 from routing.terminal import PlainCommand
 
 
@@ -25,7 +26,7 @@ class Command(PlainCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("address", help="+447400123456, or ada@example.com")
+        add_address(parser)
         parser.add_argument(
             "--with-suppressions",
             action="store_true",

@@ -12,6 +12,7 @@ from django.core.management.base import CommandError
 from django.core.serializers.json import DjangoJSONEncoder
 
 from messaging.consent.personal_data import DataSubject, export
+from messaging.management.arguments import add_address
 from routing.terminal import PlainCommand
 
 
@@ -23,7 +24,7 @@ class Command(PlainCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("address", help="+447400123456, or ada@example.com")
+        add_address(parser)
         parser.add_argument(
             "--output",
             type=Path,

@@ -12,6 +12,7 @@ from messaging.addresses import parse_address
 from messaging.audience.recipients import RecipientFile, RecipientFileError
 from messaging.audience.rejects_file import RejectsFile
 from messaging.consent.opt_outs import suppress_all
+from messaging.management.arguments import COUNTRY_IN, add_default_region
 from messaging.vocabulary import SuppressionReason, SuppressionScope
 from routing.terminal import PlainCommand
 from routing.vocabulary import Channel
@@ -43,12 +44,7 @@ class Command(PlainCommand):
         parser.add_argument(
             "--source", required=True, help="who said so, such as 'former platform'"
         )
-        parser.add_argument(
-            "--default-region",
-            default="",
-            metavar="CC",
-            help="country of national numbers in rows without a 'country'",
-        )
+        add_default_region(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         rejects = RejectsFile(options["file"])
@@ -57,6 +53,7 @@ class Command(PlainCommand):
                 options["file"],
                 channel=KINDS[options["addresses"]],
                 default_region=options["default_region"],
+                country_in=COUNTRY_IN,
                 parse=parse_address,  # also of numbers that messages never go to
             )
             with rejects.of(rows):

@@ -25,6 +25,7 @@ from messaging.campaigns import (
     Strictness,
     send_campaign,
 )
+from messaging.management.arguments import COUNTRY_IN, add_default_region
 from messaging.models import Campaign, usual_quiet_hours
 from messaging.preview import Preview, amounts, preview_campaign
 from messaging.progress_bar import loading_bar, watch_campaigns
@@ -87,12 +88,7 @@ class Command(PlainCommand):
             help="local times of the recipients, such as 21:00-08:00, in which nothing "
             "leaves; or none (default: QUIET_HOURS, for marketing)",
         )
-        parser.add_argument(
-            "--default-region",
-            default="",
-            metavar="CC",
-            help="country of national numbers in rows without a 'country'",
-        )
+        add_default_region(parser)
         parser.add_argument(
             "--reject-blank",
             action="store_true",
@@ -226,6 +222,7 @@ def _recipients(options: dict[str, Any]) -> RecipientFile:
         Path(options["recipients"]),
         channel=_channel(options["channel"]),
         default_region=options["default_region"],
+        country_in=COUNTRY_IN,
     )
 
 

@@ -128,7 +128,8 @@ def test_recipients_that_cannot_be_used_are_told_with_a_reason_each(sender, draf
             {
                 "index": 1,
                 "to": "12",
-                "reason": "'12' is not a valid phone number with its +country code",
+                "reason": "'12' is not a valid phone number with its +country code; a "
+                "national one needs its country, in `country`",
             },
             {
                 "index": 3,

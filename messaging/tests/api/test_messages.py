@@ -107,7 +107,11 @@ def test_a_list_has_one_to_a_thousand_messages(sender, count):
     ("change", "field", "says"),
     [
         ({"to": "12"}, "to", "'12' is not a valid phone number with its +country"),
-        ({"to": "07400 123456"}, "to", "not a valid phone number"),
+        (
+            {"to": "07400 123456"},
+            "to",
+            "a national one needs its country, in `country`.",
+        ),
         ({"country": "XX"}, "to", "'XX' is not a country code"),
         ({"body": ""}, "body", "may not be blank"),
         ({"body": "x" * 1601}, "body", "SMS takes 1600"),

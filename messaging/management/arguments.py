@@ -1,0 +1,23 @@
+"""Arguments that several commands take, in the same words."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+# Where somebody may name the country of a file's national numbers.
+COUNTRY_IN = "in a column country or with --default-region"
+
+
+def add_default_region(parser: ArgumentParser) -> None:
+    """Where the national numbers of a file are at home."""
+    parser.add_argument(
+        "--default-region",
+        default="",
+        metavar="CC",
+        help="country of national numbers in rows without a 'country'",
+    )
+
+
+def add_address(parser: ArgumentParser) -> None:
+    """Whose data a command is about."""
+    parser.add_argument("address", help="+447400123456, or ada@example.com")
