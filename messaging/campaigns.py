@@ -151,11 +151,21 @@ def send_campaign(
             on_progress=on_progress,
         )
         if not report.accepted:
+            refuse_without_rows(recipients, rejected=report.rejected)
             raise CampaignError(
                 f"No row of {recipients.path} can be used; nothing was sent."
             )
         launch_campaign(campaign, now=now)
     return campaign, report
+
+
+def refuse_without_rows(recipients: RecipientFile, *, rejected: int) -> None:
+    """CampaignError about a file of which no row was taken and none rejected."""
+    if not rejected:
+        raise CampaignError(
+            f"{recipients.path} has no rows: nothing follows the line that names its "
+            "columns."
+        )
 
 
 def refuse_a_second(name: str, recipients: RecipientFile) -> None:

@@ -24,6 +24,7 @@ from messaging.campaigns import (
     Strictness,
     check_campaign,
     refuse_a_second,
+    refuse_without_rows,
 )
 from messaging.models import Suppression
 from messaging.rules.merge_fields import as_written
@@ -118,6 +119,8 @@ def preview_campaign(
                 provider, cost = estimates.of(draft)
                 preview.shares.setdefault(provider, Share()).add(cost)
         preview.accepted += len(drafts)
+    if not preview.accepted:
+        refuse_without_rows(recipients, rejected=preview.rejected)
     return preview
 
 

@@ -107,6 +107,12 @@ def test_a_number_of_a_former_plan_is_its_handsets(run):
     }
 
 
+def test_a_list_without_rows_is_told_from_one_that_changed_nothing(run, tmp_path):
+    says = run("phone")
+
+    assert says == f"{tmp_path / 'no.csv'} has no rows. Nothing was changed.\n"
+
+
 def test_rows_that_cannot_be_used_are_written_beside_the_file(run, tmp_path):
     says = run("phone", ANN, "nobody", "07400 123456")
 

@@ -242,6 +242,24 @@ def test_it_names_the_file_of_reasons_when_no_row_can_be_used(route, run, csv_fi
     assert "'hello' is not a valid phone number" in rejected.read_text()
 
 
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+@pytest.mark.parametrize("lines", [["phone,name"], ["", "phone,name", "", " , "]])
+def test_a_file_without_rows_is_refused_as_such(route, run, csv_file, lines, more):
+    file = csv_file(*lines)
+
+    says = refusal_of(run, *more, recipients=file)
+
+    assert says == (
+        f"{file} has no rows: nothing follows the line that names its columns."
+    )
+
+
+def test_a_dry_run_of_rows_that_cannot_be_used_says_why(route, run, csv_file):
+    out = run("--dry-run", recipients=csv_file("phone", "hello"))
+
+    assert "1 rows rejected.\n  1: ... is not a valid phone number" in out
+
+
 def test_national_numbers_are_read_with_the_default_region(route, run, csv_file):
     run("--default-region=DE", recipients=csv_file("phone", "0151 12345678"))
 

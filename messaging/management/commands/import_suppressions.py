@@ -66,6 +66,9 @@ class Command(PlainCommand):
                 )
         except RecipientFileError as error:
             raise CommandError(f"{error}{rejects.hint} Nothing was changed.") from error
+        if not any(report):
+            self.stdout.write(f"{options['file']} has no rows. Nothing was changed.")
+            return
         self.stdout.write(
             f"{report.added} suppressed, {report.known} were already, "
             f"{report.rejected} rows rejected.{rejects.hint}"
