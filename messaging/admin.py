@@ -40,6 +40,7 @@ from messaging.single_messages import HIGHEST_OF_CAMPAIGNS
 from messaging.timeline import timeline_of
 from routing.admin.bases import BoundedActions, ProviderFilter, ReadOnlyAdmin, clipped
 from routing.models import InboundMessage
+from routing.text.quantities import quantity
 from routing.vocabulary import CampaignKind
 
 
@@ -194,10 +195,10 @@ class CampaignAdmin(BoundedActions):
         self._tell(request, done.campaigns, chosen, f"cancelled {came_to}")
 
     def _tell(self, request: HttpRequest, count: int, chosen: int, done: str) -> None:
-        campaigns = "1 campaign was" if count == 1 else f"{count} campaigns were"
         left = chosen - count
-        why = f" {left} not, for their status does not allow it." if left > 0 else ""
-        self.message_user(request, f"{campaigns} {done}.{why}", _level(count))
+        why = f" {left} not: the status does not allow it." if left > 0 else ""
+        text = f"{quantity(count, 'campaign')} {done}.{why}"
+        self.message_user(request, text, _level(count))
 
 
 def _level(count: int) -> int:

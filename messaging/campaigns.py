@@ -42,6 +42,7 @@ from messaging.transitions import withdraw
 from messaging.vocabulary import CampaignStatus
 from routing.decision.readiness import problems_of, readiness
 from routing.signals import report
+from routing.text.quantities import quantity
 from routing.vocabulary import CampaignKind, Channel
 
 
@@ -53,10 +54,10 @@ class AlreadySent(CampaignError):
     """The same campaign was made of the same file before."""
 
     def __init__(self, earlier: Campaign) -> None:
-        count = earlier.message_count or 0
+        messages = quantity(earlier.message_count or 0, "message")
         super().__init__(
             f"Campaign {earlier.pk} {earlier.name!r} was made of the same file, on "
-            f"{earlier.created_at:%Y-%m-%d at %H:%M} UTC, with {count} messages."
+            f"{earlier.created_at:%Y-%m-%d at %H:%M} UTC, with {messages}."
         )
 
 

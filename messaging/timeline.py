@@ -11,6 +11,7 @@ from django.db.models import Sum
 from messaging.models import CampaignMessage
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.money import Money
+from routing.text.quantities import quantity
 
 
 def costs_of(message: CampaignMessage) -> list[Money]:
@@ -73,7 +74,7 @@ def _attempt_entry(attempt: MessageDeliveryAttempt) -> TimelineEntry:
         f"{attempt.response_time_ms} ms"
         if attempt.response_time_ms is not None
         else "",
-        f"in one call with {others} others"
+        f"in one call with {quantity(others, 'other message')}"
         if (others := attempt.decision.get("shared_with"))
         else "",
     ]

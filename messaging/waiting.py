@@ -39,7 +39,7 @@ class Wait:
 
     def __str__(self) -> str:
         at = f" Next try {told(self.next_at)}." if self.next_at else ""
-        return f"{self.count} wait: {self.reason.rstrip('.')}.{at}"
+        return f"{self.count} waiting: {self.reason.rstrip('.')}.{at}"
 
 
 def told(at: datetime) -> str:

@@ -13,6 +13,7 @@ from rich.table import Table
 from marketing_platform.demo.check import Verdict
 from messaging.models import CampaignMessage
 from routing.models import MessageDeliveryAttempt
+from routing.text.quantities import quantity
 from routing.vocabulary import AttemptOutcome, Channel, FallbackReason, MessageStatus
 
 
@@ -111,8 +112,8 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
         ("Time", f"{summary.seconds} s"),
         (
             "Handsets",
-            f"{verdict.on_handsets} messages arrived: lost {verdict.lost}, doubled "
-            f"{verdict.doubled}, unrecorded {verdict.unrecorded}, unconfirmed "
+            f"{quantity(verdict.on_handsets, 'message')} arrived: lost {verdict.lost}, "
+            f"doubled {verdict.doubled}, unrecorded {verdict.unrecorded}, unconfirmed "
             f"{verdict.unconfirmed}",
         ),
     ]

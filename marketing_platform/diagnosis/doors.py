@@ -12,6 +12,7 @@ from django.db import connection
 from marketing_platform.audit.models import AuditEvent
 from marketing_platform.diagnosis.findings import Check, Finding, fail, ok, warn
 from messaging.cluster.schedules import unusable_schedules
+from routing.text.quantities import quantity
 
 LATELY = timedelta(days=1)
 MANY_FAILURES = 20
@@ -29,7 +30,7 @@ def refused_tasks(now: datetime) -> Finding:
     refused = AuditEvent.objects.since(now - LATELY).filter(action="refuse task")
     if count := refused.count():
         return fail(
-            f"The cluster refused {count} tasks within a day.",
+            f"The cluster refused {quantity(count, 'task')} within a day.",
             "See the audit log. Somebody may be writing to your database.",
         )
     return ok("The cluster was asked to run nothing but its own tasks.")
@@ -43,7 +44,8 @@ def log_ins(now: datetime) -> Finding:
     count, places = tried.count(), tried.values("address").distinct().count()
     if blocked or count > MANY_FAILURES:
         return warn(
-            f"Failed log-ins within a day: {count}, from {places} addresses"
+            f"Failed log-ins within a day: {count:,}, from "
+            + quantity(places, "address", "addresses")
             + (", some of them blocked." if blocked else "."),
             "See the audit log. If all come from your proxy's address, name it in "
             "TRUSTED_PROXIES.",

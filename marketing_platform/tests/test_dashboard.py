@@ -276,7 +276,7 @@ def test_it_says_so_when_all_is_well(look):
     worker(owner=1)
     attempts(1)
 
-    assert f"All is well: {len(CHECKS)} checks found nothing" in look().text
+    assert f"All is well: nothing needs a person. Checks: {len(CHECKS)}." in look().text
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from messaging.addresses import Address, AddressError, check_region, parse_recipient
 from routing.csv_files import CsvFile, CsvFileError
+from routing.text.quantities import quantity
 from routing.vocabulary import Channel
 
 # The column with the address, by channel: the first of these that the file has.
@@ -102,7 +103,8 @@ class RecipientFile(CsvFile):
         if len(cells) != len(self.columns):
             return Rejection(
                 line,
-                f"it has {len(cells)} cells, the header has {len(self.columns)}",
+                f"it has {quantity(len(cells), 'cell')}, the header has "
+                f"{len(self.columns)}",
                 cells[0],
                 cells,
             )

@@ -346,7 +346,7 @@ def test_a_message_that_does_not_exist_leads_back(admin_client, key):
 def test_an_action_does_what_it_says(admin_client, action, before, after, says):
     campaigns = CampaignFactory.create_batch(2, status=before)
 
-    assert act(admin_client, action, *campaigns) == [f"2 campaigns were {says}."]
+    assert act(admin_client, action, *campaigns) == [f"2 campaigns {says}."]
     for campaign in campaigns:
         campaign.refresh_from_db()
         assert campaign.status == after
@@ -359,7 +359,7 @@ def test_a_cancellation_tells_what_it_came_to(admin_client):
     )
 
     assert act(admin_client, "cancel", campaign) == [
-        "1 campaign was cancelled (1 withdrawn, 1 in flight)."
+        "1 campaign cancelled (1 withdrawn, 1 in flight)."
     ]
 
 
@@ -407,9 +407,9 @@ def test_an_action_says_when_there_was_nothing_to_do(admin_client):
     (paused,) = act(admin_client, "pause", running, done)
     (resumed,) = act(admin_client, "resume", done)
 
-    why = "1 not, for their status does not allow it."
-    assert paused == f"1 campaign was paused. {why}"
-    assert resumed == f"0 campaigns were resumed. {why}"
+    why = "1 not: the status does not allow it."
+    assert paused == f"1 campaign paused. {why}"
+    assert resumed == f"0 campaigns resumed. {why}"
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def run(tmp_path):
 def test_everybody_on_the_list_is_suppressed_with_its_source(run):
     says = run("phone,country,name", f"{ANN},,Ann", "07400 123456,GB,Bob")
 
-    assert says == "2 suppressed, 0 were already, 0 rows rejected.\n"
+    assert says == "2 suppressed, 0 already suppressed, 0 rows rejected.\n"
     assert set(Suppression.objects.values_list("address", "source", "reason")) == {
         (ANN, "former platform", SuppressionReason.OPTED_OUT),
         (BOB, "former platform", SuppressionReason.OPTED_OUT),
@@ -46,7 +46,7 @@ def test_an_address_that_is_suppressed_already_keeps_a_reason_that_no_start_lift
     says = run("phone", ANN, BOB, BOB, reason=reason.name.lower())
     opt_out(BOB, source="STOP")
 
-    assert says == "1 suppressed, 2 were already, 0 rows rejected.\n"
+    assert says == "1 suppressed, 2 already suppressed, 0 rows rejected.\n"
     rows = Suppression.objects.values_list("reason", "scope")
     assert [*rows] == [(reason, SuppressionScope.ALL)] * 2
 
@@ -54,7 +54,7 @@ def test_an_address_that_is_suppressed_already_keeps_a_reason_that_no_start_lift
 def test_numbers_that_never_get_messages_may_say_no_all_the_same(run):
     says = run("phone", "+449061234567", "+442071838750", "+870773123456")
 
-    assert says == "3 suppressed, 0 were already, 0 rows rejected.\n"
+    assert says == "3 suppressed, 0 already suppressed, 0 rows rejected.\n"
 
 
 def test_e_mail_addresses_match_in_any_case(run):
@@ -91,7 +91,7 @@ def test_a_list_that_holds_back_all_widens_an_opt_out_of_marketing(run):
 
     says = run("email", "ada@example.com", addresses="email", reason="complaint")
 
-    assert says.startswith("0 suppressed, 1 were already")
+    assert says.startswith("0 suppressed, 1 already suppressed")
     suppression = Suppression.objects.get()
     assert suppression.scope == SuppressionScope.ALL
     assert suppression.reason == SuppressionReason.COMPLAINT
@@ -100,7 +100,7 @@ def test_a_list_that_holds_back_all_widens_an_opt_out_of_marketing(run):
 def test_a_number_of_a_former_plan_is_its_handsets(run):
     says = run("phone", "+52 1 55 1234 5678", "+525512345678", "+22997123456")
 
-    assert says == "2 suppressed, 1 were already, 0 rows rejected.\n"
+    assert says == "2 suppressed, 1 already suppressed, 0 rows rejected.\n"
     assert set(Suppression.objects.values_list("address", flat=True)) == {
         "+525512345678",
         "+2290197123456",

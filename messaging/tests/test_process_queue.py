@@ -76,7 +76,7 @@ def test_it_says_that_breakers_are_open_since_when_and_after_which_error(route, 
 
     waiting, error = says(capsys)
 
-    assert waiting.startswith("2 wait: TwilioSMS: breaker open until ")
+    assert waiting.startswith("2 waiting: TwilioSMS: breaker open until ")
     assert "UTC: 3 failures in a row VonageSMS: breaker open" in waiting
     due_at = type(queued[0]).objects.get(pk=queued[0].pk).due_at
     assert waiting.endswith(f" Next try {told(due_at)}.")
@@ -90,27 +90,27 @@ def test_it_says_that_breakers_are_open_since_when_and_after_which_error(route, 
         (
             {"status": CampaignStatus.PAUSED, "name": "Sale"},
             {},
-            r'1 wait: campaign \d+ \("Sale"\) is paused: resume it\.',
+            r'1 waiting: campaign \d+ \("Sale"\) is paused: resume it\.',
         ),
         (
             {"status": CampaignStatus.DRAFT, "name": "Sale"},
             {},
-            r'1 wait: campaign \d+ \("Sale"\) is a draft: launch it\.',
+            r'1 waiting: campaign \d+ \("Sale"\) is a draft: launch it\.',
         ),
         (
             {},
             {"due_at": datetime(2100, 1, 1, tzinfo=UTC)},
-            r"1 wait: scheduled for later\. Next try 2100-01-01 00:00:00 UTC\.",
+            r"1 waiting: scheduled for later\. Next try 2100-01-01 00:00:00 UTC\.",
         ),
         (
             {"quiet_from": time(0, 0), "quiet_until": time(23, 59, 59)},
             {},
-            r"1 wait: Quiet hours until 23:59 in .*\. Next try 20.* UTC\.",
+            r"1 waiting: Quiet hours until 23:59 in .*\. Next try 20.* UTC\.",
         ),
         (
             {"channel": Channel.MMS},
             {"channel": Channel.MMS},
-            r"1 wait: There is no active route for MMS to US\. Next try 20.* UTC\.",
+            r"1 waiting: There is no active route for MMS to US\. Next try 20.* UTC\.",
         ),
         (
             {},

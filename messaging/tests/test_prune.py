@@ -221,7 +221,7 @@ def command(*arguments):
 def test_a_dry_run_counts_and_changes_nothing():
     message()
 
-    assert command("--messages-after=365d", "--dry-run") == "Would clear: 1 messages."
+    assert command("--messages-after=365d", "--dry-run") == "Would clear: messages 1."
     assert left() == (1, 1, 1)
     assert not RetentionMark.objects.exists()
 
@@ -229,7 +229,7 @@ def test_a_dry_run_counts_and_changes_nothing():
 def test_the_command_tells_what_it_cleared():
     message()
 
-    assert command("--attempts-after=365d") == "Cleared: 1 attempts, 1 receipts."
+    assert command("--attempts-after=365d") == "Cleared: attempts 1, receipts 1."
     assert json.loads(command("--messages-after=365d", "--json")) == {"messages": 1}
     assert command("--messages-after=365d") == "Cleared: nothing."
 

@@ -105,7 +105,7 @@ def test_rows_without_any_text_are_no_rows(csv_file):
     [
         ("hello,Ann", "'hello' is not a valid phone number with its +country code"),
         (",Ann", "the address is empty"),
-        (ANN, "it has 1 cells, the header has 2"),
+        (ANN, "it has 1 cell, the header has 2"),
         (f"{ANN},Ann,Lee", "it has 3 cells, the header has 2"),
         (f"{ANN},A\0nn", "it contains a NUL character"),
     ],

@@ -81,7 +81,7 @@ def test_it_warns_of_empty_fields_and_of_fields_of_other_systems(
     run(recipients=file, body="Hi {{name}} *|LNAME|*")
 
     assert capsys.readouterr().err.splitlines() == [
-        "1 recipient has an empty name.",
+        "Empty name: 1 recipient.",
         "Sent as it stands: *|LNAME|*. Fields are written {{first_name}}.",
     ]
 
@@ -91,7 +91,7 @@ def test_rows_that_leave_a_field_empty_may_be_rejected(route, run, csv_file):
 
     out = run("--reject-blank", recipients=file, body="Hi {{name}}")
 
-    assert "1 messages queued, 1 rows rejected" in out
+    assert "1 message queued, 1 row rejected" in out
 
 
 def test_it_makes_no_file_of_rejected_rows_when_there_are_none(route, run, tmp_path):
@@ -127,7 +127,7 @@ def test_it_writes_rejected_rows_to_a_file_with_line_and_reason(
 
     rejected = tmp_path / "recipients.rejected.csv"
     assert out.endswith(
-        f"1 messages queued, 2 rows rejected. The rejected rows are in {rejected}.\n"
+        f"1 message queued, 2 rows rejected. The rejected rows are in {rejected}.\n"
     )
     with rejected.open(encoding="utf-8", newline="") as lines:
         assert list(csv.reader(lines)) == [
@@ -176,7 +176,7 @@ def test_a_dry_run_tells_what_would_leave_and_queues_nothing(
 
     assert out.splitlines() == [
         "2 messages would leave, 5 segments.",
-        "1 more are suppressed, and would not.",
+        "1 message would be suppressed.",
         "3 rows rejected.",
         "  2: ... is not a valid phone number with its +country code; a national one "
         "needs its country, in a column country or with --default-region",
@@ -257,7 +257,7 @@ def test_a_file_without_rows_is_refused_as_such(route, run, csv_file, lines, mor
 def test_a_dry_run_of_rows_that_cannot_be_used_says_why(route, run, csv_file):
     out = run("--dry-run", recipients=csv_file("phone", "hello"))
 
-    assert "1 rows rejected.\n  1: ... is not a valid phone number" in out
+    assert "1 row rejected.\n  1: ... is not a valid phone number" in out
 
 
 def test_national_numbers_are_read_with_the_default_region(route, run, csv_file):
@@ -553,4 +553,4 @@ def test_the_process_ends_with_1_and_one_line_on_stderr(tmp_path, csv_file):
     assert len(refused.stderr.splitlines()) == 1
     assert "There is no active route for SMS" in refused.stderr
     assert (sent.returncode, sent.stderr) == (0, "")
-    assert sent.stdout == "Campaign 1: 1 messages queued, 0 rows rejected.\n"
+    assert sent.stdout == "Campaign 1: 1 message queued, 0 rows rejected.\n"

@@ -30,6 +30,7 @@ from routing.rules.decide import (
 )
 from routing.rules.route import Destination, Route
 from routing.text.phone_numbers import NotANumber, problem_with_kind, read_number
+from routing.text.quantities import quantity
 from routing.text.segments import count_segments
 from routing.vocabulary import CampaignKind, Channel, FallbackReason
 
@@ -109,8 +110,7 @@ def rate_in_words(candidate: Mapping[str, Any]) -> str:
     if count < 1:
         return f"{100 * score:.0f} % expected, no receipts yet"
     digits = 1 if count >= ENOUGH_FOR_A_DECIMAL else 0
-    messages = "1 message" if count == 1 else f"{count} messages"
-    return f"{100 * score:.{digits}f} % of about {messages}"
+    return f"{100 * score:.{digits}f} % of about {quantity(count, 'message')}"
 
 
 def explain(

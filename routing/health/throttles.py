@@ -39,7 +39,7 @@ class Capacity:
             return ""
         busy = self.in_flight.get(provider, 0) + self.taken.get(provider, 0)
         if row.max_concurrency is not None and busy >= row.max_concurrency:
-            return f"its {row.max_concurrency} concurrent calls are under way"
+            return f"as many calls are under way as it takes: {row.max_concurrency}"
         if self.wait(provider, segments, now):
             return f"its rate of {row.rate_per_second:g}/s is used up"
         return ""

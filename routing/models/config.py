@@ -21,6 +21,7 @@ from routing.rules.retry import LONGEST_DELAY, RetryPolicy, policy_for
 from routing.rules.route import Route, Scope
 from routing.rules.thresholds import Thresholds
 from routing.strategies import STRATEGIES
+from routing.text.quantities import quantity
 from routing.vocabulary import (
     CampaignKind,
     Channel,
@@ -361,4 +362,4 @@ class RouteTurn(models.Model):
     count = models.BigIntegerField(default=0)
 
     def __str__(self) -> str:
-        return f"{self.count} turns"
+        return quantity(self.count, "turn")

@@ -8,6 +8,7 @@ from pathlib import Path
 from routing.csv_files import CsvFile, CsvFileError, squeezed
 from routing.money import LIMIT, Money
 from routing.rules.rates import problem_with_country, problem_with_prefix
+from routing.text.quantities import quantity
 
 # What a deck may call its price; one file has one of them.
 PRICE_COLUMNS = ("price_per_segment", "price")
@@ -78,7 +79,8 @@ class _RateFile(CsvFile):
         """A row's destination and price; _RowError when it has none."""
         if len(cells) != len(self.columns):
             raise _RowError(
-                f"it has {len(cells)} cells, the header has {len(self.columns)}"
+                f"it has {quantity(len(cells), 'cell')}, the header has "
+                f"{len(self.columns)}"
             )
         row = dict(zip(self.columns, map(str.strip, cells), strict=True))
         prefix = row[self._prefix] if self._prefix else ""

@@ -13,6 +13,7 @@ from django.utils import timezone
 from marketing_platform.audit.models import AuditEvent
 from routing.signals import report
 from routing.terminal import PlainCommand
+from routing.text.quantities import quantity
 
 BATCH_SIZE = 1000
 # Who has just done something should not be able to clear that away.
@@ -35,7 +36,9 @@ class Command(PlainCommand):
         report("prune audit log", before=before)
         while cleared := self._clear(before):
             count += cleared
-        self.stdout.write(f"Cleared: {count} events from before {before:%Y-%m-%d}.")
+        self.stdout.write(
+            f"Cleared: {quantity(count, 'event')} from before {before:%Y-%m-%d}."
+        )
 
     @transaction.atomic
     def _clear(self, before: datetime) -> int:

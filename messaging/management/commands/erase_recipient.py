@@ -54,14 +54,14 @@ class Command(PlainCommand):
         )
         if in_flight and not is_dry_run:
             raise CommandError(
-                f"{in_flight} messages are being sent, or it is not known yet whether "
-                "they were. Run it again when they have ended."
+                "Messages that are being sent, or of which nobody knows yet whether "
+                f"they were: {in_flight}. Run it again when they have ended."
             )
 
 
 def _sentence(counts: Counter[str], kept: int, is_dry_run: bool) -> str:
     listed = ", ".join(
-        f"{count} {kind}"
+        f"{kind} {count:,}"
         for kind, count in counts.items()
         if count and kind != IN_FLIGHT
     )

@@ -15,6 +15,7 @@ from messaging.consent.opt_outs import suppress_all
 from messaging.management.arguments import COUNTRY_IN, add_default_region
 from messaging.vocabulary import SuppressionReason, SuppressionScope
 from routing.terminal import PlainCommand
+from routing.text.quantities import quantity
 from routing.vocabulary import Channel
 
 KINDS = {"phone": Channel.SMS, "email": Channel.EMAIL}
@@ -70,6 +71,6 @@ class Command(PlainCommand):
             self.stdout.write(f"{options['file']} has no rows. Nothing was changed.")
             return
         self.stdout.write(
-            f"{report.added} suppressed, {report.known} were already, "
-            f"{report.rejected} rows rejected.{rejects.hint}"
+            f"{report.added:,} suppressed, {report.known:,} already suppressed, "
+            f"{quantity(report.rejected, 'row')} rejected.{rejects.hint}"
         )

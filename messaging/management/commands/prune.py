@@ -76,5 +76,5 @@ def _age(text: str) -> timedelta:
 
 
 def _sentence(counts: Counter[str], is_dry_run: bool) -> str:
-    listed = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    listed = ", ".join(f"{what} {count:,}" for what, count in counts.items() if count)
     return f"{'Would clear' if is_dry_run else 'Cleared'}: {listed or 'nothing'}."

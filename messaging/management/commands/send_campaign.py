@@ -35,6 +35,7 @@ from messaging.single_messages import HIGHEST_OF_CAMPAIGNS, PRIORITIES
 from routing.decision.context import Planner
 from routing.decision.readiness import problems_of, readiness
 from routing.terminal import PlainCommand, PlainConsole
+from routing.text.quantities import quantity
 from routing.text.safe_text import escaped
 from routing.vocabulary import CampaignKind, Channel
 
@@ -126,8 +127,8 @@ class Command(PlainCommand):
         except (CampaignError, RecipientFileError) as error:
             raise CommandError(f"{error}{rejects.hint}") from error
         self.stdout.write(
-            f"Campaign {campaign.pk}: {report.accepted} messages queued, "
-            f"{report.rejected} rows rejected.{rejects.hint}"
+            f"Campaign {campaign.pk}: {quantity(report.accepted, 'message')} queued, "
+            f"{quantity(report.rejected, 'row')} rejected.{rejects.hint}"
         )
         for warning in _warnings(campaign, report.blanks):
             self.stderr.write(self.style.WARNING(warning))
@@ -193,12 +194,13 @@ class Command(PlainCommand):
 
 def _told(preview: Preview, text: CampaignText) -> Iterator[str]:
     """A preview, line by line."""
-    segments = f", {preview.segments} segments" if text.channel == Channel.SMS else ""
+    is_sms = text.channel == Channel.SMS
+    segments = f", {quantity(preview.segments, 'segment')}" if is_sms else ""
     leaving = preview.accepted - preview.suppressed
-    yield f"{leaving} messages would leave{segments}."
+    yield f"{quantity(leaving, 'message')} would leave{segments}."
     if preview.suppressed:
-        yield f"{preview.suppressed} more are suppressed, and would not."
-    yield f"{preview.rejected} rows rejected."
+        yield f"{quantity(preview.suppressed, 'message')} would be suppressed."
+    yield f"{quantity(preview.rejected, 'row')} rejected."
     for reason, count in preview.reasons.most_common():
         yield f"  {count}: {reason}"
     for provider, share in sorted(preview.shares.items()):
@@ -233,8 +235,7 @@ def _warnings(text: Campaign | CampaignText, blanks: Counter[str]) -> Iterator[s
     ):
         yield f"It leaves without a provider of its route. {problem}"
     for name, count in blanks.items():
-        who = "1 recipient has" if count == 1 else f"{count} recipients have"
-        yield f"{who} an empty {name}."
+        yield f"Empty {name}: {quantity(count, 'recipient')}."
     if foreign := foreign_fields(f"{text.subject}\n{text.body}"):
         yield (
             f"Sent as it stands: {', '.join(foreign)}. Fields are written "
