@@ -50,7 +50,8 @@ from routing.vocabulary import Channel
 parser = re._parser  # how the standard library itself reads an expression
 
 LENGTH, SECONDS = 20_000, 0.4
-PATTERN_LENGTH, PATTERN_SECONDS = 10_000, 0.08
+PATTERN_LENGTH, SHORT = 0.05  # seconds
+PATTERN_SECONDS = 10_000, 0.08
 PACKAGES = (marketing_platform, messaging, routing)
 UNITS = [
     *"a1 +(.-@%/\\\"'=&?,;:{}[]<>\n\t\0é\u202e\u0660😀",
@@ -139,6 +140,14 @@ def attacks(pattern):
 
 
 def seconds(function, *arguments):
+    """Of processor time; the best of three where the first is not short at once."""
+    best = _seconds_once(function, arguments)
+    if best > SHORT:
+        best = min(best, *(_seconds_once(function, arguments) for _ in range(2)))
+    return best
+
+
+def _seconds_once(function, arguments):
     start = time.process_time()
     function(*arguments)
     return time.process_time() - start

@@ -108,7 +108,7 @@ def test_calls_are_written_once_a_second_and_none_is_left_out(webhook_counter):
     webhook_counter.save_every = HOUR
     webhook_counter.forget()
     now = timezone.now()
-    with patch.object(webhook_counter, "_keep_soon"):
+    with patch.object(webhook_counter, "_save_soon"):
         for _ in range(100):
             webhook_counter.count("TwilioSMS", WebhookOutcome.ACCEPTED, now=now)
 
