@@ -50,8 +50,8 @@ from routing.vocabulary import Channel
 parser = re._parser  # how the standard library itself reads an expression
 
 LENGTH, SECONDS = 20_000, 0.4
-PATTERN_LENGTH, SHORT = 0.05  # seconds
-PATTERN_SECONDS = 10_000, 0.08
+SHORT = 0.05  # seconds
+PATTERN_LENGTH, PATTERN_SECONDS = 10_000, 0.08
 PACKAGES = (marketing_platform, messaging, routing)
 UNITS = [
     *"a1 +(.-@%/\\\"'=&?,;:{}[]<>\n\t\0é\u202e\u0660😀",
