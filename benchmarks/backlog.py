@@ -15,7 +15,7 @@ from django.utils import timezone
 from benchmarks.rows import Row, progress
 from benchmarks.stage import IS_FULL, close_campaigns, queue
 from messaging.queue.claim import Claimer
-from routing.decision.context import Planner
+from routing.decision.planner import Planner
 
 FEW = 10_000
 LARGEST = 2_000_000 if IS_FULL else 400_000

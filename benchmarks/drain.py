@@ -10,7 +10,7 @@ from django.utils import timezone
 from messaging.queue.claim import Claimer
 from messaging.queue.claimed import Claimed, Result
 from messaging.queue.record import record
-from routing.decision.context import Planner
+from routing.decision.planner import Planner
 from routing.dispatch import SendResult
 from routing.providers.base import Acceptance
 from routing.rules.decide import Sent

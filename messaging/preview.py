@@ -28,13 +28,14 @@ from messaging.campaigns import (
 )
 from messaging.models import Suppression
 from messaging.rules.merge_fields import as_written
-from routing.decision.context import Planner, RoutingRequest
+from routing.decision.planner import Planner
+from routing.decision.request import RoutingRequest
 from routing.money import Money
 from routing.rules.decide import first_choice
 from routing.rules.route import Destination
 
 REASONS_SHOWN = 20
-# What differs between rows that are rejected for the same reason.
+# The parts of a reason that differ from row to row.
 _PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9]+")
 NOBODY = "no provider"
 
@@ -50,14 +51,14 @@ class Sample(NamedTuple):
 
 @dataclass(slots=True)
 class Share:
-    """What one provider would send, by prices of today."""
+    """What one provider would send, at today's prices."""
 
     messages: int = 0
     unpriced: int = 0
     costs: Counter[str] = field(default_factory=Counter)  # by currency
 
     def add(self, cost: Money | None) -> None:
-        """One more message."""
+        """Count one more message; without a cost it counts as unpriced."""
         self.messages += 1
         if cost is None:
             self.unpriced += 1
@@ -67,11 +68,11 @@ class Share:
 
 @dataclass(slots=True)
 class Preview:
-    """What became of the rows, and what the messages would cost."""
+    """What would become of the rows, and what the messages would cost."""
 
-    accepted: int = 0  # with those that are suppressed
+    accepted: int = 0  # rows; includes the suppressed
     suppressed: int = 0
-    segments: int = 0  # of those that would leave
+    segments: int = 0  # of the messages that would leave
     reasons: Counter[str] = field(default_factory=Counter)
     blanks: Counter[str] = field(default_factory=Counter)
     shares: dict[str, Share] = field(default_factory=dict)
@@ -79,7 +80,7 @@ class Preview:
 
     @property
     def rejected(self) -> int:
-        """How many rows that is."""
+        """How many rows were rejected."""
         return self.reasons.total()
 
     def note(self, rejection: Rejection) -> None:
@@ -98,7 +99,10 @@ def preview_campaign(
     on_rejected: OnRejected,
     strictness: Strictness = LENIENT,
 ) -> Preview:
-    """Do all that sending does, but for the sending; CampaignError as there."""
+    """Do all that queueing the campaign would do, and write nothing.
+
+    Raises CampaignError as queueing would.
+    """
     wording = check_campaign(
         text, recipients.columns, now=now, reject_blank=strictness.reject_blank
     )
@@ -154,13 +158,13 @@ def _sample(draft: Draft, text: CampaignText) -> Sample:
 
 
 class _Estimates:
-    """Where messages would go now, and at which price; one decision for all alike."""
+    """Where messages would go now, and at what price; like messages share it."""
 
     def __init__(self, text: CampaignText, planner: Planner, now: datetime) -> None:
         self._text = text
         self._planner = planner
         self._now = now
-        self._around = planner.snapshot(now=now)
+        self._snapshot = planner.snapshot(now=now)
         self._known: dict[Hashable, tuple[str, Money | None]] = {}
         self._turn = 0
 
@@ -174,12 +178,14 @@ class _Estimates:
         route = self._planner.route(to, now=self._now)
         if route is None:
             return NOBODY, None
-        cache_key = self._planner.cache_key(route, now=self._now, snapshot=self._around)
+        cache_key = self._planner.cache_key(
+            route, now=self._now, snapshot=self._snapshot
+        )
         alike = (route.config_id, cache_key.of(request) if cache_key else self._turn)
         if alike in self._known:
             return self._known[alike]
         choices = self._planner.choices(
-            route, request, now=self._now, turn=self._turn, snapshot=self._around
+            route, request, now=self._now, turn=self._turn, snapshot=self._snapshot
         )
         decision = first_choice(route, choices)
         found = (decision.provider, decision.estimate) if decision else (NOBODY, None)

@@ -1,6 +1,6 @@
 """From a message to a provider and back: the steps between queue and wire.
 
-`routing.decision.context` gathers what a decision is made from, `routing.rules.decide`
+`routing.decision.planner` gathers what a decision is made from, `routing.rules.decide`
 picks the provider and says why, `send` calls it, and `next_step` says what comes
 then.
 """

@@ -1,4 +1,4 @@
-"""Placing: each message of a claim gets a provider, or goes back to wait."""
+"""Assignment: each message of a claim gets a provider, goes back to wait, or fails."""
 
 from __future__ import annotations
 
@@ -12,36 +12,34 @@ from messaging.queue.claimed import Claimed, content_of, next_attempt_number
 from messaging.queue.due import DueMessage
 from messaging.queue.quarantine import quarantined_if_it_fails
 from messaging.transitions import given_up, write
-from routing.decision.context import (
-    NO_PROVIDER_PAUSE,
-    Planner,
-    ProviderSnapshot,
-    RoutingRequest,
-    pause_before_next_try,
-)
+from routing.decision.planner import Planner
+from routing.decision.request import RoutingRequest
 from routing.decision.routing_table import take_turns
+from routing.decision.snapshot import ProviderSnapshot
 from routing.decision.suitability import Suitability
-from routing.health.breakers import ChannelHealth, can_be_probed, take_probe
+from routing.health.breakers import take_probe
 from routing.providers.base import OutboundMessage
 from routing.reference_keys import reference_for
 from routing.rules.decide import (
+    NO_PROVIDER_PAUSE,
     Choices,
     Decision,
     first_choice,
     ideal_provider,
     is_hopeless,
-    screened_choices,
+    next_try_at,
+    what_rules_out,
 )
 from routing.rules.retry import PastAttempt
 from routing.rules.route import Destination, Route
 
-# The token is there when the message probes a provider's open breaker.
+# The datetime is the probe's token, where the message probes an open breaker.
 _Decided = tuple[Choices, Decision | None, datetime | None]
 Addressed = tuple[DueMessage, Destination]
 
 
 class _Item(NamedTuple):
-    """A message that is being placed."""
+    """A message that is about to get a provider."""
 
     message: DueMessage
     request: RoutingRequest
@@ -50,11 +48,11 @@ class _Item(NamedTuple):
 
     @property
     def attempt_number(self) -> int:
-        """Of the attempt that it is to make."""
+        """The number of the attempt that it is about to make."""
         return self.message.attempt_count + 1
 
     def content_for(self, provider: str, route: Route) -> OutboundMessage:
-        """The message as it leaves by this provider: its reference is sealed for it."""
+        """The message as it leaves by this provider, with a reference sealed for it."""
         if provider == route.providers[0]:
             return self.content
         reference = reference_for(
@@ -63,12 +61,12 @@ class _Item(NamedTuple):
         return replace(self.content, reference=reference)
 
 
-# What was tried before, by message: only of those that were.
+# The earlier attempts, by message; a message without any is absent.
 Histories = Mapping[int, tuple[PastAttempt, ...]]
 
 
 class Assignment:
-    """Places the messages of one claim; within the claim's transaction."""
+    """Gives the messages of one claim their providers, in the claim's transaction."""
 
     def __init__(
         self,
@@ -80,24 +78,28 @@ class Assignment:
         histories: Histories,
     ) -> None:
         self._planner = planner
-        self._around = snapshot
+        self._snapshot = snapshot
         self._lease = lease
         self._lease_end = now + lease
         self._now = now
         self._histories = histories
         self._claimed: list[Claimed] = []
         self._hopeless: list[tuple[DueMessage, str]] = []
-        self._waiting: dict[tuple[str, timedelta], list[int]] = {}
+        self._waiting: dict[tuple[str, datetime], list[int]] = {}
 
     def place(self, batch: Sequence[Addressed], route: Route | None) -> None:
-        """Give the messages of a route the providers they leave by, or a reason to
-        wait. One decision does for all that are alike, as most are.
+        """Give each message of a route a provider, or a reason to wait or to fail.
+
+        Messages that are alike, as most are, share one decision.
         """
         if route is None:
+            due_at = self._now + NO_PROVIDER_PAUSE
             for message, destination in batch:
-                self._wait(message, _no_route(destination), NO_PROVIDER_PAUSE)
+                self._wait(message, _no_route(destination), due_at)
             return
-        cache_key = self._planner.cache_key(route, now=self._now, snapshot=self._around)
+        cache_key = self._planner.cache_key(
+            route, now=self._now, snapshot=self._snapshot
+        )
         decided: dict[Hashable, _Decided] = {}
         first_turn = take_turns(route, len(batch))
         suitability = Suitability(route.providers)
@@ -112,7 +114,7 @@ class Assignment:
     def _item(
         self, addressed: Addressed, route: Route, suitability: Suitability
     ) -> _Item:
-        """The message as it would go out, and who cannot carry it."""
+        """The message as it would leave, and the providers that cannot carry it."""
         message, destination = addressed
         content = content_of(
             message,
@@ -137,30 +139,31 @@ class Assignment:
             if probe_token:
                 claimed = claimed._replace(probe_token=probe_token)
             self._claimed.append(claimed)
-        elif is_hopeless(route, choices):
-            reason = f"No provider can carry it. {_no_provider(route, choices)}"[:500]
+            return
+        reason = what_rules_out(route, choices)
+        if is_hopeless(route, choices):
+            reason = f"No provider can carry it. {reason}"[:500]
             self._hopeless.append((item.message, reason))
         else:
-            pause = self._pause(route, choices, item.request)
-            self._wait(item.message, _no_provider(route, choices), pause)
+            self._wait(item.message, reason, next_try_at(route, choices, now=self._now))
 
     def save(self) -> list[Claimed]:
-        """Write what was drawn and who waits; returns those that leave."""
-        self._around.capacity.save()
-        for (reason, pause), ids in self._waiting.items():
+        """Write what the throttles gave, and who waits or fails; returns who leaves."""
+        self._snapshot.capacity.save()
+        for (reason, due_at), ids in self._waiting.items():
             CampaignMessage.objects.filter(pk__in=ids).update(
-                status_reason=reason[:500], due_at=self._now + pause
+                status_reason=reason[:500], due_at=due_at
             )
         self._fail_hopeless()
         return self._claimed
 
     @property
     def hopeless(self) -> list[str]:
-        """Why messages failed that no provider of their route can carry."""
+        """Why messages failed: one reason for each that no provider can carry."""
         return [reason for _, reason in self._hopeless]
 
     def _fail_hopeless(self) -> None:
-        """End those that no provider of their route can carry, and say why."""
+        """Fail the messages that no provider of their route can carry."""
         write(
             (message, given_up(reason, now=self._now))
             for message, reason in self._hopeless
@@ -168,61 +171,40 @@ class Assignment:
 
     def _decide(self, route: Route, request: RoutingRequest, turn: int) -> _Decided:
         choices = self._planner.choices(
-            route, request, now=self._now, turn=turn, snapshot=self._around
+            route, request, now=self._now, turn=turn, snapshot=self._snapshot
         )
-        choices, probe_token = self._probe(route, request, choices)
+        choices, probe_token = self._probe(route, choices)
         return choices, first_choice(route, choices), probe_token
 
-    def _probe(
-        self, route: Route, request: RoutingRequest, choices: Choices
-    ) -> tuple[Choices, datetime | None]:
-        """Let this message try its ideal provider, if that is due for a probe."""
+    def _probe(self, route: Route, choices: Choices) -> tuple[Choices, datetime | None]:
+        """Let this message try its ideal provider, if that one is due for a probe."""
         ideal = ideal_provider(route, choices)
-        health = self._around.health.get(route.channel, ChannelHealth())
-        if ideal is None or ideal in choices.unsuitable:
+        verdict = choices.verdict_on(ideal) if ideal else None
+        if ideal is None or verdict is None or not verdict.may_be_probed:
             return choices, None
-        if not can_be_probed(health.breakers.get(ideal), self._now):
-            return choices, None
-        if self._around.capacity.verdict(ideal, request.segments, self._now):
-            return choices, None  # its throttle has no room for a probe either
         token = take_probe(ideal, route.channel, now=self._now, lease=self._lease)
-        return (choices.without({ideal: ""}), token) if token else (choices, None)
+        if token is None:
+            return choices, None
+        return choices.with_verdicts({ideal: None}), token
 
     def _take(self, decision: Decision, request: RoutingRequest) -> bool:
         """Draw the message from its provider's throttle and retry budget."""
         provider = decision.provider
-        if not self._around.capacity.take(provider, request.segments, self._now):
+        if not self._snapshot.capacity.take(provider, request.segments, self._now):
             return False
         if request.is_retry:
-            left = self._around.health[request.destination.channel].retries_left
+            left = self._snapshot.health[request.destination.channel].retries_left
             if provider in left:
                 left[provider] -= 1
         return True
 
-    def _pause(
-        self, route: Route, choices: Choices, request: RoutingRequest
-    ) -> timedelta:
-        return pause_before_next_try(
-            route, choices, request, snapshot=self._around, now=self._now
-        )
-
-    def _wait(self, message: DueMessage, reason: str, pause: timedelta) -> None:
-        self._waiting.setdefault((reason, pause), []).append(message.pk)
+    def _wait(self, message: DueMessage, reason: str, due_at: datetime) -> None:
+        self._waiting.setdefault((reason, due_at), []).append(message.pk)
 
 
 def _no_route(destination: Destination) -> str:
     where = f" to {destination.country}" if destination.country else ""
     return f"There is no active route for {destination.channel.label}{where}."
-
-
-def _no_provider(route: Route, choices: Choices) -> str:
-    """Why a message has to wait: what rules each provider out."""
-    verdicts = [
-        f"{each.provider}: {each.verdict}"
-        for each in screened_choices(route, choices).candidates
-        if not each.is_eligible
-    ]
-    return " ".join(verdicts) or "The route allows no fallback."
 
 
 def _claimed(

@@ -22,7 +22,8 @@ from messaging.queue.gate import holds_on
 from messaging.queue.lanes import Lanes
 from messaging.queue.quarantine import one_suspect_of, quarantined_if_it_fails
 from messaging.transitions import Hold, held, write
-from routing.decision.context import Planner, ProviderSnapshot
+from routing.decision.planner import Planner
+from routing.decision.snapshot import ProviderSnapshot
 from routing.models import MessageDeliveryAttempt
 from routing.rules.retry import PastAttempt
 from routing.rules.route import Route
@@ -33,18 +34,18 @@ from routing.vocabulary import AttemptOutcome, ErrorClass, MessageStatus
 class Claim:
     """What one claim brought.
 
-    `seen` counts also those that the gate held back, and `is_held_back` tells that more
-    are due, but a throttle has no room for them.
+    `seen` includes those that the gate held back. `is_held_back` says that more are
+    due, but that a throttle has no room for them.
     """
 
     claimed: list[Claimed]
     seen: int
     is_held_back: bool = False
-    ended: Mapping[str, int] = field(default_factory=dict)  # by the gate, and why
+    ended: Mapping[str, int] = field(default_factory=dict)  # never to leave, by reason
 
 
 class Claimer:
-    """Claims for one worker. Keeps the routes and the campaigns' texts at hand."""
+    """Claims for one worker; remembers the lanes and the routes between claims."""
 
     def __init__(self, *, owner: int, lease: timedelta, planner: Planner) -> None:
         self._owner = owner
@@ -57,14 +58,14 @@ class Claimer:
 
         One short transaction:
         1. lock due messages of the running campaigns, a fair share of each
-        2. stop those that must not leave (the gate), and say why; of those that may be
-           killing their workers, let one go at a time
-        3. choose a provider for each; without one it waits, and says why; one that no
-           provider can ever carry fails, and one that cannot be placed is quarantined
-        4. put messages into one call where their provider takes many
+        2. stop those that must not leave (the gate), with the reason; of those that may
+           be killing their workers, let one through at a time
+        3. choose a provider for each. Without one it waits, with the reason; one that
+           no provider can ever carry fails; one that breaks this step is quarantined
+        4. put messages into one call where their provider takes several
         5. write owner, lease, attempt number, provider and call onto the row
 
-        Another worker's locked rows are skipped, so a claim may come back short.
+        Rows that another worker has locked are skipped, so a claim may come back short.
         """
         try:
             with transaction.atomic():
@@ -96,11 +97,11 @@ class Claimer:
     def _choose(
         self, messages: Sequence[DueMessage], now: datetime
     ) -> tuple[list[Claimed], list[str]]:
-        """Those that leave; and why others failed, that no provider can carry."""
+        """The messages that leave; and why others failed, one reason for each."""
         by_route = self._by_route(messages, now)
         assignment = Assignment(
             planner=self._planner,
-            snapshot=self._surroundings([route for route, _ in by_route if route], now),
+            snapshot=self._snapshot([route for route, _ in by_route if route], now),
             lease=self._lease,
             now=now,
             histories=_histories(messages),
@@ -109,12 +110,12 @@ class Claimer:
             assignment.place(batch, route)
         return share_calls(assignment.save()), assignment.hopeless
 
-    def _surroundings(self, routes: Sequence[Route], now: datetime) -> ProviderSnapshot:
-        """How the routes' providers are, their throttles locked."""
+    def _snapshot(self, routes: Sequence[Route], now: datetime) -> ProviderSnapshot:
+        """How the routes' providers are; locks their throttles."""
         names = [name for route in routes for name in route.providers]
         capacity = self._planner.lock_capacity(names, now=now)
         if capacity.limits_concurrency:
-            # Twice a lease: the workers' clocks may differ a little.
+            # Twice a lease, as the workers' clocks may differ a little.
             capacity.in_flight = _in_flight(names, until=now + 2 * self._lease)
         return replace(self._planner.snapshot(now=now), capacity=capacity)
 
@@ -129,28 +130,30 @@ class Claimer:
                 route = self._planner.route(destination, now=now)
                 key = route.config_id if route else None
                 batches.setdefault(key, (route, []))[1].append((message, destination))
-        # In one order for all workers, so that two never wait for each other's turns.
+        # All workers take routes in one order, so that no two wait for each other.
         return [batches[key] for key in sorted(batches, key=lambda key: key or 0)]
 
 
 def _gate(
     messages: Sequence[DueMessage], holds: Mapping[int, Hold], now: datetime
 ) -> list[DueMessage]:
-    """Let through what may still be sent; the rest is finished, with its reason."""
+    """Let through what may still leave; hold the rest, each with its reason."""
     stopped = [each for each in messages if each.pk in holds]
     write((each, held(holds[each.pk], now=now)) for each in stopped)
     return [message for message in messages if message.pk not in holds]
 
 
 def _claimed_row(claimed: Claimed) -> dict[str, Any]:
-    """The row as `claim_sql.mark_claimed` takes it; most go alone and name no call."""
+    """The row as `claim_sql.mark_claimed` takes it; a message alone names no call."""
     row = {"id": claimed.message_id, "provider": claimed.decision.provider}
     return row if claimed.call_id is None else row | {"call_id": claimed.call_id}
 
 
 def _in_flight(providers: Sequence[str], *, until: datetime) -> dict[str, int]:
-    """Calls under way by all workers; a message that waits for a verdict is none, and
-    most of those have leases that end later: they are not even read.
+    """How many calls of each provider are under way, by all workers.
+
+    A message that waits for a receipt is no call. Most of those have leases that end
+    after `until`, and are not even read.
     """
     return dict(
         CampaignMessage.objects.filter(
@@ -166,8 +169,9 @@ def _in_flight(providers: Sequence[str], *, until: datetime) -> dict[str, int]:
 
 
 def _histories(messages: Sequence[DueMessage]) -> dict[int, tuple[PastAttempt, ...]]:
-    """The attempts of those that were tried before: policies look at them, and so does
-    the choice of a provider.
+    """The earlier attempts of each message that has any.
+
+    Retry policies look at them, and so does the choice of a provider.
     """
     again = [each.pk for each in messages if each.attempt_count]
     if not again:

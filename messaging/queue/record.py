@@ -26,14 +26,14 @@ from messaging.reconciliation import (
     settle_late_acceptances,
 )
 from messaging.transitions import Attempt, after_step, as_row, count_settled
-from routing.decision.context import SHORTEST_PAUSE, Planner
+from routing.decision.planner import Planner
 from routing.health.throttles import (
     Capacity,
     lock_capacity,
 )
 from routing.providers.base import SendFailure, Throttled
 from routing.receipts.record import correct_costs
-from routing.rules.decide import FallBack, Retry, Sent
+from routing.rules.decide import SHORTEST_PAUSE, FallBack, Retry, Sent
 from routing.rules.tally import TallySheet
 from routing.statistics.entries import save_counts
 

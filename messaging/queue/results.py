@@ -13,7 +13,7 @@ from django.db import DatabaseError
 from messaging.queue.claimed import Claimed, Result
 from messaging.queue.quarantine import may_be_of_one_message
 from messaging.queue.record import record, resume
-from routing.decision.context import Planner
+from routing.decision.planner import Planner
 from routing.dispatch import SendResult
 from routing.look_ups import first_look
 from routing.rules.decide import (

@@ -9,7 +9,7 @@ from messaging.consent.suppression import suppress
 from messaging.models import CampaignMessage
 from messaging.queue.claimed import Result
 from messaging.vocabulary import SuppressionReason
-from routing.decision.context import Planner
+from routing.decision.planner import Planner
 from routing.health.breakers import CallOutcome, learn
 from routing.providers.base import RecipientError, SendFailure
 from routing.rules.decide import Sent

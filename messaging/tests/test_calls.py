@@ -27,7 +27,7 @@ from messaging.tests.scenario import (
     write,
 )
 from messaging.vocabulary import SuppressionReason
-from routing.decision.context import Planner
+from routing.decision.planner import Planner
 from routing.decision.routing_table import RoutingTable
 from routing.factories import RouteFactory
 from routing.models import (

@@ -22,7 +22,7 @@ from messaging.tests.scenario import (
     statements_of,
     write,
 )
-from routing.decision.context import Planner
+from routing.decision.planner import Planner
 from routing.models import ProviderThrottle
 
 pytestmark = pytest.mark.usefixtures("route")

@@ -27,7 +27,7 @@ from messaging.tests.scenario import (
     statements_of,
     write,
 )
-from routing.decision.context import Planner
+from routing.decision.planner import Planner
 from routing.models import MessageDeliveryAttempt, ProviderHealth, ProviderThrottle
 from routing.providers.base import (
     AccountError,

@@ -14,8 +14,8 @@ from django.urls import path
 from django.utils import timezone
 
 from routing.admin.bases import ProviderForm
-from routing.decision.context import Planner
 from routing.decision.explain import UnusableAddress, explain, parcel_to, rate_in_words
+from routing.decision.planner import Planner
 from routing.models import ChannelRoutingConfig, FurtherProvider
 from routing.vocabulary import CampaignKind, Channel
 

@@ -15,8 +15,8 @@ from rest_framework.viewsets import GenericViewSet
 
 from routing.api.conventions.serializers import ApiSerializer, TermField
 from routing.api.decisions import ExplanationSerializer
-from routing.decision.context import Planner
 from routing.decision.explain import UnusableAddress, explain, parcel_to, sample
+from routing.decision.planner import Planner
 from routing.vocabulary import CampaignKind, Channel
 
 

@@ -1,4 +1,4 @@
-"""Why a message would go where it would go: the real decision, without sending."""
+"""Where a message would go now, and why: the real decision, without sending."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from typing import Any
 
 from django.conf import settings
 
-from routing.decision.context import (
-    Planner,
-    ProviderSnapshot,
-    RoutingRequest,
-    pause_before_next_try,
-)
+from routing.decision.planner import Planner
+from routing.decision.request import RoutingRequest
 from routing.decision.routing_table import next_turn
+from routing.decision.snapshot import ProviderSnapshot
 from routing.decision.suitability import Suitability
 from routing.health.breakers import describe_breaker
 from routing.health.status import latest_attempts
@@ -26,7 +23,7 @@ from routing.rules.decide import (
     describe,
     first_choice,
     is_hopeless,
-    screened_choices,
+    next_try_at,
 )
 from routing.rules.route import Destination, Route
 from routing.text.phone_numbers import NotANumber, problem_with_kind, read_number
@@ -40,7 +37,7 @@ NO_PROVIDER_CAN = "No provider of the route can carry it: the message fails."
 
 
 class UnusableAddress(ValueError):
-    """The recipient cannot be one of this channel."""
+    """The address does not fit the channel."""
 
 
 def parcel_to(
@@ -48,8 +45,8 @@ def parcel_to(
 ) -> RoutingRequest:
     """A message as routing sees it; raises UnusableAddress.
 
-    `to` is a number with its country code, or an e-mail address; of the body only the
-    length matters.
+    `to` is a number with its country code, or an e-mail address. Only the length of
+    the body matters.
     """
     address = _mailbox(to.strip()) if channel == Channel.EMAIL else _number(to)
     segments = count_segments(body) if channel == Channel.SMS else 1
@@ -59,9 +56,9 @@ def parcel_to(
 def sample(
     request: RoutingRequest, *, body: str, media_urls: Sequence[str] = ()
 ) -> OutboundMessage | None:
-    """The message itself, as far as providers have limits; None when it is not told."""
-    is_told = media_urls or (body and request.destination.channel != Channel.MMS)
-    if not is_told:
+    """The message itself, to hold against the providers' limits; None if not given."""
+    is_given = media_urls or (body and request.destination.channel != Channel.MMS)
+    if not is_given:
         return None
     return OutboundMessage("", request.destination.recipient, body, "", media_urls)
 
@@ -86,7 +83,7 @@ def _mailbox(address: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A decision and what it was made from, for commands, endpoints and screens."""
+    """A decision and all it was made from, for commands, endpoints and screens."""
 
     to: str
     country: str
@@ -150,31 +147,25 @@ def explain(
         why=NO_PROVIDER_CAN
         if is_hopeless(route, choices)
         else _why(route, decision.provider if decision else None, reason)
-        + ("" if decision else _until(route, choices, request, snapshot, now)),
+        + ("" if decision else _until(route, choices, now)),
     )
 
 
-def _until(
-    route: Route,
-    choices: Choices,
-    request: RoutingRequest,
-    snapshot: ProviderSnapshot,
-    now: datetime,
-) -> str:
-    """What keeps the route's providers out, their last errors, and the next try."""
+def _until(route: Route, choices: Choices, now: datetime) -> str:
+    """What rules the route's providers out, their last errors, and the next try."""
     errors: dict[str, str] = {}
     for attempt in latest_attempts(now=now):
         if attempt.error and attempt.channel == route.channel:
             errors.setdefault(attempt.provider, attempt.error)
-    verdicts = [
-        f"{each.provider}: {each.verdict.rstrip('.')}"
+    reasons = [
+        f"{each.provider}: {each.verdict.reason.rstrip('.')}"
         + (f" (last error: {errors[each.provider]})" if each.provider in errors else "")
-        for each in screened_choices(route, choices).candidates
+        for each in choices.within(route.thresholds).candidates
         if each.verdict
     ]
-    pause = pause_before_next_try(route, choices, request, snapshot=snapshot, now=now)
-    next_try = f"Next try {(now + pause).astimezone(UTC):%H:%M:%S} UTC."
-    return " " + " ".join([*(f"{each}." for each in verdicts), next_try])
+    again_at = next_try_at(route, choices, now=now).astimezone(UTC)
+    next_try = f"Next try {again_at:%H:%M:%S} UTC."
+    return " " + " ".join([*(f"{each}." for each in reasons), next_try])
 
 
 def _candidates(
@@ -187,7 +178,7 @@ def _candidates(
             "breaker": describe_breaker(breakers.get(each.provider), now),
             "throttle": snapshot.capacity.describe(each.provider, now),
         }
-        for each in screened_choices(route, choices).candidates
+        for each in choices.within(route.thresholds).candidates
     ]
 
 

@@ -23,12 +23,10 @@ from routing.rules.breaker import (
     Breaker,
     BreakerState,
     Outcomes,
-    admission,
     begin_probe,
     describe,
     end_probe,
     is_healthy,
-    may_probe,
     observe,
 )
 from routing.rules.retry_budget import count_sends, remaining_now
@@ -115,16 +113,6 @@ class HealthBook:
         self._read_at = now
 
 
-def verdict_of(breaker: Breaker | None, *, now: datetime, draw: float) -> str:
-    """Why a provider's breaker turns this message away; "" when it lets it pass.
-
-    `draw`, uniform in [0, 1), shares the traffic out while it ramps back.
-    """
-    if breaker is None or draw < admission(breaker, now):
-        return ""
-    return f"breaker {describe(breaker, now)}"
-
-
 def take_probe(
     provider: str, channel: Channel, *, now: datetime, lease: timedelta
 ) -> datetime | None:
@@ -149,11 +137,6 @@ def take_probe(
 def describe_breaker(breaker: Breaker | None, now: datetime) -> str:
     """The breaker's state in words; one that has no row is closed."""
     return "closed" if breaker is None else describe(breaker, now)
-
-
-def can_be_probed(breaker: Breaker | None, now: datetime) -> bool:
-    """Whether it is worth asking for the probe."""
-    return breaker is not None and may_probe(breaker, now)
 
 
 # For a provider on a channel: the providers its messages could go to instead, by route.

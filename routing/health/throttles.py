@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 
 from routing.models import ProviderThrottle
 from routing.rules import throttle as gcra
+from routing.strategies import Verdict
+from routing.vocabulary import FallbackReason
 
 # Of a throttle that a 429 makes: a claim's worth. Where each claim may take one message
 # only, its workers come nowhere near its rate (measured: 140/s each, in place of 800).
@@ -32,17 +34,20 @@ class Capacity:
         """Whether it matters how many calls are under way."""
         return any(row.max_concurrency is not None for row in self.rows.values())
 
-    def verdict(self, provider: str, segments: int, now: datetime) -> str:
-        """Why no message may go to the provider now; "" when one may."""
+    def verdict(self, provider: str, segments: int, now: datetime) -> Verdict | None:
+        """Why no such message may go to the provider now; None when one may."""
         row = self.rows.get(provider)
         if row is None:
-            return ""
+            return None
+        wait = self.wait(provider, segments, now)
         busy = self.in_flight.get(provider, 0) + self.taken.get(provider, 0)
         if row.max_concurrency is not None and busy >= row.max_concurrency:
-            return f"as many calls are under way as it takes: {row.max_concurrency}"
-        if self.wait(provider, segments, now):
-            return f"its rate of {row.rate_per_second:g}/s is used up"
-        return ""
+            reason = f"as many calls are under way as it takes: {row.max_concurrency}"
+        elif wait:
+            reason = f"its rate of {row.rate_per_second:g}/s is used up"
+        else:
+            return None
+        return Verdict(reason, FallbackReason.RATE_LIMIT_EXCEEDED, until=now + wait)
 
     def wait(self, provider: str, segments: int, now: datetime) -> timedelta:
         """How long until the message fits into the provider's rate."""

@@ -1,12 +1,13 @@
 """Which provider next, and what to do when it fails: decisions from plain values.
 
-Pure: no database, no network, no clock. `routing.dispatch` feeds it and acts on it, and
-each decision carries the record that explains it later.
+Pure: no database, no network, no clock. `routing.decision` gathers what it decides
+from, the queue acts on its answers, and each decision carries the record that explains
+it later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
@@ -35,18 +36,21 @@ from routing.rules.retry import (
     with_jitter,
 )
 from routing.rules.route import Route
-from routing.rules.thresholds import screen
-from routing.strategies import NO_CONTEXT, STRATEGIES, Candidate, Context
+from routing.rules.thresholds import Thresholds, screen
+from routing.strategies import NO_CONTEXT, STRATEGIES, Candidate, Context, Verdict
 from routing.strategies.fallback import fallback
 from routing.vocabulary import FallbackReason, RoutingStrategy, UnknownOutcomePolicy
 
-# How long a throttled message waits when the provider does not say; and at most, as the
-# wait doubles with each further time in a row.
+# A message that no provider may take is looked at again after at most this long.
+NO_PROVIDER_PAUSE = timedelta(seconds=10)
+SHORTEST_PAUSE = timedelta(milliseconds=50)
+# How long a throttled message waits when the provider does not say. Each further time
+# in a row doubles the wait, up to the longest.
 THROTTLE_PAUSE = timedelta(seconds=5)
 LONGEST_THROTTLE_PAUSE = timedelta(minutes=15)
-# So often in a row, which takes a day: from then on each time is a failed round.
+# Throttled this often in a row, which takes a day, each further time fails a round.
 THROTTLED_AT_MOST = 100
-# How long a message waits at least whose recipient takes none; it doubles as well.
+# How long a message waits at least when its recipient takes none; it doubles as well.
 NOT_NOW_PAUSE = timedelta(seconds=30)
 LONGEST_NOT_NOW_PAUSE = timedelta(hours=4)
 
@@ -75,7 +79,7 @@ class FallBack:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try again at `due_at`; `counts_as_retry` when a round has failed."""
+    """Try again at `due_at`; `counts_as_retry` if a round has failed."""
 
     due_at: datetime
     counts_as_retry: bool
@@ -83,7 +87,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class AwaitVerdict:
-    """Nobody knows: wait for a receipt until the deadline."""
+    """Nobody knows whether it was sent: wait for a receipt until the deadline."""
 
     deadline: datetime
 
@@ -93,7 +97,7 @@ class GiveUp:
     """The message failed for good."""
 
 
-# Certainly not sent, and no fault of the message: its round goes on.
+# Certainly not sent, and not the message's fault: its round goes on.
 PutOff = Throttled | CarrierCapReached | NotCalled | BatchRejected
 
 Step = Sent | FallBack | Retry | AwaitVerdict | GiveUp
@@ -101,7 +105,7 @@ Step = Sent | FallBack | Retry | AwaitVerdict | GiveUp
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Where a message stands in its present round, and before it."""
+    """What a message has been through, in its present round and before it."""
 
     tried: tuple[str, ...]  # providers tried in this round, the latest last
     failed_rounds: int
@@ -110,22 +114,24 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """The providers of a route as they stand at the moment of a decision.
-
-    `candidates` come in the route's order; `reasons` says, of those that are ruled out,
-    what a fallback to another is for. `estimates` are what the message would cost, in
-    each provider's own currency. Those that are `unsuitable` are ruled out for this
-    message, now and later.
-    """
+    """The providers of a route, in its order, at the moment of a decision."""
 
     candidates: tuple[Candidate, ...]
-    reasons: Mapping[str, FallbackReason] = field(default_factory=dict)
-    estimates: Mapping[str, Money] = field(default_factory=dict)
     context: Context = NO_CONTEXT
-    unsuitable: Collection[str] = ()
 
-    def without(self, verdicts: Mapping[str, str]) -> Choices:
-        """The same, with some candidates ruled out."""
+    @property
+    def unsuitable(self) -> set[str]:
+        """The providers that can never carry the message."""
+        return {each.provider for each in self.candidates if each.is_unsuitable}
+
+    def verdict_on(self, provider: str) -> Verdict | None:
+        """What rules the provider out; None when nothing does."""
+        return next(
+            each.verdict for each in self.candidates if each.provider == provider
+        )
+
+    def with_verdicts(self, verdicts: Mapping[str, Verdict | None]) -> Choices:
+        """The same choices, with other verdicts on some providers."""
         return replace(
             self,
             candidates=tuple(
@@ -133,6 +139,10 @@ class Choices:
                 for each in self.candidates
             ),
         )
+
+    def within(self, thresholds: Thresholds) -> Choices:
+        """The same choices, with verdicts on providers that the thresholds rule out."""
+        return replace(self, candidates=screen(self.candidates, thresholds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,34 +159,33 @@ class DecisionContext:
 def first_choice(route: Route, choices: Choices) -> Decision | None:
     """The provider that a round starts with, or None when none may be used now.
 
-    The ideal is what the strategy would pick were every provider well and within the
-    thresholds. Another one is a fallback from it, if the route allows any, and its
-    reason is what ruled the ideal out.
+    The ideal provider is the one that the strategy would pick if all were well and
+    within the thresholds. Any other is a fallback from it, which the route must allow,
+    and the fallback's reason is what ruled the ideal one out.
     """
     ideal = ideal_provider(route, choices)
-    screened = screened_choices(route, choices)
+    screened = choices.within(route.thresholds)
     chosen = _pick(route, screened)
     if chosen is None or ideal is None:
         return None
-    reason = None
-    if not _is_eligible(ideal, screened):
-        if not route.is_fallback_enabled:
-            return None
-        reason = screened.reasons.get(ideal, FallbackReason.PROVIDER_UNAVAILABLE)
-    return _decision(route, chosen, screened, reason=reason)
+    verdict = screened.verdict_on(ideal)
+    if verdict is None:
+        return _decision(route, chosen, screened, reason=None)
+    if not route.is_fallback_enabled:
+        return None
+    return _decision(route, chosen, screened, reason=verdict.fallback_reason)
 
 
 def ideal_provider(route: Route, choices: Choices) -> str | None:
     """The provider that the strategy would pick if all were well.
 
-    A strategy that compares providers compares those that can carry the message.
+    Strategies that compare providers compare only those that can carry the message.
     """
     is_in_order = route.strategy in (RoutingStrategy.PRIMARY, RoutingStrategy.FALLBACK)
-    left_out = () if is_in_order else choices.unsuitable
     well = [
         each
-        if each.is_eligible or each.provider in left_out
-        else replace(each, verdict="")
+        if each.is_eligible or (each.is_unsuitable and not is_in_order)
+        else replace(each, verdict=None)
         for each in choices.candidates
     ]
     ideal = STRATEGIES[route.strategy](well, choices.context)
@@ -185,34 +194,44 @@ def ideal_provider(route: Route, choices: Choices) -> str | None:
 
 def is_hopeless(route: Route, choices: Choices) -> bool:
     """Whether no provider that the route may use can ever carry the message."""
+    return bool(route.in_use) and choices.unsuitable.issuperset(route.in_use)
+
+
+def what_rules_out(route: Route, choices: Choices) -> str:
+    """Why no provider may take a message now, provider by provider."""
+    reasons = [
+        f"{each.provider}: {each.verdict.reason}"
+        for each in choices.within(route.thresholds).candidates
+        if each.verdict
+    ]
+    return " ".join(reasons)
+
+
+def next_try_at(route: Route, choices: Choices, *, now: datetime) -> datetime:
+    """When to look again at a message that no provider may take now."""
     in_use = route.in_use
-    return bool(in_use) and all(name in choices.unsuitable for name in in_use)
-
-
-def screened_choices(route: Route, choices: Choices) -> Choices:
-    """The choices with what is above or below the route's thresholds ruled out."""
-    screened = screen(choices.candidates, route.thresholds)
-    return replace(
-        choices,
-        candidates=screened.candidates,
-        reasons={**choices.reasons, **screened.reasons},
-    )
+    changes = [
+        each.verdict.until
+        for each in choices.candidates
+        if each.provider in in_use and each.verdict and each.verdict.until
+    ]
+    return max(min([*changes, now + NO_PROVIDER_PAUSE]), now + SHORTEST_PAUSE)
 
 
 def next_step(
     route: Route, failure: SendFailure | None, round_: Round, at: DecisionContext
 ) -> Step:
-    """What to do after a hand-over: `failure` is None when the provider accepted.
+    """What to do after a call: `failure` is None when the provider accepted.
 
     1. accepted: sent
     2. may have been sent: never a blind fallback; the route's policy decides. Sent in
-       part: no handset shows it whole, and more of it would come on top
+       part: give up, as sending it again would add to the part that arrived
     3. certainly not sent, and another provider may do better: fall back now
     4. throttled, the carrier takes no more today, it was too late to call, or the call
-       was refused for another message in it: the same round again, now or later
+       was refused because of another message in it: the same round again, now or later
     5. certainly not sent, and it may work later, here or elsewhere: the next round, if
-       the policy grants one
-    6. anything else is permanent
+       the retry policy grants one
+    6. anything else: give up
     """
     if failure is None:
         return Sent()
@@ -240,13 +259,13 @@ def _put_off(route: Route, failure: PutOff, round_: Round, at: DecisionContext) 
 def _after_throttle(
     route: Route, failure: Throttled, round_: Round, at: DecisionContext
 ) -> Step:
-    """The same round again, each time after twice the wait; it is not for ever."""
+    """The same round again, each time after twice the wait, but not for ever."""
     times = times_throttled(round_.past_attempts, by=round_.tried[-1])
     if times >= THROTTLED_AT_MOST:
         return _next_round(route, round_, at, not_before=LONGEST_THROTTLE_PAUSE)
-    told = failure.retry_after or THROTTLE_PAUSE
-    pause = doubled(told, times, at_most=max(told, LONGEST_THROTTLE_PAUSE))
-    if times:  # the first wait is the provider's; later ones must not come in step
+    first = failure.retry_after or THROTTLE_PAUSE
+    pause = doubled(first, times, at_most=max(first, LONGEST_THROTTLE_PAUSE))
+    if times:  # the first wait is the provider's; later ones must spread out
         pause = with_jitter(pause, share=at.jitter, rng=at.rng)
     return Retry(at.now + pause, counts_as_retry=False)
 
@@ -256,8 +275,8 @@ def _may_work_later(
 ) -> bool:
     """Whether a later round may end better.
 
-    What this provider refused for good may still go by another one that cannot be used
-    at the moment.
+    What this provider refused for good may still leave by another one that cannot be
+    used at the moment.
     """
     if isinstance(failure, ProviderError | NotNow):
         return True
@@ -277,7 +296,7 @@ def _least_wait(failure: SendFailure, round_: Round) -> timedelta | None:
 
 
 def cautious_step(failure: SendFailure | None, at: DecisionContext) -> Step:
-    """What is safe where `next_step` itself fails: never another send."""
+    """The safe step where `next_step` itself fails: it never sends again."""
     if failure is None:
         return Sent()
     is_partly_taken = isinstance(failure, PartlyTaken)
@@ -287,7 +306,7 @@ def cautious_step(failure: SendFailure | None, at: DecisionContext) -> Step:
 
 
 def after_lost_worker(route: Route, round_: Round, at: DecisionContext) -> Step:
-    """What to do with a message whose worker died with it in flight."""
+    """What to do with a message that was in flight when its worker died."""
     return _after_unknown(route, round_, at)
 
 
@@ -315,7 +334,7 @@ def _next_round(
 
 
 def _is_elsewhere_better(failure: SendFailure) -> bool:
-    """Whether another provider may take what this one certainly did not."""
+    """Whether another provider may take what this one certainly did not send."""
     if isinstance(failure, NotNow):
         return failure.elsewhere
     return isinstance(
@@ -330,9 +349,10 @@ def _fall_back(
         return None
     if not route.is_fallback_enabled:
         return None
-    tried = dict.fromkeys(round_.tried, "tried in this round")
-    tried[round_.tried[-1]] = f"{failure.error_class.label} {failure.code}".strip()
-    screened = screened_choices(route, choices.without(tried))
+    error = f"{failure.error_class.label} {failure.code}".strip()
+    tried = dict.fromkeys(round_.tried, Verdict("tried in this round"))
+    tried[round_.tried[-1]] = Verdict(error)
+    screened = choices.with_verdicts(tried).within(route.thresholds)
     chosen = _pick(route, screened)
     if chosen is None:
         return None
@@ -340,15 +360,9 @@ def _fall_back(
 
 
 def _pick(route: Route, choices: Choices) -> Candidate | None:
-    """What the strategy picks of what is left; without an opinion, the first."""
+    """What the strategy picks of those left; if it picks none, the first of them."""
     chosen = STRATEGIES[route.strategy](choices.candidates, choices.context)
     return chosen or fallback(choices.candidates)
-
-
-def _is_eligible(provider: str, choices: Choices) -> bool:
-    return any(
-        each.provider == provider and each.is_eligible for each in choices.candidates
-    )
 
 
 def _reason(failure: SendFailure) -> FallbackReason:
@@ -373,16 +387,15 @@ def _decision(
         "fallback_reason": None if reason is None else reason.label,
         "candidates": [describe(each, route) for each in choices.candidates],
     }
-    estimate = choices.estimates.get(chosen.provider)
-    return Decision(chosen.provider, reason, record, estimate)
+    return Decision(chosen.provider, reason, record, chosen.estimate)
 
 
 def describe(candidate: Candidate, route: Route) -> dict[str, Any]:
-    """A candidate as records and screens show it; what nobody knows is null."""
+    """A candidate as records and screens show it; what is unknown is None."""
     price = None if candidate.price is None else f"{candidate.price.normalize():f}"
     return {
         "provider": candidate.provider,
-        "verdict": candidate.verdict or "eligible",
+        "verdict": candidate.verdict.reason if candidate.verdict else "eligible",
         "weight": candidate.weight,
         "price": price,
         "currency": route.currency if price else None,

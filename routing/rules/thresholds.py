@@ -1,16 +1,15 @@
 """What a route asks of a provider: a price it may pay, a delivery rate it must keep.
 
-Pure: marks candidates as ineligible before a strategy sees them, and remembers which
-reason for a fallback that is.
+Pure: rules candidates out before a strategy sees them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from routing.strategies.base import MIN_EVIDENCE, Candidate
+from routing.strategies.base import MIN_EVIDENCE, Candidate, Verdict
 from routing.vocabulary import FallbackReason
 
 
@@ -26,16 +25,10 @@ class Thresholds:
 NO_THRESHOLDS = Thresholds()
 
 
-@dataclass(frozen=True, slots=True)
-class Screened:
-    """The candidates in the route's order, and why some of them were ruled out."""
-
-    candidates: tuple[Candidate, ...]
-    reasons: Mapping[str, FallbackReason]  # provider -> reason, only of those ruled out
-
-
-def screen(candidates: Sequence[Candidate], thresholds: Thresholds) -> Screened:
-    """Rule out what is too dear, then what delivers too little.
+def screen(
+    candidates: Sequence[Candidate], thresholds: Thresholds
+) -> tuple[Candidate, ...]:
+    """Rule out what is too dear, then what delivers too little; the order stays.
 
     1. Cost is a promise to whoever pays: it may rule out every candidate, and then the
        message does not go. A price that nobody knows is not above the maximum: it
@@ -43,41 +36,41 @@ def screen(candidates: Sequence[Candidate], thresholds: Thresholds) -> Screened:
     2. Quality only compares: with enough evidence, and never against all that are
        left. Where all deliver too little, the best of them stays.
 
-    A candidate that is ineligible already keeps its verdict, and has no reason here.
+    A candidate that is ineligible already keeps its verdict.
     """
     if thresholds.max_cost is None and thresholds.min_quality is None:
-        return Screened(tuple(candidates), {})
+        return tuple(candidates)
     costly = _costly(candidates, thresholds)
     affordable = [
         each for each in candidates if each.is_eligible and each.provider not in costly
     ]
-    poor = _poor(affordable, thresholds)
-    verdicts = {**costly, **poor}
-    return Screened(
-        candidates=tuple(
-            replace(each, verdict=verdicts.get(each.provider, each.verdict))
-            for each in candidates
-        ),
-        reasons={
-            **dict.fromkeys(costly, FallbackReason.COST_THRESHOLD),
-            **dict.fromkeys(poor, FallbackReason.QUALITY_THRESHOLD),
-        },
+    verdicts = {**costly, **_poor(affordable, thresholds)}
+    return tuple(
+        replace(each, verdict=verdicts.get(each.provider, each.verdict))
+        for each in candidates
     )
 
 
-def _costly(candidates: Sequence[Candidate], thresholds: Thresholds) -> dict[str, str]:
+def _costly(
+    candidates: Sequence[Candidate], thresholds: Thresholds
+) -> dict[str, Verdict]:
     """The eligible candidates that cost too much, with a verdict each."""
     maximum = thresholds.max_cost
     if maximum is None:
         return {}
     return {
-        each.provider: f"its price {each.price} is above the maximum of {maximum}"
+        each.provider: Verdict(
+            f"its price {each.price} is above the maximum of {maximum}",
+            FallbackReason.COST_THRESHOLD,
+        )
         for each in candidates
         if each.is_eligible and each.price is not None and each.price > maximum
     }
 
 
-def _poor(candidates: Sequence[Candidate], thresholds: Thresholds) -> dict[str, str]:
+def _poor(
+    candidates: Sequence[Candidate], thresholds: Thresholds
+) -> dict[str, Verdict]:
     """The candidates that deliver too little, but for the best where all do."""
     minimum = thresholds.min_quality
     if minimum is None:
@@ -92,6 +85,9 @@ def _poor(candidates: Sequence[Candidate], thresholds: Thresholds) -> dict[str, 
     if rates and len(rates) == len(candidates):
         del rates[max(rates, key=lambda provider: rates[provider])]
     return {
-        provider: f"it delivers {rate:.1%}, below the minimum of {minimum:.1%}"
+        provider: Verdict(
+            f"it delivers {rate:.1%}, below the minimum of {minimum:.1%}",
+            FallbackReason.QUALITY_THRESHOLD,
+        )
         for provider, rate in rates.items()
     }

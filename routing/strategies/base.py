@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
+from routing.money import Money
+from routing.vocabulary import FallbackReason
+
 MIN_EVIDENCE = 50.0  # messages before a delivery rate may move traffic
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why a message may not go to a provider now, and until when."""
+
+    reason: str  # in words
+    # What a fallback from this provider to another is recorded as.
+    fallback_reason: FallbackReason = FallbackReason.PROVIDER_UNAVAILABLE
+    until: datetime | None = None  # when it may change; None: nobody knows
+    is_for_good: bool = False  # the provider can never carry this message
+    may_be_probed: bool = False  # one message may try the provider all the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,16 +31,22 @@ class Candidate:
     """One provider of the route as it stands at the moment of the decision."""
 
     provider: str
-    verdict: str = ""  # why it may not be used now, "" when it may
+    verdict: Verdict | None = None  # None: it may be used
     weight: int = 1  # its share of a RoundRobin route; 0 is none
-    price: Decimal | None = None  # of the whole message, in one currency; None: unknown
+    price: Decimal | None = None  # of the message, in the route's currency; or unknown
     quality: float | None = None  # estimated delivery rate, 0.0 to 1.0; None: unknown
     evidence: float = 0.0  # messages that the quality rests on
+    estimate: Money | None = None  # the price, in whichever currency it is known
 
     @property
     def is_eligible(self) -> bool:
         """Whether the message may go to it now."""
-        return not self.verdict
+        return self.verdict is None
+
+    @property
+    def is_unsuitable(self) -> bool:
+        """Whether it can never carry the message."""
+        return self.verdict is not None and self.verdict.is_for_good
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,11 +38,13 @@ from routing.rules.decide import (
     first_choice,
     is_hopeless,
     next_step,
+    next_try_at,
+    what_rules_out,
 )
 from routing.rules.retry import LinearRetry, PastAttempt, no_retry
 from routing.rules.route import Route
 from routing.rules.thresholds import Thresholds
-from routing.strategies import Candidate
+from routing.strategies import Candidate, Verdict
 from routing.vocabulary import (
     AttemptOutcome,
     Channel,
@@ -53,7 +55,9 @@ from routing.vocabulary import (
 )
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
+TOO_LONG = Verdict("too long for it", is_for_good=True)
 ROUTE = Route(
     config_id=1,
     channel=Channel.SMS,
@@ -69,14 +73,26 @@ ALONE = replace(ROUTE, is_fallback_enabled=False)
 
 def choices(*, prices=None, unsuitable=(), **verdicts):
     """Providers A and B: what rules each out, and what each asks."""
-    verdicts = dict.fromkeys(unsuitable, "too long for it") | verdicts
+    ruled_out = {name: Verdict(reason) for name, reason in verdicts.items()}
+    ruled_out |= dict.fromkeys(unsuitable, TOO_LONG)
     return Choices(
-        candidates=tuple(
-            Candidate(name, verdicts.get(name, ""), price=(prices or {}).get(name))
+        tuple(
+            Candidate(name, ruled_out.get(name), price=(prices or {}).get(name))
             for name in ROUTE.providers
-        ),
-        reasons=dict.fromkeys(verdicts, FallbackReason.PROVIDER_UNAVAILABLE),
-        unsuitable=unsuitable,
+        )
+    )
+
+
+def until(*seconds):
+    """Choices whose verdicts end after so many seconds, None: nobody knows when."""
+    return Choices(
+        tuple(
+            Candidate(
+                name,
+                Verdict("busy", until=None if n is None else NOW + n * SECOND),
+            )
+            for name, n in zip(ROUTE.providers, seconds, strict=True)
+        )
     )
 
 
@@ -350,6 +366,41 @@ def test_a_message_that_no_provider_of_its_route_can_carry_is_hopeless(
 ):
     assert first_choice(route, choices(unsuitable=unsuitable)) is None
     assert is_hopeless(route, choices(unsuitable=unsuitable))
+
+
+@pytest.mark.parametrize(
+    ("choices", "seconds"),
+    [
+        (until(3, 2), 2),
+        (until(None, 2), 2),
+        (until(None, None), 10),
+        (until(None, 60), 10),
+        (until(-1, 2), 0.05),
+    ],
+)
+def test_a_message_waits_for_the_first_provider_that_may_have_room(choices, seconds):
+    assert next_try_at(ROUTE, choices, now=NOW) == NOW + seconds * SECOND
+
+
+def test_a_message_does_not_wait_for_a_provider_that_its_route_never_uses():
+    assert next_try_at(ALONE, until(3, 2), now=NOW) == NOW + 3 * SECOND
+
+
+def test_a_message_that_waits_says_what_rules_each_provider_out():
+    route = replace(ROUTE, thresholds=Thresholds(max_cost=Decimal("0.01")))
+    out = choices(prices={"B": Decimal("0.04")}, A="breaker open")
+
+    assert what_rules_out(route, out) == (
+        "A: breaker open B: its price 0.04 is above the maximum of 0.01"
+    )
+
+
+def test_a_fallback_from_a_throttled_provider_says_so():
+    busy = Verdict("busy", FallbackReason.RATE_LIMIT_EXCEEDED)
+
+    decision = first_choice(ROUTE, choices().with_verdicts({"A": busy}))
+
+    assert decision.fallback_reason == FallbackReason.RATE_LIMIT_EXCEEDED
 
 
 def test_a_carriers_daily_cap_is_waited_out_whoever_else_could_send():

@@ -9,7 +9,6 @@ from decimal import Decimal
 
 import pytest
 
-from routing.decision.context import provider_verdicts
 from routing.decision.routing_table import (
     RoutingTable,
     active_routes,
@@ -321,13 +320,3 @@ def test_a_channel_without_a_route_has_none():
     RouteFactory(channel=Channel.MMS)
 
     assert RoutingTable().route(TO_ADA, now=NOW) is None
-
-
-@pytest.mark.django_db
-def test_a_verdict_says_why_a_provider_may_not_be_used():
-    route = RouteFactory(primary_provider="Ours", fallback_provider="Idle").as_route()
-
-    verdicts = provider_verdicts(route)
-
-    assert list(verdicts) == ["Idle"]
-    assert "Idle is not configured: it lacks ACCOUNT_SID" in verdicts["Idle"]

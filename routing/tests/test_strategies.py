@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.strategies import STRATEGIES, Candidate, Context
+from routing.strategies import STRATEGIES, Candidate, Context, Verdict
 from routing.strategies.fallback import fallback
 from routing.strategies.highest_reliability import highest_reliability
 from routing.strategies.least_cost import least_cost
@@ -29,7 +29,7 @@ def routes(draw):
     return [
         Candidate(
             provider=f"P{number}",
-            verdict=draw(st.sampled_from(["", "", "open"])),
+            verdict=draw(st.sampled_from([None, None, Verdict("open")])),
             weight=draw(st.integers(0, 9)),
             price=draw(prices),
             quality=draw(qualities),
@@ -64,7 +64,7 @@ def rated(**by_provider):
 
 
 def out(candidate):
-    return replace(candidate, verdict="open")
+    return replace(candidate, verdict=Verdict("open"))
 
 
 def test_every_strategy_of_the_vocabulary_is_there():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.rules.thresholds import Thresholds, screen
-from routing.strategies import Candidate
+from routing.strategies import Candidate, Verdict
 from routing.tests.test_strategies import rated, routes
 from routing.vocabulary import FallbackReason
 
@@ -26,24 +26,22 @@ thresholds = st.builds(
 
 
 def eligible(screened):
-    return [each.provider for each in screened.candidates if each.is_eligible]
+    return [each.provider for each in screened if each.is_eligible]
 
 
 def test_without_limits_nothing_changes():
     screened = screen([A, B], Thresholds())
 
-    assert screened.candidates == (A, B)
-    assert screened.reasons == {}
+    assert screened == (A, B)
 
 
 def test_what_is_too_dear_is_ruled_out_with_its_reason():
     screened = screen([A, B], THREE_CENTS)
 
     assert eligible(screened) == ["B"]
-    assert screened.candidates[0].verdict == (
-        "its price 0.05 is above the maximum of 0.03"
+    assert screened[0].verdict == Verdict(
+        "its price 0.05 is above the maximum of 0.03", FallbackReason.COST_THRESHOLD
     )
-    assert screened.reasons == {"A": FallbackReason.COST_THRESHOLD}
 
 
 def test_cost_may_rule_out_all():
@@ -58,10 +56,10 @@ def test_what_delivers_too_little_is_ruled_out_with_its_reason():
     screened = screen([A, B], NINETY)
 
     assert eligible(screened) == ["B"]
-    assert screened.candidates[0].verdict == (
-        "it delivers 85.0%, below the minimum of 90.0%"
+    assert screened[0].verdict == Verdict(
+        "it delivers 85.0%, below the minimum of 90.0%",
+        FallbackReason.QUALITY_THRESHOLD,
     )
-    assert screened.reasons == {"A": FallbackReason.QUALITY_THRESHOLD}
 
 
 def test_the_best_stays_where_all_deliver_too_little():
@@ -69,7 +67,9 @@ def test_the_best_stays_where_all_deliver_too_little():
 
 
 def test_the_best_that_may_be_used_stays():
-    screened = screen([replace(A, verdict="open"), replace(B, quality=0.8)], NINETY)
+    screened = screen(
+        [replace(A, verdict=Verdict("open")), replace(B, quality=0.8)], NINETY
+    )
 
     assert eligible(screened) == ["B"]
 
@@ -92,11 +92,11 @@ def test_little_or_no_evidence_rules_nobody_out():
 
 def test_a_candidate_that_is_out_already_keeps_its_verdict():
     screened = screen(
-        [replace(A, verdict="open"), B], replace(NINETY, max_cost=Decimal(0))
+        [replace(A, verdict=Verdict("open")), B], replace(NINETY, max_cost=Decimal(0))
     )
 
-    assert screened.candidates[0].verdict == "open"
-    assert set(screened.reasons) == {"B"}
+    assert screened[0].verdict == Verdict("open")
+    assert screened[1].verdict
 
 
 @given(routes(), thresholds)
@@ -107,17 +107,19 @@ def test_quality_alone_never_rules_out_all(route, limits):
 
 
 @given(routes(), thresholds)
-def test_every_candidate_that_was_ruled_out_has_a_verdict_and_a_reason(route, limits):
+def test_thresholds_change_nothing_but_the_verdicts_on_eligible_candidates(
+    route, limits
+):
     screened = screen(route, limits)
 
-    for before, after in zip(route, screened.candidates, strict=True):
+    for before, after in zip(route, screened, strict=True):
         assert replace(after, verdict=before.verdict) == before
-        assert (after.verdict != before.verdict) == (after.provider in screened.reasons)
+        assert before.is_eligible or after == before
 
 
 @given(routes(), thresholds)
 def test_nothing_above_the_maximum_is_left(route, limits):
-    left = [each for each in screen(route, limits).candidates if each.is_eligible]
+    left = [each for each in screen(route, limits) if each.is_eligible]
 
     if limits.max_cost is not None:
         assert all(each.price is None or each.price <= limits.max_cost for each in left)

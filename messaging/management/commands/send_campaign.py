@@ -32,7 +32,7 @@ from messaging.progress_bar import loading_bar, watch_campaigns
 from messaging.rules.merge_fields import foreign_fields
 from messaging.rules.quiet_hours import QuietHours, QuietHoursError
 from messaging.single_messages import HIGHEST_OF_CAMPAIGNS, PRIORITIES
-from routing.decision.context import Planner
+from routing.decision.planner import Planner
 from routing.decision.readiness import problems_of, readiness
 from routing.terminal import PlainCommand, PlainConsole
 from routing.text.quantities import quantity

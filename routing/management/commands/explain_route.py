@@ -12,7 +12,6 @@ from django.utils import timezone
 from rich.console import Console
 from rich.table import Table
 
-from routing.decision.context import Planner, RoutingRequest
 from routing.decision.explain import (
     Explanation,
     UnusableAddress,
@@ -21,6 +20,8 @@ from routing.decision.explain import (
     rate_in_words,
     sample,
 )
+from routing.decision.planner import Planner
+from routing.decision.request import RoutingRequest
 from routing.terminal import PlainCommand, PlainConsole
 from routing.vocabulary import CampaignKind, Channel
 

@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from routing.api.conventions.serializers import ApiSerializer
 from routing.api.decisions import DecisionSerializer, ExplanationSerializer
-from routing.decision.context import Planner
 from routing.decision.explain import explain, parcel_to
+from routing.decision.planner import Planner
 from routing.factories import RouteFactory
 from routing.rules.decide import Choices, first_choice
 from routing.strategies import Candidate
