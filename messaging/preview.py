@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -26,7 +26,7 @@ from messaging.campaigns import (
     refuse_a_second,
     refuse_without_rows,
 )
-from messaging.models import Suppression
+from messaging.consent.suppression import suppressed_among
 from messaging.rules.merge_fields import as_written
 from routing.decision.planner import Planner
 from routing.decision.request import RoutingRequest
@@ -112,11 +112,13 @@ def preview_campaign(
     taken: set[str] = set()
     for chunk in drafts_of(wording, recipients):
         drafts = _usable(chunk, taken, preview, on_rejected)
-        suppressed = _suppressed(draft.own.recipient for draft in drafts)
+        suppressed = suppressed_among(
+            (draft.own.recipient, text.kind) for draft in drafts
+        )
         for draft in drafts:
             preview.sample = preview.sample or _sample(draft, text)
             preview.blanks.update(draft.blanks)
-            if draft.own.recipient in suppressed:
+            if (draft.own.recipient, text.kind) in suppressed:
                 preview.suppressed += 1
             else:
                 preview.segments += draft.own.segments
@@ -140,11 +142,6 @@ def _usable(
             drafts.append(one)
     taken.update(draft.own.recipient for draft in drafts)
     return drafts
-
-
-def _suppressed(addresses: Iterable[str]) -> set[str]:
-    listed = Suppression.objects.filter(address__in=[*addresses])
-    return {*listed.values_list("address", flat=True)}
 
 
 def _sample(draft: Draft, text: CampaignText) -> Sample:

@@ -11,8 +11,29 @@ from django.db.models import QuerySet
 from messaging.addresses import address_key
 from messaging.models import Suppression, usual_scope
 from messaging.vocabulary import SuppressionReason, SuppressionScope
+from routing.vocabulary import CampaignKind
 
 BATCH = 1000  # rows of one statement
+
+
+def suppressed_among(
+    recipients: Iterable[tuple[str, int]],
+) -> set[tuple[str, int]]:
+    """Those that must not get what is meant for them: recipients, in any spelling, each
+    with the `CampaignKind` of its message.
+    """
+    keys = {each: {each[0], address_key(each[0])} for each in recipients}
+    if not keys:
+        return set()
+    listed = Suppression.objects.filter(address__in=set().union(*keys.values()))
+    scopes = dict(listed.values_list("address", "scope"))
+    return {
+        (to, kind)
+        for (to, kind), spellings in keys.items()
+        for scope in map(scopes.get, spellings)
+        if scope == SuppressionScope.ALL
+        or (scope is not None and kind == CampaignKind.MARKETING)
+    }
 
 
 @transaction.atomic

@@ -8,13 +8,13 @@ from datetime import datetime
 from django.conf import settings
 
 from messaging.addresses import address_key
-from messaging.models import Suppression
+from messaging.consent.suppression import suppressed_among
 from messaging.queue.due import AnyMessage
 from messaging.rules.quiet_hours import QuietHours, quiet_at
 from messaging.rules.time_zones import zones_of
 from messaging.transitions import Hold
-from messaging.vocabulary import CampaignStatus, SuppressionScope
-from routing.vocabulary import CampaignKind, Channel, MessageStatus
+from messaging.vocabulary import CampaignStatus
+from routing.vocabulary import Channel, MessageStatus
 
 _SUPPRESSED = Hold(MessageStatus.SUPPRESSED, "The address is suppressed.")
 _CANCELLED = Hold(MessageStatus.CANCELLED, "The campaign was cancelled.")
@@ -40,21 +40,13 @@ def holds_on(messages: Iterable[AnyMessage], *, now: datetime) -> dict[int, Hold
 
 def _suppressed_elsewhere(messages: Sequence[AnyMessage]) -> set[int]:
     """Those whose recipient is suppressed under another spelling; few have any."""
-    keys = {
-        message.pk: key
+    respelt = {
+        message.pk: (message.recipient, message.campaign.kind)
         for message in messages
-        if (key := address_key(message.recipient)) != message.recipient
+        if address_key(message.recipient) != message.recipient
     }
-    if not keys:
-        return set()
-    rows = Suppression.objects.filter(address__in=keys.values())
-    scopes = dict(rows.values_list("address", "scope"))
-    return {
-        message.pk
-        for message in messages
-        if (scope := scopes.get(keys.get(message.pk, ""))) == SuppressionScope.ALL
-        or (scope is not None and message.campaign.kind == CampaignKind.MARKETING)
-    }
+    suppressed = suppressed_among(respelt.values())
+    return {pk for pk, recipient in respelt.items() if recipient in suppressed}
 
 
 def _hold(message: AnyMessage, now: datetime) -> Hold | None:

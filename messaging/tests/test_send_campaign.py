@@ -15,10 +15,13 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from messaging.consent.opt_outs import opt_out
+from messaging.consent.suppression import suppress
 from messaging.models import Campaign, CampaignMessage
 from messaging.rules.quiet_hours import QuietHours
+from messaging.tests.test_processor import drain
+from messaging.vocabulary import SuppressionReason, SuppressionScope
 from routing.factories import RouteFactory
-from routing.vocabulary import Channel, MessageStatus
+from routing.vocabulary import CampaignKind, Channel, MessageStatus
 
 MANAGE = str(settings.BASE_DIR / "manage.py")
 ANN, BOB = "+14155552671", "+14155552672"
@@ -188,6 +191,22 @@ def test_a_dry_run_tells_what_would_leave_and_queues_nothing(
         f"{file.with_name('recipients.rejected.csv')}.",
     ]
     assert not Campaign.objects.exists()
+
+
+@pytest.mark.parametrize("scope", SuppressionScope)
+@pytest.mark.parametrize("kind", CampaignKind)
+def test_a_dry_run_counts_as_suppressed_what_the_gate_would_hold_back(
+    route, run, csv_file, scope, kind
+):
+    options = {"recipients": csv_file("phone", ANN, BOB), "kind": kind.name.lower()}
+    suppress([ANN, BOB], reason=SuppressionReason.MANUAL, source="x", scope=scope)
+
+    foretold = "2 messages would be suppressed." in run("--dry-run", **options)
+    run(**options)
+    drain()
+
+    status = {each.status for each in CampaignMessage.objects.all()}
+    assert status == {MessageStatus.SUPPRESSED if foretold else MessageStatus.SENT}
 
 
 @pytest.mark.parametrize("change", ["nothing", "the file's name", "its content"])
