@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from django.conf import settings
-from django.core.management import get_commands
+from django.core.management import get_commands, load_command_class
 
 from messaging.cluster.watchdog import LEAVE_WITHIN
 
@@ -29,6 +29,11 @@ def unit(path):
     return parser
 
 
+def started(path):
+    """What a unit runs, one command after the other."""
+    return re.findall(r"^ExecStart=(.*)$", path.read_text(), re.MULTILINE)
+
+
 def management_commands(text):
     """The names of the commands that a command line or a file runs."""
     return re.findall(r"manage\.py,? (\w+)", text)
@@ -45,10 +50,9 @@ def example_variables():
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
 def test_a_unit_runs_something_that_the_project_has(path):
-    command = unit(path)["Service"]["ExecStart"]
-
-    assert "marketing_platform.wsgi" in command or management_commands(command)
-    assert set(management_commands(command)) <= set(get_commands())
+    for command in started(path):
+        assert "marketing_platform.wsgi" in command or management_commands(command)
+        assert set(management_commands(command)) <= set(get_commands())
 
 
 @pytest.mark.parametrize("kind", WORKERS)
@@ -80,6 +84,21 @@ def test_a_service_runs_something_that_the_project_has(name):
     command = ", ".join(SERVICES[name].get("command", []))
 
     assert set(management_commands(command)) <= set(get_commands())
+
+
+PRUNING = [
+    " ".join(started(DEPLOY / "systemd" / "messages-prune.service")),
+    " ".join(SERVICES["prune"]["command"]),
+]
+
+
+@pytest.mark.parametrize("line", PRUNING, ids=["systemd", "compose"])
+def test_all_that_grows_for_ever_is_cleared_away_every_day(line):
+    assert management_commands(line) == ["prune", "prune_audit", "clearsessions"]
+    for name in ("prune", "prune_audit"):
+        options = re.search(rf"manage\.py {name}((?: --[\w-]+ \w+)+)", line)[1].split()
+        command = load_command_class(get_commands()[name], name)
+        assert command.create_parser("manage.py", name).parse_args(options)
 
 
 @pytest.mark.parametrize("name", WORKERS)
@@ -125,6 +144,16 @@ def test_the_image_has_what_the_project_consists_of_and_does_not_run_as_root():
     assert all((ROOT / path).exists() for path in copied)
     assert {"marketing_platform", "messaging", "routing", "templates"} <= set(copied)
     assert "USER messages" in lines
+
+
+def test_the_image_takes_the_files_of_the_lock_and_no_others():
+    (install,) = re.findall(
+        r"pip install (.*)", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE
+    )
+
+    options = install.split()
+    assert {"--require-hashes", "--no-deps"} <= set(options)
+    assert options[-2:] == ["-r", "/requirements.txt"]
 
 
 def test_nothing_else_reaches_the_image():
