@@ -14,7 +14,7 @@ PYTEST_ARGS ?=
 TEST_WORKERS ?= 4
 FAULTS ?=# -k "...": some faults only
 FAULTS_KILLS ?=20# random kills on each database; 500 is the long form
-RUN_ARGS ?=
+RUN_ARGS ?=# another port: make run RUN_ARGS=8010 PUBLIC_URL=http://127.0.0.1:8010
 BENCH ?=# names of benchmarks; none: all of them
 BENCH_ARGS ?=
 
