@@ -149,9 +149,9 @@ CODES: Table = {
     "21709": AccountError,  # alphanumeric sender invalid, or not of the service
     "21711": AccountError,  # From is not of the Messaging Service
     "21712": AccountError,  # From is of another Messaging Service
-    "21729": AccountError,  # 10DLC campaign suspended
+    "21729": UnsuitableError,  # 10DLC campaign suspended: none to the United States
     "21730": UNAVAILABLE,  # maintenance
-    "21731": AccountError,  # 10DLC brand suspended
+    "21731": UnsuitableError,  # 10DLC brand suspended: likewise
     "21733": AccountError,  # no default Messaging Service
     "21910": AccountError,  # From and To are of different channels
     "30001": ProviderError,  # queue overflow
@@ -183,7 +183,7 @@ CODES: Table = {
     "30030": ProviderError,  # AddressRetention
     "30031": ProviderError,  # MaxRate
     "30032": UnsuitableError,  # toll-free number not verified
-    "30033": AccountError,  # 10DLC campaign suspended
+    "30033": UnsuitableError,  # 10DLC campaign suspended
     "30034": UnsuitableError,  # 10DLC number not registered
     "30035": UnsuitableError,  # 10DLC number still being set up
     "30036": ProviderError,  # waited at Twilio for longer than its validity period

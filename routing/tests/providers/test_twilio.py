@@ -111,7 +111,10 @@ def test_a_code_is_what_the_table_says(simulator, code):
         ("21660", AccountError),  # our sender as such
         ("21661", AccountError),
         ("21703", UnsuitableError),
+        ("21729", UnsuitableError),  # a registration for the United States alone
+        ("21731", UnsuitableError),
         ("30003", NotNow),
+        ("30033", UnsuitableError),
         ("30034", UnsuitableError),
         ("30037", AccountError),
         ("30453", NotNow),
