@@ -20,6 +20,8 @@ from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
+from routing.text.invisible import UNSEEN
+
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 CELL_LIMIT = 10_000  # characters
 LINE_LIMIT = 1_000_000  # characters; a file without newlines must not fill the memory
@@ -37,16 +39,6 @@ _FORMATS = {
 }
 SAVE_AS = "Save it as CSV UTF-8."
 
-# Soft hyphens, joiners, zero-width and bidirectional marks; for use within [].
-UNSEEN = (
-    r"\u00ad\u034f\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
-    r"\ufe00-\ufe0f\ufeff\ufff0-\ufff8"
-)
-# And whatever else shows nothing: controls, fillers, blank Braille, tags.
-HIDDEN = (
-    rf"\x00-\x08\x0e-\x1f\x7f-\x9f{UNSEEN}\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
-    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
-)
 _UNSEEN = re.compile(f"[{UNSEEN}]+")
 # Excel's own first line, which names the delimiter.
 _DECLARED = re.compile(r'"?sep=([,;\t])"?')

@@ -14,7 +14,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from messaging.rules.content import ContentError
-from routing.csv_files import HIDDEN, column_key
+from routing.csv_files import column_key
+from routing.text.invisible import HIDDEN
 from routing.vocabulary import CampaignKind, Channel
 
 # Filled when a marketing e-mail leaves, unless its recipient brings a value.

@@ -13,21 +13,17 @@ from unicodedata import normalize
 
 import idna
 
+from routing.text.invisible import IGNORABLE, JOINERS
+
 LENGTH_LIMIT = 254  # characters (RFC 5321, with the erratum 1690 of RFC 3696)
 _RAW_LIMIT = 1000  # before anything is taken out of it
 
 # Most of any list: ASCII without quotes or punycode needs no more than lower case.
 _PLAIN = re.compile(r"\A[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]++@[A-Za-z0-9.-]*[A-Za-z0-9]")
 _ATOMS = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
-# Default_Ignorable_Code_Point of the Unicode Character Database: what a program that
-# cannot draw it draws as nothing, such as zero-width spaces, bidirectional marks,
-# variation selectors and tags. Not the two joiners: some scripts' domains need them.
-_INVISIBLE = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
-    "\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
-    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-)
-_JOINERS = re.compile("[\u200c\u200d]")
+_JOINERS = re.compile(f"[{JOINERS}]")
+# Not the two joiners: some scripts' domains need them.
+_INVISIBLE = re.compile(f"(?![{JOINERS}])[{IGNORABLE}]")
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 _TO_ESCAPE = re.compile(r'(["\\])')
 

@@ -10,18 +10,12 @@ from __future__ import annotations
 
 import re
 
-# Controls other than tab and line feed, halves of surrogate pairs, separators of lines
-# and paragraphs, what turns the direction of text around, and invisible tags.
-_COMMANDS = (
-    "\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028-\u202e\u2066-\u2069"
-    "\ufff9-\ufffb\U000e0001"
-)
-# Marks of direction, which a text in Arabic or Hebrew may need, and tags, which flags
-# of emoji are made of.
-_MARKS = "\u061c\u200e\u200f\U000e0020-\U000e007f"
-_IN_TEXT = re.compile(f"[{_COMMANDS}]")
-_IN_LINE = re.compile(f"[{_COMMANDS}{_MARKS}\t\n]")
-_IN_LINES = re.compile(f"[{_COMMANDS}{_MARKS}]")
+from routing.text.invisible import COMMANDS, DIRECTION_MARKS, TAGS
+
+_MARKS = f"{DIRECTION_MARKS}{TAGS}"
+_IN_TEXT = re.compile(f"[{COMMANDS}]")
+_IN_LINE = re.compile(f"[{COMMANDS}{_MARKS}\t\n]")
+_IN_LINES = re.compile(f"[{COMMANDS}{_MARKS}]")
 
 
 def one_line(text: str) -> str:
