@@ -25,9 +25,9 @@ from routing.rules.decide import (
     Choices,
     Decision,
     first_choice,
-    ideal_provider,
     is_hopeless,
     next_try_at,
+    probe_choice,
     what_rules_out,
 )
 from routing.rules.retry import PastAttempt
@@ -173,19 +173,13 @@ class Assignment:
         choices = self._planner.choices(
             route, request, now=self._now, turn=turn, snapshot=self._snapshot
         )
-        choices, probe_token = self._probe(route, choices)
-        return choices, first_choice(route, choices), probe_token
-
-    def _probe(self, route: Route, choices: Choices) -> tuple[Choices, datetime | None]:
-        """Let this message try its ideal provider, if that one is due for a probe."""
-        ideal = ideal_provider(route, choices)
-        verdict = choices.verdict_on(ideal) if ideal else None
-        if ideal is None or verdict is None or not verdict.may_be_probed:
-            return choices, None
-        token = take_probe(ideal, route.channel, now=self._now, lease=self._lease)
-        if token is None:
-            return choices, None
-        return choices.with_verdicts({ideal: None}), token
+        if probe := probe_choice(route, choices):
+            token = take_probe(
+                probe.provider, route.channel, now=self._now, lease=self._lease
+            )
+            if token:
+                return choices, probe, token
+        return choices, first_choice(route, choices), None
 
     def _take(self, decision: Decision, request: RoutingRequest) -> bool:
         """Draw the message from its provider's throttle and retry budget."""

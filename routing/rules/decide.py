@@ -124,11 +124,9 @@ class Choices:
         """The providers that can never carry the message."""
         return {each.provider for each in self.candidates if each.is_unsuitable}
 
-    def verdict_on(self, provider: str) -> Verdict | None:
-        """What rules the provider out; None when nothing does."""
-        return next(
-            each.verdict for each in self.candidates if each.provider == provider
-        )
+    def candidate(self, provider: str) -> Candidate:
+        """The candidate of this name; the route has it."""
+        return next(each for each in self.candidates if each.provider == provider)
 
     def with_verdicts(self, verdicts: Mapping[str, Verdict | None]) -> Choices:
         """The same choices, with other verdicts on some providers."""
@@ -163,12 +161,12 @@ def first_choice(route: Route, choices: Choices) -> Decision | None:
     within the thresholds. Any other is a fallback from it, which the route must allow,
     and the fallback's reason is what ruled the ideal one out.
     """
-    ideal = ideal_provider(route, choices)
+    ideal = _ideal_provider(route, choices)
     screened = choices.within(route.thresholds)
     chosen = _pick(route, screened)
     if chosen is None or ideal is None:
         return None
-    verdict = screened.verdict_on(ideal)
+    verdict = screened.candidate(ideal).verdict
     if verdict is None:
         return _decision(route, chosen, screened, reason=None)
     if not route.is_fallback_enabled:
@@ -176,7 +174,20 @@ def first_choice(route: Route, choices: Choices) -> Decision | None:
     return _decision(route, chosen, screened, reason=verdict.fallback_reason)
 
 
-def ideal_provider(route: Route, choices: Choices) -> str | None:
+def probe_choice(route: Route, choices: Choices) -> Decision | None:
+    """The ideal provider, if it is due for a probe and within the thresholds."""
+    ideal = _ideal_provider(route, choices)
+    verdict = choices.candidate(ideal).verdict if ideal else None
+    if ideal is None or verdict is None or not verdict.may_be_probed:
+        return None
+    screened = choices.with_verdicts({ideal: None}).within(route.thresholds)
+    probed = screened.candidate(ideal)
+    if not probed.is_eligible:
+        return None
+    return _decision(route, probed, screened, reason=None)
+
+
+def _ideal_provider(route: Route, choices: Choices) -> str | None:
     """The provider that the strategy would pick if all were well.
 
     Strategies that compare providers compare only those that can carry the message.

@@ -39,12 +39,13 @@ from routing.rules.decide import (
     is_hopeless,
     next_step,
     next_try_at,
+    probe_choice,
     what_rules_out,
 )
 from routing.rules.retry import LinearRetry, PastAttempt, no_retry
 from routing.rules.route import Route
 from routing.rules.thresholds import Thresholds
-from routing.strategies import Candidate, Verdict
+from routing.strategies import Candidate, Context, Verdict
 from routing.vocabulary import (
     AttemptOutcome,
     Channel,
@@ -58,6 +59,7 @@ NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 TOO_LONG = Verdict("too long for it", is_for_good=True)
+DUE = Verdict("breaker open, the next message is a probe", may_be_probed=True)
 ROUTE = Route(
     config_id=1,
     channel=Channel.SMS,
@@ -393,6 +395,36 @@ def test_a_message_that_waits_says_what_rules_each_provider_out():
     assert what_rules_out(route, out) == (
         "A: breaker open B: its price 0.04 is above the maximum of 0.01"
     )
+
+
+def test_a_provider_that_is_due_for_a_probe_gets_the_message_that_is_ideally_its():
+    due = choices().with_verdicts({"A": DUE})
+
+    probe = probe_choice(ROUTE, due)
+
+    assert (probe.provider, probe.fallback_reason) == ("A", None)
+    assert probe_choice(ROUTE, choices(A="no credentials")) is None
+    assert probe_choice(ROUTE, choices().with_verdicts({"B": DUE})) is None
+
+
+def test_a_probe_goes_to_the_provider_whose_turn_it_is_whoever_else_is_out():
+    route = replace(
+        ROUTE, strategy=RoutingStrategy.ROUND_ROBIN, providers=("A", "B", "C", "D")
+    )
+    out = {"A": Verdict("open"), "B": DUE, "D": Verdict("open")}
+    four = Choices(tuple(map(Candidate, route.providers)), Context(turn=1))
+
+    probe = probe_choice(route, four.with_verdicts(out))
+
+    assert probe.provider == "B"
+
+
+def test_a_provider_that_is_too_dear_is_not_probed():
+    route = replace(ROUTE, thresholds=Thresholds(max_cost=Decimal("0.05")))
+    due = choices(prices={"A": Decimal("0.06")}).with_verdicts({"A": DUE})
+
+    assert probe_choice(route, due) is None
+    assert first_choice(route, due).provider == "B"
 
 
 def test_a_fallback_from_a_throttled_provider_says_so():
