@@ -8,8 +8,8 @@ class MessagingConfig(AppConfig):
     def ready(self) -> None:
         # Receipts and inbound messages travel up by signal: connect the receivers.
         # The gate's receiver looks at tasks wherever they are made.
-        from messaging import receipts  # noqa: F401
         from messaging.cluster import task_gate
         from messaging.consent import inbound  # noqa: F401
+        from messaging.queue import receipts  # noqa: F401
 
         task_gate.read_finished_tasks_safely()

@@ -361,20 +361,6 @@ def _move(campaigns: CampaignQuerySet, status: CampaignStatus, action: str) -> i
     return Campaign.objects.filter(pk__in=chosen).update(status=status)
 
 
-def reopen_campaign(campaign_id: int) -> Campaign:
-    """Let a completed campaign go on, one of whose messages was just queued again.
-
-    Locks the row until the caller's transaction ends: the sweep that completes
-    campaigns has either been here before, or will see the message.
-    """
-    locked = Campaign.objects.select_for_update(no_key=True)
-    campaign = locked.get(pk=campaign_id)
-    if campaign.status == CampaignStatus.COMPLETED:
-        campaign.status, campaign.completed_at = CampaignStatus.RUNNING, None
-        campaign.save(update_fields=["status", "completed_at"])
-    return campaign
-
-
 # Messages that a cancellation withdraws before it answers; the workers see to the rest.
 AT_ONCE = 2000
 # Of each of several campaigns: more than claims can have in hand.

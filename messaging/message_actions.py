@@ -6,8 +6,8 @@ from datetime import datetime
 
 from django.db import transaction
 
-from messaging.campaigns import reopen_campaign
 from messaging.models import ERASED_RECIPIENT, CampaignMessage, RetentionMark
+from messaging.queue.completion import reopen_campaign
 from messaging.queue.wakeup import notify_workers
 from messaging.reconciliation import may_have_been_sent
 from messaging.transitions import RETRYABLE, queued_again, withdraw, write

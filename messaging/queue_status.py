@@ -15,6 +15,7 @@ from django.db.models import Count, Min, OuterRef, QuerySet, Subquery
 
 from messaging.models import Campaign, CampaignMessage
 from messaging.vocabulary import CampaignStatus
+from routing.receipts.inbox import is_receipt_waiting
 from routing.vocabulary import Channel
 
 COUNT_AT_MOST = 10_000
@@ -128,11 +129,14 @@ def campaigns_under_way(*, at_most: int) -> Iterator[CampaignOverview]:
 
 
 def is_work_waiting(now: datetime) -> bool:
-    """Whether a worker would find something to send, to recover or to withdraw."""
+    """Whether a worker would find messages to send, to recover or to withdraw, or
+    receipts to apply.
+    """
     return (
         Campaign.objects.with_due_messages(now).exists()
         or CampaignMessage.objects.lease_expired(now).exists()
         or Campaign.objects.with_messages_to_withdraw(now).exists()
+        or is_receipt_waiting()
     )
 
 

@@ -1,226 +1,159 @@
-"""What a receipt changes on its message. Status only moves forward."""
+"""What receipts make of their message: worked out here, written elsewhere.
+
+Status only moves forward, by `after_receipt`. In whatever order the receipts of an
+attempt come, and however often, the end is the same.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from django.db.models import Q
-from django.dispatch import receiver
-
-from messaging.campaigns import reopen_campaign
-from messaging.consent.suppression import suppress
-from messaging.models import CampaignMessage
-from messaging.reconciliation import mark_possible_duplicates
-from messaging.transitions import Change, queued_again, write
+from messaging.transitions import (
+    Change,
+    MessageState,
+    Outcomes,
+    after_carrier_cap,
+    after_lost_parts,
+    after_receipt,
+    merged,
+)
 from messaging.vocabulary import SuppressionReason
-from routing.models import DeliveryReceipt
-from routing.signals import receipt_recorded
-from routing.vocabulary import AttemptOutcome, Channel, ErrorClass, MessageStatus
+from routing.providers.base import Receipt
+from routing.receipts.news import News
+from routing.receipts.parts import are_of_parts, news_of_parts
+from routing.rules.delivery_rate import first_verdict
+from routing.rules.retry import next_midnight
+from routing.vocabulary import Channel, ErrorClass, MessageStatus
 
-# Given up without knowing whether it was sent: the one failure that is not settled.
-_UNSETTLED = Q(status=MessageStatus.FAILED, unknown_since__isnull=False)
+_GOOD_NEWS = {MessageStatus.SENT, MessageStatus.DELIVERED}
 
 
-@receiver(receipt_recorded)
-def apply_receipt(
+@dataclass(slots=True)
+class Hearing:
+    """What the new receipts of one message come to."""
+
+    message: MessageState  # as it stands after those that were heard
+    outcomes: Outcomes = field(default_factory=dict)
+    heard: list[News] = field(default_factory=list)
+    change: Change | None = None
+    # For or against a provider: whether it delivered.
+    verdicts: list[tuple[str, bool]] = field(default_factory=list)
+    # Whether to hold back its recipient, why, and which provider says so.
+    suppressed: list[tuple[SuppressionReason, str]] = field(default_factory=list)
+    is_queued_again: bool = False
+    may_have_arrived_twice: bool = False
+
+    def hear(
+        self, news: News, receipt: Receipt, *, before: Sequence[News], per_part: bool
+    ) -> None:
+        """Take in one receipt. `before` is what is on record from before it; `per_part`
+        tells whether its provider sends a receipt for each part of a message.
+        """
+        self.heard.append(news)
+        same = [each for each in before if _is_of_same_call(each, news)]
+        together, parts = [*same, news], self.message.segments
+        if per_part and are_of_parts(together, parts=parts):
+            whole = news_of_parts(together, parts=parts)
+            earlier = news_of_parts(same, parts=parts)[-1:] if same else []
+            self._judge(whole[-1], earlier)
+            for each in whole:
+                self._move(each, receipt, before)
+            self._become(after_lost_parts(self.message, whole[-1]))
+        else:
+            attempt = (each for each in before if _is_of_same_attempt(each, news))
+            self._judge(news, list(attempt))
+            self._move(news, receipt, before)
+        reason = _reason_to_suppress(self.message, news, receipt)
+        if reason is not None:
+            self.suppressed.append((reason, news.provider))
+
+    def _judge(self, news: News, before: Sequence[News]) -> None:
+        """The first verdict on an attempt counts for or against its provider."""
+        statuses = [each.status for each in before]
+        verdict = first_verdict(news.status, news.error_class, before=statuses)
+        if verdict is not None:
+            self.verdicts.append((news.provider, verdict))
+
+    def _move(self, news: News, receipt: Receipt, before: Sequence[News]) -> None:
+        if receipt.cap_zone:
+            resumes_at = next_midnight(news.received_at, receipt.cap_zone)
+            change = after_carrier_cap(
+                self.message, news, self.outcomes, resumes_at=resumes_at
+            )
+            self.is_queued_again |= self._become(change)
+            return
+        was_queued = self.message.status == MessageStatus.QUEUED
+        is_moved = self._become(after_receipt(self.message, news, self.outcomes))
+        if is_moved and was_queued and news.status == MessageStatus.SENT:
+            self._heed_failures(news, before)
+        if news.status in _GOOD_NEWS and self.message.attempt_count > 1:
+            self.may_have_arrived_twice = True
+
+    def _heed_failures(self, news: News, before: Sequence[News]) -> None:
+        """A retry is called off: failures that were reported before it count now."""
+        for each in before:
+            is_failure = each.status == MessageStatus.FAILED
+            if is_failure and _is_of_same_attempt(each, news):
+                self._become(after_receipt(self.message, each, self.outcomes))
+
+    def _become(self, change: Change | None) -> bool:
+        if change is None:
+            return False
+        self.change = merged(self.change, change)
+        self.message = self.message.changed(change)
+        return True
+
+
+def hear_all(
+    message: MessageState,
+    said: Sequence[News],
+    receipts: Mapping[int, Receipt],
     *,
-    receipt: DeliveryReceipt,
-    is_sum_of_parts: bool,
-    opted_out: bool,
-    complained: bool,
-    resumes_at: datetime | None,
-    now: datetime,
-    **_: object,
-) -> None:
-    """Move the message forward, if the receipt is news to it.
+    outcomes: Outcomes,
+    per_part: Mapping[str, bool],
+) -> Hearing:
+    """Take in the new ones of what was said of a message, in the order of `said`.
 
-    A conditional update that may find nothing to do: receipts come early, late, twice
-    and out of order. Whoever recorded the receipt has locked the message.
+    `receipts` are the new ones, by their ids on record.
     """
-    message = receipt.message
-    if message is None:
-        return
-    if resumes_at is not None:
-        _send_again(message, receipt, resumes_at)
-    else:
-        _heed(message, receipt, now)
-        if is_sum_of_parts:
-            _correct(message, receipt, now)
-        _mark_double_risk(receipt, now)
-    if complained:
-        _suppress(receipt, SuppressionReason.COMPLAINT)
-    elif opted_out:
-        _suppress(receipt, SuppressionReason.OPTED_OUT)
-    elif _is_hard_bounce(receipt):
-        _suppress(receipt, SuppressionReason.HARD_BOUNCE)
+    hearing = Hearing(message, outcomes)
+    for place, news in enumerate(said):
+        if receipt := receipts.get(news.pk):
+            hearing.hear(
+                news,
+                receipt,
+                before=said[:place],
+                per_part=per_part.get(news.provider, False),
+            )
+    return hearing
 
 
-def _heed(message: CampaignMessage, receipt: DeliveryReceipt, now: datetime) -> None:
-    """Do what it says. If it calls off a retry, failures told before it count now."""
-    is_retry_pending = message.status == MessageStatus.QUEUED
-    is_changed = _move_as_told(message, receipt, now)
-    if is_changed and is_retry_pending and receipt.status == MessageStatus.SENT:
-        for earlier in message.receipts.filter(
-            attempt_number=receipt.attempt_number, status=MessageStatus.FAILED
-        ):
-            _move_as_told(message, earlier, now)
+def _is_of_same_attempt(news: News, other: News) -> bool:
+    return news.attempt_number == other.attempt_number
 
 
-def _correct(message: CampaignMessage, receipt: DeliveryReceipt, now: datetime) -> None:
-    """Take back what fewer parts had said: there were more than we thought, or a part
-    that was told as lost has come.
-    """
-    if receipt.status is None:
-        return
-    told_by_parts = ~Q(status=receipt.status) & Q(
-        status__in=[
-            MessageStatus.DELIVERED,
-            MessageStatus.FAILED,
-            MessageStatus.BOUNCED,
-        ],
-        provider=receipt.provider,
-        attempt_count=receipt.attempt_number,
-        sent_at__isnull=False,
-    )
-    _move(message, told_by_parts, _news(message, receipt, now))
+def _is_of_same_call(news: News, other: News) -> bool:
+    return _is_of_same_attempt(news, other) and news.provider == other.provider
 
 
-def _move_as_told(
-    message: CampaignMessage, receipt: DeliveryReceipt, now: datetime
-) -> bool:
-    if receipt.status is None:
-        return False
-    status = MessageStatus(receipt.status)
-    allowed = _open_to(status, message, receipt)
-    return _move(message, allowed, _news(message, receipt, now))
+def _reason_to_suppress(
+    message: MessageState, news: News, receipt: Receipt
+) -> SuppressionReason | None:
+    if receipt.complained:
+        return SuppressionReason.COMPLAINT
+    if receipt.opted_out:
+        return SuppressionReason.OPTED_OUT
+    return SuppressionReason.HARD_BOUNCE if _is_hard_bounce(message, news) else None
 
 
-def _mark_double_risk(receipt: DeliveryReceipt, now: datetime) -> None:
-    """A message that fell back, or was sent again, may have got through twice."""
-    message = receipt.message
-    is_good_news = receipt.status in {MessageStatus.SENT, MessageStatus.DELIVERED}
-    if is_good_news and message is not None and message.attempt_count > 1:
-        mark_possible_duplicates([message.pk], now=now)
-
-
-def _move(message: CampaignMessage, allowed: Q, change: Change) -> bool:
-    """Change the row, which is locked, if it is open to that."""
-    if not CampaignMessage.objects.filter(allowed, pk=message.pk).exists():
-        return False
-    write([(message, change)])
-    return True
-
-
-def _send_again(
-    message: CampaignMessage, receipt: DeliveryReceipt, due_at: datetime
-) -> None:
-    """Queue the message for when its carrier takes messages again: it was not sent.
-
-    A campaign that has ended meanwhile goes on.
-    """
-    change = queued_again(due_at=due_at, reason=_reason(receipt))
-    if _move(message, _open_to(MessageStatus.FAILED, message, receipt), change):
-        reopen_campaign(message.campaign_id)
-
-
-def _open_to(
-    status: MessageStatus, message: CampaignMessage, receipt: DeliveryReceipt
-) -> Q:
-    """From which states a message may move to this one.
-
-    Delivered is proof: it ends a retry that is pending elsewhere, and corrects whatever
-    else was thought of the message, unless an e-mail has bounced since. Sent ends a
-    pending retry as well, if nobody had known whether the attempt was sent. Other news
-    counts only about the latest attempt, and an e-mail may bounce after it was
-    delivered. In whatever order the receipts of an attempt come, the end is the same.
-    """
-    was_made = Q(attempt_count__gte=receipt.attempt_number)
-    if status == MessageStatus.DELIVERED:
-        bounced_since = Q(channel=Channel.EMAIL, status=MessageStatus.BOUNCED)
-        return was_made & ~Q(status=MessageStatus.DELIVERED) & ~bounced_since
-    was_unknown, is_last = _standing_of(message, receipt)
-    latest = was_made if is_last else Q(attempt_count=receipt.attempt_number)
-    open_to_news = _open_to_news(status) & latest
-    if status == MessageStatus.SENT and was_unknown:
-        return open_to_news | Q(status=MessageStatus.QUEUED)
-    return open_to_news
-
-
-def _standing_of(
-    message: CampaignMessage, receipt: DeliveryReceipt
-) -> tuple[bool, bool]:
-    """Whether nobody knew if the attempt was sent; and then, if it is the last such.
-
-    All later ones were certainly not sent: a verdict on it is the message's. Looked up
-    only where it matters, of earlier attempts and of retries that are pending.
-    """
-    number = receipt.attempt_number or 0
-    later = message.attempt_count - number
-    if later < 0 or (later == 0 and message.status != MessageStatus.QUEUED):
-        return False, False
-    attempts = message.attempts.filter(is_late=False, attempt_number__gte=number)
-    outcomes = dict(attempts.values_list("attempt_number", "outcome"))
-    was_unknown = outcomes.pop(number, None) == AttemptOutcome.UNKNOWN
-    is_last = list(outcomes.values()) == [AttemptOutcome.REJECTED] * later
-    return was_unknown, was_unknown and is_last
-
-
-def _open_to_news(status: MessageStatus) -> Q:
-    if status == MessageStatus.SENT:
-        return Q(status=MessageStatus.SENDING) | _UNSETTLED
-    sending_or_sent = Q(status__in=[MessageStatus.SENDING, MessageStatus.SENT])
-    if status == MessageStatus.BOUNCED:
-        late = Q(channel=Channel.EMAIL, status=MessageStatus.DELIVERED)
-        given_up = Q(status__in=[MessageStatus.QUEUED, MessageStatus.FAILED])
-        return sending_or_sent | given_up | late
-    return sending_or_sent | _UNSETTLED
-
-
-def _news(
-    message: CampaignMessage, receipt: DeliveryReceipt, now: datetime
-) -> dict[str, Any]:
-    """The columns that change. The worker that may still hold the lease loses it.
-
-    Whatever a receipt says of a message, its provider had accepted it before.
-    """
-    happened_at = receipt.occurred_at or now
-    is_end = receipt.status != MessageStatus.SENT
-    changes = {
-        "status": receipt.status,
-        "status_reason": _reason(receipt),
-        "sent_at": message.sent_at or happened_at,
-        "finished_at": happened_at if is_end else None,
-    }
-    if receipt.status == MessageStatus.DELIVERED:
-        changes["provider"] = receipt.provider  # of several, the one that got through
-    return changes
-
-
-def _reason(receipt: DeliveryReceipt) -> str:
-    """The provider's words for what went wrong, or else our kind of error."""
-    if not receipt.error_code and not receipt.error_message:
-        return ""
-    kind = "" if receipt.error_class is None else receipt.get_error_class_display()
-    text = receipt.error_message or f"{kind} error".strip().lower()
-    return f"{receipt.provider} {receipt.error_code}: {text}"[:500]
-
-
-def _is_hard_bounce(receipt: DeliveryReceipt) -> bool:
+def _is_hard_bounce(message: MessageState, news: News) -> bool:
     """Whether the mailbox does not exist. A number out of reach today may be back.
 
     Failed are those that the provider itself did not send to, as it knows that already.
     """
-    message = receipt.message
     return (
-        message is not None
-        and message.channel == Channel.EMAIL
-        and receipt.status in {MessageStatus.BOUNCED, MessageStatus.FAILED}
-        and receipt.error_class == ErrorClass.RECIPIENT
+        message.channel == Channel.EMAIL
+        and news.status in {MessageStatus.BOUNCED, MessageStatus.FAILED}
+        and news.error_class == ErrorClass.RECIPIENT
     )
-
-
-def _suppress(receipt: DeliveryReceipt, reason: SuppressionReason) -> None:
-    message = receipt.message
-    if message is not None:
-        suppress([message.recipient], reason=reason, source=receipt.provider)

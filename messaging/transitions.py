@@ -38,11 +38,12 @@ from typing import Any, NamedTuple, Protocol
 from django.db import connection, transaction
 
 from messaging.models import CampaignMessage, CampaignMessageQuerySet
+from routing.receipts.news import News
 from routing.rules.decide import AwaitVerdict, FallBack, GiveUp, Retry, Sent, Step
 from routing.rules.tally import Counts, TallySheet, status_counts
 from routing.sql_rows import Columns, as_json, derived_table
 from routing.statistics.entries import save_counts
-from routing.vocabulary import MessageStatus
+from routing.vocabulary import AttemptOutcome, Channel, MessageStatus
 
 ENDS = (
     MessageStatus.DELIVERED,
@@ -54,6 +55,8 @@ ENDS = (
 )
 # It is over with them, and the recipient has nothing: they may be retried by hand.
 RETRYABLE = tuple(status for status in ENDS if status != MessageStatus.DELIVERED)
+
+_VERDICTS = (MessageStatus.DELIVERED, MessageStatus.FAILED, MessageStatus.BOUNCED)
 
 NO_VERDICT = "Outcome unknown: no receipt before the deadline."
 BATCH = 1000  # messages per transaction: on SQLite, nobody else writes meanwhile
@@ -230,6 +233,163 @@ def withdrawn(reason: str, *, now: datetime) -> Change:
 def queued_again(*, due_at: datetime, reason: str = "") -> Change:
     """It goes back into the queue."""
     return {"status": MessageStatus.QUEUED, "due_at": due_at, "status_reason": reason}
+
+
+# --- receipts ----------------------------------------------------------------------
+
+
+class MessageState(NamedTuple):
+    """A message as it stands, as far as receipts look at it or change it."""
+
+    pk: int
+    campaign_id: int
+    channel: int
+    recipient: str
+    country: str
+    segments: int
+    provider: str
+    status: int
+    attempt_count: int
+    created_at: datetime
+    sent_at: datetime | None
+    finished_at: datetime | None
+    unknown_since: datetime | None
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Failed without anybody knowing whether it was sent: still open."""
+        return self.status == MessageStatus.FAILED and self.unknown_since is not None
+
+    def changed(self, change: Change) -> MessageState:
+        """As it stands after the change."""
+        cleared = {name: None for name in self._fields if name in _CLEARED}
+        news = {name: each for name, each in change.items() if name in self._fields}
+        return self._replace(**{**cleared, **news})
+
+
+# The outcomes of a message's attempts as first recorded, by attempt number.
+Outcomes = Mapping[int, int]
+
+
+def after_receipt(
+    message: MessageState, news: News, outcomes: Outcomes
+) -> Change | None:
+    """What a receipt makes of the message; None when it is no news.
+
+    Whatever a receipt says of a message, its provider had accepted it before. The
+    worker that may still hold the lease loses it.
+    """
+    if news.status is None:
+        return None
+    status = MessageStatus(news.status)
+    if not _is_open_to(status, message, news.attempt_number, outcomes):
+        return None
+    return _as_said(message, news, status)
+
+
+def after_lost_parts(message: MessageState, news: News) -> Change | None:
+    """Take back what fewer parts had said: there were more than we thought, or a part
+    that was said to be lost has come.
+    """
+    if (
+        news.status in {None, message.status}
+        or message.status not in {*_VERDICTS}
+        or message.sent_at is None
+        or (message.provider, message.attempt_count)
+        != (news.provider, news.attempt_number)
+    ):
+        return None
+    return _as_said(message, news, MessageStatus(news.status or 0))
+
+
+def after_carrier_cap(
+    message: MessageState, news: News, outcomes: Outcomes, *, resumes_at: datetime
+) -> Change | None:
+    """Queue it for when its carrier takes messages again: it was not sent."""
+    if not _is_open_to(MessageStatus.FAILED, message, news.attempt_number, outcomes):
+        return None
+    return queued_again(due_at=resumes_at, reason=news.reason)
+
+
+def merged(first: Change | None, then: Change) -> Change:
+    """Two changes, one after the other, as one."""
+    kept = {name: each for name, each in (first or {}).items() if name in _KEPT}
+    return {**kept, **then}
+
+
+def _as_said(message: MessageState, news: News, status: MessageStatus) -> Change:
+    change = {
+        "status": status,
+        "status_reason": news.reason,
+        "sent_at": message.sent_at or news.happened_at,
+        "finished_at": None if status == MessageStatus.SENT else news.happened_at,
+    }
+    if status == MessageStatus.DELIVERED:
+        change["provider"] = news.provider  # of several, the one that got through
+    return change
+
+
+def _is_open_to(
+    status: MessageStatus, message: MessageState, number: int, outcomes: Outcomes
+) -> bool:
+    """Whether a message may move to this status by news of this attempt.
+
+    Delivered is proof: it ends a retry that is pending elsewhere, and corrects whatever
+    else was thought of the message, unless an e-mail has bounced since. Sent ends a
+    pending retry as well, if nobody had known whether the attempt was sent. Other news
+    counts only about the latest attempt, and an e-mail may bounce after it was
+    delivered. In whatever order the receipts of an attempt come, the end is the same.
+    """
+    if number > message.attempt_count:
+        return False  # it was never made
+    if status == MessageStatus.DELIVERED:
+        has_bounced = message.status == MessageStatus.BOUNCED
+        is_email = message.channel == Channel.EMAIL
+        is_delivered = message.status == MessageStatus.DELIVERED
+        return not is_delivered and not (is_email and has_bounced)
+    was_unknown = _was_unknown(message, number, outcomes)
+    is_latest = number == message.attempt_count or (
+        was_unknown and _all_later_rejected(message, number, outcomes)
+    )
+    if is_latest and _heeds(message, status):
+        return True
+    is_retry_pending = message.status == MessageStatus.QUEUED
+    return status == MessageStatus.SENT and was_unknown and is_retry_pending
+
+
+def needs_outcomes(message: MessageState, number: int) -> bool:
+    """Whether news of this attempt depends on the outcomes of attempts."""
+    later = message.attempt_count - number
+    return later > 0 or (later == 0 and message.status == MessageStatus.QUEUED)
+
+
+def _was_unknown(message: MessageState, number: int, outcomes: Outcomes) -> bool:
+    """Whether nobody knew if the attempt was sent, as far as that matters."""
+    is_unknown = outcomes.get(number) == AttemptOutcome.UNKNOWN
+    return is_unknown and needs_outcomes(message, number)
+
+
+def _all_later_rejected(message: MessageState, number: int, outcomes: Outcomes) -> bool:
+    """Certainly none of them was sent: a verdict on this one is the message's."""
+    later = range(number + 1, message.attempt_count + 1)
+    return all(outcomes.get(each) == AttemptOutcome.REJECTED for each in later)
+
+
+def _heeds(message: MessageState, status: MessageStatus) -> bool:
+    """Whether the message is open to news about its latest attempt."""
+    if message.status == MessageStatus.SENDING or message.is_unsettled:
+        return True
+    if status == MessageStatus.SENT:
+        return False
+    if status == MessageStatus.BOUNCED:
+        is_email = message.channel == Channel.EMAIL
+        is_late = is_email and message.status == MessageStatus.DELIVERED
+        return is_late or message.status in {
+            MessageStatus.SENT,
+            MessageStatus.QUEUED,
+            MessageStatus.FAILED,
+        }
+    return message.status == MessageStatus.SENT
 
 
 # --- writing -----------------------------------------------------------------------

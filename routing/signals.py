@@ -9,12 +9,10 @@ from django.dispatch import Signal
 if TYPE_CHECKING:
     from django.db.models import Model
 
-# Sent within the transaction that stores a receipt, once for each receipt of a known
-# message. Arguments: `receipt` (DeliveryReceipt), `opted_out` and `complained` (bool),
-# `is_sum_of_parts` (whether it is what all receipts of parts come to),
-# `resumes_at` (datetime from which its carrier takes messages again, None: at all
-# times), `now` (datetime).
-receipt_recorded = Signal()
+# Sent when receipts of a call are stored, before the call is answered. Arguments:
+# `provider` (its name), `urgent` (ids of the events that say that a recipient wants no
+# more: this must hold from the answer on), `now` (datetime).
+receipts_stored = Signal()
 
 # Sent within the transaction that stores a message of a handset, once for each.
 # Arguments: `inbound` (InboundMessage).

@@ -54,3 +54,17 @@ def _complete_finished(now: datetime) -> None:
         Campaign.objects.finished().filter(pk__in=ids).update(
             status=CampaignStatus.COMPLETED, completed_at=now
         )
+
+
+def reopen_campaign(campaign_id: int) -> Campaign:
+    """Let a completed campaign go on, one of whose messages was just queued again.
+
+    Locks the row until the caller's transaction ends: the sweep that completes
+    campaigns has either been here before, or will see the message.
+    """
+    locked = Campaign.objects.select_for_update(no_key=True)
+    campaign = locked.get(pk=campaign_id)
+    if campaign.status == CampaignStatus.COMPLETED:
+        campaign.status, campaign.completed_at = CampaignStatus.RUNNING, None
+        campaign.save(update_fields=["status", "completed_at"])
+    return campaign

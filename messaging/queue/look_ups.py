@@ -24,13 +24,13 @@ from messaging.queue.quarantine import (
     may_be_of_one_message,
     quarantined_if_it_fails,
 )
+from messaging.queue.receipts import record_receipts
 from messaging.reconciliation import NOT_FOUND
 from routing.decision.routing_table import RoutingTable
 from routing.dispatch import SendResult, missing
 from routing.look_ups import Finding, look_up, providers_to_ask
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.providers.base import Enquiry, OutboundMessage, Receipt
-from routing.receipts.record import record_receipts
 from routing.rules.route import Route
 from routing.vocabulary import MessageStatus
 

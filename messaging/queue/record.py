@@ -32,7 +32,7 @@ from routing.health.throttles import (
     lock_capacity,
 )
 from routing.providers.base import SendFailure, Throttled
-from routing.receipts.record import correct_costs
+from routing.receipts.record import correct_costs, receipts_of
 from routing.rules.decide import SHORTEST_PAUSE, FallBack, Retry, Sent
 from routing.rules.tally import TallySheet
 from routing.statistics.entries import save_counts
@@ -76,15 +76,12 @@ def record(
         held -= {each.message_id for each in unusual if not each.is_settled}
         correct_parts(results)
         settle_late_acceptances(late_acceptances(results, held), sheet, now=now)
-        save_counts(sheet)
         # The statement does not see a receipt that it had to wait for: but then that
         # has settled its message.
-        if told := [
-            each.message_id
-            for each in unusual
-            if each.is_cost_told or not each.is_settled
-        ]:
-            correct_costs(told)
+        priced = [e.message_id for e in unusual if e.is_cost_told or not e.is_settled]
+        for receipts in receipts_of(priced).values():
+            correct_costs(receipts, sheet)
+        save_counts(sheet)
         mark_possible_duplicates(possible_duplicates(results, held), now=now)
         suppress_recipients(results)
         update_breakers(results, planner, now)

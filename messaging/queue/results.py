@@ -46,6 +46,7 @@ class Report:
     unknown: int = 0
     failed: int = 0
     recovered: int = 0
+    receipts: int = 0  # applied
     ended: dict[str, int] = field(default_factory=dict)  # unsent for good, by why
 
     def count(self, result: Result) -> None:

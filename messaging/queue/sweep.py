@@ -26,6 +26,7 @@ from routing.health.delivery_rates import (
     is_overdue_count_due,
     note_overdue_receipts,
 )
+from routing.receipts.inbox import oldest_received_at
 from routing.receipts.webhook_counts import forget_old_counts
 from routing.statistics.entries import compact_entries
 from routing.timer import Timer
@@ -93,7 +94,8 @@ class Sweep:
         )
 
     def _recover_attempts(self, now: datetime) -> None:
-        until = now - self._lease
+        """Receipts that wait to be applied are not on record yet."""
+        until = min(now - self._lease, oldest_received_at() or now)
         recover_attempts(since=self._receipts_seen_until, until=until)
         self._receipts_seen_until = until
 

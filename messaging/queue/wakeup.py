@@ -11,14 +11,26 @@ from datetime import timedelta
 
 from django.db import connection, transaction
 
+from routing.timer import Timer
+
 CHANNEL = "messages_due"
 # SQLite has no NOTIFY. One look at an index costs some 0.1 ms.
 SQLITE_POLL = timedelta(milliseconds=100)
+NOW_AND_THEN = timedelta(milliseconds=100)
+_now_and_then = Timer(NOW_AND_THEN, is_over=True)
 
 
 def notify_workers() -> None:
     """Tell waiting workers, once the transaction commits, that messages are due."""
     if connection.vendor == "postgresql":
+        transaction.on_commit(_notify)
+
+
+def notify_workers_now_and_then() -> None:
+    """The same where there is news all the time: a worker that was woken a moment ago
+    still looks by itself. At most one call in `NOW_AND_THEN` for each process.
+    """
+    if connection.vendor == "postgresql" and _now_and_then.comes_round():
         transaction.on_commit(_notify)
 
 

@@ -25,6 +25,7 @@ from messaging.queue.clock import DatabaseClock
 from messaging.queue.completion import close_campaigns
 from messaging.queue.heartbeat import Heartbeat
 from messaging.queue.look_ups import LookUps
+from messaging.queue.receipts import ReceiptWork
 from messaging.queue.results import Report, Results, within_room
 from messaging.queue.sweep import Sweep
 from messaging.queue.wakeup import Waiter
@@ -113,10 +114,12 @@ class Processor:
             verdict_wait=self._limits.verdict_wait,
             routes=self._routes,
         )
+        self._receipts = ReceiptWork()
         self._waiter = Waiter()
         self._unrecorded: list[tuple[Claimed, SendResult]] = []
         self._is_stopping = False
         self._is_idle = False  # nothing is due
+        self._is_woken = False
         self._has_looked = False  # the last claim found nothing that may leave
         self._has_more = False  # the last claim was full
         self._claim_timer = Timer(CLAIM_EVERY, is_over=True)
@@ -151,8 +154,16 @@ class Processor:
                 self._reconnect()
         self._window.close()
         self._heartbeat.end()
+        self._apply_last_receipts()
         self._close_campaigns()
         return self.report
+
+    def _apply_last_receipts(self) -> None:
+        """Those that were passed over, as another worker was at their messages."""
+        while not self._is_stopping and self._receipts.run(
+            now=self._clock(), is_woken=True
+        ):
+            pass
 
     def _close_campaigns(self) -> None:
         """Once more, also those cancelled just now. Who was to leave when all is done
@@ -173,6 +184,7 @@ class Processor:
         )
         self._collect()
         self._record()
+        self._apply_receipts()
         self._look_up()
         self._sweep()
         self._claim()
@@ -182,7 +194,7 @@ class Processor:
             return False
         if not self._wants_more():
             return True
-        is_idle = self._is_idle and not self._sweeper.has_more
+        is_idle = self._is_idle and not self._has_chores()
         return is_idle and bool(self._idle_timer and self._idle_timer.is_over())
 
     def _wants_more(self) -> bool:
@@ -202,6 +214,18 @@ class Processor:
     def _sweep(self) -> None:
         if not self._unrecorded and self._sweeper.is_due(is_idle=self._is_idle):
             self.report.recovered += self._sweeper.run(now=self._clock())
+
+    def _has_chores(self) -> bool:
+        """Whether something beside sending was left half done."""
+        return self._sweeper.has_more or self._receipts.has_more
+
+    def _apply_receipts(self) -> None:
+        """A batch at a time: neither receipts nor sending wait for long."""
+        applied = self._receipts.run(now=self._clock(), is_woken=self._is_woken)
+        self.report.receipts += applied
+        self._is_woken = False
+        if applied and self._idle_timer:
+            self._idle_timer.restart()
 
     def _look_up(self) -> None:
         """Ask about unknown outcomes; go on with messages that were not sent."""
@@ -254,12 +278,15 @@ class Processor:
         elif (
             (self._has_looked or self._is_stopping)
             and not self._unrecorded
-            and not (self._is_idle and self._sweeper.has_more)
+            and not (self._is_idle and self._has_chores())
             and not self._is_done()
         ):
             # Woken, it looks at once: the next wake-up may be long in coming.
-            is_woken = self._waiter.wait(WAIT_AT_MOST if self._is_idle else CLAIM_EVERY)
-            self._is_idle &= not is_woken
+            is_quiet = self._is_idle and not self._receipts.expects_more
+            self._is_woken = self._waiter.wait(
+                WAIT_AT_MOST if is_quiet else CLAIM_EVERY
+            )
+            self._is_idle &= not self._is_woken
 
     def _record(self) -> None:
         """Write results when there are enough of them, or when the first one waits.

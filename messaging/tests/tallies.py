@@ -7,6 +7,7 @@ from itertools import count
 
 from messaging.audience.insert import enqueue as take_in_messages
 from messaging.factories import CampaignFactory, MessageFactory
+from messaging.queue.receipts import record_receipts
 from messaging.queue.worker import Processor
 from messaging.rebuild import rebuild_statistics
 from messaging.tests.scenario import NOW
@@ -14,7 +15,6 @@ from messaging.vocabulary import WorkerKind
 from routing.providers.base import (
     Receipt,
 )
-from routing.receipts.record import record_receipts
 from routing.reference_keys import reference_for
 from routing.rules.tally import Tally
 from routing.statistics.entries import read_totals

@@ -14,6 +14,7 @@ from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage, Suppression
 from messaging.queue.batching import calls_of
 from messaging.queue.claim import Claimer
+from messaging.queue.receipts import record_receipts
 from messaging.queue.recover import recover_expired_leases
 from messaging.queue.results import within_room
 from messaging.queue.window import Window
@@ -44,7 +45,6 @@ from routing.providers.base import (
     Receipt,
 )
 from routing.providers.registry import registry
-from routing.receipts.record import record_receipts
 from routing.reference_keys import reference_for
 from routing.rules.decide import Decision, FallBack, Retry
 from routing.vocabulary import AttemptOutcome, Channel, MessageStatus, RoutingStrategy

@@ -10,12 +10,12 @@ from django.db import transaction
 
 from messaging.factories import MessageFactory
 from messaging.models import CampaignMessage
+from messaging.queue.receipts import record_receipts
 from messaging.queue.sweep import count_overdue_receipts
 from messaging.tests.scenario import NOW, claim, messages, running, until_one_waits
 from routing.health.delivery_rates import QualityBook
 from routing.models import DeliveryQuality
 from routing.providers.base import Receipt
-from routing.receipts.record import record_receipts
 from routing.reference_keys import reference_for
 from routing.vocabulary import (
     Channel,

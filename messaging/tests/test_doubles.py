@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 from messaging.models import CampaignMessage
+from messaging.queue.receipts import record_receipts
 from messaging.queue.recover import recover_expired_leases
 from messaging.tests.scenario import (
     LEASE,
@@ -22,7 +23,6 @@ from messaging.tests.scenario import (
 from messaging.timeline import timeline_of
 from routing.decision.routing_table import RoutingTable
 from routing.providers.base import ProviderError, Receipt
-from routing.receipts.record import record_receipts
 from routing.rules.decide import Decision, FallBack
 from routing.vocabulary import FallbackReason, MessageStatus, UnknownOutcomePolicy
 

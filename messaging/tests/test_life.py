@@ -29,6 +29,7 @@ from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Campaign, CampaignMessage, Suppression
 from messaging.queue.batching import calls_of
 from messaging.queue.completion import close_campaigns
+from messaging.queue.receipts import record_receipts
 from messaging.queue.recover import recover_expired_leases
 from messaging.queue.worker import Limits, Processor
 from messaging.rules.quiet_hours import QuietHours
@@ -51,7 +52,6 @@ from routing.providers.base import (
     RecipientError,
 )
 from routing.providers.registry import registry
-from routing.receipts.record import record_receipts
 from routing.reference import AttemptReference
 from routing.vocabulary import MessageStatus
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Campaign, Suppression
+from messaging.queue.receipts import record_receipts
 from messaging.tests.scenario import (
     NOW,
     accepted,
@@ -27,7 +28,6 @@ from messaging.tests.scenario import (
 from messaging.vocabulary import CampaignStatus, SuppressionReason, SuppressionScope
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.providers.base import OutcomeUnknown, ProviderError, Receipt
-from routing.receipts.record import record_receipts
 from routing.reference_keys import reference_for
 from routing.rules.decide import AwaitVerdict, Decision, FallBack, Retry
 from routing.vocabulary import (

@@ -10,6 +10,7 @@ import pytest
 from messaging.factories import CampaignFactory
 from messaging.models import Campaign, CampaignMessage
 from messaging.queue.completion import close_campaigns
+from messaging.queue.receipts import record_receipts
 from messaging.queue.recover import (
     recover_attempts,
     recover_expired_leases,
@@ -30,7 +31,6 @@ from messaging.vocabulary import CampaignStatus
 from routing.decision.routing_table import RoutingTable
 from routing.models import MessageDeliveryAttempt
 from routing.providers.base import Receipt
-from routing.receipts.record import record_receipts
 from routing.vocabulary import AttemptOutcome, MessageStatus, UnknownOutcomePolicy
 
 pytestmark = pytest.mark.django_db

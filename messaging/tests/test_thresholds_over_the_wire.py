@@ -11,13 +11,13 @@ from django.utils import timezone
 
 from messaging.factories import CampaignFactory
 from messaging.models import Campaign
+from messaging.queue.receipts import record_receipts
 from messaging.queue.worker import Processor
 from messaging.tests.scenario import messages
 from messaging.vocabulary import CampaignStatus, WorkerKind
 from routing.factories import RouteFactory
 from routing.models import MessageDeliveryAttempt
 from routing.providers.base import Receipt
-from routing.receipts.record import record_receipts
 from routing.reference_keys import reference_for
 from routing.vocabulary import ErrorClass, FallbackReason, MessageStatus
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Q
 
-from routing.models import DeliveryQuality, DeliveryReceipt
+from routing.models import DeliveryQuality
 from routing.rules.delivery_rate import (
     Evidence,
     Score,
@@ -24,51 +24,31 @@ from routing.rules.delivery_rate import (
     prior_from,
     score,
 )
-from routing.vocabulary import Channel, ErrorClass, MessageStatus
+from routing.vocabulary import Channel
 
 HALF_LIFE = timedelta(minutes=30)
 OVERDUE_LOOKED_BACK = 2 * HALF_LIFE  # what is older weighs little
 COUNT_SILENCE_EVERY = timedelta(seconds=15)
-_VERDICTS = (MessageStatus.DELIVERED, MessageStatus.FAILED, MessageStatus.BOUNCED)
-_NOT_THE_PROVIDERS = (
-    ErrorClass.RECIPIENT,
-    ErrorClass.MESSAGE,
-    ErrorClass.THROTTLED,  # in a receipt: a carrier's cap
-    ErrorClass.NOT_NOW,
-)
+
+# For and against: how many verdicts there are for a provider, channel and country ("":
+# all of them), and whether it delivered.
+Verdicts = Counter[tuple[str, Channel, str, bool]]
 
 
-def note_receipt(receipt: DeliveryReceipt, *, now: datetime) -> None:
-    """Count the first verdict on an attempt; within the caller's transaction."""
-    if not _counts(receipt):
-        return
-    earlier = DeliveryReceipt.objects.filter(
-        message=receipt.message_id,
-        attempt_number=receipt.attempt_number,
-        status__in=_VERDICTS,
-    ).exclude(pk=receipt.pk)
-    if not earlier.exists():
-        note_verdict(receipt, now=now)
+def note_verdicts(verdicts: Verdicts, *, now: datetime) -> None:
+    """Count first verdicts on attempts; within the caller's transaction.
 
-
-def note_verdict(receipt: DeliveryReceipt, *, now: datetime) -> None:
-    """Count a verdict that is known to be the first one, if it is one at all."""
-    message = receipt.message
-    if message is None or not _counts(receipt):
-        return
-    is_delivered = receipt.status == MessageStatus.DELIVERED
-    for where in sorted({"", message.country}):
-        _count(receipt.provider, Channel(message.channel), where, is_delivered, now)
-
-
-def _counts(receipt: DeliveryReceipt) -> bool:
-    is_verdict = receipt.status in _VERDICTS
-    return is_verdict and receipt.error_class not in _NOT_THE_PROVIDERS
+    One row per provider, channel and country, locked in that order until the
+    transaction ends: best called last.
+    """
+    for key in sorted({(provider, ch, where) for provider, ch, where, _ in verdicts}):
+        _count(key, verdicts[*key, True], verdicts[*key, False], now)
 
 
 def _count(
-    provider: str, channel: Channel, country: str, is_delivered: bool, now: datetime
+    key: tuple[str, Channel, str], successes: int, failures: int, now: datetime
 ) -> None:
+    provider, channel, country = key
     rows = DeliveryQuality.objects.select_for_update()
     row, _ = rows.get_or_create(
         provider=provider,
@@ -79,8 +59,8 @@ def _count(
     row.save_evidence(
         add(
             row.evidence,
-            successes=is_delivered,
-            failures=not is_delivered,
+            successes=successes,
+            failures=failures,
             now=now,
             half_life=HALF_LIFE,
         )

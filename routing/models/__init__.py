@@ -4,6 +4,7 @@ from routing.models.config import ChannelRoutingConfig, FurtherProvider, RouteTu
 from routing.models.evidence import DeliveryReceipt, MessageDeliveryAttempt
 from routing.models.health import DeliveryQuality, ProviderHealth, ProviderThrottle
 from routing.models.inbound import InboundMessage
+from routing.models.inbox import WaitingReceipt
 from routing.models.rates import Rate, RateQuerySet, problem_with_deck
 from routing.models.statistics import StatisticsEntry
 from routing.models.webhooks import WebhookCount
@@ -21,6 +22,7 @@ __all__ = [
     "RateQuerySet",
     "RouteTurn",
     "StatisticsEntry",
+    "WaitingReceipt",
     "WebhookCount",
     "problem_with_deck",
 ]

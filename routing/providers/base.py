@@ -293,6 +293,11 @@ class Receipt:
     currency: str = ""
     raw: str = ""  # this event as it came; "" when the call carries no other
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether its recipient wants no more."""
+        return self.opted_out or self.complained
+
 
 @dataclass(frozen=True, slots=True)
 class Inbound:

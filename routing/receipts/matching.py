@@ -8,18 +8,25 @@ and the recipient are those that the receipt names.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import NamedTuple
+from functools import reduce
+from operator import or_
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Q
 
-from routing.models import DeliveryReceipt, MessageDeliveryAttempt
+from routing.models import MessageDeliveryAttempt
 from routing.providers.base import Receipt
 from routing.providers.registry import registry
+from routing.receipts.inbox import Waiting, stored_text
+from routing.receipts.webhook_counts import counter
 from routing.reference import AttemptReference, has_seal
 from routing.reference_keys import is_ours
 from routing.text.agreement import is_same_recipient
+from routing.vocabulary import WebhookOutcome
 
 UNSEALED_FOR = timedelta(days=7)  # after the upgrade; Vonage waits 72 h for a handset
 
@@ -35,91 +42,193 @@ class Disagreement(Enum):
 class Match(NamedTuple):
     """The attempt that a receipt is about; without one, perhaps what speaks against it.
 
-    With neither, it is of no message of ours: an account may be shared.
+    With neither, it is of no message of ours: an account may be shared. One `is_busy`
+    when somebody else has locked the message: it is to be looked at again.
     """
 
-    about: AttemptReference | None
+    about: AttemptReference | None = None
     disagreement: Disagreement | None = None
+    is_busy: bool = False
 
 
-class _Message(NamedTuple):
+def count_strays(
+    waiting: Iterable[Waiting],
+    matches: Mapping[int, Match],
+    new: Collection[int],
+    *,
+    now: datetime,
+) -> None:
+    """Count new receipts that move nothing: somebody should see them.
+
+    Not within a transaction.
+    """
+    for each in waiting:
+        match = matches[each.pk]
+        if match.about is not None or each.pk not in new:
+            continue
+        if match.disagreement is None:
+            counter.count(each.provider, WebhookOutcome.UNMATCHED, now=now)
+        else:
+            why = match.disagreement.value
+            counter.count(each.provider, WebhookOutcome.DISAGREES, detail=why, now=now)
+
+
+class MessageFacts(Protocol):
     """What a receipt is held against."""
 
-    recipient: str
-    provider: str
-    attempt_count: int
-    created_at: datetime
+    @property
+    def recipient(self) -> str: ...
+    @property
+    def provider(self) -> str: ...
+    @property
+    def attempt_count(self) -> int: ...
+    @property
+    def created_at(self) -> datetime: ...
 
 
-def match(provider: str, receipt: Receipt, *, now: datetime) -> Match:
-    """Find the attempt, by our reference or else by the provider's id.
+M = TypeVar("M", bound=MessageFacts)
 
-    Locks the message: its worker records before or after us.
+
+class Locked(NamedTuple, Generic[M]):
+    """Messages by id, locked; and those that somebody else has locked."""
+
+    messages: Mapping[int, M]
+    busy: Collection[int] = ()
+
+
+Lock = Callable[[Collection[int]], Locked[M]]
+BUSY = Match(is_busy=True)
+
+
+def match_all(
+    waiting: Sequence[Waiting], *, lock: Lock[M], now: datetime
+) -> tuple[dict[int, Match], dict[int, M]]:
+    """The attempts that receipts are about, by `Waiting.pk`, and the messages by id.
+
+    A receipt is matched by our reference or else by the provider's id. `lock` locks
+    messages until the caller's transaction ends: their workers record before or after
+    us.
     """
-    named = _by_reference(provider, receipt, now)
-    if named.about is not None:
-        return named
-    known = _by_external_id(provider, receipt)
-    return known if known.about or known.disagreement else named
+    references = {each.pk: _reference_of(each) for each in waiting}
+    named = lock({about.message_id for about in references.values() if about})
+    matches = {
+        each.pk: _by_reference(each, references[each.pk], named, now)
+        for each in waiting
+    }
+    nameless = [
+        each
+        for each in waiting
+        if matches[each.pk].about is None and not matches[each.pk].is_busy
+    ]
+    attempts = _attempts_by_external_id(nameless)
+    further = {about.message_id for about in attempts.values()}
+    known = lock(further - named.messages.keys()) if further else Locked[M]({})
+    messages = {**named.messages, **known.messages}
+    found = Locked(messages, known.busy)
+    for each in nameless:
+        if about := attempts.get(_external_key(each)):
+            match = _agreed(found, about, each.receipt)
+            if match.about or match.disagreement or match.is_busy:
+                matches[each.pk] = match
+    return matches, messages
 
 
-def _by_reference(provider: str, receipt: Receipt, now: datetime) -> Match:
-    about = AttemptReference.parse(receipt.reference)
+def _reference_of(waiting: Waiting) -> AttemptReference | None:
+    """The attempt it names, unless its seal is of another provider or installation."""
+    reference = waiting.receipt.reference
+    about = AttemptReference.parse(reference)
+    if about and has_seal(reference):
+        return about if is_ours(reference, provider=waiting.provider) else None
+    return about
+
+
+def _by_reference(
+    waiting: Waiting,
+    about: AttemptReference | None,
+    locked: Locked[M],
+    now: datetime,
+) -> Match:
+    receipt = waiting.receipt
     if about is None:
-        return Match(None)
-    is_sealed = has_seal(receipt.reference)
-    if is_sealed and not is_ours(receipt.reference, provider=provider):
         return Match(None, _whose(receipt.reference))
-    message = _locked(about)
+    if has_seal(receipt.reference):
+        return _agreed(locked, about, receipt)
+    if about.message_id in locked.busy:
+        return BUSY
+    message = locked.messages.get(about.message_id)
     if message is None:
-        return Match(None)
-    if is_sealed:
-        return _agreed(message, about, receipt)
-    return _unsealed(message, about, provider, receipt, now)
-
-
-def _by_external_id(provider: str, receipt: Receipt) -> Match:
-    if not receipt.external_message_id:
-        return Match(None)
-    attempt = MessageDeliveryAttempt.objects.filter(
-        provider=provider,
-        external_message_id=stored_text(receipt.external_message_id, 200),
-    ).first()
-    if attempt is None:
-        return Match(None)
-    about = AttemptReference(attempt.message_id, attempt.attempt_number)
-    message = _locked(about)
-    return Match(None) if message is None else _agreed(message, about, receipt)
+        return Match()
+    return _unsealed(locked, message, about, waiting, now)
 
 
 def _whose(reference: str) -> Disagreement | None:
     """Another installation's, as a rule; or one that we gave to another provider."""
-    is_stolen = any(is_ours(reference, provider=name) for name in registry.names())
+    is_stolen = has_seal(reference) and any(
+        is_ours(reference, provider=name) for name in registry.names()
+    )
     return Disagreement.PROVIDER if is_stolen else None
 
 
-def _agreed(message: _Message, about: AttemptReference, receipt: Receipt) -> Match:
-    told = receipt.recipient
-    if told and not is_same_recipient(told, message.recipient):
+def _agreed(locked: Locked[M], about: AttemptReference, receipt: Receipt) -> Match:
+    if about.message_id in locked.busy:
+        return BUSY
+    message = locked.messages.get(about.message_id)
+    if message is None:
+        return Match()
+    named = receipt.recipient
+    if named and not is_same_recipient(named, message.recipient):
         return Match(None, Disagreement.RECIPIENT)
     return Match(about)
 
 
+def _external_key(waiting: Waiting) -> tuple[str, str]:
+    return waiting.provider, stored_text(waiting.receipt.external_message_id, 200)
+
+
+def _attempts_by_external_id(
+    waiting: Iterable[Waiting],
+) -> dict[tuple[str, str], AttemptReference]:
+    """The first attempt that has the provider's id; one query for all."""
+    keys = {key for each in waiting if (key := _external_key(each))[1]}
+    by_provider: dict[str, list[str]] = {}
+    for provider, external_id in keys:
+        by_provider.setdefault(provider, []).append(external_id)
+    if not by_provider:
+        return {}
+    wanted = reduce(
+        or_,
+        (
+            Q(provider=provider, external_message_id__in=ids)
+            for provider, ids in by_provider.items()
+        ),
+    )
+    rows = (
+        MessageDeliveryAttempt.objects.filter(wanted)
+        .exclude(external_message_id="")  # as the index has it
+        .values_list("provider", "external_message_id", "message_id", "attempt_number")
+        .order_by("-message_id", "-attempt_number", "-is_late")
+    )
+    return {
+        (provider, external_id): AttemptReference(message_id, number)
+        for provider, external_id, message_id, number in rows
+    }
+
+
 def _unsealed(
-    message: _Message,
+    locked: Locked[M],
+    message: M,
     about: AttemptReference,
-    provider: str,
-    receipt: Receipt,
+    waiting: Waiting,
     now: datetime,
 ) -> Match:
-    if not (receipt.recipient and _had_no_seal(message, now)):
+    if not (waiting.receipt.recipient and _had_no_seal(message, now)):
         return Match(None, Disagreement.NO_SEAL)
-    if provider not in _providers_of(message, about):
+    if waiting.provider not in _providers_of(message, about):
         return Match(None, Disagreement.PROVIDER)
-    return _agreed(message, about, receipt)
+    return _agreed(locked, about, waiting.receipt)
 
 
-def _had_no_seal(message: _Message, now: datetime) -> bool:
+def _had_no_seal(message: MessageFacts, now: datetime) -> bool:
     """Whether the message may have gone out without, and not too long ago."""
     since = _sealed_since()
     if since is None:
@@ -135,7 +244,7 @@ def _sealed_since() -> datetime | None:
     return applied.values_list("applied", flat=True).first()
 
 
-def _providers_of(message: _Message, about: AttemptReference) -> set[str]:
+def _providers_of(message: MessageFacts, about: AttemptReference) -> set[str]:
     """Who has the attempt on record or, if it is not there yet, on the message."""
     attempts = MessageDeliveryAttempt.objects.filter(
         message=about.message_id, attempt_number=about.attempt_number
@@ -143,15 +252,3 @@ def _providers_of(message: _Message, about: AttemptReference) -> set[str]:
     recorded = set(attempts.values_list("provider", flat=True))
     is_latest = about.attempt_number == message.attempt_count
     return recorded or ({message.provider} if is_latest else set())
-
-
-def _locked(about: AttemptReference) -> _Message | None:
-    messages = DeliveryReceipt.message.field.related_model._default_manager
-    rows = messages.select_for_update().filter(pk=about.message_id)
-    found = rows.values_list(*_Message._fields).first()
-    return found and _Message(*found)
-
-
-def stored_text(text: str, limit: int) -> str:
-    """At most `limit` characters, without what no database stores."""
-    return text.replace("\0", "").encode(errors="replace").decode()[:limit]

@@ -8,9 +8,10 @@ Pure: no Django, no clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from routing.receipts.news import News
 from routing.vocabulary import MessageStatus
 
 # What counts of all that was said of one part: a delivery is proof.
@@ -22,13 +23,6 @@ _STRONGEST_FIRST = (
 )
 LOST = (MessageStatus.BOUNCED, MessageStatus.FAILED)
 _ON_ITS_WAY = {MessageStatus.SENT, MessageStatus.DELIVERED}
-
-
-class PartReceipt(NamedTuple):
-    """What a provider says of the part that has this id of its own."""
-
-    part: str
-    status: int | None  # None: no verdict
 
 
 class Whole(NamedTuple):
@@ -45,14 +39,17 @@ class Whole(NamedTuple):
         return [*sent, *filter(None, ends)]
 
 
-def whole_of(receipts: Iterable[PartReceipt], *, parts: int) -> Whole:
-    """What becomes of a message in this many parts: delivered when all of them are."""
-    told: dict[str, set[int]] = {}
+def whole_of(receipts: Iterable[News], *, parts: int) -> Whole:
+    """What becomes of a message in this many parts: delivered when all of them are.
+
+    Each part has a provider's id of its own.
+    """
+    said: dict[str, set[int]] = {}
     for each in receipts:
         if each.status is not None:
-            told.setdefault(each.part, set()).add(each.status)
-    ends = [_strongest(said) for said in told.values()]
-    is_under_way = any(said & _ON_ITS_WAY for said in told.values())
+            said.setdefault(each.external_message_id, set()).add(each.status)
+    ends = [_strongest(statuses) for statuses in said.values()]
+    is_under_way = any(statuses & _ON_ITS_WAY for statuses in said.values())
     for lost in LOST:
         if lost in ends:
             return Whole(lost, is_under_way)
@@ -60,6 +57,32 @@ def whole_of(receipts: Iterable[PartReceipt], *, parts: int) -> Whole:
     if is_whole:
         return Whole(MessageStatus.DELIVERED, is_under_way)
     return Whole(MessageStatus.SENT if is_under_way else None, is_under_way)
+
+
+def are_of_parts(receipts: Sequence[News], *, parts: int) -> bool:
+    """Whether receipts of an attempt are of parts of it, where its provider sends one
+    for each; otherwise they speak of the whole message, as most do.
+    """
+    return parts > 1 or len({each.external_message_id for each in receipts}) > 1
+
+
+def news_of_parts(receipts: Sequence[News], *, parts: int) -> list[News]:
+    """What is now to be said of the whole message, after the last of these."""
+    latest = receipts[-1]
+    statuses = whole_of(receipts, parts=parts).news
+    return [speaking_of_all(receipts, each) for each in statuses] or [
+        latest._replace(status=None)
+    ]
+
+
+def speaking_of_all(receipts: Sequence[News], status: MessageStatus | None) -> News:
+    """As the receipt of the part that decided it, and with its reason."""
+    latest = receipts[-1]
+    if status in LOST:
+        return next((each for each in receipts if each.status == status), latest)
+    return latest._replace(
+        status=status, error_class=None, error_code="", error_message=""
+    )
 
 
 def _strongest(said: set[int]) -> MessageStatus | None:

@@ -1,155 +1,146 @@
-"""Receipts: what providers say later, stored once and passed up."""
+"""Receipts on record: what providers said, each event once, beside its attempt."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from django.db import transaction
+from django.db import connection
 
-from routing.health.delivery_rates import note_receipt
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.money import as_money
-from routing.providers.base import Receipt
-from routing.receipts.matching import Disagreement, match, stored_text
-from routing.receipts.part_receipts import news_of_parts, note_parts, receipts_of_parts
-from routing.receipts.webhook_counts import counter
-from routing.reference import AttemptReference
-from routing.rules.retry import next_midnight
+from routing.receipts.inbox import Waiting, stored_text
+from routing.receipts.matching import Match
+from routing.receipts.news import News
 from routing.rules.tally import TallySheet
-from routing.signals import receipt_recorded
-from routing.statistics.entries import save_counts
-from routing.vocabulary import WebhookOutcome
+from routing.sql_rows import Columns, Row, as_json, derived_table
+
+_COLUMNS: Columns = {
+    "provider": "text",
+    "event_id": "text",
+    "message_id": "bigint",
+    "attempt_number": "smallint",
+    "external_message_id": "text",
+    "status": "smallint",
+    "provider_status": "text",
+    "error_class": "smallint",
+    "error_code": "text",
+    "error_message": "text",
+    "cost": "numeric",
+    "currency": "text",
+    "occurred_at": "timestamptz",
+    "received_at": "timestamptz",
+    "raw": "text",
+}
+_APPEND = """
+INSERT INTO routing_deliveryreceipt ({columns}) SELECT {values} FROM {rows} WHERE true
+ON CONFLICT (provider, event_id) DO NOTHING RETURNING provider, event_id, id
+"""
+_COST_COLUMNS: Columns = {"id": "bigint", "cost": "numeric", "currency": "text"}
+_CORRECT_COSTS = """
+UPDATE routing_messagedeliveryattempt SET cost = v.cost, currency = v.currency
+FROM {rows} WHERE routing_messagedeliveryattempt.id = v.id
+"""
 
 
-def record_receipts(
-    *, provider_name: str, receipts: Iterable[Receipt], raw: str, now: datetime
-) -> int:
-    """Store receipts and tell who listens; returns how many were new.
-
-    For each, in a transaction of its own:
-    1. find the attempt: by our reference, else by the provider's id
-    2. store the receipt, unless this very event is already there
-    3. when the message is known: put the cost that it tells onto the attempt, count it
-       for or against the provider's quality, and send `receipt_recorded`
-    Then count those that no message was found for, or that disagree with theirs.
+def append(waiting: Sequence[Waiting], matches: Mapping[int, Match]) -> dict[int, int]:
+    """Put receipts on record, in one statement; the ids of the new ones, by
+    `Waiting.pk`. An event that is there already stays as it is.
     """
-    return sum(
-        _record(provider_name, receipt, raw=raw, now=now) for receipt in receipts
-    )
+    if not waiting:
+        return {}
+    rows = [_row(each, matches[each.pk]) for each in waiting]
+    with connection.cursor() as cursor:
+        cursor.execute(_append_statement(connection.vendor), [as_json(rows)])
+        new = {(provider, event_id): pk for provider, event_id, pk in cursor.fetchall()}
+    keys = ((each.pk, (each.provider, each.event_id)) for each in waiting)
+    return {pk: new[key] for pk, key in keys if key in new}
 
 
-def _record(provider_name: str, receipt: Receipt, *, raw: str, now: datetime) -> bool:
-    with transaction.atomic():
-        found = match(provider_name, receipt, now=now)
-        reference = found.about
-        row, is_new = DeliveryReceipt.objects.get_or_create(
-            provider=provider_name,
-            event_id=_event_id(receipt),
-            defaults={
-                "message_id": reference.message_id if reference else None,
-                "attempt_number": reference.attempt_number if reference else None,
-                "received_at": now,
-                "raw": (receipt.raw or raw).replace("\0", ""),
-                **_columns(receipt),
-            },
+def receipts_of(message_ids: Collection[int]) -> dict[int, list[News]]:
+    """What is on record of messages, in the order in which it came."""
+    found: dict[int, list[News]] = {}
+    if message_ids:
+        rows = DeliveryReceipt.objects.filter(
+            message__in=message_ids, attempt_number__isnull=False
         )
-        if is_new and reference:
-            _correct_cost(row, reference)
-            _pass_on(row, receipt, now)
-    if is_new and reference is None:
-        _count_stray(provider_name, found.disagreement, now)
-    return is_new
+        columns = ("pk", *News._fields[1:])
+        for row in rows.order_by("received_at", "id").values_list(*columns):
+            found.setdefault(row[1] or 0, []).append(News(*row))
+    return found
 
 
-def _pass_on(row: DeliveryReceipt, receipt: Receipt, now: datetime) -> None:
-    """Tell what it says of the message: of one in parts, that is not what it says."""
-    told = receipts_of_parts(row)
-    if told:
-        note_parts(row, told, now=now)
-    else:
-        note_receipt(row, now=now)
-    news = news_of_parts(row, told) if told else [row]
-    for each in news:
-        receipt_recorded.send(
-            DeliveryReceipt,
-            receipt=each,
-            is_sum_of_parts=bool(told) and each is news[-1],
-            opted_out=receipt.opted_out,
-            complained=receipt.complained,
-            resumes_at=(
-                next_midnight(now, receipt.cap_zone) if receipt.cap_zone else None
-            ),
-            now=now,
-        )
+def correct_costs(receipts: Iterable[News], sheet: TallySheet) -> None:
+    """Put what the provider charges in the place of what was estimated.
 
-
-def _count_stray(provider: str, why: Disagreement | None, now: datetime) -> None:
-    """It is stored, and moves nothing: somebody should see it."""
-    if why is None:
-        counter.count(provider, WebhookOutcome.UNMATCHED, now=now)
-    else:
-        counter.count(provider, WebhookOutcome.DISAGREES, detail=why.value, now=now)
-
-
-def _correct_cost(receipt: DeliveryReceipt, about: AttemptReference) -> None:
-    """What the provider charges takes the place of what was estimated.
-
-    An attempt that is not on record yet gets it when it is: `correct_costs`.
+    In the order in which the receipts came. An attempt that is not on record yet gets
+    its cost when it is. What is heeded already changes nothing.
     """
-    if receipt.cost is None:
+    said = {
+        (each.message_id, each.attempt_number, each.provider): each
+        for each in receipts
+        if each.cost is not None
+    }
+    if not said:
         return
     attempts = MessageDeliveryAttempt.objects.filter(
-        message=about.message_id,
-        attempt_number=about.attempt_number,
-        provider=receipt.provider,
+        message__in={message for message, _, _ in said}
     )
-    sheet = TallySheet()
-    for attempt in attempts:
-        sheet.change_cost(vars(attempt), cost=receipt.cost, currency=receipt.currency)
-    attempts.update(cost=receipt.cost, currency=receipt.currency)
-    save_counts(sheet)
+    corrections = []
+    for attempt in attempts.defer("decision"):
+        key = (attempt.message_id, attempt.attempt_number, attempt.provider)
+        if (news := said.get(key)) is None or news.cost is None:
+            continue
+        cost, currency = news.cost, news.currency
+        if (attempt.cost, attempt.currency) == (cost, currency):
+            continue
+        sheet.change_cost(vars(attempt), cost=cost, currency=currency)
+        corrections.append({"id": attempt.pk, "cost": cost, "currency": currency})
+    if corrections:
+        statement = _CORRECT_COSTS.format(rows=derived_table(_COST_COLUMNS))
+        with connection.cursor() as cursor:
+            cursor.execute(statement, [as_json(corrections)])
 
 
-def correct_costs(message_ids: Iterable[int]) -> None:
-    """Put what earlier receipts tell onto attempts that have only now been recorded.
+@cache
+def _append_statement(_: str) -> str:
+    """For the database in use, which the argument names."""
+    never_null = {
+        "external_message_id",
+        "error_code",
+        "error_message",
+        "currency",
+        "provider_status",
+    }
+    return _APPEND.format(
+        columns=", ".join(_COLUMNS),
+        values=", ".join(
+            f"COALESCE(v.{name}, '')" if name in never_null else f"v.{name}"
+            for name in _COLUMNS
+        ),
+        rows=derived_table(_COLUMNS),
+    )
 
-    Rare: one by one, in the order that they came. One that was heeded before changes
-    nothing.
-    """
-    receipts = DeliveryReceipt.objects.filter(
-        message__in=message_ids, attempt_number__isnull=False, cost__isnull=False
-    ).order_by("received_at", "id")
-    for receipt in receipts:
-        if receipt.message_id is not None and receipt.attempt_number is not None:
-            about = AttemptReference(receipt.message_id, receipt.attempt_number)
-            _correct_cost(receipt, about)
 
-
-def _columns(receipt: Receipt) -> dict[str, Any]:
-    """The receipt as our columns hold it.
-
-    Whatever a provider writes, it is stored: an error would make it send the whole
-    batch again, for days.
-    """
-    cost = as_money(receipt.cost, receipt.currency)
-    return {
+def _row(waiting: Waiting, match: Match) -> Row:
+    """The receipt as our columns hold it."""
+    receipt, about = waiting.receipt, match.about
+    row: dict[str, Any] = {
+        "provider": waiting.provider,
+        "event_id": waiting.event_id,
         "external_message_id": stored_text(receipt.external_message_id, 200),
         "status": receipt.status,
         "provider_status": stored_text(receipt.provider_status, 50),
         "error_class": receipt.error_class,
         "error_code": stored_text(receipt.error_code, 100),
         "error_message": stored_text(receipt.error_message, 500),
-        "cost": cost and cost.amount,
-        "currency": cost.currency if cost else "",
         "occurred_at": receipt.occurred_at,
+        "received_at": waiting.received_at,
+        "raw": waiting.raw,
     }
-
-
-def _event_id(receipt: Receipt) -> str:
-    """The id of the event or, in place of one that is too long, its digest."""
-    if receipt.event_id == stored_text(receipt.event_id, 200):
-        return receipt.event_id
-    return hashlib.sha256(receipt.event_id.encode(errors="replace")).hexdigest()
+    if about:
+        row |= {"message_id": about.message_id, "attempt_number": about.attempt_number}
+    if cost := as_money(receipt.cost, receipt.currency):
+        row |= {"cost": cost.amount, "currency": cost.currency}
+    return row

@@ -25,8 +25,9 @@ from routing.providers.registry import (
     registry,
 )
 from routing.receipts.inbound import record_inbound
-from routing.receipts.record import record_receipts
+from routing.receipts.inbox import event_id_of, store
 from routing.receipts.webhook_counts import counter
+from routing.signals import receipts_stored
 from routing.vocabulary import Keyword, WebhookOutcome
 
 # What is done with a call once its provider is known.
@@ -133,12 +134,16 @@ def _refused(outcome: WebhookOutcome, detail: str) -> Answer:
 
 
 def _take_receipts(provider: Provider, call: WebhookRequest) -> HttpResponse:
-    record_receipts(
+    """Store them and answer: workers apply them (`messaging.queue.receipts`)."""
+    receipts, now = provider.read_receipts(call), timezone.now()
+    store(
         provider_name=provider.name,
-        receipts=provider.read_receipts(call),
+        receipts=receipts,
         raw=call.body.decode(errors="replace"),
-        now=timezone.now(),
+        now=now,
     )
+    urgent = [event_id_of(each) for each in receipts if each.is_urgent]
+    receipts_stored.send(None, provider=provider.name, urgent=urgent, now=now)
     return Answer(status=204)
 
 

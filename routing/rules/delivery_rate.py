@@ -20,12 +20,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from routing.vocabulary import ErrorClass, MessageStatus
+
 PRIOR_WEIGHT = 20.0  # messages that the prior counts for
 ROOT_MEAN = 0.9  # delivery rate of a channel of which nothing is known
 NO_MORE_RECEIPTS = timedelta(minutes=15)  # silence of this age counts as a failure
 MEDIAN_DELAY = timedelta(seconds=8)  # of a receipt
 DELAY_SIGMA = 1.3  # of the delay's logarithm
 _NORMAL_95 = 1.96  # standard deviations around the mean that hold 95 %
+VERDICTS = {MessageStatus.DELIVERED, MessageStatus.FAILED, MessageStatus.BOUNCED}
+# Faults of the message or of its recipient are no provider's, nor are carriers' caps.
+NOT_THE_PROVIDERS = {
+    ErrorClass.RECIPIENT,
+    ErrorClass.MESSAGE,
+    ErrorClass.THROTTLED,  # in a receipt: a carrier's cap
+    ErrorClass.NOT_NOW,
+}
 _CERTAIN = 1e-9  # an estimate of exactly 0 or 1 would divide by zero
 
 # The share of the receipts of delivered messages that have come by an age.
@@ -62,6 +72,21 @@ class Score:
     lower: float
     upper: float
     evidence: float  # messages it rests on, the overdue included and not the prior
+
+
+def first_verdict(
+    status: int | None, error_class: int | None, *, before: Iterable[int | None]
+) -> bool | None:
+    """Whether the provider delivered, by the first verdict on an attempt.
+
+    None for what is no verdict, comes after another one, or is not the provider's
+    doing. `before` are the statuses that were reported of the attempt until then.
+    """
+    if status not in VERDICTS or not VERDICTS.isdisjoint(before):
+        return None
+    if error_class in NOT_THE_PROVIDERS:
+        return None
+    return status == MessageStatus.DELIVERED
 
 
 def decay(evidence: Evidence, now: datetime, half_life: timedelta) -> Evidence:

@@ -8,11 +8,11 @@ import pytest
 from django.utils import timezone
 
 from messaging.models import CampaignMessage, Suppression
+from messaging.queue.receipts import record_receipts
 from routing.factories import AttemptFactory
 from routing.models import DeliveryReceipt, WebhookCount
 from routing.providers.base import Receipt
 from routing.receipts.matching import UNSEALED_FOR, Disagreement, _sealed_since
-from routing.receipts.record import record_receipts
 from routing.reference_keys import reference_for
 from routing.tests.signed_calls import SIGNERS, Unsealed, by_vonage_sms, given_to
 from routing.tests.test_webhooks import client, every_provider, message_for

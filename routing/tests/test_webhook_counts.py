@@ -90,7 +90,7 @@ def test_what_never_gets_to_the_webhook_is_counted_too(
 def test_an_error_of_ours_is_counted(client):
     client.raise_request_exception = False
 
-    with patch("routing.receipts.webhooks.record_receipts", side_effect=RuntimeError):
+    with patch("routing.receipts.webhooks.store", side_effect=RuntimeError):
         by_twilio("m1a1", "X1").post(client)
 
     assert counted() == [("TwilioSMS", WebhookOutcome.FAILED, 1)]

@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from marketing_platform.provider_settings import simulated_providers
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Suppression
+from messaging.queue.receipts import apply_receipts
 from routing.dispatch import SendRequest, send
 from routing.factories import AttemptFactory
 from routing.models import DeliveryReceipt
@@ -298,7 +300,8 @@ def test_an_opt_out_comes_through_the_webhook(client):
 
 @pytest.fixture
 def receipts_arrive(simulator):
-    """Waits until this many receipts have been taken and none is on its way.
+    """Waits until this many receipts have been taken and none is on its way, and does
+    what a worker does with them.
 
     It asks the simulator and not the database, whose one connection the web server's
     threads are using when it is SQLite in memory.
@@ -309,6 +312,7 @@ def receipts_arrive(simulator):
         while True:
             receipts = simulator.state()["receipts"]
             if receipts.get("delivered", 0) >= count and not receipts["pending"]:
+                apply_receipts(now=timezone.now())
                 return
             assert time.monotonic() < end, receipts
             time.sleep(0.02)

@@ -1,0 +1,34 @@
+"""What providers have said, and workers have not applied yet."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class WaitingReceipt(models.Model):
+    """A receipt that is stored and waits for a worker, as due messages do.
+
+    Applied, it becomes a `DeliveryReceipt`, and this row goes. One that cannot be
+    applied is set aside, with the reason, for people to see.
+    """
+
+    provider = models.CharField(max_length=100)
+    event_id = models.CharField(max_length=200)
+    receipt = models.JSONField(help_text="As its provider's adapter read it.")
+    raw = models.TextField(help_text="As it came.")
+    received_at = models.DateTimeField()
+    set_aside_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it failed alone. Null: it waits."
+    )
+    problem = models.CharField(max_length=500, blank=True, default="")
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["provider", "event_id"], name="each_receipt_waits_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Receipt {self.event_id} of {self.provider}"

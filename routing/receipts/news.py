@@ -1,0 +1,44 @@
+"""What a provider said of an attempt, as plain values.
+
+Pure: no Django, no clock.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from routing.vocabulary import ErrorClass
+
+
+class News(NamedTuple):
+    """A receipt on record, as far as it says something of its message."""
+
+    pk: int
+    message_id: int
+    attempt_number: int
+    provider: str
+    external_message_id: str
+    status: int | None  # None: no verdict
+    error_class: int | None
+    error_code: str
+    error_message: str
+    occurred_at: datetime | None
+    received_at: datetime
+    cost: Decimal | None
+    currency: str
+
+    @property
+    def happened_at(self) -> datetime:
+        """When it happened, as far as we know."""
+        return self.occurred_at or self.received_at
+
+    @property
+    def reason(self) -> str:
+        """The provider's words for what went wrong, or else our kind of error."""
+        if not self.error_code and not self.error_message:
+            return ""
+        label = "" if self.error_class is None else ErrorClass(self.error_class).label
+        text = self.error_message or f"{label} error".strip().lower()
+        return f"{self.provider} {self.error_code}: {text}"[:500]
