@@ -117,13 +117,9 @@ test-faults: $(DEVELOPMENT) ## kill, cut and starve it on both databases (FAULTS
 	case $${postgres-0} in 0|5) ;; *) failed=1;; esac; exit $${failed-0}
 
 # Django's own checks see an installation behind TLS, with accounts that cost nothing.
-LIKE_PRODUCTION := DEBUG=0 PUBLIC_URL=https://messages.example.com \
-  ALLOWED_HOSTS=messages.example.com \
-  TWILIO_ACCOUNT_SID=x TWILIO_AUTH_TOKEN=x TWILIO_FROM=x \
-  VONAGE_API_KEY=x VONAGE_API_SECRET=x VONAGE_SIGNATURE_SECRET=x VONAGE_FROM=x \
-  SENDGRID_API_KEY=x EMAIL_FROM=x@example.com SMTP_HOST=smtp.example.com \
-  SENDGRID_WEBHOOK_VERIFICATION_KEY=MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEjeBdmsmsAEk0/JlaTOAvbcJpiHlliu2zMGyy3AMVQCRdVi864Wqm8FCQyCXMJn+FsUkB8ayVGTm2Dxg+QV8T7A== \
-  DATABASE_URL=sqlite://:memory: DATABASE_URL_FILE=
+LIKE_PRODUCTION = DEBUG=0 PUBLIC_URL=https://messages.example.com \
+  ALLOWED_HOSTS=messages.example.com DATABASE_URL=sqlite://:memory: DATABASE_URL_FILE= \
+  $(shell $(BIN)/python -m marketing_platform.testing.accounts)
 
 check: $(DEVELOPMENT) ## run the linters, the type checker and Django's own checks
 	$(BIN)/ruff check

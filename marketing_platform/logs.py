@@ -8,20 +8,19 @@ by its id.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from urllib.parse import quote, urlsplit
 
 from django.conf import settings
 
 from marketing_platform.masking import mask
+from routing.providers.options import is_secret
 from routing.text.safe_text import escaped
 
 MESSAGE_LIMIT = 8_000  # characters of a record's message
 TRACE_LIMIT = 32_000
 # What is masked beyond a cut and thrown away, so that the cut leaves no half of a key.
 _MARGIN = 1_000
-_SECRET_OPTIONS = re.compile(r"SECRET|TOKEN|PASSWORD|API_KEY")
 # A shorter one would be found in the middle of other words.
 _SHORTEST_SECRET = 6
 
@@ -83,5 +82,5 @@ def _own_secrets() -> Iterator[str]:
 def _provider_secrets() -> Iterator[str]:
     for definition in settings.MESSAGE_PROVIDERS.values():
         for name, value in definition.get("OPTIONS", {}).items():
-            if _SECRET_OPTIONS.search(name):
+            if is_secret(name):
                 yield str(value)

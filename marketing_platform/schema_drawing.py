@@ -7,26 +7,21 @@ from collections.abc import Iterable, Iterator
 from django.apps import apps
 from django.db import models
 
-PAGE = "docs/MESSAGING_ENGINE_IMPLEMENTATION.md"
-BEGIN, END = "<!-- schema: manage.py draw_schema --write -->", "<!-- end of schema -->"
+from marketing_platform.generated_text import Section
+
+DRAWING = Section(
+    "docs/MESSAGING_ENGINE_IMPLEMENTATION.md",
+    "<!-- schema: manage.py draw_schema --write -->",
+    "<!-- end of schema -->",
+)
 APPS = ("messaging", "routing", "marketing_platform")
 
 
 def drawn() -> str:
     """All tables of the project's apps, and how they refer to each other."""
     found = [model for app in APPS for model in apps.get_app_config(app).get_models()]
-    return "\n".join(
-        ["```mermaid", "erDiagram", *_entities(found), "```", "", *_list(found)]
-    )
-
-
-def with_drawing(page: str) -> str:
-    """The page with a fresh drawing between its marks; ValueError if it has none."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"The page lacks {BEGIN!r} or {END!r}.")
-    return f"{before}{BEGIN}\n\n{drawn()}\n\n{END}{after}"
+    picture = ["```mermaid", "erDiagram", *_entities(found), "```"]
+    return "\n".join([*picture, "", *_list(found)])
 
 
 def _entities(found: Iterable[type[models.Model]]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import django_stubs_ext
 
 from marketing_platform.environment import Environment
-from marketing_platform.provider_settings import VARIABLES, message_providers
+from marketing_platform.provider_settings import message_providers
 from messaging.rules.quiet_hours import QuietHours
 from messaging.vocabulary import CampaignStatus
 from routing import vocabulary
@@ -195,8 +195,6 @@ WHITENOISE_USE_FINDERS = True  # a fresh clone shows its pages without collectst
 
 # How messages leave. See routing/providers and docs/providers.md.
 MESSAGE_PROVIDERS = message_providers(env, public_url=PUBLIC_URL)
-# How problems with a provider name what is to be set.
-PROVIDER_VARIABLES = VARIABLES
 # None: real accounts. Otherwise where `manage.py simulate_providers` listens.
 PROVIDER_SIMULATOR_PORT = env.int("PROVIDER_SIMULATOR_PORT", default=None)
 

@@ -11,6 +11,7 @@ import yaml
 from django.conf import settings
 from django.core.management import get_commands, load_command_class
 
+from marketing_platform.provider_settings import provider_classes
 from messaging.cluster.watchdog import LEAVE_WITHIN
 
 ROOT = Path(settings.BASE_DIR)
@@ -123,6 +124,11 @@ def test_every_variable_of_the_settings_is_in_the_example():
     for name in ("settings.py", "provider_settings.py"):
         text = (platform / name).read_text()
         read |= set(re.findall(r"env\.\w+\(\s*\"(\w+)\"", text))
+
+    variables = {
+        option.variable for cls in provider_classes() for option in cls.declared_options
+    }
+    read |= variables - {""}
 
     assert len(read) > 40
     named = set(re.findall(r"\w+", (ROOT / ".env.example").read_text()))

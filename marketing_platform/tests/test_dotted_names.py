@@ -16,7 +16,7 @@ from django.template.loader import get_template
 from django.urls import get_resolver, resolve, reverse
 from django.utils.module_loading import import_module, import_string
 
-from marketing_platform.provider_settings import BACKENDS
+from marketing_platform.provider_settings import PROVIDERS
 from messaging.cluster.broker import DRAIN_TASK, DatabaseBroker, RedisBroker
 from messaging.consent.unsubscribe_links import SALT, unsubscribe_url
 from routing.providers.base import Provider
@@ -90,7 +90,7 @@ def test_the_search_finds_the_names_that_matter():
     found = {name for _, name in our_names()}
 
     assert {DRAIN_TASK, "messaging.cluster.broker.RedisBroker", "routing.urls"} <= found
-    assert set(BACKENDS.values()) <= found
+    assert set(PROVIDERS) <= found
 
 
 def test_the_search_would_notice_a_name_that_is_gone():
@@ -125,7 +125,7 @@ def test_both_brokers_are_where_the_settings_look_for_them():
         assert import_string(f"{broker.__module__}.{broker.__name__}") is broker
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", settings.MESSAGE_PROVIDERS)
 def test_a_provider_of_the_settings_is_a_provider_of_the_channel_it_is_named_for(name):
     cls = registry.provider_class(name)
 
@@ -140,7 +140,7 @@ def test_the_urls_are_there():
     assert reverse(settings.LOGIN_REDIRECT_URL) == "/admin/"
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", settings.MESSAGE_PROVIDERS)
 def test_a_provider_posts_its_receipts_to_the_webhook(name):
     url = settings.MESSAGE_PROVIDERS[name]["OPTIONS"]["RECEIPT_URL"]
 

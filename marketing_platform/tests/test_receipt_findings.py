@@ -17,8 +17,8 @@ from marketing_platform.diagnosis.receipts import missing_receipts, webhook_refu
 from marketing_platform.diagnosis.receipts_setup import receipts_setup
 from messaging.factories import CampaignFactory, MessageFactory
 from routing.factories import AttemptFactory, ReceiptFactory
+from routing.providers.sendgrid import SIMULATED_PUBLIC_KEY
 from routing.rules.tally import Key, TallySheet, day_of
-from routing.simulators.credentials import sendgrid_public_key
 from routing.statistics.entries import save_counts
 from routing.tests.signed_calls import Unsealed, by_twilio, by_vonage_sms
 from routing.tests.test_webhooks import client, message_for
@@ -52,7 +52,7 @@ OPTIONS = {
         **URL,
         "API_KEY": "x",
         "FROM": "a@example.com",
-        "WEBHOOK_VERIFICATION_KEY": sendgrid_public_key(),
+        "WEBHOOK_VERIFICATION_KEY": SIMULATED_PUBLIC_KEY,
     },
 }
 

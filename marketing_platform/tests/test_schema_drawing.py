@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
-from marketing_platform.schema_drawing import BEGIN, PAGE, drawn, with_drawing
+from marketing_platform.schema_drawing import DRAWING, drawn
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_documents_show_the_schema_as_it_is():
-    page = (ROOT / PAGE).read_text(encoding="utf-8")
+    page = (ROOT / DRAWING.page).read_text(encoding="utf-8")
 
-    assert with_drawing(page) == page, "Run `manage.py draw_schema --write`."
+    assert DRAWING.filled(page, drawn()) == page, "Run `manage.py draw_schema --write`."
 
 
 def test_every_reference_is_drawn_with_both_its_tables(capsys):
@@ -29,6 +29,6 @@ def test_every_reference_is_drawn_with_both_its_tables(capsys):
 
 def test_a_page_without_the_marks_is_refused():
     with pytest.raises(ValueError, match="lacks"):
-        with_drawing("# A page\n")
+        DRAWING.filled("# A page\n", drawn())
 
-    assert BEGIN not in drawn()
+    assert DRAWING.begin not in drawn()

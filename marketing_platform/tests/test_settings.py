@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from routing.simulators.credentials import sendgrid_public_key
+from marketing_platform.testing.accounts import made_up_accounts
 
 TIMEOUT = 60  # seconds
 # Prints the named settings and what hangs on them, as JSON.
@@ -294,12 +294,8 @@ def test_the_deployment_check_finds_nothing_behind_tls(environment):
     checked = subprocess.run(
         [sys.executable, "manage.py", "check", "--deploy", "--fail-level=WARNING"],
         env=environment
-        | ACCOUNTS
-        | {
-            "PUBLIC_URL": "https://m.example.com",
-            "ALLOWED_HOSTS": "m.example.com",
-            "SENDGRID_WEBHOOK_VERIFICATION_KEY": sendgrid_public_key(),
-        },
+        | made_up_accounts()
+        | {"PUBLIC_URL": "https://m.example.com", "ALLOWED_HOSTS": "m.example.com"},
         cwd=settings.BASE_DIR,
         capture_output=True,
         text=True,
@@ -345,6 +341,15 @@ def test_accounts_of_the_environment_reach_their_providers(environment):
         2525,
         True,
     )
+
+
+def test_an_empty_variable_leaves_a_provider_its_default(environment):
+    empty = dict.fromkeys(["SMTP_USE_TLS", "SMTP_PORT", "TWILIO_BASE_URL"], "")
+
+    found = providers(env=environment, **empty)
+
+    assert (found["SMTPEmail"]["USE_TLS"], found["SMTPEmail"]["PORT"]) == (True, 587)
+    assert found["TwilioSMS"]["BASE_URL"] == "https://api.twilio.com"
 
 
 def test_receipts_come_to_the_public_url(environment):

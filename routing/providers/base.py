@@ -28,6 +28,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any, ClassVar
 
+from routing.providers.options import DocsRow, Option
 from routing.text.safe_text import one_line
 from routing.vocabulary import Channel, ErrorClass, Keyword, MessageStatus
 
@@ -315,14 +316,20 @@ class Inbound:
 
 
 class Provider:
-    """One way out of the house. Subclasses live one to a file and are stateless.
+    """Adapter for one messaging provider on one channel.
 
     Built once per process by `routing.providers.registry` from MESSAGE_PROVIDERS, and
-    called from many threads at once.
+    called from many threads at once. Subclasses live in one file per provider and may
+    not read Django's settings on import: the settings import them.
     """
 
     channel: ClassVar[Channel]
-    required_options: ClassVar[tuple[str, ...]] = ()
+    # What OPTIONS may hold besides the options that every provider has.
+    declared_options: ClassVar[tuple[Option, ...]] = ()
+    docs: ClassVar[DocsRow] = DocsRow()
+    # The simulator that speaks its protocol, by its name in
+    # `routing.simulators.credentials.PORT_OFFSETS`; "" for none.
+    simulator: ClassVar[str] = ""
     # After how long the provider surely shows a message that it took; None: it cannot
     # be asked, unless the option SETTLING_SECONDS says so.
     settling_seconds: ClassVar[float | None] = None
@@ -333,11 +340,25 @@ class Provider:
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         self.name = name
-        self.options = options
+        defaults = {option.name: option.default for option in self.declared_options}
+        self.options: Mapping[str, Any] = {**defaults, **options}
 
-    def missing_options(self) -> list[str]:
-        """The required options that are absent or empty; called by the registry."""
-        return [key for key in self.required_options if not self.options.get(key)]
+    @classmethod
+    def simulated_options(cls, port: int) -> dict[str, Any]:
+        """Options for a simulator, or a test's server, on this port of this host.
+
+        Called by `marketing_platform.provider_settings`; overridden where an option
+        that is required has no default.
+        """
+        return {}
+
+    def missing_options(self) -> list[Option]:
+        """The required options without a value; called by the registry."""
+        return [
+            option
+            for option in self.declared_options
+            if option.is_required and not self.options[option.name]
+        ]
 
     @cached_property
     def countries(self) -> frozenset[str]:

@@ -15,6 +15,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from routing.providers.base import Provider
+from routing.providers.options import Option
 from routing.vocabulary import Channel
 
 
@@ -103,18 +104,18 @@ class ProviderRegistry:
             name, self.definitions[name].get("OPTIONS", {})
         )
         if missing := provider.missing_options():
+            names = ", ".join(option.name for option in missing)
             raise ProviderNotConfigured(
-                f"{name} is not configured: it lacks {', '.join(missing)} "
-                f"({_where_to_set(name, missing)}see docs/providers.md)."
+                f"{name} is not configured: it lacks {names} "
+                f"({_where_to_set(missing)}see docs/providers.md)."
             )
         return provider
 
 
-def _where_to_set(name: str, options: Sequence[str]) -> str:
-    """The environment variables of these options, where the settings tell them."""
-    variables = settings.PROVIDER_VARIABLES.get(name, {})
-    known = [variables[each] for each in options if each in variables]
-    return f"set {', '.join(known)}; " if known else ""
+def _where_to_set(options: Sequence[Option]) -> str:
+    """The environment variables of these options, if they have any."""
+    variables = [option.variable for option in options if option.variable]
+    return f"set {', '.join(variables)}; " if variables else ""
 
 
 registry = ProviderRegistry(settings.MESSAGE_PROVIDERS)

@@ -51,6 +51,7 @@ from routing.providers.base import (
     WebhookRequest,
 )
 from routing.providers.error_codes import Table, refused
+from routing.providers.options import DocsRow, Option
 from routing.providers.sendgrid_batches import (
     RECIPIENT_FIELD,
     batch_key,
@@ -107,24 +108,68 @@ DROP_REASONS = {
 }
 ACCEPTED = {"queued", "sent"}
 
+# The simulator signs with the private half: `routing.simulators.credentials`.
+SIMULATED_PUBLIC_KEY = (
+    "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEjeBdmsmsAEk0/JlaTOAvbcJpiHlliu2zMGyy3AMVQCRd"
+    "Vi864Wqm8FCQyCXMJn+FsUkB8ayVGTm2Dxg+QV8T7A=="
+)
+
 
 class SendGridEmail(HttpProvider):
     """E-mail through SendGrid's v3 API."""
 
     channel = Channel.EMAIL
-    required_options = ("API_KEY", "FROM", "BASE_URL")
+    declared_options = (
+        Option("API_KEY", "SENDGRID_API_KEY", is_required=True),
+        Option("FROM", "EMAIL_FROM", is_required=True),
+        Option(
+            "WEBHOOK_VERIFICATION_KEY",
+            "SENDGRID_WEBHOOK_VERIFICATION_KEY",
+            help="without it every receipt is refused",
+        ),
+        Option(
+            "BASE_URL",
+            "SENDGRID_BASE_URL",
+            default="https://api.sendgrid.com/v3/",
+            is_required=True,
+            help="another region, or a proxy",
+        ),
+        Option(
+            "MAX_BATCH",
+            "SENDGRID_MAX_BATCH",
+            default=1000,
+            help="messages per call, at most 1000; 1: each alone",
+        ),
+    )
+    docs = DocsRow(
+        receipts="batches of events, ECDSA, ± 5 minutes", reference="`custom_args`"
+    )
+    simulator = "sendgrid"
     codes = CODES
     max_batch = 1000
 
+    @classmethod
+    def simulated_options(cls, port: int) -> dict[str, Any]:
+        return {
+            "BASE_URL": f"http://127.0.0.1:{port}/v3/",
+            "API_KEY": "SG.simulated",
+            "WEBHOOK_VERIFICATION_KEY": SIMULATED_PUBLIC_KEY,
+            "FROM": "Campaigns <campaigns@example.com>",
+            "SETTLING_SECONDS": 1.0,
+            "UNIT_PRICE": "0.0004",  # made up
+            "CURRENCY": "USD",
+        }
+
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         super().__init__(name, options)
+        key = str(self.options["WEBHOOK_VERIFICATION_KEY"])
         with warnings.catch_warnings():
             # Anymail keeps SendGrid without an account to test it with. We have tests.
             warnings.simplefilter("ignore", AnymailNotSupportedWarning)
             self._backend = EmailBackend(
-                api_key=options.get("API_KEY", ""), api_url=options.get("BASE_URL", "")
+                api_key=self.options["API_KEY"], api_url=self.options["BASE_URL"]
             )
-            self._webhook = _webhook(str(options.get("WEBHOOK_VERIFICATION_KEY") or ""))
+            self._webhook = _webhook(key)
         self._backend.session = _session(self)
 
     def send(self, message: OutboundMessage) -> Acceptance:

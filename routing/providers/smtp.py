@@ -33,6 +33,7 @@ from routing.providers.base import (
     UnmappedError,
 )
 from routing.providers.error_codes import UNAVAILABLE
+from routing.providers.options import DocsRow, Option
 from routing.providers.smtp_status import CODES as CODES
 from routing.providers.smtp_status import Reply, kind_of
 from routing.providers.transport.deadline import DEFAULT_SECONDS, Call, current_call
@@ -54,19 +55,47 @@ MAX_CONNECTIONS = 50
 
 
 class SMTPEmail(Provider):
-    """E-mail through one SMTP server: HOST, PORT, USE_TLS (STARTTLS) or USE_SSL, and
-    no more than MAX_CONNECTIONS at once.
-    """
+    """E-mail through one SMTP server."""
 
     channel = Channel.EMAIL
-    required_options = ("HOST", "PORT", "FROM")
+    declared_options = (
+        Option("HOST", "SMTP_HOST", is_required=True),
+        Option("PORT", "SMTP_PORT", default=587, is_required=True),
+        Option("USERNAME", "SMTP_USERNAME"),
+        Option("PASSWORD", "SMTP_PASSWORD"),
+        Option("USE_TLS", "SMTP_USE_TLS", default=True, help="STARTTLS"),
+        Option(
+            "USE_SSL",
+            "SMTP_USE_SSL",
+            default=False,
+            help="TLS from the first byte, on port 465, in place of STARTTLS",
+        ),
+        Option(
+            "MAX_CONNECTIONS",
+            "SMTP_MAX_CONNECTIONS",
+            default=MAX_CONNECTIONS,
+            help="at once, per process: no more than the server takes",
+        ),
+        Option("FROM", "EMAIL_FROM", is_required=True),
+    )
+    docs = DocsRow(reference="`Message-ID`, `X-Message-Reference`")
+    simulator = "smtp"
+
+    @classmethod
+    def simulated_options(cls, port: int) -> dict[str, Any]:
+        return {
+            "HOST": "127.0.0.1",
+            "PORT": port,
+            "USE_TLS": False,
+            "FROM": "Campaigns <campaigns@example.com>",
+        }
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         super().__init__(name, options)
         self.timeout = float(options.get("TIMEOUT", DEFAULT_SECONDS))
         self._idle: deque[_Session] = deque()
         self._slots = BoundedSemaphore(
-            int(options.get("MAX_CONNECTIONS") or MAX_CONNECTIONS)
+            int(self.options["MAX_CONNECTIONS"] or MAX_CONNECTIONS)
         )
         self._pid = os.getpid()
 
@@ -140,10 +169,10 @@ class _Session:
             host=options["HOST"],
             port=int(options["PORT"]),
             # "" and not None, for which Django would take EMAIL_HOST_USER and the like
-            username=options.get("USERNAME") or "",
-            password=options.get("PASSWORD") or "",
-            use_tls=bool(options.get("USE_TLS")),
-            use_ssl=bool(options.get("USE_SSL")),
+            username=options["USERNAME"] or "",
+            password=options["PASSWORD"] or "",
+            use_tls=bool(options["USE_TLS"]) and not options["USE_SSL"],
+            use_ssl=bool(options["USE_SSL"]),
             timeout=timeout,
         )
         try:

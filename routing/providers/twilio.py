@@ -52,6 +52,7 @@ from routing.providers.error_codes import (
     is_opt_out,
     refused,
 )
+from routing.providers.options import DocsRow, Option
 from routing.providers.transport.http import Answer, HttpProvider, basic_auth
 from routing.providers.transport.wire import (
     as_amount,
@@ -262,9 +263,43 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class _Twilio(HttpProvider):
-    required_options = ("ACCOUNT_SID", "AUTH_TOKEN", "FROM", "BASE_URL")
+    declared_options = (
+        Option("ACCOUNT_SID", "TWILIO_ACCOUNT_SID", is_required=True),
+        Option("AUTH_TOKEN", "TWILIO_AUTH_TOKEN", is_required=True),
+        Option(
+            "FROM",
+            "TWILIO_FROM",
+            is_required=True,
+            help="a number, or a Messaging Service: `MG…`",
+        ),
+        Option(
+            "BASE_URL",
+            "TWILIO_BASE_URL",
+            default="https://api.twilio.com",
+            is_required=True,
+            help="another region, or a proxy",
+        ),
+    )
+    docs = DocsRow(
+        receipts="status callback, HMAC-SHA1 with the auth token, over the URL with or "
+        "without its port",
+        reference="query of the callback URL",
+    )
+    simulator = "twilio"
     settling_seconds = 60.0
     codes = CODES
+
+    @classmethod
+    def simulated_options(cls, port: int) -> dict[str, Any]:
+        return {
+            **super().simulated_options(port),
+            "ACCOUNT_SID": "AC" + "5" * 32,
+            "AUTH_TOKEN": "simulated-twilio-token",
+            "FROM": "+15005550006",
+            "SETTLING_SECONDS": 1.0,
+            "UNIT_PRICE": "0.0079",  # made up
+            "CURRENCY": "USD",
+        }
 
     def send(self, message: OutboundMessage) -> Acceptance:
         """Create a Message resource."""
@@ -394,6 +429,10 @@ class TwilioMMS(_Twilio):
     """MMS through Twilio."""
 
     channel = Channel.MMS
+
+    @classmethod
+    def simulated_options(cls, port: int) -> dict[str, Any]:
+        return {**super().simulated_options(port), "UNIT_PRICE": "0.0200"}
 
     def cannot_carry(self, message: OutboundMessage) -> str:
         """Without a MediaUrl, Twilio would send, and charge, an SMS."""

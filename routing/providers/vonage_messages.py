@@ -44,6 +44,7 @@ from routing.providers.error_codes import (
     error_class_of,
     is_opt_out,
 )
+from routing.providers.options import DocsRow, Option
 from routing.providers.transport.http import Answer, HttpProvider, basic_auth
 from routing.providers.transport.signatures import (
     DEFAULT_MAX_AGE_SECONDS,
@@ -59,6 +60,7 @@ from routing.providers.transport.wire import (
     as_text,
     json_object,
 )
+from routing.providers.vonage_account import ACCOUNT_OPTIONS, SIMULATED_ACCOUNT
 from routing.vocabulary import Channel, MessageStatus
 
 # `error.title` of a status, and the fragment of `type` in a refusal.
@@ -160,8 +162,31 @@ class VonageMMS(HttpProvider):
     """MMS through Vonage's Messages API."""
 
     channel = Channel.MMS
-    required_options = ("API_KEY", "API_SECRET", "FROM", "BASE_URL")
+    declared_options = (
+        *ACCOUNT_OPTIONS,
+        Option(
+            "BASE_URL",
+            "VONAGE_MESSAGES_BASE_URL",
+            default="https://api.nexmo.com",
+            is_required=True,
+            help="another region, or a proxy",
+        ),
+    )
+    docs = DocsRow(
+        receipts="message status, JWT HS256 with the body's hash, ± 5 minutes",
+        reference="`client_ref`",
+    )
+    simulator = "vonage"
     codes = CODES
+
+    @classmethod
+    def simulated_options(cls, port: int) -> dict[str, Any]:
+        return {
+            **super().simulated_options(port),
+            **SIMULATED_ACCOUNT,
+            "UNIT_PRICE": "0.0215",  # made up
+            "CURRENCY": "USD",
+        }
 
     def cannot_carry(self, message: OutboundMessage) -> str:
         """One media object of a type that its suffix tells, with a caption."""

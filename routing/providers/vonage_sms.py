@@ -46,6 +46,7 @@ from routing.providers.error_codes import (
     is_opt_out,
     refused,
 )
+from routing.providers.options import DocsRow, Option
 from routing.providers.transport.http import Answer, HttpProvider, basic_auth
 from routing.providers.transport.signatures import (
     DEFAULT_MAX_AGE_SECONDS,
@@ -63,6 +64,7 @@ from routing.providers.transport.wire import (
     form_fields,
     json_object,
 )
+from routing.providers.vonage_account import ACCOUNT_OPTIONS, SIMULATED_ACCOUNT
 from routing.reference import AttemptReference
 from routing.text.agreement import is_same_recipient
 from routing.text.segments import is_gsm7
@@ -132,8 +134,6 @@ STATUSES = {
     "failed": MessageStatus.FAILED,  # or BOUNCED, when it is the recipient's doing
 }
 CURRENCY = "EUR"
-# https://developer.vonage.com/en/api/reports
-REPORTS_URL = "https://api.nexmo.com"
 PAGES_AT_MOST = 10
 CLOCKS_APART = timedelta(seconds=30)  # ours and Vonage's, at most
 SIGNATURE_METHODS = {"md5", "sha1", "sha256", "sha512"}  # all of them as HMAC
@@ -143,9 +143,45 @@ class VonageSMS(HttpProvider):
     """SMS through Vonage's SMS API."""
 
     channel = Channel.SMS
-    required_options = ("API_KEY", "API_SECRET", "FROM", "BASE_URL")
+    declared_options = (
+        *ACCOUNT_OPTIONS,
+        Option(
+            "SIGNATURE_METHOD",
+            "VONAGE_SIGNATURE_METHOD",
+            default="sha256",
+            help="or `md5`, `sha1`, `sha512`: as chosen in the account",
+        ),
+        Option(
+            "BASE_URL",
+            "VONAGE_SMS_BASE_URL",
+            default="https://rest.nexmo.com",
+            is_required=True,
+            help="another region, or a proxy",
+        ),
+        # https://developer.vonage.com/en/api/reports
+        Option(
+            "REPORTS_URL",
+            default="https://api.nexmo.com",
+            is_required=True,
+            help="the Reports API, for look-ups",
+        ),
+    )
+    docs = DocsRow(
+        receipts="one per part, `sig` as HMAC, ± 5 minutes", reference="`client-ref`"
+    )
+    simulator = "vonage"
     codes = CODES
     has_receipt_per_part = True
+
+    @classmethod
+    def simulated_options(cls, port: int) -> dict[str, Any]:
+        base = super().simulated_options(port)
+        return {
+            **base,
+            **SIMULATED_ACCOUNT,
+            "REPORTS_URL": base["BASE_URL"],
+            "SETTLING_SECONDS": 1.0,
+        }
 
     def cannot_carry(self, message: OutboundMessage) -> str:
         """How long a text may be, Vonage says by status 12 only."""
@@ -223,7 +259,7 @@ class VonageSMS(HttpProvider):
         return _inbound(fields)
 
     def _report(self, query: str) -> dict[str, Any]:
-        base_url = str(self.options.get("REPORTS_URL") or REPORTS_URL).rstrip("/")
+        base_url = str(self.options["REPORTS_URL"]).rstrip("/")
         answer = self.fetch(
             f"{base_url}/v2/reports/records?{query}", headers=self._authorization()
         )
@@ -249,7 +285,7 @@ class VonageSMS(HttpProvider):
 
     @property
     def _method(self) -> str:
-        return str(self.options.get("SIGNATURE_METHOD") or "sha256")
+        return str(self.options["SIGNATURE_METHOD"])
 
     def _verify(self, fields: Mapping[str, str]) -> None:
         secret = str(self.options.get("SIGNATURE_SECRET") or "")

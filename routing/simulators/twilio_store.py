@@ -15,7 +15,7 @@ from routing.simulators import credentials
 
 CAPACITY = 50_000
 _PAGE_LIMIT = 1000
-# Made up, as those in provider_settings: per segment, and per MMS.
+# Made up, as those of `routing.providers.twilio`: per segment, and per MMS.
 _SMS_PRICE, _MMS_PRICE = Decimal("0.0079"), Decimal("0.0200")
 
 

@@ -8,9 +8,8 @@ import pytest
 
 from marketing_platform.environment import Environment
 from marketing_platform.provider_settings import (
-    BACKENDS,
-    VARIABLES,
     message_providers,
+    provider_classes,
 )
 from marketing_platform.testing.installation import NOWHERE
 from routing.providers.base import Provider
@@ -71,18 +70,21 @@ def test_a_provider_without_credentials_says_which_and_where_they_belong():
     with pytest.raises(ProviderNotConfigured) as caught:
         providers.get("Ours")
 
-    assert "lacks ACCOUNT_SID, AUTH_TOKEN, BASE_URL" in str(caught.value)
+    assert "lacks ACCOUNT_SID, AUTH_TOKEN (set" in str(caught.value)
     assert "docs/providers.md" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", BACKENDS)
-def test_a_problem_names_the_environment_variables_that_mend_it(name):
+@pytest.mark.parametrize("cls", provider_classes(), ids=lambda cls: cls.__name__)
+def test_a_problem_names_the_environment_variables_that_mend_it(cls):
+    name = cls.__name__
+    missing = [option.variable for option in cls(name, {}).missing_options()]
+
     def providers():
         definitions = message_providers(Environment(), public_url=NOWHERE)
         return ProviderRegistry(definitions)
 
     with pytest.MonkeyPatch.context() as patch:
-        for variable in ("PROVIDER_SIMULATOR_PORT", *VARIABLES[name].values()):
+        for variable in ("PROVIDER_SIMULATOR_PORT", *missing):
             patch.delenv(variable, raising=False)
         problem = providers().problem_with(name)
         _, _, named = problem.partition("(set ")
@@ -90,7 +92,7 @@ def test_a_problem_names_the_environment_variables_that_mend_it(name):
         for variable in variables:
             patch.setenv(variable, "x")
 
-        assert variables == list(VARIABLES[name].values())
+        assert variables == missing
         assert providers().problem_with(name) == ""
 
 

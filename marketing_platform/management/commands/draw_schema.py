@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from marketing_platform.schema_drawing import PAGE, drawn, with_drawing
+from marketing_platform.schema_drawing import DRAWING, drawn
 from routing.terminal import PlainCommand
 
 
@@ -19,7 +18,7 @@ class Command(PlainCommand):
         parser.add_argument(
             "--write",
             action="store_true",
-            help=f"put it into {PAGE} instead of printing it",
+            help=f"put it into {DRAWING.page} instead of printing it",
         )
 
     def handle(self, *args: Any, write: bool, **options: Any) -> None:
@@ -27,8 +26,10 @@ class Command(PlainCommand):
         if not write:
             self.stdout.write(drawn())
             return
-        page = Path(PAGE)
-        if not page.exists():
-            raise CommandError(f"{PAGE} is not here: run it from the project's root.")
-        page.write_text(with_drawing(page.read_text(encoding="utf-8")), "utf-8")
-        self.stdout.write(f"{page} is up to date.")
+        try:
+            DRAWING.write(drawn())
+        except FileNotFoundError:
+            raise CommandError(
+                f"{DRAWING.page} is not here: run it from the project's root."
+            ) from None
+        self.stdout.write(f"{DRAWING.page} is up to date.")

@@ -168,6 +168,11 @@ class HttpProvider(Provider):
         self.clock: Callable[[], datetime] = utc_now
         self.http = HttpClient(timeout=float(options.get("TIMEOUT", DEFAULT_SECONDS)))
 
+    @classmethod
+    def simulated_options(cls, port: int) -> dict[str, Any]:
+        """BASE_URL; subclasses add their credentials."""
+        return {"BASE_URL": f"http://127.0.0.1:{port}"}
+
     def url(self, path: str) -> str:
         """`path`, which begins with a slash, below the option BASE_URL."""
         return str(self.options["BASE_URL"]).rstrip("/") + path

@@ -1,20 +1,50 @@
-"""Providers pointed at the simulators, messages that they accept, and two servers."""
+"""Providers pointed at simulators or at a test's server, and what they take.
+
+All lists are read from the settings: a provider that is listed there takes part.
+"""
 
 from __future__ import annotations
 
 import queue
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from typing import Any
 
 from django.conf import settings
 
+from marketing_platform.provider_settings import provider_classes
+from marketing_platform.testing.accounts import made_up_options
 from routing.providers.base import OutboundMessage, Provider, WebhookRequest
+from routing.providers.options import is_secret
 from routing.providers.registry import registry
+from routing.providers.transport.http import HttpProvider
 from routing.vocabulary import Channel
 
-HTTP_PROVIDERS = ["TwilioSMS", "TwilioMMS", "VonageSMS", "VonageMMS", "SendGridEmail"]
-PROVIDERS = [*HTTP_PROVIDERS, "SMTPEmail"]
+CLASSES = provider_classes()
+SIMULATED = [cls.__name__ for cls in CLASSES if cls.simulator]
+SIMULATED_OVER_HTTP = [
+    cls.__name__ for cls in CLASSES if cls.simulator and issubclass(cls, HttpProvider)
+]
+
+
+def aimed_at(url: str, cls: type[Provider], **options: Any) -> Provider:
+    """A provider of this class, whether or not it has a simulator, that calls `url`."""
+    return cls(cls.__name__, {**made_up_options(cls), "BASE_URL": url, **options})
+
+
+def taken(cls: type[Provider]) -> bytes:
+    """The answer by which the provider accepts a message: TAKEN of its test file."""
+    name = f"routing.tests.providers.test_{cls.__module__.rpartition('.')[2]}"
+    answer = getattr(import_module(name), "TAKEN", None)
+    assert answer, f"{name} has no TAKEN: the answer by which {cls.__name__} accepts."
+    return answer
+
+
+def canaries(cls: type[Provider]) -> dict[str, str]:
+    """A value to look for in place of each secret that the class declares."""
+    names = filter(is_secret, (option.name for option in cls.declared_options))
+    return {name: f"canary-{name.lower()}" for name in names}
 
 
 def build(name: str, **options: Any) -> Provider:

@@ -1,7 +1,7 @@
-"""What every provider owes to those who call it, over real HTTP and SMTP.
+"""What every provider with a simulator owes to those who call it.
 
-The simulators of the fixture `simulator` run in a process of their own. A new provider
-joins by its name in `samples`.
+The simulators of the fixture `simulator` run in a process of their own. What needs none
+of them is in `test_transport_contract`.
 """
 
 from __future__ import annotations
@@ -23,23 +23,20 @@ from routing.providers.base import (
     ReceiptsNotSupported,
     SendFailure,
     Throttled,
-    UnmappedError,
-    UnsuitableError,
     WebhookRequest,
 )
-from routing.providers.registry import ProviderNotConfigured, ProviderRegistry
 from routing.tests.providers.samples import (
-    HTTP_PROVIDERS,
-    PROVIDERS,
+    SIMULATED,
+    SIMULATED_OVER_HTTP,
     ReceiptCatcher,
     build,
+    canaries,
     message_for,
 )
-from routing.tests.providers.scripted_server import ScriptedServer, answer, say
 from routing.vocabulary import Channel, MessageStatus
 
-all_providers = pytest.mark.parametrize("name", PROVIDERS)
-http_providers = pytest.mark.parametrize("name", HTTP_PROVIDERS)
+all_providers = pytest.mark.parametrize("name", SIMULATED)
+http_providers = pytest.mark.parametrize("name", SIMULATED_OVER_HTTP)
 
 
 def requests_of(simulator, name: str) -> int:
@@ -77,29 +74,6 @@ def test_it_sends_from_many_threads_at_once(simulator, name):
     assert len(ids) == 40
     assert requests_of(simulator, name) == 40
     provider.close()
-
-
-TAKEN = {
-    "TwilioSMS": answer("201 Created", b'{"sid": "SM1", "status": "queued"}'),
-    "TwilioMMS": answer("201 Created", b'{"sid": "MM1", "status": "queued"}'),
-    "VonageSMS": answer(
-        "200 OK", b'{"messages": [{"status": "0", "message-id": "1"}]}'
-    ),
-    "VonageMMS": answer("202 Accepted", b'{"message_uuid": "u1"}'),
-    "SendGridEmail": answer("202 Accepted", b"", "X-Message-Id: s1"),
-}
-
-
-@http_providers
-def test_it_opens_no_more_connections_than_there_are_threads(simulator, name):
-    with ScriptedServer(*[say(TAKEN[name])] * 40) as server:
-        provider = build(name, BASE_URL=server.url)
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(provider.send, [message_for(provider)] * 40))
-        provider.close()
-
-    assert len(server.requests) == 40
-    assert server.connections <= 4
 
 
 @http_providers
@@ -186,7 +160,7 @@ def test_an_endless_answer_is_not_read_to_its_end(simulator, name):
     assert requests_of(simulator, name) == 1
 
 
-@pytest.mark.parametrize("name", [n for n in PROVIDERS if n != "SendGridEmail"])
+@pytest.mark.parametrize("name", [n for n in SIMULATED if n != "SendGridEmail"])
 def test_an_acceptance_that_cannot_be_read_leaves_the_outcome_unknown(simulator, name):
     simulator.set_fault(name, "garbage")
 
@@ -209,7 +183,7 @@ def test_being_out_of_service_means_unavailable(simulator, name):
     error = fail(provider, ProviderError)
 
     assert error.unavailable
-    is_http = name in HTTP_PROVIDERS
+    is_http = name in SIMULATED_OVER_HTTP
     assert error.retry_after == (timedelta(seconds=30) if is_http else None)
     provider.close()
 
@@ -249,46 +223,6 @@ def test_bad_credentials_are_an_account_error(simulator, name, options):
     provider.close()
 
 
-@http_providers
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [
-        ("200 OK", OutcomeUnknown),
-        ("301 Moved Permanently", ProviderError),
-        ("303 See Other", OutcomeUnknown),
-        ("307 Temporary Redirect", ProviderError),
-        ("402 Payment Required", AccountError),
-        ("403 Forbidden", AccountError),
-        ("404 Not Found", ProviderError),
-        ("405 Method Not Allowed", ProviderError),
-        ("408 Request Timeout", ProviderError),
-        ("410 Gone", ProviderError),
-        ("413 Content Too Large", UnsuitableError),
-        ("414 URI Too Long", ProviderError),
-        ("418 I'm a teapot", UnmappedError),
-        ("421 Misdirected Request", ProviderError),
-        ("429 Too Many Requests", Throttled),
-        ("431 Request Header Fields Too Large", ProviderError),
-        ("451 Unavailable For Legal Reasons", ProviderError),
-        ("500 Internal Server Error", OutcomeUnknown),
-        ("501 Not Implemented", ProviderError),
-        ("502 Bad Gateway", OutcomeUnknown),
-        ("503 Service Unavailable", ProviderError),
-        ("504 Gateway Timeout", OutcomeUnknown),
-        ("599 What", OutcomeUnknown),
-    ],
-)
-def test_a_status_speaks_for_itself(settings, simulator, name, status, kind):
-    if (name, status) == ("SendGridEmail", "200 OK"):
-        pytest.skip("SendGrid's acceptance has no body")
-    with ScriptedServer(say(answer(status, b"<html>", "Location: /x"))) as server:
-        provider = build(name, BASE_URL=server.url)
-        fail(provider, kind)
-        provider.close()
-
-    assert len(server.requests) == 1
-
-
 @all_providers
 def test_it_refuses_what_it_cannot_carry(simulator, name):
     provider = build(name)
@@ -300,38 +234,12 @@ def test_it_refuses_what_it_cannot_carry(simulator, name):
     assert requests_of(simulator, name) == 0
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
-def test_without_credentials_the_registry_says_what_is_missing(
-    simulator, settings, name
-):
-    definition = settings.MESSAGE_PROVIDERS[name]
-    missing = registry_options(definition["BACKEND"])
-    registry = ProviderRegistry({name: {"BACKEND": definition["BACKEND"]}})
-
-    with pytest.raises(ProviderNotConfigured, match=f"lacks {', '.join(missing)}"):
-        registry.get(name)
-
-
-def registry_options(backend: str) -> tuple[str, ...]:
-    registry = ProviderRegistry({"it": {"BACKEND": backend}})
-    return registry.provider_class("it").required_options
-
-
-CANARIES = {
-    "AUTH_TOKEN": "canary-1",
-    "API_SECRET": "canary-2",
-    "API_KEY": "canary-3",
-    "SIGNATURE_SECRET": "canary-4",
-    "PASSWORD": "canary-5",
-}
-
-
 @all_providers
 @pytest.mark.parametrize("kind", ["error", "hang", "drop", "garbage", "refuse", "huge"])
 def test_secrets_stay_out_of_errors_and_logs(simulator, caplog, name, kind):
     caplog.set_level(logging.DEBUG)
     simulator.set_fault(name, kind)
-    provider = build(name, TIMEOUT=0.3, USERNAME="user", **CANARIES)
+    provider = build(name, TIMEOUT=0.3, USERNAME="user", **canaries(type(build(name))))
     told = [repr(provider)]
 
     try:

@@ -9,17 +9,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marketing_platform.provider_settings import simulated_providers
-from routing.providers.base import ForgedReceipt, MalformedReceipt, WebhookRequest
-from routing.providers.registry import ProviderRegistry
+from routing.providers.base import (
+    ForgedReceipt,
+    MalformedReceipt,
+    Provider,
+    WebhookRequest,
+)
 from routing.providers.transport.wire import as_amount
+from routing.tests.providers.samples import CLASSES, aimed_at
 
-REGISTRY = ProviderRegistry(simulated_providers(9100, public_url="https://example.com"))
+PROVIDERS = {
+    cls.__name__: aimed_at("http://127.0.0.1:1", cls, RECEIPT_URL="https://example.com")
+    for cls in CLASSES
+}
 RECEIVERS = [
-    (name, kind)
-    for name in ("TwilioSMS", "TwilioMMS", "VonageSMS", "VonageMMS", "SendGridEmail")
+    (cls.__name__, kind)
+    for cls in CLASSES
     for kind in ("read_receipts", "read_inbound")
-    if (name, kind) != ("SendGridEmail", "read_inbound")
+    if getattr(cls, kind) is not getattr(Provider, kind)
 ]
 every_receiver = pytest.mark.parametrize(("name", "kind"), RECEIVERS)
 REFUSED = (ForgedReceipt, MalformedReceipt)
@@ -54,7 +61,7 @@ def call(name, kind, body, *, signature="", query=""):
     """Let the provider read a call whose signature headers all say the same."""
     url = f"https://example.com/webhooks/{name}/{query}"
     headers = dict.fromkeys(SIGNATURES, signature)
-    return getattr(REGISTRY.get(name), kind)(WebhookRequest(url, headers, body))
+    return getattr(PROVIDERS[name], kind)(WebhookRequest(url, headers, body))
 
 
 @every_receiver

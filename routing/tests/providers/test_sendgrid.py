@@ -18,9 +18,8 @@ from routing.providers.base import (
     UnsuitableError,
     WebhookRequest,
 )
-from routing.providers.sendgrid import CODES, SendGridEmail
+from routing.providers.sendgrid import CODES, SIMULATED_PUBLIC_KEY, SendGridEmail
 from routing.simulators import sendgrid as simulated
-from routing.simulators.credentials import sendgrid_public_key
 from routing.tests.providers.samples import build, message_for
 from routing.tests.providers.scripted_server import ScriptedServer, answer, say
 from routing.text.email_addresses import canonical_email
@@ -28,6 +27,7 @@ from routing.vocabulary import ErrorClass, MessageStatus
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 URL = "https://example.com/webhooks/SendGridEmail/"
+TAKEN = answer("202 Accepted", b"", "X-Message-Id: s1")
 NEITHER, OPTED_OUT, COMPLAINED = (False, False), (True, False), (False, True)
 RECIPIENT_FIELD = "personalizations.0.to.0.email"
 
@@ -39,7 +39,7 @@ def provider(**options) -> SendGridEmail:
             "API_KEY": "SG.x",
             "BASE_URL": "http://127.0.0.1:1/v3/",
             "FROM": "a@example.com",
-            "WEBHOOK_VERIFICATION_KEY": sendgrid_public_key(),
+            "WEBHOOK_VERIFICATION_KEY": SIMULATED_PUBLIC_KEY,
             **options,
         },
     )

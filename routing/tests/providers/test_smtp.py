@@ -95,6 +95,7 @@ def sender_to(port: int, **options) -> SMTPEmail:
             "PORT": port,
             "FROM": "Campaigns <campaigns@example.com>",
             "TIMEOUT": 5,
+            "USE_TLS": False,
             **options,
         },
     )
@@ -351,6 +352,16 @@ def test_tls_may_come_first_of_all(certificate, monkeypatch):
         sender.close()
 
     assert len(mailbox.mails) == 1
+
+
+def test_a_definition_that_says_nothing_of_tls_wants_it():
+    """MESSAGE_PROVIDERS may be written by hand, with fewer options than we read."""
+    options = {"HOST": "127.0.0.1", "FROM": "a@example.com"}
+
+    with mail_server() as (mailbox, port), pytest.raises(AccountError, match="START"):
+        send(SMTPEmail("Ours", {**options, "PORT": port}))
+
+    assert mailbox.mails == []
 
 
 def test_a_certificate_that_nobody_vouches_for_is_not_trusted(certificate):

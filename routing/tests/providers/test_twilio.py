@@ -31,6 +31,7 @@ from routing.tests.providers.scripted_server import ScriptedServer, answer, say
 from routing.vocabulary import ErrorClass, MessageStatus
 
 URL = "https://example.com/webhooks/TwilioSMS/?reference=m12a3"
+TAKEN = answer("201 Created", b'{"sid": "SM1", "status": "queued"}')
 SPECS = Path(
     os.environ.get("PROVIDER_SPECS_DIR", django_settings.BASE_DIR / "../shared/specs")
 )

@@ -35,6 +35,7 @@ SPECS = Path(
 )
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 URL = "https://example.com/webhooks/VonageMMS/"
+TAKEN = answer("202 Accepted", b'{"message_uuid": "u1"}')
 
 
 def provider(**options) -> VonageMMS:

@@ -35,6 +35,7 @@ SPECS = Path(
 )
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 URL = "https://example.com/webhooks/VonageSMS/"
+TAKEN = answer("200 OK", b'{"messages": [{"status": "0", "message-id": "1"}]}')
 
 
 def provider(**options) -> VonageSMS:
