@@ -225,6 +225,7 @@ QUEUE_LEASE_SECONDS = env.int("QUEUE_LEASE_SECONDS", default=90)
 QUEUE_VERDICT_SECONDS = env.int("QUEUE_VERDICT_SECONDS", default=3600)
 # /readyz fails when messages are due for longer and none has left for so long.
 QUEUE_STALLED_SECONDS = env.int("QUEUE_STALLED_SECONDS", default=300)
+RECEIPTS_STALLED_SECONDS = env.int("RECEIPTS_STALLED_SECONDS", default=60)
 # Jitter adds up to this share of a retry's delay, and never takes away.
 RETRY_JITTER = env.float("RETRY_JITTER", default=0.1)
 # Dotted paths of retry policies of your own, separated by commas; a route may name

@@ -19,7 +19,12 @@ from django.db.models.functions import Coalesce
 
 from messaging.models import CampaignMessage, RetentionMark
 from messaging.vocabulary import CampaignStatus
-from routing.models import DeliveryReceipt, InboundMessage, MessageDeliveryAttempt
+from routing.models import (
+    DeliveryReceipt,
+    InboundMessage,
+    MessageDeliveryAttempt,
+    WaitingReceipt,
+)
 from routing.vocabulary import MessageStatus
 
 BATCH_SIZE = 1000  # rows looked at, and at most so many changed, per transaction
@@ -66,6 +71,8 @@ class _Step:
         )
         if self.model is CampaignMessage:
             rows = _ended(rows, before)
+        elif self.model is WaitingReceipt:
+            rows = rows.filter(set_aside_at__isnull=False)
         elif self.model is not InboundMessage:
             rows = rows.exclude(message__status__in=_UNFINISHED)
         is_blank = Q(**self.blank)
@@ -90,6 +97,7 @@ class _Step:
 MESSAGES = _Step("messages", CampaignMessage, "created_at")
 ATTEMPTS = _Step("attempts", MessageDeliveryAttempt, "attempted_at")
 RECEIPTS = _Step("receipts", DeliveryReceipt, "received_at")
+SET_ASIDE = _Step("receipts set aside", WaitingReceipt, "received_at")
 INBOUND = _Step("inbound messages", InboundMessage, "received_at")
 TEXTS = _Step("texts", CampaignMessage, "created_at", {"subject": "", "body": ""})
 RAW_RECEIPTS = _Step("raw receipts", DeliveryReceipt, "received_at", {"raw": ""})
@@ -110,6 +118,7 @@ def prune(
         (MESSAGES, policy.messages_after),
         (ATTEMPTS, policy.attempts_after),
         (RECEIPTS, policy.attempts_after),
+        (SET_ASIDE, policy.attempts_after),
         (INBOUND, policy.inbound_after),
         (TEXTS, policy.content_after),
         (RAW_RECEIPTS, policy.content_after),

@@ -11,7 +11,12 @@ from django.conf import settings
 from marketing_platform.back_office.links import ATTEMPTS, MESSAGES, listed
 from marketing_platform.diagnosis.findings import Level, span
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
-from messaging.queue_status import CampaignOverview, campaigns_under_way, queue_status
+from messaging.queue_status import (
+    COUNT_AT_MOST,
+    CampaignOverview,
+    campaigns_under_way,
+    queue_status,
+)
 from routing.health.status import (
     LOOKED_AT,
     LatestAttempt,
@@ -19,6 +24,7 @@ from routing.health.status import (
     per_minute,
     provider_statuses,
 )
+from routing.receipts.inbox import inbox_status
 from routing.rules.breaker import BreakerState
 from routing.rules.charts import Amount, Chart, chart
 from routing.rules.figures import delivery_rate, milliseconds, success_rate
@@ -43,7 +49,7 @@ class Tile:
 
 
 def tiles(latest: Sequence[LatestAttempt], *, now: datetime) -> list[Tile]:
-    """The queue in six numbers."""
+    """The queue in seven numbers."""
     queue = queue_status(now=now)
     waited = now - queue.oldest_due_at if queue.oldest_due_at else timedelta(0)
     is_late = waited.total_seconds() > settings.QUEUE_STALLED_SECONDS
@@ -70,9 +76,28 @@ def tiles(latest: Sequence[LatestAttempt], *, now: datetime) -> list[Tile]:
             listed(MESSAGES, outcome="unknown"),
             Level.WARN if queue.unknown else Level.OK,
         ),
+        _receipts_waiting(now),
         _pace(latest, now),
         _workers_alive(now),
     ]
+
+
+def _receipts_waiting(now: datetime) -> Tile:
+    status = inbox_status(at_most=COUNT_AT_MOST)
+    oldest = status.oldest_received_at
+    age = now - oldest if oldest else timedelta(0)
+    is_late = age.total_seconds() > settings.RECEIPTS_STALLED_SECONDS
+    level = Level.WARN if status.set_aside else Level.OK
+    note = f"the oldest for {span(age)}" if oldest else "all are applied"
+    if status.set_aside:
+        note += f"; set aside: {status.set_aside:,}"
+    return Tile(
+        "Receipts waiting",
+        f"{status.waiting:,}",
+        note,
+        listed("routing_waitingreceipt"),
+        Level.FAIL if is_late else level,
+    )
 
 
 def _pace(latest: Sequence[LatestAttempt], now: datetime) -> Tile:

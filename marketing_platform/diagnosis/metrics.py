@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 
 from django.db.models import Count
 from django.http import HttpResponse
@@ -21,13 +21,16 @@ from messaging.models import (
 from messaging.queue.clock import database_now
 from messaging.queue_status import oldest_due_at
 from messaging.vocabulary import WorkerKind
-from routing.models import ProviderHealth
+from routing.models import DeliveryReceipt, ProviderHealth
+from routing.receipts.inbox import inbox_status
 from routing.receipts.webhook_counts import webhook_calls
 from routing.rules.breaker import BreakerState
 from routing.rules.tally import day_of
 from routing.statistics.entries import read_totals
 from routing.vocabulary import AttemptOutcome, Channel
 
+INBOX_COUNTED_TO = 1_000_000
+ONE_MINUTE = timedelta(minutes=1)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -91,6 +94,7 @@ def metrics(now: datetime) -> Iterator[Metric]:
     yield _breakers()
     yield _attempts(now)
     yield _webhook_calls(now)
+    yield from _inbox(now)
     yield _without_receipt(now)
 
 
@@ -196,6 +200,30 @@ def _webhook_calls(now: datetime) -> Metric:
             for each in webhook_calls(since=midnight)
         ],
         kind="counter",
+    )
+
+
+def _inbox(now: datetime) -> Iterator[Metric]:
+    status = inbox_status(at_most=INBOX_COUNTED_TO)
+    oldest = status.oldest_received_at
+    yield Metric(
+        "receipts_waiting",
+        "Stored receipts by what they wait for: a worker, or a person.",
+        [
+            Sample(status.waiting, {"for": "worker"}),
+            Sample(status.set_aside, {"for": "person"}),
+        ],
+    )
+    yield Metric(
+        "receipts_oldest_waiting_seconds",
+        "For how long the oldest receipt has waited to be applied.",
+        [Sample((now - oldest).total_seconds() if oldest else 0.0, {})],
+    )
+    lately = DeliveryReceipt.objects.filter(received_at__gt=now - ONE_MINUTE)
+    yield Metric(
+        "receipts_applied_per_second",
+        "Receipts of the last minute that are applied, per second.",
+        [Sample(lately.count() / ONE_MINUTE.total_seconds(), {})],
     )
 
 

@@ -12,8 +12,9 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from marketing_platform.diagnosis.findings import Check, Finding, fail, ok, span, warn
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
-from messaging.queue_status import oldest_due_at
+from messaging.queue_status import COUNT_AT_MOST, oldest_due_at
 from routing.models import MessageDeliveryAttempt
+from routing.receipts.inbox import inbox_status
 from routing.vocabulary import Channel
 
 
@@ -93,8 +94,24 @@ def _stalled_channels(now: datetime, limit: timedelta) -> Finding | None:
     )
 
 
+def receipts(now: datetime) -> Finding:
+    """Whether workers keep up with what providers say."""
+    status = inbox_status(at_most=COUNT_AT_MOST)
+    if status.oldest_received_at is None:
+        return ok("No receipt waits.")
+    age = now - status.oldest_received_at
+    text = f"Receipts to be applied: {status.waiting:,}, the oldest for {span(age)}."
+    if age <= timedelta(seconds=settings.RECEIPTS_STALLED_SECONDS):
+        return ok(text)
+    return fail(
+        text,
+        "Start more workers (`python manage.py process_queue --watch`), or see in "
+        "their logs what keeps them: docs/operations.md.",
+    )
+
+
 READINESS: dict[str, Check] = {
-    check.__name__: check for check in (database, migrations, workers, queue)
+    check.__name__: check for check in (database, migrations, workers, queue, receipts)
 }
 
 

@@ -19,6 +19,7 @@ from marketing_platform.diagnosis.findings import (
 from messaging.models import CampaignMessage
 from routing.models import DeliveryReceipt
 from routing.providers.registry import registry
+from routing.receipts.inbox import inbox_status
 from routing.receipts.webhook_counts import Calls, webhook_calls
 from routing.vocabulary import WebhookOutcome
 
@@ -159,6 +160,18 @@ def missing_receipts(now: datetime) -> Finding:
     return fail(text, remedy) if is_sure else warn(text, remedy)
 
 
+def receipts_set_aside(now: datetime) -> Finding:
+    """Whether some cannot be applied."""
+    count = inbox_status(at_most=LOOKED_AT).set_aside
+    if not count:
+        return ok("No receipt had to be set aside.")
+    return warn(
+        f"Receipts that could not be applied, and move nothing: {count:,}.",
+        "See at /admin/routing/waitingreceipt/ why, and have them applied again there.",
+    )
+
+
 RECEIPTS: dict[str, Check] = {
-    check.__name__: check for check in (webhook_refusals, missing_receipts, deliveries)
+    check.__name__: check
+    for check in (webhook_refusals, missing_receipts, receipts_set_aside, deliveries)
 }

@@ -97,7 +97,13 @@ def test_an_installation_that_is_well_is_ready(client, healthy):
 
     assert status == 200
     assert answer["status"] == "ready"
-    assert list(answer["checks"]) == ["database", "migrations", "workers", "queue"]
+    assert list(answer["checks"]) == [
+        "database",
+        "migrations",
+        "workers",
+        "queue",
+        "receipts",
+    ]
     assert {each["status"] for each in answer["checks"].values()} == {"ok"}
 
 

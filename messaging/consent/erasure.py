@@ -73,6 +73,7 @@ def _steps(subject: DataSubject, with_suppressions: bool) -> Iterator[_Step]:
     attempts = MessageDeliveryAttempt.objects.filter(message__in=messages)
     receipts = subject.receipts.filter(message__in=messages)
     yield "receipts of others", subject.other_receipts(), _blank_raw
+    yield "receipts set aside", _set_aside(subject), QuerySet.delete
     yield "kept answers", subject.kept_answers(), _redactor(subject)
     yield "attempts", attempts, _blank_attempts
     yield "receipts", receipts, _blank_receipts
@@ -80,6 +81,11 @@ def _steps(subject: DataSubject, with_suppressions: bool) -> Iterator[_Step]:
     yield "messages", messages, _blank_messages
     if with_suppressions:
         yield "suppressions", subject.suppressions, QuerySet.delete
+
+
+def _set_aside(subject: DataSubject) -> QuerySet[Any]:
+    """They moved nothing. Others that wait are applied in a moment."""
+    return subject.waiting_receipts().filter(set_aside_at__isnull=False)
 
 
 def _in_batches(rows: QuerySet[Any], change: _Change) -> int:

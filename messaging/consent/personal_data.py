@@ -24,7 +24,7 @@ from messaging.models import (
     KeptAnswer,
     Suppression,
 )
-from routing.models import DeliveryReceipt, InboundMessage
+from routing.models import DeliveryReceipt, InboundMessage, WaitingReceipt
 from routing.signals import report
 from routing.text.email_addresses import is_same_mailbox
 
@@ -87,6 +87,10 @@ class DataSubject:
         named = [pk for pk, raw in mentioned.iterator() if self.named_in(raw)]
         return DeliveryReceipt.objects.filter(pk__in=named)
 
+    def waiting_receipts(self) -> QuerySet[WaitingReceipt]:
+        """Those that are not applied yet, or cannot be, and name it."""
+        return WaitingReceipt.objects.filter(self._mentioned_in("raw"))
+
     def kept_answers(self) -> QuerySet[KeptAnswer]:
         """What requests with an Idempotency-Key were answered."""
         return KeptAnswer.objects.filter(self._mentioned_in("body"))
@@ -132,6 +136,7 @@ def export(subject: DataSubject) -> Row:
             _receipt(subject, receipt)
             for receipt in subject.other_receipts().filter(message=None)
         ],
+        "waitingReceipts": _rows(subject.waiting_receipts().order_by("pk")),
         "inboundMessages": _rows(subject.inbound.order_by("pk")),
         "keptAnswers": [
             {"createdAt": each.created_at, "answers": _answers(subject, each)}

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 
 from routing.admin.bases import ProviderFilter, ReadOnlyAdmin, RecentFilter, clipped
-from routing.models import DeliveryReceipt, MessageDeliveryAttempt, WebhookCount
+from routing.models import (
+    DeliveryReceipt,
+    MessageDeliveryAttempt,
+    WaitingReceipt,
+    WebhookCount,
+)
+from routing.receipts.inbox import take_back
+from routing.signals import report
 
 
 class EvidenceAdmin(ReadOnlyAdmin):
@@ -125,6 +136,48 @@ class ReceiptAdmin(EvidenceAdmin):
     def said(self, receipt: DeliveryReceipt) -> str:
         """The status in the provider's words."""
         return clipped(receipt.provider_status, 20)
+
+
+class SetAsideFilter(admin.SimpleListFilter):
+    title = "waiting for"
+    parameter_name = "set_aside"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+    ) -> list[tuple[str, str]]:
+        return [("no", "a worker"), ("yes", "a person: set aside")]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[WaitingReceipt]
+    ) -> QuerySet[WaitingReceipt]:
+        if self.value() not in {"yes", "no"}:
+            return queryset
+        return queryset.filter(set_aside_at__isnull=self.value() == "no")
+
+
+@admin.register(WaitingReceipt)
+class WaitingReceiptAdmin(ReadOnlyAdmin):
+    """Mostly empty: what is here for long is set aside, or has no worker."""
+
+    list_display = ["received_at", "provider", "event_id", "set_aside_at", "problem"]
+    list_filter = [SetAsideFilter, ProviderFilter]
+    ordering = ["-id"]
+    actions = ["apply_again"]
+
+    def has_apply_permission(self, request: HttpRequest) -> bool:
+        """Who may change rows of this table, although no form does."""
+        user = request.user
+        return user.is_active and user.has_perm("routing.change_waitingreceipt")
+
+    @admin.action(description="Apply again what was set aside", permissions=["apply"])
+    def apply_again(
+        self, request: HttpRequest, queryset: QuerySet[WaitingReceipt]
+    ) -> None:
+        """Workers take them up at once."""
+        ids = list(queryset.values_list("pk", flat=True))
+        count = take_back(ids)
+        report("apply receipts again", None, receipts=count)
+        self.message_user(request, f"Receipts that wait for a worker again: {count:,}.")
 
 
 @admin.register(WebhookCount)
