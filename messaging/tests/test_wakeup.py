@@ -6,8 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from messaging.queue.wakeup import Waiter, notify_workers
-from messaging.tests.scenario import PATIENCE
+from messaging.queue import wakeup
+from messaging.queue.wakeup import NOW_AND_THEN, Waiter, notify_workers
+from messaging.tests.scenario import NOW, PATIENCE
+from routing.signals import receipts_stored
+from routing.timer import Timer
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -26,6 +29,14 @@ def waiter():
 
 def test_a_waiter_tells_that_it_was_woken(waiter):
     notify_workers()
+
+    assert waiter.wait(timedelta(seconds=PATIENCE))
+
+
+def test_a_stored_receipt_wakes_a_waiter(waiter, monkeypatch):
+    monkeypatch.setattr(wakeup, "_now_and_then", Timer(NOW_AND_THEN, is_over=True))
+
+    receipts_stored.send(None, provider="TwilioSMS", urgent=[], now=NOW)
 
     assert waiter.wait(timedelta(seconds=PATIENCE))
 

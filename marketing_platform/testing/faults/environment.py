@@ -138,6 +138,12 @@ class Environment:
         worker.start()
         return worker
 
+    def restart_web(self) -> None:
+        """Kill the web server, whatever it is doing, and start another one."""
+        self.web.signal(signal.SIGKILL)
+        self.web.stop()
+        self.web.start()
+
     def fork_worker(self, *, crash: str = "") -> Forked:
         """A worker from the worker_pool, that takes few messages into each death."""
         if self._nursery is None:

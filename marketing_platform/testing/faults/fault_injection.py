@@ -42,6 +42,11 @@ POINTS = {
     # Messages are settled and attempts appended, in an open transaction.
     "before_record_commit": Point("messaging.queue.record_sql:record", True),
     "after_record_commit": Point("messaging.queue.results:record", True),
+    # Receipts are taken out of the inbox, and nothing is written; then all is written,
+    # and the transaction open; then it is over.
+    "before_apply": Point("messaging.queue.receipts:match_all", False),
+    "before_apply_commit": Point("messaging.queue.receipts:_write", True),
+    "after_apply_commit": Point("messaging.queue.receipts:count_strays", False),
 }
 
 

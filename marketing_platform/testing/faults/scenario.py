@@ -126,6 +126,13 @@ class Scenario:
         found = self.database.rows(f"SELECT count(*) FROM {table} WHERE {where}")
         return int(found[0][0])
 
+    def wait_until_applied(self, *, seconds: float = 60.0) -> None:
+        """Until workers have applied all receipts that are stored."""
+        wait_until(
+            lambda: not self.count("routing_waitingreceipt", "set_aside_at IS NULL"),
+            seconds=seconds,
+        )
+
     def _standings(self) -> dict[str, Standing]:
         was_unknown = (
             "EXISTS (SELECT 1 FROM routing_messagedeliveryattempt AS a "
@@ -155,6 +162,7 @@ class Scenario:
         wait_until(
             lambda: not self.simulator.state()["receipts"]["pending"], seconds=seconds
         )
+        self.wait_until_applied(seconds=seconds)
         with suppress(AssertionError):
             wait_until(
                 lambda: self.attempts() >= self.calls(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlencode
 
@@ -9,10 +10,14 @@ import pytest
 import urllib3
 
 from marketing_platform.testing.installation import wait_until
+from routing.rules.tally import status_counts
 from routing.simulators import twilio
+from routing.vocabulary import MessageStatus
 
 THREADS = 8
 TIMES = 25  # per thread
+APPLYING = ["before_apply", "before_apply_commit", "after_apply_commit"]
+[DELIVERED] = status_counts(MessageStatus.DELIVERED)
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -57,6 +62,7 @@ def test_a_receipt_that_comes_many_times(sent_scene, put_on_record):
             )
         )
 
+    sent_scene.wait_until_applied()
     receipts = sent_scene.count("routing_deliveryreceipt", "1 = 1")
     put_on_record(sent_scene.verdict(), receipts_kept=receipts)
     assert set(answers) == {204}
@@ -95,6 +101,7 @@ def test_receipts_out_of_order(sent_scene, put_on_record):
         for status in ("delivered", "sent", "queued"):
             assert post(sent_scene, entry, status) == 204
 
+    sent_scene.wait_until_applied()
     put_on_record(sent_scene.verdict())
     assert sent_scene.messages("status = 3") == 20
 
@@ -121,7 +128,41 @@ def test_forged_receipts(sent_scene, put_on_record):
         for wishes in calls:
             assert post(sent_scene, entry, "delivered", **wishes) == answer
 
+    sent_scene.wait_until_applied()
     receipts = sent_scene.count("routing_deliveryreceipt", "1 = 1")
     put_on_record(sent_scene.verdict(), receipts_kept=receipts)
     assert receipts == 0
     assert sent_scene.messages("status = 2") == 20
+
+
+@pytest.mark.faults(
+    row="23b",
+    done="kill -9 of workers at every step of applying receipts, and of the web "
+    "server, while each receipt comes twice",
+    holds="what was answered is applied, once",
+)
+def test_killed_while_receipts_come_and_are_applied(make_scene, put_on_record):
+    scenario = make_scene(count=90)
+    scenario.simulator.configure(duplicate_receipt_share=1, receipt_delay=0.2)
+
+    for point in APPLYING:
+        (doomed,) = scenario.start(crash=f"{point}:2")
+        scenario.house.restart_web()
+        scenario.wait_for_death(doomed)
+    scenario.start()
+    recovery = scenario.recover()
+
+    verdict = scenario.verdict()
+    put_on_record(verdict, recovery, kills=2 * len(APPLYING))
+    given_up = scenario.simulator.state()["receipts"].get("given_up", 0)
+    assert verdict.is_clean
+    assert scenario.messages("status = 3") >= 90 - given_up
+    assert scenario.count("routing_waitingreceipt", "1 = 1") == 0
+    assert _confirmed_by_statistics(scenario) == scenario.messages("status = 3")
+
+
+def _confirmed_by_statistics(scenario):
+    """How many messages the statistics count as delivered, and not taken back."""
+    entries = scenario.database.rows("SELECT tally FROM routing_statisticsentry")
+    tallies = [json.loads(t) if isinstance(t, str) else t for (t,) in entries]
+    return sum(each.get(DELIVERED, 0) for each in tallies)
