@@ -53,7 +53,7 @@ class AuditEvent(models.Model):
     """
 
     at = models.DateTimeField(default=timezone.now, db_index=True)
-    door = models.PositiveSmallIntegerField(choices=Door.choices())
+    door = models.PositiveSmallIntegerField(choices=Door.choices)
     actor = models.CharField(
         max_length=200,
         blank=True,

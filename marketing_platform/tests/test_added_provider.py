@@ -26,7 +26,7 @@ from routing.models import MessageDeliveryAttempt
 from routing.providers.registry import registry
 from routing.simulators.control import PROVIDERS_BY_LISTENER
 from routing.tests.providers.acme import AcmeSMS
-from routing.tests.providers.samples import CLASSES
+from routing.tests.providers.samples import CLASSES, SIMULATED
 from routing.tests.providers.scripted_server import ScriptedServer, say
 from routing.tests.providers.test_acme import TAKEN
 from routing.vocabulary import AttemptOutcome, MessageStatus
@@ -112,7 +112,7 @@ def test_without_a_simulator_it_is_left_out_where_all_is_simulated(monkeypatch):
         Environment(), public_url=NOWHERE, paths=[*PROVIDERS, ACME]
     )
 
-    assert [*found] == [path.rpartition(".")[2] for path in PROVIDERS]
+    assert [*found] == SIMULATED
 
 
 def test_a_provider_names_a_simulator_that_knows_it():

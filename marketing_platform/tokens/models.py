@@ -50,7 +50,7 @@ class ApiToken(models.Model):
     prefix = models.CharField(max_length=20, help_text="How its text begins.")
     digest = models.CharField(max_length=64, unique=True, editable=False)
     scope = models.SmallIntegerField(
-        choices=TokenScope.choices(), default=TokenScope.READ
+        choices=TokenScope.choices, default=TokenScope.READ
     )
     own_only = models.BooleanField(
         default=False,

@@ -115,15 +115,15 @@ class Campaign(models.Model):
     """
 
     name = models.CharField(max_length=200)
-    channel = models.PositiveSmallIntegerField(choices=Channel.choices())
+    channel = models.PositiveSmallIntegerField(choices=Channel.choices)
     subject = models.CharField(max_length=500, blank=True, default="")
     body = models.TextField(help_text="May use fields such as {{first_name}}.")
     media_urls = models.JSONField(default=list, blank=True)
     kind = models.PositiveSmallIntegerField(
-        choices=CampaignKind.choices(), default=CampaignKind.MARKETING
+        choices=CampaignKind.choices, default=CampaignKind.MARKETING
     )
     status = models.PositiveSmallIntegerField(
-        choices=CampaignStatus.choices(), default=CampaignStatus.DRAFT
+        choices=CampaignStatus.choices, default=CampaignStatus.DRAFT
     )
     priority = models.PositiveSmallIntegerField(
         default=5, help_text="Campaigns with a higher number go first."
@@ -340,7 +340,7 @@ class CampaignMessage(MessageFacts, models.Model):
         related_name="messages",
         db_index=False,  # the unique constraint and the due index start with it
     )
-    channel = models.PositiveSmallIntegerField(choices=Channel.choices())
+    channel = models.PositiveSmallIntegerField(choices=Channel.choices)
     recipient = models.CharField(
         max_length=254, help_text="E.164 number or e-mail address."
     )
@@ -359,7 +359,7 @@ class CampaignMessage(MessageFacts, models.Model):
     )
     segments = models.PositiveSmallIntegerField(default=1)
     status = models.PositiveSmallIntegerField(
-        choices=MessageStatus.choices(), default=MessageStatus.QUEUED
+        choices=MessageStatus.choices, default=MessageStatus.QUEUED
     )
     status_reason = models.CharField(max_length=500, blank=True, default="")
     due_at = models.DateTimeField()

@@ -26,9 +26,9 @@ class Suppression(models.Model):
     """An address that gets no message, or no marketing, on any channel."""
 
     address = models.CharField(max_length=254, unique=True)
-    reason = models.PositiveSmallIntegerField(choices=SuppressionReason.choices())
+    reason = models.PositiveSmallIntegerField(choices=SuppressionReason.choices)
     scope = models.PositiveSmallIntegerField(
-        choices=SuppressionScope.choices(),
+        choices=SuppressionScope.choices,
         default=SuppressionScope.ALL,
         db_default=SuppressionScope.ALL,
         help_text="What is held back.",

@@ -21,7 +21,7 @@ class WorkerHeartbeat(models.Model):
     STALE_AFTER = timedelta(seconds=5)
 
     owner = models.BigIntegerField(primary_key=True)
-    kind = models.PositiveSmallIntegerField(choices=WorkerKind.choices())
+    kind = models.PositiveSmallIntegerField(choices=WorkerKind.choices)
     host = models.CharField(max_length=255)
     pid = models.PositiveIntegerField()
     started_at = models.DateTimeField()

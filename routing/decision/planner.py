@@ -28,15 +28,11 @@ from routing.rules.costs import PriceError
 from routing.rules.decide import Choices
 from routing.rules.rates import estimate
 from routing.rules.route import Destination, Route
-from routing.strategies import Candidate, Context, Verdict
+from routing.strategies import STEADY, Candidate, Context, Verdict
 from routing.vocabulary import (
     CampaignKind,
     Channel,
-    RoutingStrategy,
 )
-
-# Strategies that neither take turns nor leave anything to chance.
-STEADY = {RoutingStrategy.PRIMARY, RoutingStrategy.FALLBACK, RoutingStrategy.LEAST_COST}
 
 
 class Planner:

@@ -10,9 +10,7 @@ from django.db.models import F
 
 from routing.models import ChannelRoutingConfig, RouteTurn
 from routing.rules.route import Destination, Route, choose_route
-from routing.vocabulary import (
-    RoutingStrategy,
-)
+from routing.strategies import TAKES_TURNS
 
 logger = logging.getLogger(__name__)
 
@@ -64,12 +62,12 @@ def active_routes() -> list[Route]:
 
 
 def take_turns(route: Route, count: int) -> int:
-    """Reserve the next `count` turns of a RoundRobin route; returns the first one.
+    """Reserve the next `count` turns of the route; returns the first one.
 
     Within the caller's transaction: the row lock makes the turns of all workers one
     sequence. Routes of other strategies have no turns.
     """
-    if route.strategy != RoutingStrategy.ROUND_ROBIN:
+    if route.strategy not in TAKES_TURNS:
         return 0
     turns = RouteTurn.objects.filter(route_id=route.config_id)
     if not turns.update(count=F("count") + count):

@@ -20,7 +20,6 @@ from routing.providers.registry import registry
 from routing.rules.retry import LONGEST_DELAY, RetryPolicy, policy_for
 from routing.rules.route import Route, Scope
 from routing.rules.thresholds import Thresholds
-from routing.strategies import STRATEGIES
 from routing.text.quantities import quantity
 from routing.vocabulary import (
     CampaignKind,
@@ -63,7 +62,7 @@ class ChannelRoutingConfig(models.Model):
     specific ones that with the highest priority.
     """
 
-    channel = models.PositiveSmallIntegerField(choices=Channel.choices())
+    channel = models.PositiveSmallIntegerField(choices=Channel.choices)
     country = models.CharField(
         max_length=2,
         blank=True,
@@ -79,13 +78,13 @@ class ChannelRoutingConfig(models.Model):
         help_text="Only for numbers that begin so, such as 49151. Blank: all.",
     )
     campaign_kind = models.PositiveSmallIntegerField(
-        choices=CampaignKind.choices(),
+        choices=CampaignKind.choices,
         null=True,
         blank=True,
         help_text="Only for campaigns of this kind. Blank: all.",
     )
     routing_strategy = models.PositiveSmallIntegerField(
-        choices=[(strategy.value, strategy.label) for strategy in STRATEGIES],
+        choices=RoutingStrategy.choices,
         default=RoutingStrategy.PRIMARY,
     )
     primary_provider = models.CharField(max_length=100)
@@ -128,7 +127,7 @@ class ChannelRoutingConfig(models.Model):
         help_text="Further rounds after the first one failed.",
     )
     retry_strategy = models.PositiveSmallIntegerField(
-        choices=RetryStrategy.choices(), default=RetryStrategy.EXPONENTIAL
+        choices=RetryStrategy.choices, default=RetryStrategy.EXPONENTIAL
     )
     initial_retry_delay_seconds = models.PositiveIntegerField(
         default=60, validators=[MaxValueValidator(_LONGEST_DELAY)]
@@ -143,7 +142,7 @@ class ChannelRoutingConfig(models.Model):
         help_text="Dotted path of a retry policy; for the Custom strategy only.",
     )
     unknown_outcome_policy = models.PositiveSmallIntegerField(
-        choices=UnknownOutcomePolicy.choices(),
+        choices=UnknownOutcomePolicy.choices,
         default=UnknownOutcomePolicy.WAIT,
         help_text="When nobody can say whether a message was sent: Wait for a receipt "
         "and never send twice (marketing), or Resend (codes and alerts).",

@@ -29,13 +29,13 @@ class MessageDeliveryAttempt(models.Model):
         db_index=False,  # the unique constraint starts with it
     )
     attempt_number = models.PositiveSmallIntegerField(help_text="Counts from 1.")
-    channel = models.PositiveSmallIntegerField(choices=Channel.choices())
+    channel = models.PositiveSmallIntegerField(choices=Channel.choices)
     provider = models.CharField(max_length=100)
     attempted_at = models.DateTimeField()
-    outcome = models.PositiveSmallIntegerField(choices=AttemptOutcome.choices())
+    outcome = models.PositiveSmallIntegerField(choices=AttemptOutcome.choices)
     external_message_id = models.CharField(max_length=200, blank=True, default="")
     error_class = models.PositiveSmallIntegerField(
-        choices=ErrorClass.choices(), null=True, blank=True
+        choices=ErrorClass.choices, null=True, blank=True
     )
     error_code = models.CharField(max_length=100, blank=True, default="")
     error_message = models.CharField(max_length=500, blank=True, default="")
@@ -43,7 +43,7 @@ class MessageDeliveryAttempt(models.Model):
     currency = models.CharField(max_length=3, blank=True, default="")
     response_time_ms = models.PositiveIntegerField(null=True, blank=True)
     fallback_reason = models.PositiveSmallIntegerField(
-        choices=FallbackReason.choices(), null=True, blank=True
+        choices=FallbackReason.choices, null=True, blank=True
     )
     decision = models.JSONField(default=dict, blank=True)
     is_retry = models.BooleanField(
@@ -96,11 +96,11 @@ class DeliveryReceipt(models.Model):
     attempt_number = models.PositiveSmallIntegerField(null=True, blank=True)
     external_message_id = models.CharField(max_length=200, blank=True, default="")
     status = models.PositiveSmallIntegerField(
-        choices=MessageStatus.choices(), null=True, blank=True
+        choices=MessageStatus.choices, null=True, blank=True
     )
     provider_status = models.CharField(max_length=50)
     error_class = models.PositiveSmallIntegerField(
-        choices=ErrorClass.choices(), null=True, blank=True
+        choices=ErrorClass.choices, null=True, blank=True
     )
     error_code = models.CharField(max_length=100, blank=True, default="")
     error_message = models.CharField(max_length=500, blank=True, default="")

@@ -22,9 +22,9 @@ class ProviderHealth(models.Model):
     """
 
     provider = models.CharField(max_length=100)
-    channel = models.PositiveSmallIntegerField(choices=Channel.choices())
+    channel = models.PositiveSmallIntegerField(choices=Channel.choices)
     state = models.PositiveSmallIntegerField(
-        choices=BreakerState.choices(), default=BreakerState.CLOSED
+        choices=BreakerState.choices, default=BreakerState.CLOSED
     )
     reason = models.CharField(max_length=200, blank=True, default="")
     buckets = models.JSONField(default=list, blank=True)
@@ -132,7 +132,7 @@ class DeliveryQuality(models.Model):
     """
 
     provider = models.CharField(max_length=100)
-    channel = models.PositiveSmallIntegerField(choices=Channel.choices())
+    channel = models.PositiveSmallIntegerField(choices=Channel.choices)
     country = models.CharField(max_length=2, blank=True, default="")
     successes = models.FloatField(default=0.0)
     failures = models.FloatField(default=0.0)

@@ -18,7 +18,7 @@ class InboundMessage(models.Model):
     )
     text = models.TextField(blank=True, default="")
     keyword = models.PositiveSmallIntegerField(
-        choices=Keyword.choices(), null=True, blank=True
+        choices=Keyword.choices, null=True, blank=True
     )
     received_at = models.DateTimeField()
     raw = models.TextField()

@@ -27,7 +27,7 @@ class Rate(models.Model):
     """
 
     provider = models.CharField(max_length=100)
-    channel = models.PositiveSmallIntegerField(choices=Channel.choices())
+    channel = models.PositiveSmallIntegerField(choices=Channel.choices)
     dial_prefix = models.CharField(
         max_length=15,
         blank=True,

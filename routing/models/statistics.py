@@ -17,7 +17,7 @@ class StatisticsEntry(models.Model):
     """
 
     day = models.DateField(help_text="In UTC.")
-    channel = models.PositiveSmallIntegerField(choices=Channel.choices())
+    channel = models.PositiveSmallIntegerField(choices=Channel.choices)
     provider = models.CharField(
         max_length=100, blank=True, help_text="Blank where there is none yet."
     )

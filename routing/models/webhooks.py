@@ -14,7 +14,7 @@ class WebhookCount(models.Model):
     provider = models.CharField(
         max_length=100, blank=True, help_text="Blank: a name that no provider has."
     )
-    outcome = models.PositiveSmallIntegerField(choices=WebhookOutcome.choices())
+    outcome = models.PositiveSmallIntegerField(choices=WebhookOutcome.choices)
     calls = models.PositiveBigIntegerField()
     last_at = models.DateTimeField()
     last_detail = models.CharField(max_length=200, blank=True)

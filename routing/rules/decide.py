@@ -37,9 +37,16 @@ from routing.rules.retry import (
 )
 from routing.rules.route import Route
 from routing.rules.thresholds import Thresholds, screen
-from routing.strategies import NO_CONTEXT, STRATEGIES, Candidate, Context, Verdict
+from routing.strategies import (
+    IN_ORDER,
+    NO_CONTEXT,
+    STRATEGIES,
+    Candidate,
+    Context,
+    Verdict,
+)
 from routing.strategies.fallback import fallback
-from routing.vocabulary import FallbackReason, RoutingStrategy, UnknownOutcomePolicy
+from routing.vocabulary import FallbackReason, UnknownOutcomePolicy
 
 # A message that no provider may take is looked at again after at most this long.
 NO_PROVIDER_PAUSE = timedelta(seconds=10)
@@ -192,7 +199,7 @@ def _ideal_provider(route: Route, choices: Choices) -> str | None:
 
     Strategies that compare providers compare only those that can carry the message.
     """
-    is_in_order = route.strategy in (RoutingStrategy.PRIMARY, RoutingStrategy.FALLBACK)
+    is_in_order = route.strategy in IN_ORDER
     well = [
         each
         if each.is_eligible or (each.is_unsuitable and not is_in_order)

@@ -48,23 +48,6 @@ LONGEST_DELAY = timedelta(days=30)
 RetryPolicy = Callable[[RetryHistory], timedelta | None]
 
 
-def policy_for(
-    strategy: RetryStrategy,
-    *,
-    initial: timedelta,
-    maximum: timedelta,
-    custom: RetryPolicy | None = None,
-) -> RetryPolicy:
-    """The policy of a strategy; `custom` is the one of the Custom strategy."""
-    if strategy == RetryStrategy.LINEAR:
-        return LinearRetry(initial, maximum)
-    if strategy == RetryStrategy.EXPONENTIAL:
-        return ExponentialRetry(initial, maximum)
-    if strategy == RetryStrategy.CUSTOM and custom is not None:
-        return GuardedRetry(custom, ExponentialRetry(initial, maximum))
-    return no_retry
-
-
 @dataclass(frozen=True, slots=True)
 class GuardedRetry:
     """A policy of somebody else's: where it fails, `fallback` decides.
@@ -115,6 +98,28 @@ class ExponentialRetry:
 
     def __call__(self, history: RetryHistory) -> timedelta | None:
         return doubled(self.initial, history.failed_rounds, at_most=self.maximum)
+
+
+POLICIES: dict[RetryStrategy, Callable[[timedelta, timedelta], RetryPolicy]] = {
+    RetryStrategy.NONE: lambda _initial, _maximum: no_retry,
+    RetryStrategy.LINEAR: LinearRetry,
+    RetryStrategy.EXPONENTIAL: ExponentialRetry,
+}
+
+
+def policy_for(
+    strategy: RetryStrategy,
+    *,
+    initial: timedelta,
+    maximum: timedelta,
+    custom: RetryPolicy | None = None,
+) -> RetryPolicy:
+    """The policy of a strategy; `custom` is the one of the Custom strategy."""
+    if strategy != RetryStrategy.CUSTOM:
+        return POLICIES[strategy](initial, maximum)
+    if custom is None:
+        return no_retry
+    return GuardedRetry(custom, ExponentialRetry(initial, maximum))
 
 
 def doubled(delay: timedelta, times: int, *, at_most: timedelta) -> timedelta:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from routing.rules.retry import RetryPolicy
 from routing.rules.thresholds import NO_THRESHOLDS, Thresholds
+from routing.strategies import IN_ORDER
 from routing.vocabulary import (
     CampaignKind,
     Channel,
@@ -86,9 +87,8 @@ class Route:
     @property
     def in_use(self) -> tuple[str, ...]:
         """The providers that it may really send by."""
-        takes_only_the_first = not self.is_fallback_enabled and self.strategy in (
-            RoutingStrategy.PRIMARY,
-            RoutingStrategy.FALLBACK,
+        takes_only_the_first = (
+            self.strategy in IN_ORDER and not self.is_fallback_enabled
         )
         return self.providers[:1] if takes_only_the_first else self.providers
 

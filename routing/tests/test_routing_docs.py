@@ -45,3 +45,10 @@ def test_every_strategy_has_its_section():
 
     names = [member.name.title().replace("_", "") for member in RoutingStrategy]
     assert headings == names
+
+
+def test_the_glossary_has_every_strategy_with_its_number():
+    glossary = (DOCS / "glossary.md").read_text()
+
+    for member in RoutingStrategy:
+        assert f"{member.name.title().replace('_', '')} {member.value}" in glossary

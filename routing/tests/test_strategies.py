@@ -68,7 +68,9 @@ def out(candidate):
 
 
 def test_every_strategy_of_the_vocabulary_is_there():
-    assert set(STRATEGIES) == set(RoutingStrategy)
+    assert set(STRATEGIES) == set(RoutingStrategy), (
+        "Add it to STRATEGIES in routing/strategies/__init__.py."
+    )
 
 
 @given(strategies, routes(), contexts)
