@@ -82,16 +82,19 @@ class Hearing:
                 self.message, news, self.outcomes, resumes_at=resumes_at
             )
             self.is_queued_again |= self._become(change)
-            return
+        else:
+            self.heed(news, before=before)
+            if news.status in _GOOD_NEWS and self.message.attempt_count > 1:
+                self.may_have_arrived_twice = True
+
+    def heed(self, news: News, *, before: Sequence[News]) -> None:
+        """Do what it says. If it calls off a retry, failures that were reported before
+        it count now.
+        """
         was_queued = self.message.status == MessageStatus.QUEUED
         is_moved = self._become(after_receipt(self.message, news, self.outcomes))
-        if is_moved and was_queued and news.status == MessageStatus.SENT:
-            self._heed_failures(news, before)
-        if news.status in _GOOD_NEWS and self.message.attempt_count > 1:
-            self.may_have_arrived_twice = True
-
-    def _heed_failures(self, news: News, before: Sequence[News]) -> None:
-        """A retry is called off: failures that were reported before it count now."""
+        if not (is_moved and was_queued and news.status == MessageStatus.SENT):
+            return
         for each in before:
             is_failure = each.status == MessageStatus.FAILED
             if is_failure and _is_of_same_attempt(each, news):

@@ -14,9 +14,7 @@ from enum import Enum, auto
 from django.db.models import F
 
 from messaging.models import CampaignMessage
-from messaging.transitions import sent_after_all, write
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
-from routing.rules.tally import TallySheet
 from routing.vocabulary import AttemptOutcome, Channel, MessageStatus
 
 # Ends the event id of the receipt that notes a look-up in vain.
@@ -129,38 +127,6 @@ def mark_possible_duplicates(message_ids: Collection[int], *, now: datetime) -> 
         if _count_of_arrivals(histories[pk], Channel(channel)) > 1
     ]
     CampaignMessage.objects.filter(pk__in=doubled).update(double_risk_at=now)
-
-
-def settle_late_acceptances(
-    accepted: Mapping[int, int], sheet: TallySheet, *, now: datetime
-) -> None:
-    """Mark as Sent what waits for a verdict, failed for want of one, or waits for its
-    next try: that is called off.
-
-    `accepted` are attempt numbers by message: it settles a message only on the very
-    attempt that nobody could say anything of. Rare.
-    """
-    if not accepted:
-        return
-    rows = CampaignMessage.objects.filter(pk__in=accepted).select_for_update()
-    messages = [
-        each for each in rows.order_by("pk") if each.attempt_count == accepted[each.pk]
-    ]
-    histories = histories_of([each.pk for each in messages])
-    settled = [each for each in messages if _is_open(each, histories[each.pk])]
-    write(((each, sent_after_all(now=now)) for each in settled), sheet)
-
-
-def _is_open(message: CampaignMessage, history: History) -> bool:
-    """Whether it waits for a verdict on its latest attempt, failed for want of one, or
-    waits for a retry after it.
-    """
-    if message.status == MessageStatus.QUEUED:
-        latest = history.get(message.attempt_count, Evidence())
-        is_refuted = latest.verdict(Channel(message.channel)) == Verdict.CAME_BACK
-        return latest.outcome == AttemptOutcome.UNKNOWN and not is_refuted
-    is_unsettled = message.status in {MessageStatus.SENDING, MessageStatus.FAILED}
-    return is_unsettled and message.is_outcome_unknown
 
 
 def _was_unknown_but_sent(evidence: Evidence) -> bool:

@@ -216,11 +216,6 @@ def without_verdict(message: CampaignMessage, *, now: datetime) -> Change:
     }
 
 
-def sent_after_all(*, now: datetime) -> Change:
-    """An attempt of unknown outcome turns out to have been accepted."""
-    return {"status": MessageStatus.SENT, "sent_at": now}
-
-
 def withdrawn(reason: str, *, now: datetime) -> Change:
     """It was cancelled before it left."""
     return {

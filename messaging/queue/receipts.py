@@ -33,6 +33,7 @@ from routing.providers.registry import registry
 from routing.receipts import inbox
 from routing.receipts.inbox import Waiting
 from routing.receipts.matching import Locked, Match, count_strays, match_all
+from routing.receipts.news import News
 from routing.receipts.record import append, correct_costs, receipts_of
 from routing.rules.tally import TallySheet
 from routing.signals import receipts_stored
@@ -180,6 +181,32 @@ def _apply(choice: Choice, now: datetime) -> Applied:
         inbox.discard(waiting)
     count_strays(waiting, matches, new, now=now)
     return Applied(len(waiting), len(new))
+
+
+def settle_late_acceptances(
+    accepted: Mapping[int, int], sheet: TallySheet, *, now: datetime
+) -> None:
+    """Heed providers' acceptances that their workers could not record in time, as if a
+    receipt said so. Within the caller's transaction. Rare.
+
+    `accepted` are attempt numbers by message: one settles its message only if the
+    attempt is the latest one.
+    """
+    states = [
+        each
+        for each in _lock(accepted, skip_locked=False).messages.values()
+        if each.attempt_count == accepted[each.pk]
+    ]
+    ids = [each.pk for each in states]
+    said, outcomes = receipts_of(ids), _outcomes_of(ids)
+    changes = []
+    for state in states:
+        hearing = Hearing(state, outcomes.get(state.pk, {}))
+        acceptance = News.of_acceptance(state.pk, accepted[state.pk], at=now)
+        hearing.heed(acceptance, before=said.get(state.pk, ()))
+        if hearing.change:
+            changes.append((state, hearing.change))
+    write(changes, sheet)
 
 
 def _lock(ids: Collection[int], *, skip_locked: bool) -> Locked[MessageState]:

@@ -12,6 +12,7 @@ from messaging.models import CampaignMessage
 from messaging.queue import record_sql
 from messaging.queue.claimed import Claimed, Result
 from messaging.queue.gate import holds_on
+from messaging.queue.receipts import settle_late_acceptances
 from messaging.queue.record_sql import Written
 from messaging.queue.side_effects import (
     correct_parts,
@@ -23,7 +24,6 @@ from messaging.queue.side_effects import (
 from messaging.reconciliation import (
     known_as_sent,
     mark_possible_duplicates,
-    settle_late_acceptances,
 )
 from messaging.transitions import Attempt, after_step, as_row, count_settled
 from routing.decision.planner import Planner

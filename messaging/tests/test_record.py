@@ -8,6 +8,7 @@ from decimal import Decimal
 from random import Random
 
 import pytest
+from django.db import transaction
 
 from messaging.models import Campaign, CampaignMessage, Suppression
 from messaging.queue.claimed import Result
@@ -23,10 +24,11 @@ from messaging.tests.scenario import (
     statements_of,
     write,
 )
+from messaging.tests.tallies import tell
 from messaging.vocabulary import CampaignStatus, SuppressionReason
 from routing.decision.routing_table import RoutingTable
 from routing.dispatch import SendResult
-from routing.models import DeliveryReceipt, MessageDeliveryAttempt
+from routing.models import MessageDeliveryAttempt
 from routing.money import Money
 from routing.providers.base import (
     Acceptance,
@@ -238,21 +240,18 @@ def test_a_late_acceptance_calls_off_the_retry_that_waits(to_be_sent_again):
     assert claim(owner=2, now=NOW + timedelta(days=1)) == []
 
 
-def test_a_late_acceptance_leaves_the_retry_of_what_has_failed_since(to_be_sent_again):
-    DeliveryReceipt.objects.create(
-        message=message(),
-        attempt_number=1,
-        provider="TwilioSMS",
-        event_id="1",
-        status=MessageStatus.FAILED,
-        provider_status="failed",
-        received_at=NOW,
-        raw="",
-    )
-
-    write(accepted(to_be_sent_again))
-
-    assert message().status == MessageStatus.QUEUED
+def test_a_late_acceptance_and_a_failure_end_the_same_in_either_order(to_be_sent_again):
+    """As when a receipt says that it was accepted."""
+    pk = message().pk
+    for steps in ("af", "fa"):
+        with transaction.atomic():
+            for step in steps:
+                if step == "a":
+                    write(accepted(to_be_sent_again))
+                else:
+                    tell(pk, MessageStatus.FAILED)
+            assert message().status == MessageStatus.FAILED, steps
+            transaction.set_rollback(True)
 
 
 def test_two_results_of_one_message_are_refused_together(claimed):

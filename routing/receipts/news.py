@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from routing.vocabulary import ErrorClass
+from routing.vocabulary import ErrorClass, MessageStatus
 
 
 class News(NamedTuple):
@@ -28,6 +28,27 @@ class News(NamedTuple):
     received_at: datetime
     cost: Decimal | None
     currency: str
+
+    @classmethod
+    def of_acceptance(
+        cls, message_id: int, attempt_number: int, *, at: datetime
+    ) -> News:
+        """What a provider says by accepting an attempt."""
+        return cls(
+            pk=0,
+            message_id=message_id,
+            attempt_number=attempt_number,
+            provider="",
+            external_message_id="",
+            status=MessageStatus.SENT,
+            error_class=None,
+            error_code="",
+            error_message="",
+            occurred_at=None,
+            received_at=at,
+            cost=None,
+            currency="",
+        )
 
     @property
     def happened_at(self) -> datetime:
