@@ -5,14 +5,18 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import hypothesis
 import pytest
-from pytest_django import Settings
+from django.db import connection
+from django.test import override_settings
+from pytest_django import DjangoDbBlocker, Settings
 from rest_framework.test import APIClient
 
 from marketing_platform.provider_settings import simulated_providers
-from marketing_platform.testing.installation import NOWHERE
+from marketing_platform.testing.databases import Database, copy_for_processes
+from marketing_platform.testing.installation import NOWHERE, Installation
 from marketing_platform.tokens.services import issue_token
 from marketing_platform.tokens.vocabulary import TokenScope
 from routing.receipts.webhook_counts import WebhookCounter, counter
@@ -34,6 +38,76 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     hypothesis.settings.register_profile("any machine", deadline=None)
     hypothesis.settings.load_profile("any machine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files come first, lest one worker is left with them when all others end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> Iterator[None]:
+    """A hash that takes no time; a good one takes half a second of a processor."""
+    with override_settings(
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]
+    ):
+        yield
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_db_setup: None,
+    django_db_blocker: DjangoDbBlocker,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Database]:
+    """pytest-django's, which migrates.
+
+    A copy is made before any test has written: to copy takes a moment, and to migrate
+    seconds, which each test of real processes would take again.
+    """
+    with django_db_blocker.unblock():
+        copy = copy_for_processes(connection, tmp_path_factory.mktemp("migrated"))
+    yield copy
+    copy.drop()
+
+
+@pytest.fixture(scope="session")
+def migrated(
+    django_db_setup: Database, tmp_path_factory: pytest.TempPathFactory
+) -> Database:
+    """What `database` is copied from."""
+    directory = tmp_path_factory.mktemp("seeding")
+    Installation(
+        directory, database_url=django_db_setup.url, simulator_port=1
+    ).add_default_routes()
+    return django_db_setup
+
+
+@pytest.fixture
+def database(db: None, migrated: Database) -> Iterator[Database]:
+    """A database for real processes: migrated, with the default routes.
+
+    It is of the kind that the suite runs on. pytest-django makes the one that it is
+    copied from only where a test asks for `db`.
+    """
+    own = migrated.copy("own")
+    yield own
+    own.drop()
+
+
+@pytest.fixture
+def installation(
+    database: Database,
+    tmp_path: Path,
+    simulator: SimulatorClient,
+    simulator_process: SimulatorProcess,
+) -> Installation:
+    """An installation with that database; no process of it runs so far."""
+    return Installation(
+        tmp_path,
+        database_url=database.url,
+        simulator_port=simulator_process.base_port,
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""An installation of its own for tests: a database, and commands run against it."""
+"""An installation that tests have for themselves: commands run on its database."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Installation:
-    """Migrated and seeded with the default routes; its providers are simulated."""
+    """A database and a directory of its own; its providers are simulated."""
 
     def __init__(
         self,
@@ -34,24 +34,33 @@ class Installation:
         self.environment = os.environ | {
             "STATE_DIR": str(directory),
             "DATABASE_URL": database_url,
+            "DATABASE_URL_FILE": "",
             "PROVIDER_SIMULATOR_PORT": str(simulator_port),
             "PUBLIC_URL": NOWHERE,
             "LOG_LEVEL": "WARNING",
             **environment,
         }
-        self.run("migrate", "-v0")
+
+    def add_default_routes(self) -> None:
+        """As README.md says, after migrating."""
         self.run("loaddata", "-v0", "default_routes")
 
     def run(self, *arguments: str) -> str:
-        """Run a command to its end; returns what it printed."""
-        return subprocess.run(
+        """Run a command to its end; returns what it printed.
+
+        AssertionError, with all that it wrote, when it fails.
+        """
+        done = subprocess.run(
             [sys.executable, MANAGE, *arguments],
             env=self.environment,
-            check=True,
+            check=False,
             capture_output=True,
             text=True,
             timeout=60,
-        ).stdout
+        )
+        if done.returncode:
+            raise AssertionError(f"{arguments}\n{done.stdout}\n{done.stderr}")
+        return done.stdout
 
     def start(
         self, *arguments: str, log: IO[bytes] | None = None

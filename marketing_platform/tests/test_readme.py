@@ -19,6 +19,7 @@ from marketing_platform.testing.installation import wait_until
 from routing.simulators.process import free_base_port
 from routing.vocabulary import MessageStatus
 
+pytestmark = pytest.mark.long
 TEXT = (Path(settings.BASE_DIR) / "README.md").read_text()
 SECTION = TEXT.partition("## Send a campaign\n")[2].partition("\n## ")[0]
 BLOCK = re.compile(r"(?:^    .*\n)+", re.MULTILINE)

@@ -17,7 +17,7 @@ from marketing_platform.wsgi import application
 from messaging.factories import MessageFactory
 from routing.factories import AttemptFactory, RouteFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.long]
 
 # What the description cannot know: which providers there are, which numbers exist.
 UNSOUND = [positive_data_acceptance]

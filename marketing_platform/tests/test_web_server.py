@@ -26,6 +26,7 @@ from marketing_platform.web_server import (
 )
 from messaging.cluster.child_process import Child
 
+pytestmark = pytest.mark.long
 CLIENTS = 60
 SOON = 2.0  # seconds, of a request that waits for nobody
 

@@ -24,7 +24,7 @@ from messaging.tests.scenario import NOW, run_machine
 from messaging.vocabulary import CampaignStatus
 from routing.vocabulary import Channel, MessageStatus
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.long]
 WORKERS = (0, 1, 2)
 LANES = (0, 1, 2)  # the last one is of single messages
 SKEW = timedelta(seconds=2)  # of each worker's clock, to either side

@@ -55,7 +55,7 @@ from routing.providers.registry import registry
 from routing.reference import AttemptReference
 from routing.vocabulary import MessageStatus
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.long]
 WORKERS = (0, 1)
 VERDICT_WAIT = timedelta(hours=1)
 PROVIDERS = tuple(MEMORY_PROVIDERS)

@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from marketing_platform.testing.installation import Installation, wait_until
+from marketing_platform.testing.installation import wait_until
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Suppression
 from messaging.tests.scenario import messages
@@ -22,6 +22,7 @@ from routing.models import ProviderHealth, ProviderThrottle
 from routing.rules.breaker import BreakerState
 from routing.vocabulary import AttemptOutcome, Channel, ErrorClass, MessageStatus
 
+pytestmark = pytest.mark.long
 HOUR = timedelta(hours=1)
 
 
@@ -184,13 +185,8 @@ def test_it_refuses_limits_that_make_no_sense(option, says):
 
 
 @pytest.fixture
-def installation(tmp_path, simulator, simulator_process):
+def installation(tmp_path, installation):
     """An installation whose queue holds thirty messages."""
-    installation = Installation(
-        tmp_path,
-        database_url=f"sqlite:///{tmp_path}/db.sqlite3",
-        simulator_port=simulator_process.base_port,
-    )
     recipients = tmp_path / "recipients.csv"
     rows = "".join(f"+1415555{number:04}\n" for number in range(30))
     recipients.write_text(f"phone\n{rows}")

@@ -56,7 +56,7 @@ from routing.vocabulary import (
 )
 
 # Rebuilding takes a snapshot, which no enclosing transaction may have taken before.
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.long]
 VERDICTS = [
     MessageStatus.SENT,
     MessageStatus.DELIVERED,

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core import signing
+from django.utils import timezone
 from django_q.models import Failure, OrmQ, Schedule, Success, Task
 from django_q.scheduler import scheduler
 from django_q.signing import PickleSerializer, SignedPackage
@@ -226,7 +227,12 @@ def test_django_q2s_own_scheduler_could_not_run_it_either(
     monkeypatch.setattr(  # it would close the test's
         "django_q.scheduler.close_old_django_connections", lambda: None
     )
-    due_schedule(func="os.system", args=f"'touch {trace}'", kwargs=kwargs)
+    due_schedule(
+        func="os.system",
+        args=f"'touch {trace}'",
+        kwargs=kwargs,
+        next_run=timezone.now(),
+    )
 
     scheduler(broker)
 

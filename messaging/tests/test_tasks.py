@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
-import subprocess
 import sys
-import time
-from contextlib import suppress
 
 import pytest
-from django.conf import settings
 
-from marketing_platform.testing.installation import NOWHERE
+from marketing_platform.testing.installation import MANAGE, wait_until
+from messaging.cluster.child_process import Child
 from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage, WorkerHeartbeat
 from messaging.tasks import drain_queue
@@ -25,8 +21,7 @@ from routing.providers.registry import registry
 from routing.simulators.process import read_handset_log
 from routing.vocabulary import MessageStatus
 
-PATIENCE = 30  # seconds that a condition may take to come true
-COMMAND_SECONDS = 60
+pytestmark = pytest.mark.long
 
 
 @pytest.mark.django_db(transaction=True)
@@ -86,97 +81,50 @@ def test_draining_goes_over_the_wire_of_the_simulators(simulator, simulator_proc
     assert [each.body for each in accepted] == ["From the cluster"] * 2
 
 
-class Installation:
-    """The project on a SQLite file of its own, driven as an operator does."""
+class RealCluster:
+    """`manage.py qcluster` with one worker, in a session of its own."""
 
-    def __init__(self, directory, simulator_port):
-        self.database = directory / "db.sqlite3"
+    def __init__(self, installation, database, directory):
         self.log = directory / "cluster.log"
-        self.environment = os.environ | {
-            "STATE_DIR": str(directory),
-            "DATABASE_URL": f"sqlite:///{self.database}",
-            "DATABASE_URL_FILE": "",
-            "REDIS_URL": "",
-            "PROVIDER_SIMULATOR_PORT": str(simulator_port),
-            "PUBLIC_URL": NOWHERE,
-            "QCLUSTER_WORKERS": "1",
-            "LOG_LEVEL": "WARNING",
-        }
-
-    def command(self, *arguments):
-        return [sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments]
-
-    def manage(self, *arguments):
-        subprocess.run(
-            self.command(*arguments),
-            env=self.environment,
-            check=True,
-            capture_output=True,
-            timeout=COMMAND_SECONDS,
+        self._recipients = directory / "phones.csv"
+        self._installation = installation
+        self._database = database
+        self.process = Child(
+            "cluster",
+            [sys.executable, MANAGE, "qcluster"],
+            log=self.log,
+            environment=installation.environment | {"QCLUSTER_WORKERS": "1"},
         )
-
-    def start_cluster(self):
-        with self.log.open("wb") as log:
-            return subprocess.Popen(
-                self.command("qcluster"),
-                env=self.environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    def statuses(self):
-        with sqlite3.connect(self.database, timeout=10) as database:
-            rows = database.execute("SELECT status FROM messaging_campaignmessage")
-            return [status for (status,) in rows]
 
     def launch(self, count):
         """A campaign of so many messages, due at once."""
-        path = self.database.with_name("phones.csv")
         numbers = (f"+1415555{number:04}" for number in range(100, 100 + count))
-        path.write_text("\n".join(["phone", *numbers]))
-        self.manage(
-            "send_campaign",
-            "--channel=sms",
-            "--name=From a file",
-            "--body=Hello",
-            f"--recipients={path}",
+        self._recipients.write_text("\n".join(["phone", *numbers]))
+        self._installation.run(
+            *("send_campaign", "--channel=sms", "--name=From a file", "--body=Hello"),
+            f"--recipients={self._recipients}",
         )
 
+    def statuses(self):
+        rows = self._database.rows("SELECT status FROM messaging_campaignmessage")
+        return [status for (status,) in rows]
+
+    def is_gone(self):
+        """Whether no process of its session is left."""
+        try:
+            os.killpg(self.process.group, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
 
 @pytest.fixture
-def installation(tmp_path, simulator, simulator_process):
-    """Migrated, with the default routes."""
-    installed = Installation(tmp_path, simulator_process.base_port)
-    installed.manage("migrate", "--verbosity=0")
-    installed.manage("loaddata", "default_routes")
-    return installed
-
-
-@pytest.fixture
-def cluster(installation):
-    """`manage.py qcluster` at work; whatever is left of it afterwards is killed."""
-    process = installation.start_cluster()
-    yield process
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(PATIENCE)
-
-
-def wait_for(condition, *, log):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, log.read_text()
-        time.sleep(0.05)
-
-
-def is_session_over(process):
-    """Whether no process of the session is left."""
-    try:
-        os.killpg(process.pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
+def cluster(installation, database, tmp_path):
+    """A cluster at work; whatever is left of it afterwards is killed."""
+    real = RealCluster(installation, database, tmp_path)
+    real.process.start()
+    yield real
+    real.process.kill()
 
 
 def accepted(simulator_process):
@@ -185,15 +133,10 @@ def accepted(simulator_process):
     return [each.message.recipient for each in log if each.event == "accepted"]
 
 
-def test_a_real_cluster_sends_a_campaign_once_each(
-    installation, cluster, simulator_process
-):
-    installation.launch(20)
+def test_a_real_cluster_sends_a_campaign_once_each(cluster, simulator_process):
+    cluster.launch(20)
 
-    wait_for(
-        lambda: installation.statuses() == [MessageStatus.SENT] * 20,
-        log=installation.log,
-    )
+    wait_until(lambda: cluster.statuses() == [MessageStatus.SENT] * 20)
 
     assert len(set(accepted(simulator_process))) == 20
     assert len(accepted(simulator_process)) == 20
@@ -201,19 +144,17 @@ def test_a_real_cluster_sends_a_campaign_once_each(
 
 @pytest.mark.parametrize("tell", [os.kill, os.killpg], ids=["process", "group"])
 def test_a_real_cluster_leaves_at_once_with_nothing_in_flight(
-    installation, cluster, simulator, simulator_process, tell
+    cluster, simulator, simulator_process, tell
 ):
     simulator.configure(latency=0.5, receipts=False)
-    installation.launch(3000)  # more than half a minute's work
-    wait_for(lambda: accepted(simulator_process), log=installation.log)
+    cluster.launch(3000)  # more than half a minute's work
+    wait_until(lambda: accepted(simulator_process))
 
-    started = time.monotonic()
-    tell(cluster.pid, signal.SIGTERM)
-    cluster.wait(PATIENCE)
+    tell(cluster.process.group, signal.SIGTERM)
+    wait_until(lambda: not cluster.process.is_running, seconds=10)
 
-    assert time.monotonic() - started < 10
-    wait_for(lambda: is_session_over(cluster), log=installation.log)
-    sent = installation.statuses().count(MessageStatus.SENT)
-    assert set(installation.statuses()) == {MessageStatus.QUEUED, MessageStatus.SENT}
+    wait_until(cluster.is_gone)
+    sent = cluster.statuses().count(MessageStatus.SENT)
+    assert set(cluster.statuses()) == {MessageStatus.QUEUED, MessageStatus.SENT}
     assert sent == len(accepted(simulator_process))
-    assert "Traceback" not in installation.log.read_text()
+    assert "Traceback" not in cluster.log.read_text()

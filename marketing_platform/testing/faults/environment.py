@@ -15,7 +15,7 @@ import urllib3
 from marketing_platform.demo.audience import write_emails
 from marketing_platform.demo.processes import web_command
 from marketing_platform.demo.stage import free_port
-from marketing_platform.testing.faults.databases import Database
+from marketing_platform.testing.databases import Database
 from marketing_platform.testing.faults.hosts import Host
 from marketing_platform.testing.faults.worker_pool import Forked, WorkerPool
 from marketing_platform.testing.installation import MANAGE, Installation, wait_until
@@ -68,10 +68,11 @@ class Environment:
             database_url=database.url,
             simulator_port=simulators.base_port,
             PUBLIC_URL=self.public_url,
-            DATABASE_URL_FILE="",
             REDIS_URL="",
             **TIMES,
         )
+        self.installation.run("migrate", "-v0")
+        self.installation.add_default_routes()
         self._fill(messages)
         database.execute(
             "UPDATE routing_channelroutingconfig SET initial_retry_delay_seconds = 1, "

@@ -8,8 +8,8 @@ from urllib.parse import quote
 import pytest
 from django.conf import settings
 
+from marketing_platform.testing.databases import PostgresDatabase, SQLiteFile
 from marketing_platform.testing.embedded_postgres import running_server
-from marketing_platform.testing.faults.databases import PostgresDatabase, SQLiteFile
 from marketing_platform.testing.faults.environment import Environment
 from marketing_platform.testing.faults.evidence import Evidence, keep
 from marketing_platform.testing.faults.scenario import Scenario

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from marketing_platform.testing.faults.databases import SQLiteFile
+from marketing_platform.testing.databases import SQLiteFile
 from marketing_platform.testing.faults.environment import Environment
 from marketing_platform.testing.faults.scenario import Scenario
 

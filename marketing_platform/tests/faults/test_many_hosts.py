@@ -9,8 +9,8 @@ from urllib.parse import quote
 import pytest
 
 from marketing_platform.demo.stage import free_port
+from marketing_platform.testing.databases import PostgresDatabase
 from marketing_platform.testing.embedded_postgres import Reach, running_server
-from marketing_platform.testing.faults.databases import PostgresDatabase
 from marketing_platform.testing.faults.environment import LEASE_SECONDS, Environment
 from marketing_platform.testing.faults.hosts import NETWORK, HostsNotPossible, hosts
 from marketing_platform.testing.faults.scenario import Scenario

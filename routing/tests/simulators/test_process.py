@@ -20,6 +20,7 @@ from routing.simulators.process import (
 from routing.simulators.simulation import SimulationOptions
 from routing.tests.simulators.wires import ACCOUNT
 
+pytestmark = pytest.mark.long
 MANAGE = Path(__file__).resolve().parents[3] / "manage.py"
 
 

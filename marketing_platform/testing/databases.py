@@ -1,8 +1,10 @@
-"""The databases under fault, read and changed past the engine: with plain SQL."""
+"""Databases that tests have for themselves: copied, and read past the engine."""
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,12 +12,13 @@ from typing import Any, Protocol
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import psycopg
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 Row = tuple[Any, ...]
 
 
 class Database(Protocol):
-    """One database that can be brought back to the state in which it was kept."""
+    """One database that can be copied, and brought back to the state that was kept."""
 
     url: str
 
@@ -29,10 +32,33 @@ class Database(Protocol):
         """Run one statement, and commit."""
 
     def snapshot(self) -> None:
-        """Remember the state of now."""
+        """Keep the state of now."""
 
     def restore(self) -> None:
         """Go back to it; whoever is connected notices at the next statement."""
+
+    def copy(self, name: str) -> Database:
+        """Another database with the same content. Nobody may be connected."""
+
+    def drop(self) -> None:
+        """Throw it away. Whoever is connected is thrown out."""
+
+
+def copy_for_processes(connection: BaseDatabaseWrapper, directory: Path) -> Database:
+    """A copy of Django's database that other processes can open.
+
+    The tests' own may be in memory. The connection is closed if need be.
+    """
+    if connection.vendor == "sqlite":
+        copy = SQLiteFile(directory / "migrated.sqlite3")
+        connection.ensure_connection()
+        copy.fill_from(connection.connection)
+        return copy
+    connection.close()
+    name = str(connection.settings_dict["NAME"])
+    return PostgresDatabase(
+        os.environ["DATABASE_URL"], f"{name}_migrated", template=name
+    )
 
 
 class SQLiteFile:
@@ -55,10 +81,28 @@ class SQLiteFile:
             connection.execute(statement)
 
     def snapshot(self) -> None:
-        _copy(self.path, self._kept)
+        with closing(_connect(self.path)) as source:
+            SQLiteFile(self._kept).fill_from(source)
 
     def restore(self) -> None:
-        _copy(self._kept, self.path)
+        with closing(_connect(self._kept)) as source:
+            self.fill_from(source)
+
+    def copy(self, name: str) -> SQLiteFile:
+        path = self.path.with_name(f"{name}.sqlite3")
+        return SQLiteFile(Path(shutil.copy(self.path, path)))
+
+    def drop(self) -> None:
+        for path in self.path.parent.glob(f"{self.path.name}*"):
+            path.unlink()
+
+    def fill_from(self, source: sqlite3.Connection) -> None:
+        """Take over all that is there.
+
+        In one transaction: nobody has a file exchanged under his hands.
+        """
+        with closing(_connect(self.path)) as connection:
+            source.backup(connection)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -72,20 +116,15 @@ def _matches(pattern: str, text: str | None) -> bool:
     return text is not None and re.search(pattern, text) is not None
 
 
-def _copy(source: Path, target: Path) -> None:
-    """As one transaction, so that nobody has a file exchanged under his hands."""
-    with closing(_connect(source)) as kept, closing(_connect(target)) as current:
-        kept.backup(current)
-
-
 class PostgresDatabase:
-    """A database on a server of PostgreSQL, whose kept state is a template."""
+    """A new database on a PostgreSQL server, whose kept state is a template."""
 
-    def __init__(self, server_url: str, name: str) -> None:
+    def __init__(self, server_url: str, name: str, *, template: str = "") -> None:
         self.url = urlsplit(server_url)._replace(path=f"/{name}").geturl()
         self._server_url = server_url
         self._name = name
-        self._on_server(f"CREATE DATABASE {name}")
+        self.drop()
+        self._create(name, template or "template1")
 
     def url_at(self, host: str) -> str:
         parts = urlsplit(self.url)
@@ -103,15 +142,19 @@ class PostgresDatabase:
             connection.execute(statement)
 
     def snapshot(self) -> None:
-        self._on_server(f"CREATE DATABASE {self._name}_kept TEMPLATE {self._name}")
+        self._create(f"{self._name}_kept", self._name)
 
     def restore(self) -> None:
         self.drop()
-        self._on_server(f"CREATE DATABASE {self._name} TEMPLATE {self._name}_kept")
+        self._create(self._name, f"{self._name}_kept")
+
+    def copy(self, name: str) -> PostgresDatabase:
+        return PostgresDatabase(
+            self._server_url, f"{self._name}_{name}", template=self._name
+        )
 
     def drop(self) -> None:
-        """Throw it away, and whoever is connected out."""
-        self._on_server(f"DROP DATABASE {self._name} WITH (FORCE)")
+        self._on_server(f"DROP DATABASE IF EXISTS {self._name} WITH (FORCE)")
 
     def terminate_connections(self) -> None:
         """Cut everybody's connection."""
@@ -119,6 +162,9 @@ class PostgresDatabase:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             f"WHERE datname = '{self._name}'"
         )
+
+    def _create(self, name: str, template: str) -> None:
+        self._on_server(f"CREATE DATABASE {name} TEMPLATE {template}")
 
     def _on_server(self, statement: str) -> None:
         with psycopg.connect(self._server_url, autocommit=True) as connection:
