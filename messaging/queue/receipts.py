@@ -56,7 +56,8 @@ class ReceiptWork:
     def __init__(self) -> None:
         self._look = Timer(LOOK_EVERY, is_over=True)
         self._expect = Timer(EXPECT_MORE_FOR, is_over=True)
-        self.has_more = True  # until a look finds none
+        self.has_more = False  # the last look found as many as it takes at once
+        self.is_done = False  # the last look found none
 
     @property
     def expects_more(self) -> bool:
@@ -64,11 +65,15 @@ class ReceiptWork:
         return not self._expect.is_over()
 
     def run(self, *, now: datetime, is_woken: bool = False) -> int:
-        """Apply some receipts, if it is time for a look; returns how many."""
+        """Apply some receipts, if it is time for a look; returns how many.
+
+        Small batches cost more: what comes between two looks waits for the next one.
+        """
         if not (self._look.comes_round() or is_woken or self.has_more):
             return 0
         applied = apply_receipts(now=now).done
-        self.has_more = applied > 0
+        self.has_more = applied >= AT_ONCE
+        self.is_done = not applied
         if applied:
             self._expect.restart()
         return applied

@@ -194,7 +194,7 @@ class Processor:
             return False
         if not self._wants_more():
             return True
-        is_idle = self._is_idle and not self._has_chores()
+        is_idle = self._is_idle and self._receipts.is_done and not self._has_chores()
         return is_idle and bool(self._idle_timer and self._idle_timer.is_over())
 
     def _wants_more(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import timedelta
 from decimal import Decimal
 
@@ -426,8 +427,13 @@ def test_a_worker_that_is_told_to_stop_finishes_what_is_in_flight(
     processor = Processor(
         kind=WorkerKind.COMMAND, limits=Limits(batch_size=5, window=5)
     )
-    threading.Timer(0.15, processor.stop).start()
 
+    def stop_when_some_are_in_flight():
+        while processor.report.claimed < 5:
+            time.sleep(0.01)
+        processor.stop()
+
+    threading.Thread(target=stop_when_some_are_in_flight, daemon=True).start()
     report = processor.run()
 
     assert 5 <= report.accepted < 30
