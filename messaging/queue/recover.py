@@ -89,28 +89,35 @@ def recover_expired_leases(
 
 
 def recover_attempts(*, since: datetime, until: datetime) -> int:
-    """Put attempts on record that only a receipt knows of; returns how many.
+    """Put attempts on record whose worker died after a receipt had ended their message;
+    returns how many.
 
-    A receipt may be faster than its worker, and the worker may die before it records:
-    then the message is as the receipt says, and nobody would look for its attempt.
+    A receipt may be faster than the worker that made the attempt: then the attempt was
+    accepted. Or it may be about an earlier attempt while the latest is in flight: then
+    nobody knows how that ended.
     `since` and `until` bound when the receipts came; by `until`, a lease ago, every
     worker that lives has recorded. A receipt about an attempt that was never made is
     evidence of none; one that left its message with its worker leaves it the attempt,
     or else to `recover_expired_leases`.
     """
-    if not (found := _receipts_without_attempt(since, until)):
+    found, overtaken = _receipts_without_attempt(since, until), _overtaken(since, until)
+    if not found and not overtaken:
         return 0
     sheet = TallySheet()
     with transaction.atomic():
-        _lock_messages(found)
+        _lock_messages({each.message_id or 0 for each in found}, overtaken)
         # Looked at twice: another worker may have put them on record meanwhile.
         found = _receipts_without_attempt(since, until)
+        overtaken = _overtaken(since, until)
         attempts: dict[tuple[int, int], MessageDeliveryAttempt] = {}
         for receipt in found:
             message, number = receipt.message, receipt.attempt_number
             if message is not None and number is not None:
                 known = _attempt_of(receipt, message, number)
                 attempts.setdefault((message.pk, number), known)
+        for each in overtaken:
+            unknown = _unknown_attempt(each, until)
+            attempts.setdefault((each.pk, each.attempt_count), unknown)
         _create_attempts(sheet, list(attempts.values()))
         save_counts(sheet)
     return len(attempts)
@@ -136,8 +143,25 @@ def _receipts_without_attempt(
     )
 
 
-def _lock_messages(receipts: Iterable[DeliveryReceipt]) -> None:
-    ids = [receipt.message.pk for receipt in receipts if receipt.message]
+def _overtaken(since: datetime, until: datetime) -> list[CampaignMessage]:
+    """Those that news of an earlier attempt has ended, with the latest one not on
+    record.
+    """
+    earlier = DeliveryReceipt.objects.filter(
+        received_at__gt=since,
+        received_at__lte=until,
+        attempt_number__lt=F("message__attempt_count"),
+    )
+    latest = MessageDeliveryAttempt.objects.filter(
+        message=OuterRef("pk"), attempt_number=OuterRef("attempt_count")
+    )
+    ids = list(earlier.order_by().values_list("message", flat=True).distinct())
+    messages = CampaignMessage.objects.filter(~Exists(latest), pk__in=ids)
+    return list(messages.exclude(status=MessageStatus.SENDING)) if ids else []
+
+
+def _lock_messages(ids: set[int], messages: Iterable[CampaignMessage]) -> None:
+    ids = ids | {each.pk for each in messages}
     rows = CampaignMessage.objects.select_for_update().filter(pk__in=ids)
     list(rows.order_by("pk").values_list("pk"))
 

@@ -21,6 +21,7 @@ from messaging.tests.scenario import (
     NOW,
     accepted,
     claim,
+    failed,
     messages,
     statements_of,
     write,
@@ -30,7 +31,8 @@ from messaging.transitions import NO_VERDICT
 from messaging.vocabulary import CampaignStatus
 from routing.decision.routing_table import RoutingTable
 from routing.models import MessageDeliveryAttempt
-from routing.providers.base import Receipt
+from routing.providers.base import OutcomeUnknown, Receipt
+from routing.rules.decide import Retry
 from routing.vocabulary import AttemptOutcome, MessageStatus, UnknownOutcomePolicy
 
 pytestmark = pytest.mark.django_db
@@ -200,6 +202,25 @@ def test_an_attempt_that_is_on_record_is_not_recovered(route):
     write(accepted(claimed))
 
     assert recover_attempts(since=NOW - MINUTE, until=NOW + MINUTE) == 0
+
+
+def test_an_attempt_in_flight_that_earlier_news_overtakes_is_put_on_record(route):
+    """Its worker died. The first attempt was unknown, and its route resends."""
+    route.unknown_outcome_policy = UnknownOutcomePolicy.RESEND
+    route.save()
+    messages(1)
+    (first,) = claim()
+    write(failed(first, OutcomeUnknown(), Retry(NOW, counts_as_retry=True)))
+    (second,) = claim(owner=2)
+    receipt_for(first, at=NOW)
+    assert message().status == MessageStatus.DELIVERED
+
+    window = {"since": NOW - MINUTE, "until": NOW + MINUTE}
+    assert recover_attempts(**window) == 1
+    assert recover_attempts(**window) == 0
+
+    latest = MessageDeliveryAttempt.objects.get(attempt_number=second.attempt_number)
+    assert latest.outcome == AttemptOutcome.UNKNOWN
 
 
 def test_an_attempt_that_was_never_made_is_not_put_on_record(route):
