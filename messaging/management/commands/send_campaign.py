@@ -25,7 +25,11 @@ from messaging.campaigns import (
     Strictness,
     send_campaign,
 )
-from messaging.management.arguments import COUNTRY_IN, add_default_region
+from messaging.management.arguments import (
+    COUNTRY_IN,
+    Arguments,
+    add_default_region,
+)
 from messaging.models import Campaign, usual_quiet_hours
 from messaging.preview import Preview, amounts, preview_campaign
 from messaging.progress_bar import loading_bar, watch_campaigns
@@ -54,68 +58,8 @@ class Command(PlainCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--channel", required=True, help="sms, mms or email")
-        parser.add_argument("--name", required=True, help="what operators see")
-        parser.add_argument("--recipients", required=True, type=Path, metavar="FILE")
-        parser.add_argument("--body", required=True, metavar="TEXT")
-        parser.add_argument("--subject", default="", help="e-mail only")
-        parser.add_argument(
-            "--media", action="append", default=[], metavar="URL", help="MMS only"
-        )
-        parser.add_argument(
-            "--kind",
-            default="marketing",
-            help="marketing (default) or transactional; routes may tell them apart",
-        )
-        parser.add_argument(
-            "--schedule",
-            metavar="ISO",
-            help="send at this time, such as 2030-01-31T09:00+01:00, not at once",
-        )
-        parser.add_argument(
-            "--expires",
-            metavar="ISO",
-            help="what has not left by this time is not sent any more",
-        )
-        parser.add_argument(
-            "--priority",
-            type=_priority,
-            default=PRIORITIES[CampaignKind.MARKETING],
-            help="0 to 99 (%(default)s); campaigns with a higher number go first",
-        )
-        parser.add_argument(
-            "--quiet-hours",
-            metavar="FROM-UNTIL",
-            help="local times of the recipients, such as 21:00-08:00, in which nothing "
-            "leaves; or none (default: QUIET_HOURS, for marketing)",
-        )
-        add_default_region(parser)
-        parser.add_argument(
-            "--reject-blank",
-            action="store_true",
-            help="reject rows that leave a field of the text empty; a field with a "
-            "default, as {{first_name|there}}, never is",
-        )
-        parser.add_argument(
-            "--dry-run",
-            action="store_true",
-            help="queue nothing: print what would be, and what it would cost",
-        )
-        parser.add_argument(
-            "--again",
-            action="store_true",
-            help="also if a campaign of this name was made of this file before",
-        )
-        parser.add_argument(
-            "--no-input",
-            "--noinput",
-            action="store_false",
-            dest="interactive",
-            help="ask nothing: refuse what would be asked about",
-        )
-        parser.add_argument(
-            "--watch", action="store_true", help="show progress until all have left"
-        )
+        for title, add in GROUPS.items():
+            add(parser.add_argument_group(title))
 
     def handle(self, *args: Any, **options: Any) -> None:
         rejects = RejectsFile(Path(options["recipients"]))
@@ -190,6 +134,97 @@ class Command(PlainCommand):
                 on_progress=on_progress,
                 strictness=_strictness(options),
             )
+
+
+def _add_text(group: Arguments) -> None:
+    group.add_argument("--channel", required=True, help="sms, mms or email")
+    group.add_argument("--name", required=True, help="what operators see")
+    group.add_argument("--body", required=True, metavar="TEXT")
+    group.add_argument("--subject", default="", help="e-mail only")
+    group.add_argument(
+        "--media", action="append", default=[], metavar="URL", help="MMS only"
+    )
+    group.add_argument(
+        "--kind",
+        default="marketing",
+        help="marketing (default) or transactional; routes may tell them apart",
+    )
+
+
+def _add_times(group: Arguments) -> None:
+    group.add_argument(
+        "--schedule",
+        metavar="ISO",
+        help="send at this time, such as 2030-01-31T09:00+01:00, not at once",
+    )
+    group.add_argument(
+        "--expires",
+        metavar="ISO",
+        help="what has not left by this time is not sent any more",
+    )
+    group.add_argument(
+        "--priority",
+        type=_priority,
+        default=PRIORITIES[CampaignKind.MARKETING],
+        help="0 to 99 (%(default)s); campaigns with a higher number go first",
+    )
+    group.add_argument(
+        "--quiet-hours",
+        metavar="FROM-UNTIL",
+        help="local times of the recipients, such as 21:00-08:00, in which nothing "
+        "leaves; or none (default: QUIET_HOURS, for marketing)",
+    )
+
+
+def _add_recipients(group: Arguments) -> None:
+    group.add_argument("--recipients", required=True, type=Path, metavar="FILE")
+    add_default_region(group)
+    group.add_argument(
+        "--reject-blank",
+        action="store_true",
+        help="reject rows that leave a field of the text empty; a field with a "
+        "default, as {{first_name|there}}, never is",
+    )
+
+
+def _add_run(group: Arguments) -> None:
+    group.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="queue nothing: print what would be, and what it would cost",
+    )
+    group.add_argument(
+        "--again",
+        action="store_true",
+        help="also if a campaign of this name was made of this file before",
+    )
+    group.add_argument(
+        "--no-input",
+        "--noinput",
+        action="store_false",
+        dest="interactive",
+        help="ask nothing: refuse what would be asked about",
+    )
+    group.add_argument(
+        "--watch", action="store_true", help="show progress until all have left"
+    )
+
+
+def _priority(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) <= HIGHEST_OF_CAMPAIGNS:
+        return int(text)
+    raise ArgumentTypeError(
+        f"{text!r} is not a number from 0 to {HIGHEST_OF_CAMPAIGNS}"
+    )
+
+
+# The groups of `--help`.
+GROUPS = {
+    "what it says": _add_text,
+    "to whom": _add_recipients,
+    "when": _add_times,
+    "this run": _add_run,
+}
 
 
 def _told(preview: Preview, text: CampaignText) -> Iterator[str]:
@@ -275,14 +310,6 @@ def _kind(name: str) -> CampaignKind:
     except KeyError:
         known = ", ".join(kind.name.lower() for kind in CampaignKind)
         raise CampaignError(f"Unknown kind {name!r}. Kinds are: {known}.") from None
-
-
-def _priority(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text) <= HIGHEST_OF_CAMPAIGNS:
-        return int(text)
-    raise ArgumentTypeError(
-        f"{text!r} is not a number from 0 to {HIGHEST_OF_CAMPAIGNS}"
-    )
 
 
 def _time(option: str, text: str | None) -> datetime | None:
