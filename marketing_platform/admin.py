@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from django.apps import apps
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.html import format_html, format_html_join
 
 from marketing_platform.audit.models import AuditEvent
 from marketing_platform.back_office import task_queue  # noqa: F401 - registers screens
 from marketing_platform.models import ApiToken
 from marketing_platform.tokens.services import revoke_tokens
 from routing.admin.bases import ReadOnlyAdmin, RecentFilter, clipped
+from routing.text.safe_text import escaped
 
 FIELDS = (
     "prefix",
@@ -60,13 +63,57 @@ class AuditEventAdmin(ReadOnlyAdmin):
     search_fields = ["=actor", "=action", "=object_id"]
     search_help_text = "A user name, an action, or the number of an object in full"
 
+    fields = (
+        *("at", "door", "actor", "user", "token", "address", "source", "action"),
+        *("done_to", "before_and_after"),
+    )
+
     @admin.display(description="object")
     def done_to(self, event: AuditEvent) -> str:
         """What it was done to, with its number."""
-        kind = event.object_type.rpartition(".")[2]
-        return clipped(f"{kind} {event.object_id} {event.object_label}".strip(), 40)
+        what = (_kind(event.object_type), event.object_id, event.object_label)
+        return clipped(" ".join(filter(None, what)), 80)
+
+    @admin.display(description="changes")
+    def before_and_after(self, event: AuditEvent) -> str:
+        """Each field, with its value before and after where there are both."""
+        rows = ((name, _change(value)) for name, value in event.changes.items())
+        return format_html("<ul>{}</ul>", format_html_join("", "<li>{}: {}</li>", rows))
 
     @admin.display(description="changes")
     def what(self, event: AuditEvent) -> str:
         """The names of what changed."""
-        return clipped(", ".join(event.changes), 40)
+        return clipped(", ".join(event.changes), 80)
+
+
+def _kind(object_type: str) -> str:
+    """What people call rows of this model; of one that is gone, its own name."""
+    try:
+        return str(apps.get_model(object_type)._meta.verbose_name)
+    except (LookupError, ValueError):
+        return object_type.rpartition(".")[2]
+
+
+def _change(value: object) -> str:
+    """What an event says of one field, which is not always a before and an after."""
+    match value:
+        case [None, after]:
+            return _value(after)
+        case [before, after]:
+            return f"{_value(before)} → {_value(after)}"
+    return _value(value)
+
+
+def _value(value: object) -> str:
+    match value:
+        case None:
+            return "none"
+        case "":
+            return "blank"
+        case bool():
+            return "yes" if value else "no"
+        case dict():
+            return ", ".join(f"{name} {_value(each)}" for name, each in value.items())
+        case list():
+            return ", ".join(map(_value, value)) or "none"
+    return escaped(f"{value}")

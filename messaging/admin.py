@@ -314,22 +314,22 @@ class MessageAdmin(ReadOnlyAdmin):
     @admin.display(description="to", ordering="recipient")
     def to(self, message: CampaignMessage) -> str:
         """The recipient."""
-        return clipped(message.recipient, 21)
+        return clipped(message.recipient, 40)
 
     @admin.display(description="campaign", ordering="campaign")
     def campaign_name(self, message: CampaignMessage) -> str:
         """The name of its campaign."""
-        return clipped(message.campaign.name, 16)
+        return clipped(message.campaign.name, 40)
 
     @admin.display(description="why", ordering="status_reason")
     def why(self, message: CampaignMessage) -> str:
         """What brought it to its status, or what it waits for."""
-        return clipped(message.status_reason, 18)
+        return clipped(message.status_reason, 60)
 
     @admin.display(description="due", ordering="due_at")
     def due(self, message: CampaignMessage) -> str:
         """When it may leave, or could have; to the minute."""
-        return clipped(f"{timezone.localtime(message.due_at):%Y-%m-%d %H:%M}", 16)
+        return f"{timezone.localtime(message.due_at):%Y-%m-%d %H:%M}"
 
     def has_intervene_permission(self, request: HttpRequest) -> bool:
         """The rows are evidence and not edited; what is done about them is recorded."""
@@ -403,6 +403,18 @@ class SuppressionAdmin(BoundedActions):
         with suppress(AddressError):
             search_term = address_key(address_in(search_term))
         return super().get_search_results(request, queryset, search_term)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, object] | None = None,
+    ) -> HttpResponse:
+        """Headed by the address, which the row's own name keeps out of logs."""
+        row = self.get_object(request, unquote(object_id))
+        context = {"subtitle": row.address if row else None, **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, context)
 
 
 @admin.register(InboundMessage)

@@ -194,6 +194,6 @@ class _Estimates:
 def amounts(costs: Counter[str]) -> str:
     """Costs for people: "12.34 USD, 5 EUR"."""
     return ", ".join(
-        f"{Decimal(amount).normalize():f} {currency}"
+        str(Money(Decimal(amount), currency))
         for currency, amount in sorted(costs.items())
     )

@@ -70,7 +70,7 @@ def _attempt_entry(attempt: MessageDeliveryAttempt) -> TimelineEntry:
         f"provider's id {attempt.external_message_id}"
         if attempt.external_message_id
         else "",
-        f"{attempt.cost} {attempt.currency}" if attempt.cost is not None else "",
+        str(Money(attempt.cost, attempt.currency)) if attempt.cost is not None else "",
         f"{attempt.response_time_ms} ms"
         if attempt.response_time_ms is not None
         else "",

@@ -18,6 +18,10 @@ class Money:
     amount: Decimal
     currency: str
 
+    def __str__(self) -> str:
+        """For people, such as "0.0075 USD": without the zeros that columns add."""
+        return f"{self.amount.normalize():f} {self.currency}"
+
 
 def as_money(amount: Decimal | None, currency: str) -> Money | None:
     """Money that a column can hold; None for anything else."""

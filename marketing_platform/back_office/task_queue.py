@@ -6,10 +6,13 @@ stands in the rows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django_q.models import Failure, OrmQ, Schedule, Success
+from picklefield.fields import PickledObject
 
 from messaging.cluster.schedules import problem_with_schedule
 from messaging.cluster.task_gate import RefusedTask, opened
@@ -33,8 +36,9 @@ class ScheduleAdmin(ReadOnlyAdmin):
 
     @admin.display(description="not run because")
     def problem(self, schedule: Schedule) -> str:
-        """Why the cluster does not run it; blank when it does."""
-        return clipped(problem_with_schedule(schedule), 60)
+        """Why the cluster does not run it, if it does not."""
+        problem = clipped(problem_with_schedule(schedule), 60)
+        return problem or self.get_empty_value_display()
 
 
 @admin.register(OrmQ)
@@ -67,7 +71,16 @@ class FinishedAdmin(ReadOnlyAdmin):
     @admin.display(description="result")
     def told(self, task: Success) -> str:
         """What it returned, or how it failed, as far as that is plain."""
-        return clipped(f"{task.result}", WHOLE_RESULT)
+        return clipped(_in_words(task.result), WHOLE_RESULT)
+
+
+def _in_words(result: object) -> str:
+    if isinstance(result, PickledObject):
+        return "not shown: it is more than numbers and texts"
+    if isinstance(result, Mapping):
+        listed = (f"{name} {_in_words(each)}" for name, each in result.items())
+        return ", ".join(listed) or "none"
+    return f"{result}"
 
 
 admin.site.register(Success, FinishedAdmin)

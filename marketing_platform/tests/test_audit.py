@@ -13,7 +13,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.core.management import call_command
 from django.urls import reverse
 from django.utils import timezone
-from django_q.models import OrmQ, Schedule
+from django_q.models import OrmQ, Schedule, Success
 
 from marketing_platform.audit.models import AppendOnly, AuditEvent, Door
 from marketing_platform.audit.record import WATCHED, WATCHED_IN_REQUESTS, record
@@ -245,6 +245,64 @@ def test_events_are_neither_changed_nor_deleted(admin_client):
     assert admin_client.get(address).status_code == 200
     assert admin_client.post(address, {"actor": "nobody"}).status_code == 403
     assert AuditEvent.objects.get(pk=event.pk).actor == event.actor
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"priority": [5, 7]}, "priority: 5 → 7"),
+        ({"name": [None, "Sale"]}, "name: Sale"),
+        ({"name": ["Sale", None]}, "name: Sale → none"),
+        ({"is_active": [True, False]}, "is_active: yes → no"),
+        ({"country": ["DE", ""]}, "country: DE → blank"),
+        ({"accepted": 12}, "accepted: 12"),
+        ({"groups": {"added": ["staff", "night"]}}, "groups: added staff, night"),
+        ({"urls": [["a"], []]}, "urls: a → none"),
+    ],
+)
+def test_an_event_tells_in_words_what_changed_of_what(admin_client, changes, says):
+    route = ChannelRoutingConfig(pk=4, channel=0, primary_provider="TwilioSMS")
+    event = record("change", route, changes)
+    address = reverse("admin:marketing_platform_auditevent_change", args=[event.pk])
+
+    shown = admin_client.get(address).text
+
+    assert f"<li>{says}</li>" in shown
+    assert "route 4 SMS by TwilioSMS" in shown
+
+
+def test_an_event_of_a_model_that_is_gone_can_be_looked_at(admin_client):
+    event = AuditEvent.objects.create(
+        door=Door.ADMIN, action="change", object_type="shop.Basket", object_id="1"
+    )
+    address = reverse("admin:marketing_platform_auditevent_change", args=[event.pk])
+
+    assert "Basket 1" in admin_client.get(address).text
+
+
+@pytest.mark.parametrize(
+    ("result", "says"),
+    [
+        ({"claimed": 3, "ended": {"It expired.": 1}}, "claimed 3, ended It expired. 1"),
+        ({"claimed": 3, "ended": {}}, "claimed 3, ended none"),
+        (frozenset({1}), "not shown: it is more than numbers and texts"),
+    ],
+)
+def test_the_result_of_a_task_is_told_in_words(admin_client, result, says):
+    now = timezone.now()
+    task = Success.objects.create(
+        id="1",
+        name="x",
+        func="y",
+        started=now,
+        stopped=now,
+        success=True,
+        result=result,
+    )
+
+    address = reverse("admin:django_q_success_change", args=[task.pk])
+
+    assert says in admin_client.get(address).text
 
 
 def test_old_events_go_only_when_they_are_pruned():

@@ -15,8 +15,9 @@ import inspect
 import io
 import logging
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Any, NoReturn
 
 from django.conf import settings
@@ -152,14 +153,19 @@ def plain_value(stored: Any) -> Any:
 
 
 def _is_plain(value: object) -> bool:
-    """Numbers and texts, or one flat collection of them."""
-    if isinstance(value, Mapping):
-        parts = [*value, *value.values()]
-    elif isinstance(value, list | tuple):
-        parts = [*value]
-    else:
-        parts = [value]
+    """Numbers and texts, or a collection of them and of flat collections."""
+    parts = [*islice(_parts(value, depth=2), MOST_PARTS + 1)]
     return len(parts) <= MOST_PARTS and all(map(_is_single, parts))
+
+
+def _parts(value: object, *, depth: int) -> Iterator[object]:
+    if depth and isinstance(value, Mapping):
+        value = [*value, *value.values()]
+    if not depth or not isinstance(value, list | tuple):
+        yield value
+        return
+    for each in value:
+        yield from _parts(each, depth=depth - 1)
 
 
 def _is_single(value: object) -> bool:

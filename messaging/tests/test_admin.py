@@ -298,7 +298,7 @@ def test_the_message_page_tells_what_happened_in_order(reader_client, told_messa
         "Provider error 30001: Queue &lt;b&gt;overflow&lt;/b&gt;",
         "fallback: Primary failed",
         "provider&#x27;s id V-1",
-        "0.033300 EUR",
+        "0.0333 EUR",
         "120 ms",
     ]:
         assert fact in shown.text
@@ -526,12 +526,13 @@ def test_messages_that_may_have_come_twice_can_be_found(admin_client):
 def test_long_texts_are_cut_in_the_list_of_messages_and_show_when_pointed_at(
     admin_client,
 ):
-    reason = "Quiet hours until 08:00 in Europe/Berlin."
-    MessageFactory(status_reason=reason, campaign__name="Autumn sale for the club")
+    reason = "The provider could not be reached: " + "Connection refused. " * 3
+    name = "Autumn sale for all members of the club in Berlin"
+    MessageFactory(status_reason=reason.strip(), campaign__name=name)
 
     listed = admin_client.get(page("campaignmessage")).text
 
-    for text in (reason, "Autumn sale for the club"):
+    for text in (reason.strip(), name):
         assert f'title="{text}"' in listed
         assert f">{text}<" not in listed
 
@@ -544,3 +545,11 @@ def test_the_list_of_campaigns_tells_how_many_messages_each_has(admin_client):
 
     assert '<td class="field-size">1,200</td>' in listed
     assert '<td class="field-size">-</td>' in listed
+
+
+def test_a_suppression_is_headed_by_its_address(admin_client, rows):
+    row = rows["suppression"]
+
+    shown = admin_client.get(page("suppression", "change", row.pk))
+
+    assert shown.context["subtitle"] == row.address

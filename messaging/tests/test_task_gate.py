@@ -324,7 +324,19 @@ def test_reading_finished_tasks_unpickles_nothing(trace, column, model):
     assert getattr(row, column) == stored
 
 
-@pytest.mark.parametrize("value", ["text", 7, 1.5, None, {"sent": 3}, [1, 2], ()])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "text",
+        7,
+        1.5,
+        None,
+        {"sent": 3},
+        [1, 2],
+        (),
+        {"ended": {"Expired.": 1}, "a": []},
+    ],
+)
 def test_plain_results_are_shown(value):
     assert plain_value(base64.b64encode(pickle.dumps(value)).decode()) == value
 
@@ -336,6 +348,8 @@ def test_a_pickle_that_grows_when_it_is_shown_stays_a_pickle():
     stored = base64.b64encode(pickle.dumps(laughs)).decode()
 
     assert plain_value(stored) == stored
+    wide = [[0] * 1000] * 1000
+    assert plain_value(base64.b64encode(pickle.dumps(wide)).decode()) != wide
     assert plain_value(base64.b64encode(pickle.dumps(10**9999)).decode()) != 10**9999
 
 

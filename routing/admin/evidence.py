@@ -17,6 +17,7 @@ from routing.models import (
     WaitingReceipt,
     WebhookCount,
 )
+from routing.money import Money
 from routing.receipts.inbox import take_back
 from routing.signals import report
 
@@ -43,11 +44,22 @@ class EvidenceAdmin(ReadOnlyAdmin):
         """Which attempt of the message."""
         return row.attempt_number
 
+    @admin.display(description="cost", ordering="cost")
+    def price(self, row: MessageDeliveryAttempt | DeliveryReceipt) -> str:
+        """With its currency, without zeros that say nothing."""
+        if row.cost is None:
+            return self.get_empty_value_display()
+        return str(Money(row.cost, row.currency))
+
 
 @admin.register(MessageDeliveryAttempt)
 class AttemptAdmin(EvidenceAdmin):
-    exclude = ["decision"]
-    readonly_fields = ["why_this_provider"]
+    fields = (
+        *("message", "attempt_number", "channel", "provider", "attempted_at"),
+        *("outcome", "external_message_id", "error_class", "error_code"),
+        *("error_message", "price", "response_time_ms", "fallback_reason"),
+        *("is_retry", "is_late", "why_this_provider"),
+    )
     list_display = [
         "attempted_at",
         "message_link",
@@ -74,7 +86,7 @@ class AttemptAdmin(EvidenceAdmin):
         """The decision that led to it: the strategy, and what spoke for or against."""
         decision = attempt.decision
         return format_html(
-            "{}<ul>{}</ul>",
+            "Strategy: {}<ul>{}</ul>",
             decision.get("strategy", "recovered"),
             format_html_join(
                 "",
@@ -92,21 +104,14 @@ class AttemptAdmin(EvidenceAdmin):
         if attempt.error_class is None:
             return ""
         what = f"{attempt.get_error_class_display()} {attempt.error_code}".strip()
-        return clipped(": ".join(filter(None, [what, attempt.error_message])), 26)
+        return clipped(": ".join(filter(None, [what, attempt.error_message])), 60)
 
     @admin.display(description="fallback", ordering="fallback_reason")
     def fallback(self, attempt: MessageDeliveryAttempt) -> str:
         """Why it went to another provider than the first choice."""
         if attempt.fallback_reason is None:
             return ""
-        return clipped(attempt.get_fallback_reason_display(), 16)
-
-    @admin.display(description="cost", ordering="cost")
-    def price(self, attempt: MessageDeliveryAttempt) -> str:
-        """With its currency, without zeros that say nothing."""
-        if attempt.cost is None:
-            return ""
-        return f"{attempt.cost.normalize():f} {attempt.currency}"
+        return clipped(attempt.get_fallback_reason_display(), 40)
 
     @admin.display(description="ms", ordering="response_time_ms")
     def milliseconds(self, attempt: MessageDeliveryAttempt) -> int | None:
@@ -131,6 +136,11 @@ class ReceiptAdmin(EvidenceAdmin):
         "occurred_at",
     ]
     list_filter = [ReceivedFilter, ProviderFilter, "status"]
+    fields = (
+        *("provider", "event_id", "message", "attempt_number", "external_message_id"),
+        *("status", "provider_status", "error_class", "error_code", "error_message"),
+        *("price", "occurred_at", "received_at", "raw"),
+    )
 
     @admin.display(description="said", ordering="provider_status")
     def said(self, receipt: DeliveryReceipt) -> str:

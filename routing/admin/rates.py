@@ -10,6 +10,7 @@ from routing.admin.bases import (
     ProviderForm,
 )
 from routing.models import Rate
+from routing.money import Money
 
 
 class RateForm(ProviderForm):
@@ -47,4 +48,4 @@ class RateAdmin(BoundedActions):
     @admin.display(description="price", ordering="price")
     def cost(self, rate: Rate) -> str:
         """With its currency, without zeros that say nothing."""
-        return f"{rate.price.normalize():f} {rate.currency}"
+        return str(Money(rate.price, rate.currency))

@@ -20,6 +20,7 @@ from routing.models import (
     DeliveryQuality,
     DeliveryReceipt,
     MessageDeliveryAttempt,
+    ProviderHealth,
 )
 from routing.strategies import STRATEGIES
 from routing.vocabulary import (
@@ -476,12 +477,13 @@ def test_a_long_error_is_cut_in_the_list_and_shows_when_pointed_at(admin_client)
         message=MessageFactory(),
         error_class=ErrorClass.PROVIDER,
         error_code="30001",
-        error_message="Queue <b>overflow</b> of this sender",
+        error_message="Queue <b>overflow</b> of this sender, for some hours",
     )
 
     listed = admin_client.get(page("messagedeliveryattempt")).text
 
-    whole = "Provider 30001: Queue &lt;b&gt;overflow&lt;/b&gt; of this sender"
+    whole = "Provider 30001: Queue &lt;b&gt;overflow&lt;/b&gt; of this sender, "
+    whole += "for some hours"
     assert f'title="{whole}"' in listed
     assert f">{whole}<" not in listed
 
@@ -537,3 +539,53 @@ def test_a_list_that_was_not_counted_to_its_end_says_so(admin_client):
     listed = admin_client.get(page("messagedeliveryattempt")).text
 
     assert "over 10000 delivery attempts" in " ".join(listed.split())
+
+
+@pytest.mark.parametrize(
+    ("model", "title"),
+    [("channelroutingconfig", "Routes"), ("providerhealth", "Provider health")],
+)
+def test_a_list_is_headed_by_what_it_lists(admin_client, model, title):
+    assert admin_client.get(page(model)).context["title"] == title
+
+
+def test_the_health_of_a_provider_is_told_in_words(admin_client):
+    now = int(timezone.now().timestamp())
+    health = ProviderHealth.objects.create(
+        provider="TwilioSMS",
+        channel=0,
+        buckets=[[now // 10 - 1, 1200, 3], [now // 10, 34, 2]],
+        sends=[[now // 2, 50, 4]],
+    )
+
+    shown = admin_client.get(page("providerhealth", "change", health.pk)).text
+
+    assert "1,234 succeeded, 5 failed" in shown
+    assert "[[" not in shown
+
+
+def test_the_delivery_quality_of_a_provider_is_told_in_words(admin_client):
+    quality = DeliveryQuality.objects.create(
+        provider="TwilioSMS",
+        channel=0,
+        successes=64.79265218049422,
+        updated_at=NOW,
+        overdue=[[int(NOW.timestamp()), 38]],
+    )
+
+    shown = admin_client.get(page("deliveryquality", "change", quality.pk)).text
+
+    assert "38 of 2026-11-24 09:00" in shown
+    assert "64.79265" not in shown
+    assert "[[" not in shown
+
+
+def test_a_cost_has_its_currency_and_no_zeros_that_say_nothing(admin_client):
+    attempt = AttemptFactory(
+        message_id=MessageFactory().pk, cost=Decimal("0.020000"), currency="USD"
+    )
+
+    shown = admin_client.get(page("messagedeliveryattempt", "change", attempt.pk)).text
+
+    assert "0.02 USD" in shown
+    assert "0.020000" not in shown

@@ -112,7 +112,7 @@ def _place(change: RateChange) -> str:
 
 
 def _text(money: Money | None) -> str:
-    return "" if money is None else f"{_amount(money)} {money.currency}"
+    return "" if money is None else str(money)
 
 
 def _amount(money: Money) -> str:
