@@ -1,7 +1,7 @@
-"""Calls: which claimed messages are handed over together, where a provider takes many.
+"""Batching: which claimed messages share one call, if their provider accepts several.
 
-Whoever shares a call is on its row before the call is made. What comes of it is told of
-each message by itself (`routing.dispatch`).
+The shared call is on each message's row before the call is made. The results are
+reported per message (`routing.dispatch`).
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _Key = tuple[str, Hashable]
 
 @dataclass(slots=True)
 class _Call:
-    members: list[int] = field(default_factory=list)  # their places in the claim
+    members: list[int] = field(default_factory=list)  # their indexes in the claim
     recipients: set[str] = field(default_factory=set)
 
     def takes(self, recipient: str, size: int) -> bool:
-        """Providers tell the messages of a call apart by their recipients."""
+        """One message per recipient: providers report on a call by recipient."""
         return len(self.members) < size and recipient not in self.recipients
 
 
 def share_calls(claimed: Sequence[Claimed]) -> list[Claimed]:
-    """The same messages in the same order, with the call that each is to share.
+    """The same messages in the same order, each with the call that it shares.
 
-    A call takes as many as its provider says, of those that it says belong together.
+    The provider says which messages may share a call, and how many.
     """
     shared = list(claimed)
     names = {each.decision.provider for each in claimed}
@@ -40,7 +40,7 @@ def share_calls(claimed: Sequence[Claimed]) -> list[Claimed]:
         return shared
     for members in _calls(claimed, sizes):
         if len(members) > 1:
-            decisions: dict[int, Decision] = {}  # one for all that have the same
+            decisions: dict[int, Decision] = {}  # equal ones are made once
             for place in members:
                 shared[place] = _sharing(
                     claimed[place], claimed[members[0]], len(members), decisions
@@ -49,7 +49,7 @@ def share_calls(claimed: Sequence[Claimed]) -> list[Claimed]:
 
 
 def calls_of(claimed: Iterable[Claimed]) -> Collection[list[Claimed]]:
-    """The messages of each call, in the order of the first ones."""
+    """The messages of each call, in order of their first messages."""
     calls: dict[int, list[Claimed]] = {}
     for each in claimed:
         calls.setdefault(each.call_id or each.message_id, []).append(each)
@@ -82,8 +82,8 @@ def _key(claimed: Claimed, sizes: Collection[str]) -> _Key | None:
 
 
 def _may_share(claimed: Claimed) -> bool:
-    """A probe is one message. One that a worker, or a call, may have failed on goes
-    alone: it would do the same to others.
+    """A probe is one message. A message that may have crashed a worker or failed a
+    shared call goes alone, or it would fail others too.
     """
     return claimed.probe_token is None and not any(
         past.error_class == ErrorClass.UNKNOWN or past.error_code == ALONE_FROM_NOW_ON

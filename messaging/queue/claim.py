@@ -1,4 +1,4 @@
-"""Claiming: which messages leave now, and by which provider first."""
+"""Claiming: which messages leave now, and through which provider first."""
 
 from __future__ import annotations
 
@@ -32,20 +32,22 @@ from routing.vocabulary import AttemptOutcome, ErrorClass, MessageStatus
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one claim brought.
+    """The result of one claim.
 
-    `seen` includes those that the gate held back. `is_held_back` says that more are
-    due, but that a throttle has no room for them.
+    `seen` includes messages that the gate held back. With `is_held_back`, more are due,
+    but throttles leave no capacity for them.
     """
 
     claimed: list[Claimed]
     seen: int
     is_held_back: bool = False
-    ended: Mapping[str, int] = field(default_factory=dict)  # never to leave, by reason
+    ended: Mapping[str, int] = field(
+        default_factory=dict
+    )  # will never leave; by reason
 
 
 class Claimer:
-    """Claims for one worker; remembers the lanes and the routes between claims."""
+    """Claims for one worker; remembers lanes and routes between claims."""
 
     def __init__(self, *, owner: int, lease: timedelta, planner: Planner) -> None:
         self._owner = owner
@@ -56,16 +58,17 @@ class Claimer:
     def claim(self, *, limit: int, now: datetime) -> Claim:
         """Move at most `limit` due messages to Sending and return them.
 
-        One short transaction:
+        In one short transaction:
         1. lock due messages of the running campaigns, a fair share of each
-        2. stop those that must not leave (the gate), with the reason; of those that may
-           be killing their workers, let one through at a time
-        3. choose a provider for each. Without one it waits, with the reason; one that
-           no provider can ever carry fails; one that breaks this step is quarantined
-        4. put messages into one call where their provider takes several
-        5. write owner, lease, attempt number, provider and call onto the row
+        2. hold those that must not leave (the gate), with the reason; let only one at a
+           time through of those that may be killing their workers
+        3. choose a provider for each. If there is none now, the message waits, with the
+           reason; if no provider can ever carry it, it fails; if it breaks this step,
+           it is quarantined
+        4. let messages share a call if their provider accepts several
+        5. write owner, lease, attempt number, provider and call to the row
 
-        Rows that another worker has locked are skipped, so a claim may come back short.
+        Rows locked by another worker are skipped, so that a claim may return fewer.
         """
         try:
             with transaction.atomic():
@@ -97,7 +100,7 @@ class Claimer:
     def _choose(
         self, messages: Sequence[DueMessage], now: datetime
     ) -> tuple[list[Claimed], list[str]]:
-        """The messages that leave; and why others failed, one reason for each."""
+        """The messages that leave, and a reason for each message that failed."""
         by_route = self._by_route(messages, now)
         assignment = Assignment(
             planner=self._planner,
@@ -111,18 +114,18 @@ class Claimer:
         return share_calls(assignment.save()), assignment.hopeless
 
     def _snapshot(self, routes: Sequence[Route], now: datetime) -> ProviderSnapshot:
-        """How the routes' providers are; locks their throttles."""
+        """The state of the routes' providers; locks their throttles."""
         names = [name for route in routes for name in route.providers]
         capacity = self._planner.lock_capacity(names, now=now)
         if capacity.limits_concurrency:
-            # Twice a lease, as the workers' clocks may differ a little.
+            # Twice a lease, because the workers' clocks may differ a little.
             capacity.in_flight = _in_flight(names, until=now + 2 * self._lease)
         return replace(self._planner.snapshot(now=now), capacity=capacity)
 
     def _by_route(
         self, messages: Sequence[DueMessage], now: datetime
     ) -> list[tuple[Route | None, list[Addressed]]]:
-        """The messages of each route, in the order of their ids."""
+        """The messages of each route, in order of the routes' ids."""
         batches: dict[int | None, tuple[Route | None, list[Addressed]]] = {}
         for message in messages:
             with quarantined_if_it_fails(message, now=now):
@@ -130,29 +133,29 @@ class Claimer:
                 route = self._planner.route(destination, now=now)
                 key = route.config_id if route else None
                 batches.setdefault(key, (route, []))[1].append((message, destination))
-        # All workers take routes in one order, so that no two wait for each other.
+        # All workers take routes in the same order, so that none deadlock.
         return [batches[key] for key in sorted(batches, key=lambda key: key or 0)]
 
 
 def _gate(
     messages: Sequence[DueMessage], holds: Mapping[int, Hold], now: datetime
 ) -> list[DueMessage]:
-    """Let through what may still leave; hold the rest, each with its reason."""
+    """Let messages through that may still leave; hold the rest, with reasons."""
     stopped = [each for each in messages if each.pk in holds]
     write((each, held(holds[each.pk], now=now)) for each in stopped)
     return [message for message in messages if message.pk not in holds]
 
 
 def _claimed_row(claimed: Claimed) -> dict[str, Any]:
-    """The row as `claim_sql.mark_claimed` takes it; a message alone names no call."""
+    """A row for `claim_sql.mark_claimed`; a message that goes alone names no call."""
     row = {"id": claimed.message_id, "provider": claimed.decision.provider}
     return row if claimed.call_id is None else row | {"call_id": claimed.call_id}
 
 
 def _in_flight(providers: Sequence[str], *, until: datetime) -> dict[str, int]:
-    """How many calls of each provider are under way, by all workers.
+    """How many calls to each provider are under way, by all workers.
 
-    A message that waits for a receipt is no call. Most of those have leases that end
+    Messages that await a receipt are not calls. Most of those have leases that end
     after `until`, and are not even read.
     """
     return dict(
@@ -171,7 +174,7 @@ def _in_flight(providers: Sequence[str], *, until: datetime) -> dict[str, int]:
 def _histories(messages: Sequence[DueMessage]) -> dict[int, tuple[PastAttempt, ...]]:
     """The earlier attempts of each message that has any.
 
-    Retry policies look at them, and so does the choice of a provider.
+    Retry policies use them, and so does the choice of a provider.
     """
     again = [each.pk for each in messages if each.attempt_count]
     if not again:

@@ -1,7 +1,7 @@
-"""The statements of a claim, as SQL, for both databases.
+"""The SQL statements of a claim, for both databases.
 
-Rows travel as one JSON parameter (`routing.sql_rows`). The statements are few and
-always of the same text, so that PostgreSQL plans each once per connection.
+Rows are passed as one JSON parameter (`routing.sql_rows`). There are few statements,
+and their text never varies, so that PostgreSQL plans each once per connection.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from routing.vocabulary import MessageStatus
 
 
 class Place(NamedTuple):
-    """A place in a lane: a due time, as the database writes it, and an id."""
+    """A place in a lane: a due time, in the database's own format, and an id."""
 
     due_at: str
     message_id: int
 
 
 class Share(NamedTuple):
-    """How many due messages to lock of a campaign, after which place in its lane."""
+    """How many of a campaign's due messages to lock, and after which place."""
 
     campaign: Campaign
     after: Place
@@ -57,10 +57,10 @@ SHARE_COLUMNS: Columns = {
     "size": "integer",
 }
 
-# As `with_due_messages` (`_first_due` there says why it is no EXISTS); those that
-# are known to have some need no look, and a text that is at hand is not read again: a
-# mail's may have 262,144 letters, and they are looked for 20 times a second. The ORM
-# takes longer to say so than this takes.
+# As `with_due_messages` (`_first_due` there says why this is not an EXISTS), except
+# that lanes known to have due messages are not checked, and that bodies already in
+# memory are not read again: an e-mail's may have 262,144 characters, and this runs 20
+# times a second. The ORM would take longer to build the query than this takes to run.
 DUE_LANES = f"""
 SELECT {{columns}}, CASE WHEN c.id IN ({{read}}) THEN '' ELSE c.body END AS body
 FROM messaging_campaign AS c
@@ -85,9 +85,9 @@ _DUE_COLUMNS = """
      WHERE s.address = m.recipient AND (s.scope = 0 OR c.kind = 0) LIMIT 1)
 """
 
-# One look for all lanes, each by its index. The UPDATE must stand in a statement of its
-# own: with this as its sub-select, it may run it once per row, and claim without limit
-# (PostgreSQL bug 15715). See docs/decisions/0001-claim-in-two-statements.md.
+# One query for all lanes, each read by its index. The UPDATE must be a statement of its
+# own: with this query as a sub-select, PostgreSQL may run it once per row and claim
+# without limit (bug 15715). See docs/decisions/0001-claim-in-two-statements.md.
 LOCK_DUE = f"""
 SELECT c.id, {_DUE_COLUMNS}
 FROM {{shares}} JOIN messaging_campaign AS c ON c.id = v.campaign_id AND {_IS_RUNNING}
@@ -117,8 +117,8 @@ def due_lanes(
 ) -> list[Campaign]:
     """Running campaigns with work to do now, the most urgent first.
 
-    Of those that are `known` to have some it is only asked whether they still run.
-    `bodies` are those at hand: what a campaign says stays as it was when it began.
+    Campaigns `known` to have due messages are only checked to be still running.
+    `bodies` are texts already in memory: a running campaign's text never changes.
     """
     statement = DUE_LANES.format(
         columns=_LANE_COLUMNS,
@@ -137,9 +137,9 @@ def _places_for(ids: Collection[int]) -> str:
 
 
 def lock_due(shares: Sequence[Share], now: datetime) -> list[DueMessage]:
-    """Lock due messages of running campaigns: of each lane the longest due first.
+    """Lock due messages of running campaigns, in each lane the longest due first.
 
-    What another worker has locked is passed over, so that it may be fewer.
+    Rows locked by another worker are skipped, so that there may be fewer.
     """
     campaigns = {share.campaign.pk: share.campaign for share in shares}
     with prepared_cursor() as cursor:
@@ -170,7 +170,7 @@ def _locked_at_once(
 def _locked_in_turn(
     cursor: CursorWrapper, shares: Sequence[Share], now: datetime
 ) -> list[tuple[Any, ...]]:
-    """SQLite joins nothing laterally, and a statement costs it little."""
+    """One query per lane: SQLite has no lateral joins, and its queries are cheap."""
     rows: list[tuple[Any, ...]] = []
     for campaign, after, size in shares:
         cursor.execute(LOCK_DUE_OF_ONE, [campaign.pk, as_text(now), *after, size])
@@ -181,7 +181,7 @@ def _locked_in_turn(
 def _due_message(campaign: Campaign, row: Sequence[Any]) -> DueMessage:
     message = DueMessage(campaign, *row)
     if (expires_at := message.expires_at) and expires_at.tzinfo is None:
-        # SQLite keeps no time zones: all is in UTC.
+        # SQLite stores no time zones: all times are UTC.
         message = message._replace(expires_at=expires_at.replace(tzinfo=UTC))
     if isinstance(message.media_urls, str):
         message = message._replace(media_urls=json.loads(message.media_urls))

@@ -1,4 +1,4 @@
-"""What travels through a worker: a message it has claimed, and the result of a call."""
+"""The values a worker passes on: a claimed message, and the result of its call."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from routing.rules.retry import PastAttempt
 from routing.rules.route import Route
 from routing.vocabulary import CampaignKind, Channel
 
-# Far more than any route asks for. The number is a part of references and columns that
-# end not far above.
+# Far more than any route needs. Attempt numbers are part of references and columns
+# whose limits are not much higher.
 MOST_ATTEMPTS = 32_000
 
 
 class Claimed(NamedTuple):
-    """A message that this worker holds the lease of, and the attempt it is to make."""
+    """A message whose lease this worker holds, with the attempt that it will make."""
 
     message_id: int
     channel: Channel
@@ -37,15 +37,15 @@ class Claimed(NamedTuple):
     route: Route
     decision: Decision
     content: OutboundMessage
-    lease_expires_at: datetime  # from then on it is not handed over any more
-    tried: tuple[str, ...] = ()  # providers called before in this round
-    probe_token: datetime | None = None  # when it probes a provider's open breaker
+    lease_expires_at: datetime  # it is not sent after this
+    tried: tuple[str, ...] = ()  # providers called earlier in this round
+    probe_token: datetime | None = None  # set if it probes a provider's open breaker
     call_id: int | None = None  # the first message of its call; None: it goes alone
     past_attempts: tuple[PastAttempt, ...] = ()
 
     @property
     def round(self) -> Round:
-        """The round as decisions see it, with the present provider as tried."""
+        """The round so far, with the present provider as tried."""
         return Round(
             tried=(*self.tried, self.decision.provider),
             failed_rounds=self.retry_count,
@@ -59,7 +59,7 @@ class Claimed(NamedTuple):
         *,
         after: SendFailure | None = None,
     ) -> Claimed:
-        """The next attempt of the same round, by another provider."""
+        """The next attempt of the same round, through another provider."""
         number = self.attempt_number + 1
         reference = reference_for(self.message_id, number, provider=decision.provider)
         request = self.request
@@ -78,7 +78,7 @@ class Claimed(NamedTuple):
 
 
 class Result(NamedTuple):
-    """One hand-over that has ended, and what is to be done now."""
+    """One attempt that has ended, and the step to take now."""
 
     claimed: Claimed
     send_result: SendResult
@@ -86,7 +86,7 @@ class Result(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """Why the message was not sent, or waits; "" when it was."""
+        """Why the message was not sent, or waits; "" if it was sent."""
         if isinstance(self.step, Sent):
             return ""
         if isinstance(self.step, Hold):
@@ -99,11 +99,11 @@ class Result(NamedTuple):
 
 
 class TooManyAttempts(Exception):
-    """The message was tried more often than attempts can be counted."""
+    """The message has reached the highest number of attempts that can be stored."""
 
 
 def next_attempt_number(message: DueMessage) -> int:
-    """The number that its next attempt has."""
+    """The number of its next attempt."""
     if message.attempt_count >= MOST_ATTEMPTS:
         raise TooManyAttempts(TooManyAttempts.__doc__)
     return message.attempt_count + 1
@@ -117,7 +117,7 @@ def claimed_from_row(
     tried: tuple[str, ...],
     lease_expires_at: datetime,
 ) -> Claimed:
-    """A message whose latest attempt has ended, as the worker that made it had it."""
+    """Rebuild the `Claimed` of a message's latest attempt, which has ended."""
     *before, provider = tried
     return Claimed(
         message_id=message.pk,
@@ -141,7 +141,7 @@ def claimed_from_row(
 def content_of(
     message: AnyMessage, *, attempt_number: int, provider: str
 ) -> OutboundMessage:
-    """The message as it goes out. Marketing by e-mail says how to get no more of it."""
+    """The message as it is sent. Marketing e-mail gets a link to unsubscribe."""
     campaign = message.campaign
     body, url = message.body or campaign.body, ""
     if (message.channel, campaign.kind) == (Channel.EMAIL, CampaignKind.MARKETING):

@@ -1,7 +1,7 @@
-"""The database's clock, which leases and sweeps go by.
+"""The database's clock, used for leases and sweeps.
 
-Workers on many hosts agree on when a lease ends only if they read one clock. A host's
-may be wrong, and may jump; the database's is the same for all.
+Workers on several hosts agree on when a lease ends only if they read one clock. A
+host's clock may be wrong or jump; the database's is the same for all.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ READ_EVERY = timedelta(seconds=2)
 
 
 def database_now() -> datetime:
-    """The database server's time. SQLite has no server: there, it is the host's."""
+    """The database server's time; with SQLite, which has no server, the host's."""
     if connection.vendor != "postgresql":
         return timezone.now()
     with connection.cursor() as cursor:
@@ -36,11 +36,12 @@ def clock_skew() -> timedelta:
 
 
 class DatabaseClock:
-    """Tells the database's time without asking for it each time.
+    """Gives the database's time without a query each time.
 
-    Read now and then by the thread that owns the connection (`sync`); between, it runs
-    on the monotonic clock, which no change of the host's time moves, so that any thread
-    may look at it. Before the first reading it shows the host's time.
+    The thread that owns the connection reads the database's clock now and then
+    (`sync`). In between this runs on the monotonic clock, which changes of the host's
+    time do not affect, so that any thread may read it. Before the first reading it
+    gives the host's time.
     """
 
     def __init__(
@@ -60,9 +61,10 @@ class DatabaseClock:
         return read_at + timedelta(seconds=self._monotonic() - anchored)
 
     def sync(self) -> None:
-        """Read the database's clock, at most every other second.
+        """Read the database's clock, at most every two seconds.
 
-        It was read somewhere between question and answer: half of that is the error.
+        The reading lies somewhere between query and reply; the error is at most half
+        of that time.
         """
         if not self._timer.comes_round():
             return

@@ -1,4 +1,4 @@
-"""The end of campaigns: completed when all is sent, and cancellations seen through."""
+"""The end of campaigns: complete those that are sent, and finish cancellations."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from messaging.transitions import (
 )
 from messaging.vocabulary import CampaignStatus
 
-CANCELLING = timedelta(seconds=5)  # longer than a cancellation takes to answer
+CANCELLING = timedelta(seconds=5)  # longer than `cancel_campaigns` takes
 
 
 def close_campaigns(*, now: datetime, grace: timedelta = CANCELLING) -> int:
-    """Complete campaigns with nothing left to send, and see cancellations through.
+    """Complete campaigns with nothing left to send, and finish cancellations.
 
-    Returns how many messages were withdrawn; a whole batch, and there may be more.
+    Returns how many messages were withdrawn; after a whole BATCH there may be more.
     """
     _complete_finished(now)
-    return _see_cancellations_through(now, grace)
+    return _finish_cancellations(now, grace)
 
 
-def _see_cancellations_through(now: datetime, grace: timedelta) -> int:
-    """Withdraw a batch of what is still queued of cancelled campaigns.
+def _finish_cancellations(now: datetime, grace: timedelta) -> int:
+    """Withdraw a batch of the messages still queued in cancelled campaigns.
 
-    Most of a large campaign, and messages that were in flight when it was cancelled,
-    and that then failed: they would wait for a retry that never comes. One that was
-    cancelled a moment ago is left to who is just counting what that comes to.
+    That is most of a large campaign, and messages that were in flight when it was
+    cancelled and then failed: they would wait for a retry that never comes. A campaign
+    cancelled a moment ago is skipped: `cancel_campaigns` may still be counting it.
     """
     holding = Campaign.objects.with_messages_to_withdraw(now)
     holding = holding.filter(completed_at__lte=now - grace)
     withdrawn = 0
-    # Named, and rarely any: else all messages would be read for those to withdraw.
+    # One query per campaign, and there is rarely any; one query for all campaigns
+    # would read all messages.
     for pk in list(holding.values_list("pk", flat=True)):
         messages, room = CampaignMessage.objects.filter(campaign=pk), BATCH - withdrawn
         withdrawn += withdraw(messages, now=now, at_most=room, skip_locked=True)
@@ -43,7 +44,7 @@ def _see_cancellations_through(now: datetime, grace: timedelta) -> int:
 
 
 def _complete_finished(now: datetime) -> None:
-    """Looked at twice: until the lock is held, a message may be queued again."""
+    """Checked twice: a message may be queued again until the lock is held."""
     finished = Campaign.objects.finished().order_by()
     seen = list(finished.values_list("pk", flat=True))
     if not seen:
@@ -57,10 +58,10 @@ def _complete_finished(now: datetime) -> None:
 
 
 def reopen_campaign(campaign_id: int) -> Campaign:
-    """Let a completed campaign go on, one of whose messages was just queued again.
+    """Reopen a completed campaign because one of its messages was just queued again.
 
-    Locks the row until the caller's transaction ends: the sweep that completes
-    campaigns has either been here before, or will see the message.
+    The row stays locked until the caller's transaction ends: the sweep that completes
+    campaigns either came before, or will see the message.
     """
     locked = Campaign.objects.select_for_update(no_key=True)
     campaign = locked.get(pk=campaign_id)

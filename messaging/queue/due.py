@@ -1,4 +1,4 @@
-"""A due message as a claim reads it: a plain value, and its campaign."""
+"""A due message as a claim reads it: a plain value with its campaign."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from routing.vocabulary import MessageStatus
 
 
 class _Columns(NamedTuple):
-    """What a claim needs of a row. A model would read all of it, at ten times the
-    price: most of what a claim cost.
+    """The columns that a claim needs. Model instances cost ten times as much: they were
+    most of the cost of a claim.
     """
 
     campaign: Campaign
     pk: int
-    due_at: str  # as the database writes it: a place in the lane
+    due_at: str  # in the database's own format: a place in the lane
     recipient: str
     country: str
     subject: str
@@ -44,5 +44,5 @@ class DueMessage(MessageFacts, _Columns):
         return self.campaign.channel
 
 
-# What the steps from claim to record are given: recovery has whole rows.
+# What the steps from claim to record take; recovery has model instances.
 AnyMessage = CampaignMessage | DueMessage

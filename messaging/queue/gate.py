@@ -1,4 +1,4 @@
-"""The gate: which messages must not leave any more, and why."""
+"""The gate: which messages must not leave, and why."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from routing.vocabulary import Channel, MessageStatus
 _SUPPRESSED = Hold(MessageStatus.SUPPRESSED, "The address is suppressed.")
 _CANCELLED = Hold(MessageStatus.CANCELLED, "The campaign was cancelled.")
 _PAUSED = Hold(MessageStatus.QUEUED, "The campaign is paused.")
-_EXPIRED = Hold(MessageStatus.EXPIRED, "It expired while it waited.")
+_EXPIRED = Hold(MessageStatus.EXPIRED, "The message expired while it waited.")
 
 
 def holds_on(messages: Iterable[AnyMessage], *, now: datetime) -> dict[int, Hold]:
-    """Those that must not leave, by id.
+    """The holds on messages that must not leave, by message id.
 
-    The messages come with their campaigns, and `with_suppression`.
+    The messages must have their campaigns loaded, and come from `with_suppression`.
     """
     messages = list(messages)
     stopped = _suppressed_elsewhere(messages)
@@ -39,7 +39,7 @@ def holds_on(messages: Iterable[AnyMessage], *, now: datetime) -> dict[int, Hold
 
 
 def _suppressed_elsewhere(messages: Sequence[AnyMessage]) -> set[int]:
-    """Those whose recipient is suppressed under another spelling; few have any."""
+    """Messages whose recipient is suppressed under another spelling; few have one."""
     respelt = {
         message.pk: (message.recipient, message.campaign.kind)
         for message in messages
@@ -61,7 +61,7 @@ def _hold(message: AnyMessage, now: datetime) -> Hold | None:
 
 
 def _quiet(message: AnyMessage, hours: QuietHours, now: datetime) -> Hold | None:
-    """Until they end for its recipient, or it expires, which is then its end."""
+    """Hold until quiet hours end for the recipient, or until the message expires."""
     zones = zones_of(
         Channel(message.channel), message.recipient, message.country, now=now
     )

@@ -1,4 +1,4 @@
-"""A worker's sign of life, for readiness checks and for the cluster's broker."""
+"""A worker's heartbeat, for readiness checks and for the cluster's broker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FORGET_AFTER = timedelta(days=1)
 
 
 class Heartbeat:
-    """Keeps one worker's row fresh while it lives, and takes it away when it leaves."""
+    """Keeps one worker's row up to date, and deletes it when the worker leaves."""
 
     def __init__(
         self, *, owner: int, kind: WorkerKind, clock: Callable[[], datetime]
@@ -31,16 +31,16 @@ class Heartbeat:
         """Write the row, at most once a second."""
         if not self._timer.comes_round():
             return
-        news = {
+        values = {
             "beat_at": self._clock(),
             "in_flight": in_flight,
             "clock_skew": clock_skew,
         }
         WorkerHeartbeat.objects.update_or_create(
             owner=self._owner,
-            defaults=news,
+            defaults=values,
             create_defaults={
-                **news,
+                **values,
                 "kind": self._kind,
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
@@ -49,7 +49,7 @@ class Heartbeat:
         )
 
     def end(self) -> None:
-        """Take the row away, and those of what died long ago."""
+        """Delete the row, and those of workers and clusters that died long ago."""
         long_ago = self._clock() - FORGET_AFTER
         WorkerHeartbeat.objects.filter(owner=self._owner).delete()
         for heartbeats in (WorkerHeartbeat.objects, ClusterHeartbeat.objects):

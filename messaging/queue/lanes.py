@@ -1,7 +1,7 @@
-"""Lanes: whose turn it is.
+"""Lanes: whose messages go next.
 
-A campaign's due messages are its lane. The more urgent lanes go first; those of one
-priority share alike, whatever waits in each.
+A campaign's due messages are its lane. Urgent lanes go first; lanes of equal priority
+get equal shares, however much waits in each.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from messaging.queue.claim_sql import Place, Share
 from messaging.queue.due import DueMessage
 from routing.vocabulary import Channel
 
-# A lane that gave all that was asked of it has more, most likely: until it does not,
-# other lanes are looked for this often only. It is what an urgent campaign may wait.
+# A lane that filled its share most likely has more. While that is so, other lanes are
+# looked for only this often: the longest that an urgent campaign may wait.
 LOOK_EVERY = timedelta(milliseconds=50)
-# Where a lane was left, the next claim goes on: whatever came before has been claimed,
+# A claim continues where the last one left a lane: everything before has been claimed,
 # and while an old transaction is open elsewhere, its dead rows would be read again each
-# time. Only a row that another worker had locked, and let go, may have stayed behind.
+# time. Only rows that another worker locked and released may have been left behind.
 LOOK_BACK_EVERY = timedelta(seconds=5)
-# Single messages come while others leave, and may be committed a while after the time
-# that they are due.
+# Single messages arrive while others leave, and may be committed some time after they
+# fall due.
 COMMIT_LAG = timedelta(seconds=5)
 
 FRONT = Place("1970-01-01 00:00:00", 0)
 
 
 class Lanes:
-    """The lanes as one worker knows them."""
+    """One worker's view of the lanes."""
 
     def __init__(self) -> None:
         self._campaigns: Sequence[Campaign] = ()  # the most urgent first
-        self._places: dict[int, Place] = {}  # where those were left that had more
-        self._turn = 0  # whose turn is first
+        self._places: dict[int, Place] = {}  # where lanes with more were left
+        self._turn = 0  # decides which lane goes first
         self._looked_at = self._looked_back_at = datetime.min.replace(tzinfo=UTC)
 
     def lock_due(
         self, limit: int, available: Mapping[Channel, float], *, now: datetime
     ) -> tuple[list[DueMessage], bool]:
-        """Lock at most so many messages; whether more are due, but without room.
+        """Lock at most `limit` messages; also returns whether throttles held back more.
 
-        `available` is how many messages of each channel its providers may take. Within
-        the caller's transaction, once; should that fail, `forget`.
+        `available` is how many messages of each channel the providers may take. Call
+        this once per transaction, and `forget` if the transaction fails.
         """
         self._turn += 1
         if abs(now - self._looked_back_at) >= LOOK_BACK_EVERY:
@@ -63,12 +63,12 @@ class Lanes:
         return draw.locked, draw.is_held_back
 
     def forget(self) -> None:
-        """Begin at the front of all lanes again."""
+        """Start again at the front of all lanes."""
         self._places = {}
         self._looked_at = datetime.min.replace(tzinfo=UTC)
 
     def _look(self, now: datetime) -> None:
-        """Find the lanes that have something to give."""
+        """Find the lanes with due messages."""
         bodies = {each.pk: each.body for each in self._campaigns}
         self._campaigns = claim_sql.due_lanes(now, known=self._places, bodies=bodies)
         self._looked_at = now
@@ -81,7 +81,7 @@ class Lanes:
 
 
 class _Draw:
-    """What one claim locks."""
+    """The messages that one claim locks."""
 
     def __init__(
         self, room: int, available: dict[Channel, float], places: Mapping[int, Place]
@@ -89,20 +89,20 @@ class _Draw:
         self.room = room
         self.locked: list[DueMessage] = []
         self.is_held_back = False
-        self._rooms = available
+        self._available = available
         self._before = places
-        self._reached: dict[int, Place] = {}  # in this transaction: it is ours up to it
+        self._reached: dict[int, Place] = {}  # in this transaction: ours up to here
         self._exhausted: set[int] = set()
 
     def take(self, lanes: Sequence[Campaign], now: datetime) -> None:
-        """Lock a fair share of each lane; what one leaves goes to those with more."""
+        """Lock a fair share of each lane; lanes with more get what others leave."""
         while lanes and (shares := self._shares(lanes)):
             rows = claim_sql.lock_due(shares, now)
             self.locked += rows
             self.room -= len(rows)
             counts = Counter(row.campaign.id for row in rows)
             for campaign, _, _ in shares:
-                self._rooms[Channel(campaign.channel)] -= counts[campaign.id]
+                self._available[Channel(campaign.channel)] -= counts[campaign.id]
             last = {row.campaign.id: row for row in rows}
             for pk, row in last.items():
                 self._reached[pk] = Place(row.due_at, row.pk)
@@ -111,13 +111,13 @@ class _Draw:
             self._exhausted -= {each.pk for each in lanes}
 
     def places(self) -> dict[int, Place]:
-        """Where the lanes are left that have more, as it seems."""
+        """Where lanes that seem to have more were left."""
         places = {**self._before, **self._reached}
         return {pk: place for pk, place in places.items() if pk not in self._exhausted}
 
     def _shares(self, lanes: Sequence[Campaign]) -> list[Share]:
-        """A throttle that is used up keeps its channel's messages where they are."""
-        room, available, shares = self.room, dict(self._rooms), []
+        """Divide the room among lanes; an exhausted throttle holds back its channel."""
+        room, available, shares = self.room, dict(self._available), []
         for position, campaign in enumerate(lanes):
             channel = Channel(campaign.channel)
             fair = -(-room // (len(lanes) - position))
@@ -126,7 +126,7 @@ class _Draw:
                 shares.append(Share(campaign, self._place(campaign), count))
                 room, available[channel] = room - count, available[channel] - count
             else:
-                self.is_held_back |= self._rooms[channel] < 1
+                self.is_held_back |= self._available[channel] < 1
         return shares
 
     def _place(self, campaign: Campaign) -> Place:

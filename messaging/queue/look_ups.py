@@ -1,7 +1,7 @@
-"""Look-ups: what became of messages of which nobody knows whether they were sent.
+"""Look-ups: asking providers about messages whose outcome is unknown.
 
-A provider that can be asked is asked once a receipt has had its time to come, again and
-again with growing pauses, until it answers or the wait for a verdict is over.
+If no receipt has come in its usual time, a provider that can be asked is asked, with
+growing pauses, until it gives an answer or the wait for a verdict is over.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from routing.vocabulary import MessageStatus
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 8  # per worker, in threads of their own: sending has room as ever
+AT_ONCE = 8  # per worker, in their own threads: they take no room from sending
 SHORTEST_PAUSE = timedelta(seconds=10)  # between two look-ups of one message
 
 
 @dataclass(frozen=True, slots=True)
 class LookUp:
-    """A message that this worker asks about, and holds the lease of meanwhile."""
+    """A message that this worker asks about while it holds its lease."""
 
     message: CampaignMessage
     content: OutboundMessage
-    route: Route | None  # None: none covers it any more
-    tried: tuple[str, ...]  # by this round; the last one may have the message
-    called_at: datetime  # when that one was called, or a little before
+    route: Route | None  # None: no route covers it any more
+    tried: tuple[str, ...]  # in this round; the last one may have the message
+    called_at: datetime  # when that one was called, or shortly before
     lease_expires_at: datetime
 
     @property
@@ -58,7 +58,7 @@ class LookUp:
 
     @property
     def enquiry(self) -> Enquiry:
-        """What it is asked."""
+        """The question to that provider."""
         until = self.message.unknown_since or self.called_at
         return Enquiry(self.content, since=self.called_at, until=until)
 
@@ -78,17 +78,17 @@ class LookUps:
         self._lease = lease
         self._verdict_wait = verdict_wait
         self._routes = routes
-        self._under_way: dict[int, float] = {}  # message: when it is given up
+        self._under_way: dict[int, float] = {}  # message: when to give up
         self._done: SimpleQueue[tuple[LookUp, Finding]] = SimpleQueue()
 
     @property
     def in_flight(self) -> int:
-        """How many are under way; one whose adapter hangs counts for a lease."""
+        """How many are under way; one whose adapter hangs counts for one lease."""
         now = time.monotonic()
         return sum(give_up_at > now for give_up_at in self._under_way.values())
 
     def begin(self, *, now: datetime) -> None:
-        """Ask about messages that are due for it, as many as there are threads for."""
+        """Ask about messages that are due for a look-up, while there are threads."""
         room = AT_ONCE - self.in_flight
         providers = providers_to_ask() if room > 0 else []
         if not providers:
@@ -99,23 +99,23 @@ class LookUps:
             Thread(target=self._ask, args=(each,), name="look-up", daemon=True).start()
 
     def finish(self, *, now: datetime) -> list[tuple[Claimed, SendResult]]:
-        """Act on what has come back; returns those that were certainly not sent.
+        """Act on the responses; returns the messages that were certainly not sent.
 
-        Another worker may have taken a message over meanwhile: what is done is fenced
-        by the lease, or may be done twice.
+        Another worker may have taken a message over in the meantime: every change is
+        fenced by the lease, or harmless if made twice.
         """
         certain = []
         for each, finding in self._come_back():
             try:
-                certain += self._heed(each, finding, now)
+                certain += self._settle(each, finding, now)
             except Exception as error:
                 if not may_be_of_one_message(error):
                     raise
-                logger.exception("No sense in the answer on %s.", each.message.pk)
-                self._ask_again(each, "No sense in its answer; see the log.", now)
+                logger.exception("Unreadable look-up response for %s.", each.message.pk)
+                self._ask_again(each, "unreadable response; see the log", now)
         return certain
 
-    def _heed(
+    def _settle(
         self, each: LookUp, finding: Finding, now: datetime
     ) -> list[tuple[Claimed, SendResult]]:
         if finding.receipt is not None:
@@ -123,7 +123,7 @@ class LookUps:
         elif finding.problem:
             self._ask_again(each, finding.problem, now)
         elif each.route is None:
-            self._ask_again(each, "No route covers it.", now)
+            self._ask_again(each, "not found, but no route covers it any more", now)
         else:
             note_missing(each, now)
             return [_certainly_not_sent(each, each.route)]
@@ -132,7 +132,7 @@ class LookUps:
     def _take(
         self, providers: Sequence[str], limit: int, now: datetime
     ) -> list[LookUp]:
-        """Take over the leases of messages that it is time to ask about."""
+        """Take over the leases of messages that are due for a look-up."""
         taken = []
         with transaction.atomic():
             messages = list(
@@ -189,18 +189,18 @@ class LookUps:
         return done
 
     def _found(self, each: LookUp, receipt: Receipt, now: datetime) -> None:
-        """What the provider says of it settles it, as a receipt would."""
+        """Settle the message by the provider's answer, as by a receipt."""
         if _is_of_another_message(each, receipt):
-            self._ask_again(each, "What was found is another message.", now)
+            self._ask_again(each, "it found a different message", now)
             return
         record_receipts(
             provider_name=each.provider, receipts=[receipt], raw=receipt.raw, now=now
         )
-        # One that was told before, and did not settle it, will not do so now.
-        self._ask_again(each, f"It says {receipt.provider_status}.", now)
+        # A status that is on record already has not settled it, and will not do so now.
+        self._ask_again(each, f"it reports {receipt.provider_status}", now)
 
     def _ask_again(self, each: LookUp, problem: str, now: datetime) -> None:
-        """Give the lease back until a later look-up, if it is still ours."""
+        """Release the lease until a later look-up, if it is still ours."""
         since = each.message.unknown_since or now
         next_look = now + max(SHORTEST_PAUSE, now - since)
         CampaignMessage.objects.filter(
@@ -211,17 +211,17 @@ class LookUps:
         ).update(
             lease_owner=None,
             lease_expires_at=min(next_look, since + self._verdict_wait),
-            status_reason=f"{each.provider} was asked: {problem}"[:500],
+            status_reason=f"Look-up at {each.provider}: {problem.rstrip('.')}."[:500],
         )
 
 
 def can_be_asked_about(unknown_after: datetime, providers: Sequence[str]) -> Q:
-    """Messages with an outcome that is unknown since then, of providers to be asked."""
+    """Messages whose outcome became unknown after this, at providers to ask."""
     return Q(unknown_since__gt=unknown_after, provider__in=providers)
 
 
 def note_missing(each: LookUp, now: datetime) -> None:
-    """Put on the message's record that its provider does not have it."""
+    """Record that the message's provider does not have it."""
     receipt = Receipt(
         event_id=f"{each.content.reference}:{NOT_FOUND}",
         reference=each.content.reference,
@@ -244,9 +244,10 @@ def _certainly_not_sent(each: LookUp, route: Route) -> tuple[Claimed, SendResult
 
 
 def _is_of_another_message(each: LookUp, receipt: Receipt) -> bool:
-    """Where no reference comes back, two messages to one recipient may look alike.
+    """Whether the provider found another message to the same recipient.
 
-    The other one's attempt may be unknown too: then only its receipts have the id.
+    That can happen if it returns no reference. The other message's attempt may be
+    unknown too: then only its receipts have the id.
     """
     if not receipt.external_message_id:
         return False
@@ -266,7 +267,7 @@ def _is_of_another_message(each: LookUp, receipt: Receipt) -> bool:
 def _attempts_of(
     messages: Sequence[CampaignMessage],
 ) -> dict[int, list[MessageDeliveryAttempt]]:
-    """What is on record of each, the latest last."""
+    """Each message's attempts on record, the latest last."""
     attempts: dict[int, list[MessageDeliveryAttempt]] = {}
     for attempt in MessageDeliveryAttempt.objects.filter(
         message__in=messages, is_late=False
@@ -276,7 +277,7 @@ def _attempts_of(
 
 
 def _tried(attempts: Sequence[MessageDeliveryAttempt]) -> tuple[str, ...]:
-    """The providers of the present round, which began with the last first choice."""
+    """The providers of the current round, which began with the last first choice."""
     tried: list[str] = []
     for attempt in reversed(attempts):
         if attempt.provider in tried:
@@ -288,7 +289,7 @@ def _tried(attempts: Sequence[MessageDeliveryAttempt]) -> tuple[str, ...]:
 
 
 def _called_at(attempt: MessageDeliveryAttempt, lease: timedelta) -> datetime:
-    """Of a worker that was lost, only the end of its lease is known."""
+    """When the call was made. For a lost worker only the end of its lease is known."""
     expired_at = attempt.decision.get("lease_expired_at")
     if expired_at is None:
         return attempt.attempted_at

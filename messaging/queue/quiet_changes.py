@@ -1,4 +1,4 @@
-"""Changed quiet hours: what waits for those of before is looked at again."""
+"""Changed quiet hours: messages that wait for the old ones are checked again."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from messaging.transitions import BATCH
 from routing.sql_rows import as_text
 from routing.vocabulary import MessageStatus
 
-# A claim may go by the hours of a moment before: what it puts off meanwhile is found by
-# a second review.
+# A claim under way may still use the old hours; a second review finds the messages that
+# it defers.
 AGAIN_AFTER = timedelta(seconds=5)
 
-# By the index of what is due. The ORM has no documented way to go on behind a place,
-# and without one all that have the same time would be read again for each batch.
+# By the due index. The ORM has no documented way to continue after a place; without
+# one, each batch would reread all messages with the same due time.
 _LATER = f"""
 SELECT m.id, CAST(m.due_at AS text), m.status_reason
 FROM messaging_campaignmessage AS m
@@ -35,12 +35,12 @@ class _Waiting(NamedTuple):
     """A message that waits for its time."""
 
     pk: int
-    due_at: str  # as the database writes it
+    due_at: str  # in the database's own format
     reason: str
 
 
 class _Review:
-    """One way through a campaign's queue, under the quiet hours that it has."""
+    """One pass through a campaign's queue, under its current quiet hours."""
 
     def __init__(
         self,
@@ -52,38 +52,38 @@ class _Review:
     ) -> None:
         self.hours = hours
         self._campaign_id = campaign_id
-        self._place = Place(as_text(now), 0)  # behind what is due
+        self._place = Place(as_text(now), 0)  # after the messages that are due
         self._repeat_at = repeat_at
         self._is_done = False
 
     def is_to_repeat(self, now: datetime) -> bool:
-        """Whether it is over, and its time has come once more."""
+        """Whether it is done, and due for a second pass."""
         return self._is_done and self._repeat_at is not None and now >= self._repeat_at
 
-    def go_on(self, room: int, now: datetime) -> int:
-        """Look through as many as there is room for; returns how many that were."""
+    def go_on(self, limit: int, now: datetime) -> int:
+        """Check at most `limit` more messages; returns how many were checked."""
         if self._is_done:
             return 0
-        waiting = _later(self._campaign_id, self._place, room)
-        _look_again([m for m in waiting if is_outdated(m.reason, self.hours, now)], now)
-        self._is_done = len(waiting) < room
+        waiting = _later(self._campaign_id, self._place, limit)
+        _make_due([m for m in waiting if is_outdated(m.reason, self.hours, now)], now)
+        self._is_done = len(waiting) < limit
         if waiting:
             self._place = Place(waiting[-1].due_at, waiting[-1].pk)
         return len(waiting)
 
 
 class QuietChanges:
-    """One worker's reviews of what waits for quiet hours.
+    """One worker's reviews of messages that wait for quiet hours to end.
 
-    It goes through each campaign's queue once, and again when the hours have changed.
-    Also when it starts: there may have been no worker to see them change.
+    Each campaign's queue is reviewed when the worker starts (no worker may have been
+    running when the hours changed), and again after each change.
     """
 
     def __init__(self) -> None:
         self._reviews: dict[int, _Review] = {}  # by campaign
 
     def review(self, *, now: datetime) -> bool:
-        """Go through at most a batch of messages; whether there are more."""
+        """Check at most BATCH messages; returns whether there are more."""
         known = self._reviews
         self._reviews = {
             pk: _next_review(known.get(pk), pk, hours, now)
@@ -108,7 +108,7 @@ def _next_review(
 
 
 def _hours_of_campaigns(now: datetime) -> list[tuple[int, QuietHours | None]]:
-    """Those of all campaigns of which something may wait for their end."""
+    """The quiet hours of all campaigns that may have messages waiting for their end."""
     begun = Campaign.objects.running().order_by("pk")
     begun = begun.filter(Q(scheduled_at=None) | Q(scheduled_at__lte=now))
     fields = ("kind", "is_standing", "quiet_from", "quiet_until")
@@ -121,10 +121,10 @@ def _later(campaign_id: int, after: Place, limit: int) -> list[_Waiting]:
         return [_Waiting(*row) for row in cursor.fetchall()]
 
 
-def _look_again(waiting: Sequence[_Waiting], now: datetime) -> None:
-    """Let the gate see them: those that it is still quiet for go on waiting.
+def _make_due(waiting: Sequence[_Waiting], now: datetime) -> None:
+    """Make the messages due, so that the gate checks them against the new hours.
 
-    What another worker has in hand is left to it.
+    Rows locked by another worker are left to it.
     """
     if not waiting:
         return

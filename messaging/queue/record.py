@@ -1,4 +1,4 @@
-"""Recording: what came of the messages in flight, in bulk and fenced."""
+"""Recording: write the results of messages in flight, in bulk and fenced."""
 
 from __future__ import annotations
 
@@ -46,26 +46,26 @@ def record(
     planner: Planner,
     now: datetime,
 ) -> list[Claimed]:
-    """Write results and return the fallbacks that may be handed over now.
+    """Write results and return the fallbacks that may be sent now.
 
-    They are of different messages; ValueError if two are of one. One short transaction:
-    1. call off the fallbacks that must not leave any more: since the claim somebody
-       said STOP, the campaign was cancelled or paused, the message expired, or its
-       recipient's quiet hours have begun; retries too, where an earlier attempt turned
-       out to have been sent
-    2. slow the throttles of providers that asked for it, and draw the fallbacks from
-       those of theirs: one that finds no room waits for a later round
-    3. settle the messages, as far as this worker still holds their lease; a fallback's
-       next provider and a fresh lease stand on the row before the provider is called;
-       and append the attempts, all of them: a late one is evidence too
-    4. let an acceptance that comes late settle what still waits for a verdict
-    5. count all of that in the statistics, and correct costs that receipts have told
-       already
-    6. mark the messages that an earlier attempt may have got through as well
-    7. suppress the addresses that providers said have opted out, or do not exist
-    8. let the providers' breakers know
+    ValueError if two results are of the same message. In one short transaction:
+    1. stop the fallbacks that must not leave any more: since the claim, the recipient
+       may have said STOP, the campaign may have been cancelled or paused, the message
+       may have expired, or quiet hours may have begun; stop retries and fallbacks if an
+       earlier attempt turned out to have been sent
+    2. slow the throttles of providers that asked for it, and take the fallbacks'
+       capacity from the throttles of their next providers; a fallback without capacity
+       waits for a later round
+    3. settle the messages whose lease this worker still holds; a fallback's next
+       provider and fresh lease are on the row before the provider is called. Append all
+       attempts: a late one is evidence too
+    4. let a late acceptance settle a message that still waits for a verdict
+    5. count all of this in the statistics, and correct costs that receipts already gave
+    6. mark messages that an earlier attempt may also have got through
+    7. suppress addresses that providers say have opted out or do not exist
+    8. update the providers' breakers
     """
-    # In one order for all workers, so that two never wait for each other.
+    # The same order for all workers, so that none deadlock.
     results = sorted(results, key=lambda each: each.claimed.message_id)
     has_failures = any(each.send_result.failure for each in results)
     with transaction.atomic():
@@ -76,9 +76,13 @@ def record(
         held -= {each.message_id for each in unusual if not each.is_settled}
         correct_parts(results)
         settle_late_acceptances(late_acceptances(results, held), sheet, now=now)
-        # The statement does not see a receipt that it had to wait for: but then that
-        # has settled its message.
-        priced = [e.message_id for e in unusual if e.is_cost_told or not e.is_settled]
+        # The statement does not see a receipt that it had to wait for; but that receipt
+        # has then settled the message.
+        priced = [
+            each.message_id
+            for each in unusual
+            if each.has_receipt_cost or not each.is_settled
+        ]
         for receipts in receipts_of(priced).values():
             correct_costs(receipts, sheet)
         save_counts(sheet)
@@ -93,9 +97,9 @@ def record(
 def resume(
     results: Sequence[Result], *, owner: int, lease: timedelta, now: datetime
 ) -> list[Claimed]:
-    """Go on with messages of which a look-up says that they were not sent.
+    """Continue with messages that were not sent, according to a look-up.
 
-    As `record`, but their attempts are on record as they were known: Unknown.
+    As `record`, but their attempts are on record already, as Unknown.
     """
     sheet = TallySheet()
     results = sorted(results, key=lambda each: each.claimed.message_id)
@@ -113,9 +117,9 @@ def resume(
 def _write(
     results: Sequence[Result], owner: int, lease: timedelta, now: datetime
 ) -> tuple[TallySheet, list[Written]]:
-    """Write what comes next onto the messages whose lease is held, append the attempts,
-    and count both. Returns what went otherwise than usual, and what is still to be
-    counted for that: less than nothing, mostly.
+    """Settle the messages whose lease is held, append the attempts, and count both.
+    Returns the writes that did not go as usual, and the counts that correct for them,
+    which are mostly negative.
     """
     decisions: dict[int, tuple[int, Mapping[str, Any]]] = {}  # by identity
     rows = {}
@@ -141,7 +145,7 @@ def _write(
 def _counts(
     rows: Mapping[int, Mapping[str, Any]], written: Iterable[Written], now: datetime
 ) -> TallySheet:
-    """What counts of the rows when this was written of them."""
+    """The counts of rows that were written in this way."""
     sheet, settled = TallySheet(), []
     for each in written:
         row = rows[each.message_id]
@@ -156,7 +160,7 @@ def _counts(
 def _fallbacks(
     results: Sequence[Result], held: Collection[int], lease_end: datetime
 ) -> list[Claimed]:
-    """Those that may be handed over now: their row says so."""
+    """The fallbacks that may be sent now, because they are on their rows."""
     return [
         each.claimed.fallen_back(
             each.step.decision, lease_end, after=each.send_result.failure
@@ -167,7 +171,7 @@ def _fallbacks(
 
 
 def _without_those_sent(results: Sequence[Result]) -> list[Result]:
-    """Nothing more is tried where an earlier attempt has got through after all."""
+    """Stop fallbacks and retries of messages that an earlier attempt did send."""
     again = [
         each.claimed.message_id
         for each in results
@@ -181,7 +185,7 @@ def _without_those_sent(results: Sequence[Result]) -> list[Result]:
 
 
 def _past_the_gate(results: Sequence[Result], now: datetime) -> list[Result]:
-    """One query, and none without fallbacks."""
+    """Stop fallbacks that the gate holds: one query, or none without fallbacks."""
     results = _without_those_sent(results)
     ids = [r.claimed.message_id for r in results if isinstance(r.step, FallBack)]
     if not ids:
@@ -214,7 +218,7 @@ def _draw_on_throttles(results: Sequence[Result], now: datetime) -> list[Result]
 
 
 def _draw(result: Result, capacity: Capacity, now: datetime) -> Result:
-    """The result as it is or, where its fallback finds no room, to be tried later."""
+    """The result, with a fallback that finds no capacity turned into a retry."""
     if not isinstance(result.step, FallBack):
         return result
     provider = result.step.decision.provider
@@ -233,7 +237,7 @@ def _throttled(result: Result) -> Throttled | None:
 def _settlement(
     result: Result, owner: int, lease: timedelta, now: datetime
 ) -> dict[str, Any]:
-    """The message as `record_sql` takes it: without the lease, unless it says so."""
+    """The message's row for `record_sql`; only a fallback keeps a lease."""
     claimed = result.claimed
     row: dict[str, Any] = {
         "message_id": claimed.message_id,
@@ -253,7 +257,7 @@ def _settlement(
 
 
 def _attempt(result: Result) -> dict[str, Any]:
-    """The attempt as `record_sql.record` takes it beside the message."""
+    """The attempt's columns for `record_sql.record`."""
     claimed, done = result.claimed, result.send_result
     row: dict[str, Any] = {
         "attempted_at": done.attempted_at,
@@ -261,7 +265,7 @@ def _attempt(result: Result) -> dict[str, Any]:
         "response_time_ms": done.response_time_ms,
         "fallback_reason": claimed.decision.fallback_reason,
         "is_retry": claimed.request.is_retry,
-        "is_late": False,  # so far as we know
+        "is_late": False,  # as far as we know
     }
     if done.acceptance:
         row["external_message_id"] = str(done.acceptance.external_message_id)[:200]

@@ -1,8 +1,8 @@
-"""The statements that write results, as SQL, for both databases.
+"""The SQL statements that write results, for both databases.
 
-Rows travel as one JSON parameter (`routing.sql_rows`): one code path where unnest()
-would need another, and a statement whose text does not depend on how many rows there
-are.
+Rows are passed as one JSON parameter (`routing.sql_rows`). This needs one code path,
+where unnest() would need two, and the text of a statement does not depend on the number
+of rows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SETTLE_COLUMNS: Columns = {
 }
 
 # The fence: only the owner of the lease may write, only for the attempt it holds, and
-# only while nobody else has said what became of the message: a receipt may be faster.
+# only while nothing else has settled the message: a receipt may be faster.
 SETTLE = f"""
 UPDATE messaging_campaignmessage AS m SET {SET_CHANGED}
 FROM {{rows}}
@@ -60,10 +60,10 @@ ATTEMPT_COLUMNS: Columns = {
 }
 _NEVER_NULL = {"external_message_id", "error_code", "error_message", "currency"}
 
-# Of the decisions, which most of a batch share, each goes once: as JSON of every row
-# they were the dearest part of all. An attempt is written once, however often its
-# writing is tried again after a lost connection; one whose number recovery has already
-# written is kept beside it, as late.
+# Most of a batch share a few decisions, so each is passed once: repeated as JSON on
+# every row they were the largest cost of all. An attempt is stored once, even if it is
+# written again after a lost connection. If recovery has already stored an attempt with
+# the same number, this one is stored beside it, as late.
 INSERT_ATTEMPTS = """
 WITH decisions AS ({decisions})
 INSERT INTO routing_messagedeliveryattempt ({columns}, is_late)
@@ -78,7 +78,7 @@ WHERE NOT EXISTS (
 RETURNING message_id, is_late, EXISTS (
     SELECT 1 FROM routing_deliveryreceipt AS r
     WHERE r.message_id = routing_messagedeliveryattempt.message_id
-        AND r.cost IS NOT NULL) AS is_cost_told
+        AND r.cost IS NOT NULL) AS has_receipt_cost
 """
 _DECISIONS = {
     "postgresql": "SELECT ordinality - 1 AS number, value::jsonb AS document "
@@ -87,38 +87,38 @@ _DECISIONS = {
 }
 
 
-# A batch in one go, where the database can: what a statement costs beside what it does
-# is a sixth of that. And what went as usual needs no answer.
+# A batch in one statement, if the database can: that cuts the overhead of statements to
+# a sixth. Rows that went as usual are not returned.
 RECORD = """
 WITH v AS MATERIALIZED (SELECT * FROM {rows}),
 settled AS ({settle}), appended AS ({append}), counted AS ({count})
 SELECT v.message_id, s.id IS NOT NULL, a.message_id IS NOT NULL,
-    COALESCE(a.is_late, false), COALESCE(a.is_cost_told, false)
+    COALESCE(a.is_late, false), COALESCE(a.has_receipt_cost, false)
 FROM v LEFT JOIN settled AS s ON s.id = v.message_id
 LEFT JOIN appended AS a ON a.message_id = v.message_id
-WHERE s.id IS NULL OR a.message_id IS NULL OR a.is_late OR a.is_cost_told
+WHERE s.id IS NULL OR a.message_id IS NULL OR a.is_late OR a.has_receipt_cost
 """
 
 
 class Written(NamedTuple):
-    """What was written of a result; by default, what usually is.
+    """What was written for a result; the defaults are the usual case.
 
-    The message is settled where its lease was held. The attempt is appended unless it
-    is on record, and is late if another result of it is. `is_cost_told`: a receipt,
-    which was faster, tells a cost.
+    The message is settled if its lease was held. The attempt is appended unless it is
+    on record, and late if another result for it is. `has_receipt_cost`: an earlier
+    receipt gave a cost.
     """
 
     message_id: int
     is_settled: bool = True
     is_appended: bool = True
     is_late: bool = False
-    is_cost_told: bool = False
+    has_receipt_cost: bool = False
 
 
 def settle(rows: Sequence[Row], *, owner: int) -> set[int]:
-    """Write what came of claimed messages; returns the ids of those it could.
+    """Settle claimed messages; returns the ids of those whose lease was held.
 
-    What a row does not name stays as it was, or is cleared.
+    Columns that a row does not name are kept or cleared.
     """
     statement = SETTLE.format(rows=derived_table(SETTLE_COLUMNS))
     with prepared_cursor() as cursor:
@@ -133,10 +133,10 @@ def record(
     usual: TallySheet,
     owner: int,
 ) -> list[Written]:
-    """Settle messages, append the attempts that were made of them, and keep what all
-    of that usually counts for. Returns what was written of those that went otherwise.
+    """Settle messages, append their attempts, and save the `usual` counts. Returns the
+    writes that did not go as usual.
 
-    There is one row per message; its `decision` is its place in the decisions.
+    There is one row per message; its `decision` is an index into the decisions.
     """
     if connection.vendor != "postgresql":
         return _recorded_in_turn(rows, decisions, usual, owner)
@@ -148,7 +148,7 @@ def record(
 
 @cache
 def _recorded_at_once() -> str:
-    """For PostgreSQL."""
+    """The statement for PostgreSQL."""
     return RECORD.format(
         rows=derived_table({**SETTLE_COLUMNS, **ATTEMPT_COLUMNS}),
         settle=SETTLE.format(rows="v"),

@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 AT_MOST = 500  # messages per sweep: a short transaction, again in a second
 LOST_WORKER = "The worker was lost with the message in flight."
-POISONOUS = f"{WORKERS_LOST_AT_MOST} workers were lost with it in flight."
+POISONOUS = f"{WORKERS_LOST_AT_MOST} workers were lost with the message in flight."
 
 
 def recover_expired_leases(
@@ -54,10 +54,10 @@ def recover_expired_leases(
 ) -> int:
     """Deal with messages that are Sending past their lease; returns how many.
 
-    Those in flight when their worker died get an Unknown attempt and then what their
-    route says of unknown outcomes, or are quarantined when they have cost several
-    workers; those that waited for a verdict until now fail, but for those that their
-    providers can still be asked about (`look_ups`).
+    Messages in flight when their worker died get an Unknown attempt, then follow their
+    route's policy for unknown outcomes; those that several workers died with are
+    quarantined. Messages whose wait for a verdict is over fail, unless their provider
+    can still be asked (`look_ups`).
     """
     at = DecisionContext(
         now=now, rng=rng, choices=Choices(()), jitter=0.0, verdict_wait=verdict_wait
@@ -89,16 +89,15 @@ def recover_expired_leases(
 
 
 def recover_attempts(*, since: datetime, until: datetime) -> int:
-    """Put attempts on record whose worker died after a receipt had ended their message;
+    """Record attempts whose worker died after a receipt had settled their message;
     returns how many.
 
-    A receipt may be faster than the worker that made the attempt: then the attempt was
-    accepted. Or it may be about an earlier attempt while the latest is in flight: then
-    nobody knows how that ended.
-    `since` and `until` bound when the receipts came; by `until`, a lease ago, every
-    worker that lives has recorded. A receipt about an attempt that was never made is
-    evidence of none; one that left its message with its worker leaves it the attempt,
-    or else to `recover_expired_leases`.
+    The receipt may be for the attempt itself, if it came before the worker recorded it:
+    then the attempt was accepted. Or it may be for an earlier attempt while the latest
+    was in flight: then the outcome of the latest is unknown. `since` and `until` bound
+    the receipts' arrival; `until` is a lease ago, when every live worker has recorded.
+    A receipt for an attempt that was never made does not count. If the message is still
+    in flight, its worker records the attempt, or `recover_expired_leases` does.
     """
     found, overtaken = _receipts_without_attempt(since, until), _overtaken(since, until)
     if not found and not overtaken:
@@ -106,7 +105,7 @@ def recover_attempts(*, since: datetime, until: datetime) -> int:
     sheet = TallySheet()
     with transaction.atomic():
         _lock_messages({each.message_id or 0 for each in found}, overtaken)
-        # Looked at twice: another worker may have put them on record meanwhile.
+        # Checked again: another worker may have recorded them before the lock.
         found = _receipts_without_attempt(since, until)
         overtaken = _overtaken(since, until)
         attempts: dict[tuple[int, int], MessageDeliveryAttempt] = {}
@@ -175,7 +174,7 @@ def _create_attempts(
 
 
 def _poisonous(lost: Sequence[CampaignMessage]) -> set[int]:
-    """Those that have cost so many workers that no other is risked; with this one."""
+    """Messages that have cost too many workers, including this one, to risk another."""
     return {
         message_id
         for message_id, workers in workers_lost_with(lost).items()
@@ -223,7 +222,7 @@ def _attempt_of(
 def _change(
     message: CampaignMessage, routes: RoutingTable, at: DecisionContext
 ) -> Change:
-    """What becomes of a message whose worker was lost."""
+    """The change to a message whose worker was lost."""
     return after_step(
         _step(message, routes, at),
         Attempt(message.attempt_count, message.retry_count),
@@ -238,7 +237,7 @@ def _step(message: CampaignMessage, routes: RoutingTable, at: DecisionContext) -
     )
     at = replace(at, verdict_wait=wait)
     route = routes.route(message.destination, now=at.now)
-    if route is None:  # removed meanwhile: wait, the choice that never sends twice
+    if route is None:  # removed since: wait, the choice that never sends twice
         return AwaitVerdict(at.now + at.verdict_wait)
     tried = Round(tried=(message.provider,), failed_rounds=message.retry_count)
     return after_lost_worker(route, tried, at)

@@ -1,4 +1,4 @@
-"""Results: what comes next for each message whose call has ended, and its writing."""
+"""Results: decide the next step of messages whose call has ended, and write it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OTHER_REASONS = "other reasons"
 
 @dataclass(slots=True)
 class Report:
-    """What a worker did: messages claimed, and how their hand-overs ended."""
+    """What a worker did: messages claimed, and how their attempts ended."""
 
     claimed: int = 0
     accepted: int = 0
@@ -47,10 +47,10 @@ class Report:
     failed: int = 0
     recovered: int = 0
     receipts: int = 0  # applied
-    ended: dict[str, int] = field(default_factory=dict)  # unsent for good, by why
+    ended: dict[str, int] = field(default_factory=dict)  # never sent, by reason
 
     def count(self, result: Result) -> None:
-        """Count one hand-over by what comes next."""
+        """Count one attempt by the step that follows."""
         name = {
             Sent: "accepted",
             FallBack: "fallbacks",
@@ -63,7 +63,7 @@ class Report:
             self.count_ended({result.reason: 1})
 
     def count_ended(self, reasons: Mapping[str, int]) -> None:
-        """Count messages that will not leave any more; rare reasons share a line."""
+        """Count messages that will never leave; rare reasons share a line."""
         for reason, count in reasons.items():
             has_room = reason in self.ended or len(self.ended) < REASONS_AT_MOST
             key = reason if has_room else OTHER_REASONS
@@ -71,7 +71,7 @@ class Report:
 
 
 class Results:
-    """Judges what came of one worker's calls, and has it written."""
+    """Decides what follows one worker's calls, and writes it."""
 
     def __init__(
         self,
@@ -89,13 +89,13 @@ class Results:
         self._clock = clock
 
     def judge(self, ended: Iterable[tuple[Claimed, SendResult]]) -> list[Result]:
-        """Say of each what comes next."""
+        """Decide the next step of each."""
         return [
             Result(claimed, done, self._step(claimed, done)) for claimed, done in ended
         ]
 
     def _step(self, claimed: Claimed, done: SendResult) -> Step:
-        """What comes next; where that cannot be told, the others are told theirs."""
+        """The next step; an error in deciding affects only this message."""
         at = DecisionContext(
             now=self._clock(),
             rng=self._planner.rng,
@@ -122,7 +122,7 @@ class Results:
             return cautious_step(done.failure, at)
 
     def _choices(self, claimed: Claimed, now: datetime) -> Choices:
-        """Where a message could go that its provider did not take."""
+        """Where a message could go after its provider refused it."""
         return self._planner.choices(
             claimed.route,
             claimed.request,
@@ -133,12 +133,12 @@ class Results:
     def write(
         self, results: Sequence[Result], *, is_again: bool = False
     ) -> list[Claimed]:
-        """Write them together or, where that fails, each by itself once more.
+        """Write them together; if that fails, write each by itself.
 
-        Recovery may just have written the same attempt; then it is late. What cannot
-        be written, as its adapter returned what is none, is left to its lease:
-        recovery puts it on record as Unknown.
-        Two of one attempt (it was given up, and came back) go apart: each is evidence.
+        Recovery may just have written the same attempt; then this one is late. A result
+        that cannot be written, because its adapter returned nonsense, is left until its
+        lease expires, and recovery records it as Unknown. Two results of one attempt
+        (given up, then back after all) are written separately: each is evidence.
         """
         if len({each.claimed.message_id for each in results}) < len(results):
             return [each for one in results for each in self.write([one])]
@@ -157,21 +157,21 @@ class Results:
                 apart = [self.write([one], is_again=True) for one in results]
                 return [each for fallbacks in apart for each in fallbacks]
             reference = results[0].claimed.content.reference
-            logger.exception("The result of %s cannot be written.", reference)
+            logger.exception("Could not write the result of %s.", reference)
             return []
 
     def resume(self, results: Sequence[Result]) -> list[Claimed]:
-        """Go on with messages that a look-up says were not sent."""
+        """Continue with messages that were not sent, according to a look-up."""
         if not results:
             return []
         return resume(results, owner=self._owner, lease=self._lease, now=self._clock())
 
 
 def within_room(results: Sequence[Result], *, room: int, now: datetime) -> list[Result]:
-    """The results with no more fallbacks of shared calls than may be handed over now.
+    """The results with no more fallbacks from shared calls than may be sent now.
 
-    Each falls back alone, so that one call that fails may want many places. The others
-    begin their round anew, unburnt, when there is room: the queue keeps them so long.
+    Each message falls back alone, so that one failed call may need many places. The
+    others go back to the queue and start their round again, without using up a retry.
     """
     fitted = []
     room -= sum(isinstance(each.step, FallBack) for each in results)

@@ -1,4 +1,4 @@
-"""What results change beside their own messages; most change nothing."""
+"""What results change besides their own messages; most change nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from routing.vocabulary import Channel
 
 
 def correct_parts(results: Iterable[Result]) -> None:
-    """Where a provider counts parts otherwise than we do: each has receipts. Rare."""
+    """Store a provider's own count of parts if it differs; each part has receipts.
+    This is rare.
+    """
     for each in results:
         acceptance = each.send_result.acceptance
         parts = acceptance.parts if acceptance else None
@@ -29,7 +31,9 @@ def correct_parts(results: Iterable[Result]) -> None:
 def late_acceptances(
     results: Iterable[Result], held: Collection[int]
 ) -> dict[int, int]:
-    """What recovery, or a receipt, was faster with: attempt numbers by message."""
+    """Accepted messages that recovery or a receipt had already taken from this worker:
+    attempt numbers by message.
+    """
     return {
         each.claimed.message_id: each.claimed.attempt_number
         for each in results
@@ -38,7 +42,7 @@ def late_acceptances(
 
 
 def possible_duplicates(results: Sequence[Result], held: Collection[int]) -> list[int]:
-    """Messages that were accepted, and not by their first attempt alone."""
+    """Accepted messages that an earlier or another attempt may have sent too."""
     return [
         each.claimed.message_id
         for each in results
@@ -48,28 +52,28 @@ def possible_duplicates(results: Sequence[Result], held: Collection[int]) -> lis
 
 
 def suppress_recipients(results: Iterable[Result]) -> None:
-    """The addresses that providers said have opted out, or are none."""
-    said: dict[tuple[str, SuppressionReason], list[str]] = {}
+    """Suppress addresses that providers say have opted out or do not exist."""
+    found: dict[tuple[str, SuppressionReason], list[str]] = {}
     for each in results:
         reason = _reason_to_suppress(each.send_result.failure)
         if reason is not None:
             recipient = each.claimed.content.recipient
-            said.setdefault((each.send_result.provider, reason), []).append(recipient)
-    for (provider, reason), addresses in sorted(said.items()):
+            found.setdefault((each.send_result.provider, reason), []).append(recipient)
+    for (provider, reason), addresses in sorted(found.items()):
         suppress(addresses, reason=reason, source=provider)
 
 
 def update_breakers(results: Sequence[Result], planner: Planner, now: datetime) -> None:
-    """Of providers that are well, nothing is counted."""
+    """Count outcomes for the breakers; healthy providers are not counted."""
     watched = planner.watched(now=now) | {
         _where(each)
         for each in results
         if each.send_result.failure and _call_outcome(each).is_fault
     }
-    telling = [_call_outcome(each) for each in results if _where(each) in watched]
-    if telling:
+    outcomes = [_call_outcome(each) for each in results if _where(each) in watched]
+    if outcomes:
         learn(
-            telling,
+            outcomes,
             alternatives=planner.alternatives(now=now),
             now=now,
             rng=planner.rng,

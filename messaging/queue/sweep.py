@@ -1,4 +1,4 @@
-"""The sweep: what workers see to beside sending, once a second."""
+"""The sweep: what workers do besides sending, once a second."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ RECEIPTS_LOOKED_BACK = timedelta(hours=1)  # by a worker that starts
 
 
 class Sweep:
-    """One worker's chores. All workers do them: what one did, the others find done."""
+    """One worker's chores. All workers do them; what one has done is done for all."""
 
     def __init__(
         self,
@@ -59,20 +59,20 @@ class Sweep:
         self._receipts_seen_until = now - RECEIPTS_LOOKED_BACK
         self._quiet_changes = QuietChanges()
         self._timer = Timer(SWEEP_EVERY, is_over=True)
-        self.has_more = False  # the last one has left a chore half done
+        self.has_more = False  # the last run left a chore half done
 
     def is_due(self, *, is_idle: bool = False) -> bool:
-        """Whether it is time for the next one; then that counts from now.
+        """Whether it is time for the next run; if so, the timer restarts.
 
-        Who has nothing to send goes on at once with what is half done.
+        A worker with nothing to send continues a half-done chore at once.
         """
         return self._timer.comes_round() or (is_idle and self.has_more)
 
     def run(self, *, now: datetime) -> int:
         """Do all chores; returns how many messages were recovered.
 
-        One that fails, for a row that it stumbles upon, holds up neither the others nor
-        the sending: it is logged, and tried again the next time.
+        A chore that fails on some row holds up neither the other chores nor sending: it
+        is logged, and tried again next time.
         """
         recovered = _do("recover_expired_leases", lambda: self._recover_leases(now))
         _do("recover_attempts", lambda: self._recover_attempts(now))
@@ -94,7 +94,7 @@ class Sweep:
         )
 
     def _recover_attempts(self, now: datetime) -> None:
-        """Receipts that wait to be applied are not on record yet."""
+        """Stop before the oldest receipt that is not applied, so not on record, yet."""
         until = min(now - self._lease, oldest_received_at() or now)
         recover_attempts(since=self._receipts_seen_until, until=until)
         self._receipts_seen_until = until
@@ -106,18 +106,18 @@ def _do(name: str, chore: Callable[[], T]) -> T | None:
     except Exception as error:
         if not may_be_of_one_message(error):
             raise
-        logger.exception("The chore %s failed. The sending goes on.", name)
+        logger.exception("The chore %s failed. Sending continues.", name)
         return None
 
 
-# By then half the receipts have come: what is younger would only be noise.
+# By then half the receipts have come; younger messages would only be noise.
 GRACE = timedelta(seconds=10)
 
 
 def count_overdue_receipts(*, now: datetime) -> None:
-    """Let the providers' delivery rates know of overdue receipts, now and then.
+    """Count overdue receipts for the providers' delivery rates, now and then.
 
-    What it costs grows with the messages of the last hour that have no verdict.
+    The cost grows with the messages of the last hour that have no final receipt.
     """
     if not is_overdue_count_due(now=now):
         return

@@ -1,4 +1,4 @@
-"""The window: the calls of providers that are under way at this moment."""
+"""The window: the calls to providers that are under way."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from routing.dispatch import SendRequest, SendResult, given_up, send
 
 logger = logging.getLogger(__name__)
 
-Call = Sequence[Claimed]  # messages that share one; mostly a message alone
+Call = Sequence[Claimed]  # the messages that share one call; mostly a single message
 Done = tuple[Claimed, SendResult]
-# Messages under way for each place of the window, at most: what a crash puts at risk.
+# The most messages under way per call in the window: a crash puts them at risk.
 PER_PLACE = 5
 NO_THREAD = (
-    "The host grants no thread to call providers in: look at its limits of processes "
-    "and memory (ulimit -u, the container's pids)."
+    "The host allows no thread to call providers in: check its limits on processes and "
+    "memory (ulimit -u, the container's pids)."
 )
 
 
 class Window:
-    """Hands messages over in threads of its own, at most `size` calls at once.
+    """Sends messages in its own threads, at most `size` calls at once.
 
-    The threads call providers and nothing else: they never touch the database. A call
-    that has not ended after `patience`, whatever its adapter promised, is given up, so
-    that it holds up neither the window nor a worker that wants to leave. Its thread
-    stays behind, and should it come back, so does its result.
+    The threads only call providers; they never touch the database. A call that has not
+    ended after `patience`, whatever its adapter promised, is given up, so that it holds
+    up neither the window nor a worker that wants to leave. Its thread is left behind;
+    if it returns after all, so does its result.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Window:
         self.size = size
         self._clock = clock
         self._patience = patience
-        self.messages = 0  # with their providers
+        self.messages = 0  # under way
         self._under_way: dict[str, tuple[Call, datetime, float]] = {}
         self._left_behind = 0
         self._threads = 0
@@ -53,11 +53,11 @@ class Window:
 
     @property
     def room(self) -> int:
-        """How many more messages can start now, were each to go alone."""
+        """How many more messages could start now if each went alone."""
         return min(self.size - self.in_flight, PER_PLACE * self.size - self.messages)
 
     def start(self, *call: Claimed) -> None:
-        """Hand messages over in one call, in a thread: a new one, or the next free."""
+        """Send messages in one call, in a new thread or the next free one."""
         give_up_at = time.monotonic() + self._patience.total_seconds()
         self._under_way[_key(call)] = call, self._clock(), give_up_at
         self.messages += len(call)
@@ -66,8 +66,8 @@ class Window:
             self._add_thread()
 
     def finished(self, *, wait: float, at_most: int) -> list[Done]:
-        """What has come back of at most so many calls; waits up to `wait` seconds for
-        the first one.
+        """The results of at most `at_most` ended calls; waits up to `wait` seconds for
+        the first.
         """
         ended = []
         try:
@@ -79,19 +79,19 @@ class Window:
         done: list[Done] = []
         for call, send_results in ended:
             if self._under_way.pop(_key(call), None) is None:
-                self._left_behind -= 1  # given up before, and back after all
+                self._left_behind -= 1  # given up earlier, but back after all
             else:
                 self.messages -= len(call)
             done += zip(call, send_results, strict=True)
         return done + self._overdue()
 
     def close(self) -> None:
-        """End the threads, which are idle by now, but for those left behind."""
+        """End the threads, which are idle by now except for those left behind."""
         for _ in range(self._threads):
             self._work.put(None)
 
     def _add_thread(self) -> None:
-        """Where the host grants no more threads, the window is as wide as there are."""
+        """Add a thread; if the host allows no more, shrink the window to those left."""
         try:
             Thread(target=self._send_all, name="sender", daemon=True).start()
         except RuntimeError as error:
@@ -99,13 +99,13 @@ class Window:
             if left < 1:
                 raise RuntimeError(NO_THREAD) from error
             if left < self.size:
-                logger.warning("The host grants no more than %d sender threads.", left)
+                logger.warning("The host allows no more than %d sender threads.", left)
                 self.size = left
         else:
             self._threads += 1
 
     def _overdue(self) -> list[Done]:
-        """Those whose adapter hangs. The one that waits longest comes first."""
+        """Give up calls whose adapter hangs. The oldest call comes first."""
         now, overdue = time.monotonic(), []
         for key, (call, started_at, give_up_at) in list(self._under_way.items()):
             if give_up_at > now:
@@ -126,7 +126,7 @@ class Window:
             self._done.put((call, self._send(call)))
 
     def _send(self, call: Call) -> list[SendResult]:
-        """All of a call have one provider, and one lease."""
+        """Make one call; its messages share the provider and the lease."""
         return send(
             provider_name=call[0].decision.provider,
             requests=[_send_request(claimed) for claimed in call],
@@ -142,5 +142,5 @@ def _send_request(claimed: Claimed) -> SendRequest:
 
 
 def _key(call: Call) -> str:
-    """Message and attempt number of the first."""
+    """The reference of the first message: its id and attempt number."""
     return call[0].content.reference

@@ -1,8 +1,8 @@
-"""The queue processor: keeps a window of messages in flight until told to stop.
+"""The queue processor: keeps a window of messages in flight until it is stopped.
 
-One thread owns the database: it claims, records and recovers. The threads of the window
-only call providers, so that no connection is held while a provider thinks, and the
-slowest message of a batch keeps nobody waiting.
+One thread owns the database: it claims, records and recovers. The window's threads only
+call providers, so that no connection is held while a provider works, and a batch does
+not wait for its slowest message.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ from routing.timer import Timer
 logger = logging.getLogger(__name__)
 
 RECORD_EVERY = timedelta(milliseconds=50)
-CLAIM_EVERY = timedelta(milliseconds=50)  # when less than half a batch has room
+CLAIM_EVERY = timedelta(milliseconds=50)  # while there is room for under half a batch
 LOOK_EVERY = timedelta(milliseconds=100)  # after a claim that found nothing
 WAIT_AT_MOST = timedelta(milliseconds=500)  # for a wake-up
 LOOK_UP_EVERY = timedelta(milliseconds=250)
-PATIENCE = 0.9  # with a call, as a share of the lease: its end is recorded in time
+PATIENCE = 0.9  # with a call, as a share of the lease: leaves time to record its end
 RECONNECT_AFTER = 1.0  # seconds
-# A database that fails for longer ends the worker: its leases run out, and whoever
-# supervises it starts a fresh one.
+# If the database fails for longer, the worker exits: its leases run out, and its
+# supervisor starts a new one.
 GIVE_UP_AFTER = timedelta(seconds=120)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a worker takes on; what is not given comes from the settings."""
+    """How much a worker takes on; the defaults come from the settings."""
 
     batch_size: int = field(default_factory=lambda: settings.QUEUE_BATCH_SIZE)
     window: int = field(default_factory=lambda: settings.QUEUE_WINDOW)
@@ -64,7 +64,7 @@ class Limits:
     verdict_wait: timedelta = field(
         default_factory=lambda: timedelta(seconds=settings.QUEUE_VERDICT_SECONDS)
     )
-    max_messages: int | None = None  # claim no more than these in all
+    max_messages: int | None = None  # the most to claim in all
 
 
 class Processor:
@@ -82,7 +82,7 @@ class Processor:
     ) -> None:
         """Without `idle_limit` it stays for ever; after `budget` it claims no more.
 
-        Time is the database's, unless `clock` is given.
+        It uses the database's time unless `clock` is given.
         """
         self.report = Report()
         self._limits = limits or Limits()
@@ -137,11 +137,11 @@ class Processor:
         self._budget_timer = None if budget is None else Timer(budget)
 
     def stop(self) -> None:
-        """Claim no more; `run` returns when what is in flight is recorded."""
+        """Claim no more; `run` returns when everything in flight is recorded."""
         self._is_stopping = True
 
     def run(self) -> Report:
-        """Send until there is nothing left to do, or until told to stop."""
+        """Send until there is nothing left to do, or until stopped."""
         patience = Timer(GIVE_UP_AFTER)
         while not self._is_done():
             try:
@@ -159,15 +159,15 @@ class Processor:
         return self.report
 
     def _apply_last_receipts(self) -> None:
-        """Those that were passed over, as another worker was at their messages."""
+        """Apply receipts skipped so far because other workers held their messages."""
         while not self._is_stopping and self._receipts.run(
             now=self._clock(), is_woken=True
         ):
             pass
 
     def _close_campaigns(self) -> None:
-        """Once more, also those cancelled just now. Who was to leave when all is done
-        leaves no batch behind; who was told to leave, does so.
+        """Close campaigns once more, including those cancelled just now. A worker that
+        ends when all is done leaves no batch behind; one that is stopped just leaves.
         """
         is_hasty = self._budget_timer is not None or self._idle_timer is None
         while close_campaigns(now=self._clock(), grace=timedelta(0)) >= BATCH:
@@ -175,8 +175,8 @@ class Processor:
                 return
 
     def _turn(self) -> None:
-        """One pass. What came back is written before the sweep: after a long outage of
-        the database this worker's own leases may have run out.
+        """One pass. Results are written before the sweep: after a long outage of the
+        database, this worker's own leases may have run out.
         """
         self._database_clock.sync()
         self._heartbeat.beat(
@@ -203,8 +203,8 @@ class Processor:
         return not self._is_stopping and self._allowance() > 0
 
     def _allowance(self) -> int:
-        """How many messages may be claimed now, were they there."""
-        # A failure that is not recorded yet may come back as a fallback.
+        """How many messages may be claimed now."""
+        # A failure that is not recorded yet may turn into a fallback.
         failures = sum(done.failure is not None for _, done in self._unrecorded)
         room = min(self._window.room - failures, self._limits.batch_size)
         if self._limits.max_messages is None:
@@ -216,11 +216,11 @@ class Processor:
             self.report.recovered += self._sweeper.run(now=self._clock())
 
     def _has_chores(self) -> bool:
-        """Whether something beside sending was left half done."""
+        """Whether a chore besides sending was left half done."""
         return self._sweeper.has_more or self._receipts.has_more
 
     def _apply_receipts(self) -> None:
-        """A batch at a time: neither receipts nor sending wait for long."""
+        """Apply one batch at a time, so that neither receipts nor sending wait long."""
         applied = self._receipts.run(now=self._clock(), is_woken=self._is_woken)
         self.report.receipts += applied
         self._is_woken = False
@@ -228,7 +228,7 @@ class Processor:
             self._idle_timer.restart()
 
     def _look_up(self) -> None:
-        """Ask about unknown outcomes; go on with messages that were not sent."""
+        """Ask about unknown outcomes; continue with messages that were not sent."""
         if not self._look_up_timer.comes_round():
             return
         certain = self._look_ups.finish(now=self._clock())
@@ -238,7 +238,7 @@ class Processor:
             self._look_ups.begin(now=self._clock())
 
     def _claim(self) -> None:
-        """Claim what can start now, and start it."""
+        """Claim the messages that can start now, and start them."""
         allowance = self._allowance()
         if not self._may_claim(allowance):
             return
@@ -267,9 +267,9 @@ class Processor:
         return is_half_a_batch or self._claim_timer.is_over()
 
     def _collect(self) -> None:
-        """Take in what has come back; with nothing in flight, wait to be woken."""
+        """Collect results; with nothing in flight, wait to be woken."""
         if self._window.in_flight:
-            # A call of many leaves room for the next: who waits meanwhile makes few.
+            # A shared call leaves room for more: do not wait if a claim may start now.
             is_busy = self._has_more and self._may_claim(self._allowance())
             self._unrecorded += self._window.finished(
                 wait=0 if is_busy else RECORD_EVERY.total_seconds(),
@@ -281,7 +281,7 @@ class Processor:
             and not (self._is_idle and self._has_chores())
             and not self._is_done()
         ):
-            # Woken, it looks at once: the next wake-up may be long in coming.
+            # Once woken, it polls at once: the next wake-up may be long in coming.
             is_quiet = self._is_idle and not self._receipts.expects_more
             self._is_woken = self._waiter.wait(
                 WAIT_AT_MOST if is_quiet else CLAIM_EVERY
@@ -289,9 +289,9 @@ class Processor:
             self._is_idle &= not self._is_woken
 
     def _record(self) -> None:
-        """Write results when there are enough of them, or when the first one waits.
+        """Write results once there are enough, or once the first has waited a while.
 
-        What has come back stays in memory until it is written, whatever fails here.
+        Results stay in memory until they are written, whatever fails here.
         """
         is_full = len(self._unrecorded) >= self._limits.batch_size
         if not self._unrecorded or not (is_full or self._record_timer.is_over()):
@@ -312,6 +312,6 @@ class Processor:
             self._window.start(claimed)
 
     def _reconnect(self) -> None:
-        """What waits to be written may be written twice: that is harmless."""
+        """Open a new connection. Results may be written twice, which is harmless."""
         connection.close()
         time.sleep(RECONNECT_AFTER)

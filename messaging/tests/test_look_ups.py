@@ -130,7 +130,7 @@ def test_a_provider_that_cannot_tell_is_asked_again_with_growing_pauses(lost, as
         now = message().lease_expires_at
 
     assert SHORTEST_PAUSE < pauses[0] < pauses[1] < pauses[2]
-    assert "TwilioSMS was asked: The memory fails." in message().status_reason
+    assert "Look-up at TwilioSMS: The memory fails." in message().status_reason
 
 
 class Babbling(MemorySMS):
@@ -152,7 +152,7 @@ def test_an_answer_without_sense_ends_no_worker(lost, settings, caplog):
 
     assert message().is_outcome_unknown
     assert message().lease_expires_at > SETTLED
-    assert "No sense in the answer" in caplog.text
+    assert "Unreadable look-up response" in caplog.text
 
 
 def test_a_provider_that_never_tells_is_given_up_when_the_wait_is_over(lost, askable):
@@ -196,7 +196,7 @@ def test_what_another_message_was_sent_as_is_not_taken_for_this_one(lost, askabl
 
     lost_one = CampaignMessage.objects.get(pk=lost.message_id)
     assert lost_one.is_outcome_unknown
-    assert "another message" in lost_one.status_reason
+    assert "a different message" in lost_one.status_reason
 
 
 def test_what_settled_another_unknown_message_does_not_settle_this_one(lost, askable):
@@ -213,7 +213,7 @@ def test_what_settled_another_unknown_message_does_not_settle_this_one(lost, ask
 
     lost_one = CampaignMessage.objects.get(pk=lost.message_id)
     assert lost_one.is_outcome_unknown
-    assert "another message" in lost_one.status_reason
+    assert "a different message" in lost_one.status_reason
 
 
 def with_id(external_id, look_up):
@@ -338,7 +338,7 @@ def test_a_look_up_that_fails_leaves_the_outcome_unknown(quickly, arrivals):
     quickly.set_fault("TwilioSMS", "drop", accepted=False, count=1)
     quickly.configure(look_up_status=500)
 
-    work_until(lambda: "was asked" in message().status_reason)
+    work_until(lambda: "Look-up at" in message().status_reason)
 
     sent.refresh_from_db()
     assert sent.is_outcome_unknown

@@ -16,7 +16,7 @@ from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Suppression
 from messaging.tests.scenario import messages
 from messaging.vocabulary import CampaignStatus, SuppressionReason
-from messaging.waiting import told, waits
+from messaging.waiting import local_time, waits
 from routing.factories import AttemptFactory
 from routing.models import ProviderHealth, ProviderThrottle
 from routing.rules.breaker import BreakerState
@@ -80,7 +80,7 @@ def test_it_says_that_breakers_are_open_since_when_and_after_which_error(route, 
     assert waiting.startswith("2 waiting: TwilioSMS: breaker open until ")
     assert "UTC: 3 failures in a row VonageSMS: breaker open" in waiting
     due_at = type(queued[0]).objects.get(pk=queued[0].pk).due_at
-    assert waiting.endswith(f" Next try {told(due_at)}.")
+    assert waiting.endswith(f" Next try {local_time(due_at)}.")
     assert error == "Last error of TwilioSMS: Account 20003: Authenticate."
 
 
@@ -116,7 +116,7 @@ def test_it_says_that_breakers_are_open_since_when_and_after_which_error(route, 
         (
             {},
             {"expires_at": datetime(2020, 1, 1, tzinfo=UTC)},
-            r"1 not sent: It expired while it waited\.",
+            r"1 not sent: The message expired while it waited\.",
         ),
     ],
 )

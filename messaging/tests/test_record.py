@@ -397,7 +397,7 @@ def expired(claimed):
     [
         (suppressed, MessageStatus.SUPPRESSED, "The address is suppressed."),
         (cancelled, MessageStatus.CANCELLED, "The campaign was cancelled."),
-        (expired, MessageStatus.EXPIRED, "It expired while it waited."),
+        (expired, MessageStatus.EXPIRED, "The message expired while it waited."),
         (paused, MessageStatus.QUEUED, "The campaign is paused."),
     ],
 )

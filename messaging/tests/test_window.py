@@ -128,5 +128,5 @@ def test_without_any_thread_the_worker_is_told_what_to_look_at(route, no_more_th
     messages(1)
     no_more_threads()
 
-    with pytest.raises(RuntimeError, match="grants no thread to call providers in"):
+    with pytest.raises(RuntimeError, match="allows no thread to call providers in"):
         window(patience=timedelta(minutes=1)).start(claim()[0])
