@@ -1,4 +1,4 @@
-"""Recipients' addresses in the one form that the rest of the house knows."""
+"""Recipients' addresses, in the one form that all other code uses."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _NO_PUNCTUATION = str.maketrans("", "", "-./()")
 
 
 class AddressError(ValueError):
-    """This is no address of the channel."""
+    """The text is not an address of this channel."""
 
-    def told(self, *, country_in: str) -> str:
-        """Its text, for people who may name the country of a number, and where."""
+    def with_hint(self, *, country_in: str) -> str:
+        """The error text; `country_in` says where a number's country may be given."""
         return str(self)
 
 
 class CountryMissing(AddressError):
-    """It may be a national number of a country that nobody has named."""
+    """The number may be a national one, but no country is given."""
 
-    def told(self, *, country_in: str) -> str:
-        """With what would help."""
-        return f"{self}; a national one needs its country, {country_in}"
+    def with_hint(self, *, country_in: str) -> str:
+        """The error text, with where to give the country."""
+        return f"{self}; a national number needs its country, {country_in}"
 
 
 class Address(NamedTuple):
@@ -44,14 +44,14 @@ class Address(NamedTuple):
 
     text: str
     country: str = ""
-    kind: NumberKind = NumberKind.HANDSET  # what answers at the number
+    kind: NumberKind = NumberKind.HANDSET  # of a number
 
 
 def parse_recipient(channel: Channel, text: str, *, region: str = "") -> Address:
     """Normalise an address that messages may go to.
 
-    A number that no handset has is refused: at best the message is paid for and lost,
-    at worst a premium-rate number is somebody's way to be paid.
+    A number that is not a handset's is refused: at best the message is paid for and
+    lost, at worst a premium-rate number earns a fraudster money.
     """
     address = parse_address(channel, text, region=region)
     if address.kind != NumberKind.HANDSET:
@@ -62,17 +62,17 @@ def parse_recipient(channel: Channel, text: str, *, region: str = "") -> Address
 def _check_kind(address: Address) -> None:
     landlines = settings.SEND_TO_LANDLINES
     if problem := problem_with_kind(address.kind, takes_landlines=landlines):
-        raise AddressError(f"no message goes to {address.text}: {problem}")
+        raise AddressError(f"cannot send to {address.text}: {problem}")
 
 
 def parse_address(channel: Channel, text: str, *, region: str = "") -> Address:
-    """Normalise any address, as suppressions have them, too.
+    """Normalise any address, including those that are only suppressed.
 
-    `region` is where a national number is at home.
+    `region` is the country of a national number.
 
-    An e-mail address takes its one form (`routing.text.email_addresses`). Its country
-    is the region, if it is a code: lists have names of countries, too, which nothing
-    depends on.
+    An e-mail address takes its canonical form (`routing.text.email_addresses`). Its
+    country is the region if that is a country code; lists also have country names, and
+    nothing depends on those.
     """
     text, region = text.strip(), region.strip().upper()
     if not text:
@@ -83,14 +83,14 @@ def parse_address(channel: Channel, text: str, *, region: str = "") -> Address:
 
 
 def address_key(address: str) -> str:
-    """What opt-outs are compared by: one for all spellings of a handset or mailbox."""
+    """The key that opt-outs are compared by: one per handset or mailbox."""
     return mailbox_key(address) if "@" in address else handset_of(address)
 
 
 def address_in(text: str) -> str:
-    """The address that somebody typed, of whichever channel.
+    """Normalise an address typed by a person, of any channel.
 
-    For looking up and holding back, not for sending: a number may be one of a former
+    Use it to search and to suppress, not to send: the number may belong to a former
     numbering plan.
     """
     channel = Channel.EMAIL if {"@", "\uff20", "\ufe6b"} & {*text} else Channel.SMS
@@ -103,7 +103,7 @@ def address_in(text: str) -> str:
 
 
 def former_number(text: str) -> str:
-    """The key of what was a number under a former plan; "" for all else."""
+    """The key of a number under a former numbering plan; "" for anything else."""
     written = "".join(text.split()).translate(_NO_PUNCTUATION)
     key = handset_of(written)
     if key == written:
@@ -115,14 +115,14 @@ def former_number(text: str) -> str:
 
 
 def address_spellings(address: str) -> set[str]:
-    """What messages to the same handset or mailbox may have as their recipient."""
+    """All recipients under which messages to this handset or mailbox may be stored."""
     if "@" in address:
         return {address, mailbox_key(address)}
     return spellings_of(address)
 
 
 def check_region(region: str) -> None:
-    """Refuse what is not the code of a country."""
+    """Refuse anything but a country code."""
     if region not in phonenumbers.SUPPORTED_REGIONS:
         raise AddressError(f"{region[:40]!r} is not a country code such as DE or US")
 

@@ -1,4 +1,4 @@
-"""The back office of messaging: campaigns, and what became of each message."""
+"""The back office of messaging: campaigns, and what happened to each message."""
 
 from __future__ import annotations
 
@@ -45,43 +45,43 @@ from routing.vocabulary import CampaignKind
 
 
 class LaneFilter(admin.SimpleListFilter):
-    """Campaigns, unless one asks for the lanes of single messages."""
+    """Campaigns by default, or the lanes of single messages."""
 
     title, parameter_name = "lane", "standing"
 
     def lookups(
         self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
     ) -> list[tuple[str, str]]:
-        """The choice beside the default."""
+        """The one choice besides the default."""
         return [("1", "Lanes of single messages")]
 
     def choices(self, changelist: Any) -> Iterator[Any]:
-        """The default is not "All" here."""
+        """Name the default "Campaigns", not "All"."""
         first, *others = super().choices(changelist)
         return iter([{**first, "display": "Campaigns"}, *others])
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Either kind."""
+        """Campaigns or lanes, never both."""
         return queryset.filter(is_standing=bool(self.value()))
 
 
 class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Refuses what would let a campaign go before single transactional messages."""
+    """Refuses a priority that would put a campaign before transactional messages."""
 
     def clean_priority(self) -> int:
         """Lanes of single messages have priorities of their own."""
         priority: int = self.cleaned_data["priority"]
         if priority > HIGHEST_OF_CAMPAIGNS and not self.instance.is_standing:
             raise forms.ValidationError(
-                f"A campaign's priority is from 0 to {HIGHEST_OF_CAMPAIGNS}: single "
-                "transactional messages go before all campaigns."
+                f"A campaign's priority is from 0 to {HIGHEST_OF_CAMPAIGNS}, because "
+                "single transactional messages go before all campaigns."
             )
         return priority
 
 
 @admin.register(Campaign)
 class CampaignAdmin(BoundedActions):
-    """What was launched is not edited any more, apart from its urgency."""
+    """A campaign's content is read-only; priority, expiry and quiet hours are not."""
 
     list_display = [
         "title",
@@ -98,8 +98,8 @@ class CampaignAdmin(BoundedActions):
     date_hierarchy = "created_at"
     form = CampaignForm
     actions = ["pause", "resume", "cancel"]
-    # Django's own widget tells how far one is from the server's time, and offers "Now":
-    # quiet hours go by the recipients' clocks.
+    # Django's own widget shows the offset from server time and a "Now" button; quiet
+    # hours go by the recipients' clocks.
     formfield_overrides = {
         TimeField: {"widget": forms.TimeInput({"type": "time"}, format="%H:%M")}
     }
@@ -138,7 +138,7 @@ class CampaignAdmin(BoundedActions):
     def get_readonly_fields(
         self, request: HttpRequest, obj: Campaign | None = None
     ) -> tuple[str, ...]:
-        """Only campaigns of marketing have quiet hours of their own."""
+        """Only marketing campaigns have quiet hours of their own."""
         may_have = obj and obj.kind == CampaignKind.MARKETING and not obj.is_standing
         fields = self.readonly_fields
         return fields if may_have else (*fields, "quiet_from", "quiet_until")
@@ -153,18 +153,18 @@ class CampaignAdmin(BoundedActions):
 
     @admin.display(description="name", ordering="name")
     def title(self, campaign: Campaign) -> str:
-        """Its name, as far as that fits."""
+        """The name, clipped to fit."""
         return clipped(campaign.name, 60)
 
     @admin.display(description="messages", ordering="message_count")
     def size(self, campaign: Campaign) -> str:
-        """With how many it was loaded, where that was kept."""
+        """The number of messages it was created with, if recorded."""
         count = campaign.message_count
         return "" if count is None else f"{count:,}"
 
     @admin.display(description="messages")
     def progress(self, campaign: Campaign) -> str:
-        """Messages per status, in words, and the way to them."""
+        """Messages per status, in words, with a link to them."""
         return format_html(
             '<a href="{}?campaign__id__exact={}">{}</a>',
             reverse("admin:messaging_campaignmessage_changelist"),
@@ -173,28 +173,28 @@ class CampaignAdmin(BoundedActions):
         )
 
     @admin.action(
-        permissions=["change"], description="Pause: hold back what has not left"
+        permissions=["change"], description="Pause: hold back messages not sent yet"
     )
     def pause(self, request: HttpRequest, queryset: CampaignQuerySet) -> None:
         chosen = queryset.count()
-        self._tell(request, pause_campaigns(queryset), chosen, "paused")
+        self._report(request, pause_campaigns(queryset), chosen, "paused")
 
-    @admin.action(permissions=["change"], description="Resume: let them go on")
+    @admin.action(permissions=["change"], description="Resume: continue sending")
     def resume(self, request: HttpRequest, queryset: CampaignQuerySet) -> None:
         chosen = queryset.count()
-        self._tell(request, resume_campaigns(queryset), chosen, "resumed")
+        self._report(request, resume_campaigns(queryset), chosen, "resumed")
 
     @admin.action(
         permissions=["change"],
-        description="Cancel: withdraw what has not left, for good",
+        description="Cancel: permanently withdraw messages not sent yet",
     )
     def cancel(self, request: HttpRequest, queryset: CampaignQuerySet) -> None:
         chosen = queryset.count()
         done = cancel_campaigns(queryset, now=timezone.now())
-        came_to = f"({done.withdrawn} withdrawn, {done.in_flight} in flight)"
-        self._tell(request, done.campaigns, chosen, f"cancelled {came_to}")
+        counts = f"({done.withdrawn} withdrawn, {done.in_flight} in flight)"
+        self._report(request, done.campaigns, chosen, f"cancelled {counts}")
 
-    def _tell(self, request: HttpRequest, count: int, chosen: int, done: str) -> None:
+    def _report(self, request: HttpRequest, count: int, chosen: int, done: str) -> None:
         left = chosen - count
         why = f" {left} not: the status does not allow it." if left > 0 else ""
         text = f"{quantity(count, 'campaign')} {done}.{why}"
@@ -202,47 +202,47 @@ class CampaignAdmin(BoundedActions):
 
 
 def _level(count: int) -> int:
-    """How a page tells of that many things done."""
+    """Success, or a warning if nothing was done."""
     return messages.SUCCESS if count else messages.WARNING
 
 
 class OutcomeFilter(admin.SimpleListFilter):
-    """Messages that a person may want to look into; their status does not tell them."""
+    """Messages that may need attention, whatever their status."""
 
     title, parameter_name = "outcome", "outcome"
 
     def lookups(
         self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
     ) -> list[tuple[str, str]]:
-        """Only these: all others are told apart by their status."""
+        """Only what the status filter cannot select."""
         return [
-            ("unknown", "Unknown: nobody can say whether they were sent"),
+            ("unknown", "Unknown: may or may not have been sent"),
             ("quarantined", "Quarantined: they made workers fail"),
-            ("double", "Double risk: two attempts may have got through"),
+            ("double", "Possible duplicate: two attempts may have got through"),
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Those, or all."""
+        """The chosen messages, or all."""
         match self.value():
             case "unknown":
                 return queryset.exclude(unknown_since=None)
             case "quarantined":
                 return queryset.quarantined()  # type: ignore[attr-defined,no-any-return]
             case "double":
-                return queryset.double_risks()  # type: ignore[attr-defined,no-any-return]
+                return queryset.possible_duplicates()  # type: ignore[attr-defined,no-any-return]
         return queryset
 
 
 class Intervention(Protocol):
-    """What is done about one message."""
+    """An operator's action on one message."""
 
     def __call__(self, message: CampaignMessage, *, now: datetime) -> None:
-        """InterventionRefused says why not."""
+        """Act, or raise InterventionRefused with the reason."""
 
 
 @admin.register(CampaignMessage)
 class MessageAdmin(ReadOnlyAdmin):
-    """One message with the timeline of all that happened to it."""
+    """One message, with a timeline of everything that happened to it."""
 
     change_form_template = "admin/messaging/campaignmessage/change_form.html"
     list_display = [
@@ -272,14 +272,14 @@ class MessageAdmin(ReadOnlyAdmin):
             },
         ),
         (
-            "What it says",
+            "Content",
             {
                 "classes": ["collapse"],
                 "fields": ["subject", "body", "media_urls", "segments", "country"],
             },
         ),
         (
-            "Its place in the queue",
+            "Place in the queue",
             {
                 "classes": ["collapse"],
                 "fields": [
@@ -299,14 +299,14 @@ class MessageAdmin(ReadOnlyAdmin):
             },
         ),
     ]
-    search_help_text = "The number of a message, or a recipient in full"
+    search_help_text = "A message's id, or a recipient in full"
     list_select_related = ["campaign"]
     actions = ["cancel", "retry"]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """By a recipient however it is written, or by a number that is no phone's."""
+        """Search by a recipient in any spelling, or by a message's id."""
         with suppress(AddressError):
             search_term = address_in(search_term)
         return super().get_search_results(request, queryset, search_term)
@@ -323,26 +323,26 @@ class MessageAdmin(ReadOnlyAdmin):
 
     @admin.display(description="why", ordering="status_reason")
     def why(self, message: CampaignMessage) -> str:
-        """What brought it to its status, or what it waits for."""
+        """The reason for its status, or what it waits for."""
         return clipped(message.status_reason, 60)
 
     @admin.display(description="due", ordering="due_at")
     def due(self, message: CampaignMessage) -> str:
-        """When it may leave, or could have; to the minute."""
+        """When it may leave, or could have left; to the minute."""
         return f"{timezone.localtime(message.due_at):%Y-%m-%d %H:%M}"
 
     def has_intervene_permission(self, request: HttpRequest) -> bool:
-        """The rows are evidence and not edited; what is done about them is recorded."""
+        """Rows are evidence and never edited; actions on them are audited."""
         user = request.user
         return user.has_perm("messaging.change_campaignmessage")
 
-    @admin.action(permissions=["intervene"], description="Cancel those queued")
+    @admin.action(permissions=["intervene"], description="Cancel queued messages")
     def cancel(self, request: HttpRequest, queryset: QuerySet[CampaignMessage]) -> None:
         self._intervene(request, queryset, cancel_message, "cancelled")
 
     @admin.action(
         permissions=["intervene"],
-        description="Retry: send those again that certainly failed",
+        description="Retry: resend messages that certainly failed",
     )
     def retry(self, request: HttpRequest, queryset: QuerySet[CampaignMessage]) -> None:
         self._intervene(request, queryset, retry_message, "queued again")
@@ -354,7 +354,7 @@ class MessageAdmin(ReadOnlyAdmin):
         intervene: Intervention,
         done: str,
     ) -> None:
-        """Do it to each that allows it, and say why others do not."""
+        """Act on each message that allows it, and report why others do not."""
         refusals: dict[str, int] = {}
         for message in queryset:
             try:
@@ -373,7 +373,7 @@ class MessageAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, object] | None = None,
     ) -> HttpResponse:
-        """`get_object` finds nothing where the number in the address is none."""
+        """Add the timeline. `get_object` returns None for an id that is not valid."""
         message = self.get_object(request, unquote(object_id))
         timeline = timeline_of(message) if message else []
         context = {"timeline": timeline, **(extra_context or {})}
@@ -391,7 +391,7 @@ class SuppressionAdmin(BoundedActions):
     def formfield_for_choice_field(
         self, db_field: Any, request: HttpRequest, **kwargs: Any
     ) -> Any:
-        """What an operator enters holds back everything, unless a scope is chosen."""
+        """Make the scope optional: without one, an entry holds back everything."""
         if db_field.name == "scope":
             kwargs["required"] = False
         return super().formfield_for_choice_field(db_field, request, **kwargs)
@@ -399,7 +399,7 @@ class SuppressionAdmin(BoundedActions):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """By the key under which addresses are suppressed."""
+        """Search by the key under which addresses are suppressed."""
         with suppress(AddressError):
             search_term = address_key(address_in(search_term))
         return super().get_search_results(request, queryset, search_term)
@@ -419,7 +419,7 @@ class SuppressionAdmin(BoundedActions):
 
 @admin.register(InboundMessage)
 class InboundMessageAdmin(ReadOnlyAdmin):
-    """What handsets wrote to us, and which keyword it was taken for."""
+    """Texts received from handsets, with the keyword that each was read as."""
 
     list_display = [
         "received_at",
@@ -434,7 +434,7 @@ class InboundMessageAdmin(ReadOnlyAdmin):
 
     @admin.display(description="text")
     def wrote(self, inbound: InboundMessage) -> str:
-        """The beginning of it."""
+        """The beginning of the text."""
         return clipped(inbound.text, 38)
 
 

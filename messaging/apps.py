@@ -6,8 +6,8 @@ class MessagingConfig(AppConfig):
     verbose_name = "Messaging"
 
     def ready(self) -> None:
-        # Receipts and inbound messages travel up by signal: connect the receivers.
-        # The gate's receiver looks at tasks wherever they are made.
+        # Receipts and inbound messages arrive by signal: connect the receivers.
+        # The gate's receiver checks tasks wherever they are created.
         from messaging.cluster import task_gate
         from messaging.consent import inbound  # noqa: F401
         from messaging.queue import receipts  # noqa: F401

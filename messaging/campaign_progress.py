@@ -19,7 +19,7 @@ class CampaignProgress:
 
     by_status: dict[MessageStatus, int]
     next_due_at: datetime | None
-    next_reason: str = ""  # why the first one waits until then, if it was put off
+    next_reason: str = ""  # why the next message was deferred, if it was
 
     @property
     def total(self) -> int:
@@ -28,7 +28,7 @@ class CampaignProgress:
 
     @property
     def counts(self) -> list[dict[str, int]]:
-        """Every status with its messages, also those with none."""
+        """The number of messages per status, including zeros."""
         return [
             {"status": status, "count": self.by_status.get(status, 0)}
             for status in MessageStatus
@@ -36,7 +36,7 @@ class CampaignProgress:
 
     @property
     def left(self) -> int:
-        """Those that are still to be handed over, or to be known of."""
+        """Messages that are not sent yet, or whose outcome is not known yet."""
         return self.by_status.get(MessageStatus.QUEUED, 0) + self.by_status.get(
             MessageStatus.SENDING, 0
         )
@@ -48,10 +48,10 @@ class CampaignProgress:
 
 
 def progress_of(campaign_ids: Sequence[int]) -> CampaignProgress:
-    """The progress of campaigns, taken together.
+    """The combined progress of campaigns.
 
-    What is queued of a cancelled one counts as cancelled: it does not leave, and the
-    workers are about to withdraw it.
+    A cancelled campaign's queued messages count as cancelled: they do not leave, and
+    the workers are about to withdraw them.
     """
     chosen = Campaign.objects.filter(pk__in=campaign_ids)
     over = set(chosen.cancelled().values_list("pk", flat=True))

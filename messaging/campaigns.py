@@ -1,4 +1,4 @@
-"""The life of a campaign: put together, launched, paused, resumed, cancelled."""
+"""The life of a campaign: create, launch, pause, resume, cancel."""
 
 from __future__ import annotations
 
@@ -47,25 +47,25 @@ from routing.vocabulary import CampaignKind, Channel
 
 
 class CampaignError(ValueError):
-    """The campaign cannot go out as it is; the text says what to change."""
+    """The campaign cannot be sent as it is; the text says what to change."""
 
 
 class AlreadySent(CampaignError):
-    """The same campaign was made of the same file before."""
+    """A campaign of this name was made from the same file before."""
 
     def __init__(self, earlier: Campaign) -> None:
         messages = quantity(earlier.message_count or 0, "message")
         super().__init__(
-            f"Campaign {earlier.pk} {earlier.name!r} was made of the same file, on "
+            f"Campaign {earlier.pk} {earlier.name!r} was made from the same file, on "
             f"{earlier.created_at:%Y-%m-%d at %H:%M} UTC, with {messages}."
         )
 
 
 class TooMuchText(CampaignError):
-    """The recipients of one request would have too much text stored for them."""
+    """One request would store too much text for its recipients."""
 
 
-# Characters. A request of 40 kB would make 260 MB of a thousand long e-mails.
+# Characters. A 40 kB request could otherwise store 260 MB: a thousand long e-mails.
 TEXT_AT_ONCE = 16_000_000
 
 # What may be done with a campaign, by its status.
@@ -77,20 +77,20 @@ _POSSIBLE = {
 
 
 class WrongState(CampaignError):
-    """The campaign's status does not allow it; the text says what it does allow."""
+    """The campaign's status does not allow this; the text says what it allows."""
 
     def __init__(self, campaign: Campaign) -> None:
         status = CampaignStatus(campaign.status)
         possible = _POSSIBLE.get(status)
         super().__init__(
             f"The campaign is {status.label.lower()}: "
-            + (f"you can {possible}." if possible else "it is over, for good.")
+            + (f"you can {possible}." if possible else "it cannot be changed any more.")
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignText:
-    """What a campaign says, on which channel, and when (None: at once)."""
+    """A campaign's content, channel and times (None: at once)."""
 
     name: str
     channel: Channel
@@ -110,10 +110,10 @@ class CampaignText:
 
 
 class Strictness(NamedTuple):
-    """What else a campaign is refused for."""
+    """Optional reasons to refuse rows or the whole campaign."""
 
-    reject_blank: bool = False  # rows that leave a field without a default empty
-    once: bool = False  # a file that a campaign of this name was made of: AlreadySent
+    reject_blank: bool = False  # rows with a blank field that has no default
+    once: bool = False  # AlreadySent if a campaign of this name used the same file
 
 
 LENIENT = Strictness()
@@ -128,11 +128,10 @@ def send_campaign(
     on_progress: OnProgress = lambda: None,
     strictness: Strictness = LENIENT,
 ) -> tuple[Campaign, LoadReport]:
-    """Put a campaign together from a file and launch it.
+    """Create a campaign from a file and launch it.
 
-    All in one transaction, but for the first rows, which are read before it: when
-    anything is wrong, CampaignError or RecipientFileError leaves the database as it
-    was.
+    Everything is in one transaction (the first rows are read before it), so that
+    CampaignError and RecipientFileError leave the database as it was.
     """
     wording = check_campaign(
         text, recipients.columns, now=now, reject_blank=strictness.reject_blank
@@ -154,24 +153,21 @@ def send_campaign(
         if not report.accepted:
             refuse_without_rows(recipients, rejected=report.rejected)
             raise CampaignError(
-                f"No row of {recipients.path} can be used; nothing was sent."
+                f"{recipients.path} has no usable row; nothing was sent."
             )
         launch_campaign(campaign, now=now)
     return campaign, report
 
 
 def refuse_without_rows(recipients: RecipientFile, *, rejected: int) -> None:
-    """CampaignError about a file of which no row was taken and none rejected."""
+    """CampaignError if the file had no rows at all: none accepted, none rejected."""
     if not rejected:
-        raise CampaignError(
-            f"{recipients.path} has no rows: nothing follows the line that names its "
-            "columns."
-        )
+        raise CampaignError(f"{recipients.path} has no rows after the header.")
 
 
 def refuse_a_second(name: str, recipients: RecipientFile) -> None:
-    """AlreadySent, if a campaign of this name was made of this file, or of another one
-    with the same content: most who do that have pressed a key twice.
+    """AlreadySent if a campaign of this name was made from this file, or from one with
+    the same content. Usually someone has pressed a key twice.
     """
     made = Campaign.objects.made_of(
         name, file=_source(recipients), digest=recipients.digest
@@ -181,7 +177,9 @@ def refuse_a_second(name: str, recipients: RecipientFile) -> None:
 
 
 def _lock_name(name: str) -> None:
-    """Let nobody else make a campaign of this name meanwhile. SQLite has one writer."""
+    """Keep others from creating a campaign of this name until the transaction ends.
+    SQLite has only one writer anyway.
+    """
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(
@@ -201,7 +199,7 @@ def create_campaign(
     now: datetime,
     owner_id: int | None = None,
 ) -> Campaign:
-    """A draft: nothing of it leaves before it is launched."""
+    """Create a draft: none of its messages leave before it is launched."""
     check_text(text, now=now)
     quiet = text.quiet_hours
     return Campaign.objects.create(
@@ -229,7 +227,7 @@ def check_campaign(
     now: datetime,
     reject_blank: bool = False,
 ) -> Wording:
-    """Refuse what could not be sent to recipients with these columns."""
+    """Refuse a text that could not be sent to recipients with these columns."""
     check_text(text, now=now)
     wording = wording_of(text, reject_blank=reject_blank)
     try:
@@ -242,7 +240,7 @@ def check_campaign(
 
 
 def wording_of(text: CampaignText | Campaign, *, reject_blank: bool = False) -> Wording:
-    """The text, parsed; CampaignError where it has what is no field."""
+    """The parsed text; CampaignError if a merge field is malformed."""
     try:
         return Wording(text, reject_blank=reject_blank)
     except ContentError as error:
@@ -254,7 +252,7 @@ def check_text(text: CampaignText, *, now: datetime) -> None:
     if not text.name.strip() or len(text.name) > 200:
         raise CampaignError("A campaign needs a name of at most 200 characters.")
     if "\0" in text.name or not is_unicode(text.name):
-        raise CampaignError("The name has characters that are not UTF-8 text.")
+        raise CampaignError("The name is not valid UTF-8 text.")
     try:
         check_times(text.scheduled_at, text.expires_at, now=now)
         check_body(text.channel, text.body)
@@ -267,7 +265,7 @@ def check_text(text: CampaignText, *, now: datetime) -> None:
 
 
 def check_route(channel: Channel, kind: CampaignKind) -> None:
-    """Refuse a channel that has no route, or one none of whose providers can send."""
+    """Refuse a channel without a route, or with a route whose providers cannot send."""
     routes = readiness(channel, kind)
     if not routes:
         raise CampaignError(
@@ -288,10 +286,10 @@ def add_to_draft(
     on_rejected: OnRejected,
     reject_blank: bool = False,
 ) -> LoadReport:
-    """Queue messages of a campaign that is still being put together.
+    """Queue more messages of a draft.
 
-    Its row is locked while they go in: nobody launches it, or adds the same ones,
-    beside. What each says has been worked out by then.
+    The texts are made first. Then the campaign's row is locked for the insert, so that
+    no other process launches it or adds the same recipients.
     """
     wording = wording_of(campaign, reject_blank=reject_blank)
     chunks = ReadAhead(iter(_bounded(drafts_of(wording, rows))))
@@ -306,7 +304,7 @@ def add_to_draft(
 
 
 def _bounded(chunks: Iterable[Chunk]) -> list[Chunk]:
-    """All that are to be written at once; TooMuchText where that is too much."""
+    """All chunks as a list; TooMuchText if their texts are too long in all."""
     bounded, size = [], 0
     for chunk in chunks:
         bounded.append(chunk)
@@ -341,12 +339,12 @@ def launch_campaign(campaign: Campaign, *, now: datetime) -> None:
 
 
 def pause_campaigns(campaigns: CampaignQuerySet) -> int:
-    """Hold back what has not left; returns how many campaigns were running."""
+    """Hold back messages not sent yet; returns how many campaigns were paused."""
     return _move(campaigns.running(), CampaignStatus.PAUSED, "pause")
 
 
 def resume_campaigns(campaigns: CampaignQuerySet) -> int:
-    """Let paused campaigns go on; returns how many were paused."""
+    """Let paused campaigns continue; returns how many were resumed."""
     resumed = _move(campaigns.paused(), CampaignStatus.RUNNING, "resume")
     notify_workers()
     return resumed
@@ -361,34 +359,34 @@ def _move(campaigns: CampaignQuerySet, status: CampaignStatus, action: str) -> i
     return Campaign.objects.filter(pk__in=chosen).update(status=status)
 
 
-# Messages that a cancellation withdraws before it answers; the workers see to the rest.
+# Messages that a cancellation withdraws before it returns; workers withdraw the rest.
 AT_ONCE = 2000
-# Of each of several campaigns: more than claims can have in hand.
+# The least per campaign if there are several: more than claims can hold locked.
 AT_LEAST = 200
 
 
 @dataclass(slots=True)
 class Withdrawal:
-    """What a cancellation came to."""
+    """The result of a cancellation."""
 
     campaigns: int = 0
     withdrawn: int = 0  # messages that were queued, and will not leave
-    in_flight: int = 0  # messages that a provider has, or may have
+    in_flight: int = 0  # messages that a provider has or may have
 
 
 def cancel_campaigns(campaigns: CampaignQuerySet, *, now: datetime) -> Withdrawal:
-    """Withdraw what has not left, for good. It takes no longer for a million messages.
+    """Withdraw messages not sent yet, for good; as fast for a million as for a few.
 
-    1. close the lanes, which is quick: no claim that begins later takes from them
-    2. withdraw the first messages of each lane: a claim that is under way has some of
-       those in hand, and is waited for
-    3. count what else is queued: nothing of it leaves any more, and the workers' sweeps
-       withdraw it, batch by batch
-    4. count what has left the queue and has not come back
+    1. close the lanes, which is quick: later claims take nothing from them
+    2. withdraw the first messages of each lane; this waits for claims under way, which
+       hold some of these
+    3. count the rest of the queue: none of it leaves any more, and workers' sweeps
+       withdraw it in batches
+    4. count the messages in flight
 
-    A call that is under way ends as it may: the provider may have the message. No other
-    provider is called after it. A caller that dies after step 1 leaves the rest to the
-    sweeps, too.
+    A provider call under way is not interrupted: the provider may already have the
+    message. No other provider is called after it. If the caller dies after step 1, the
+    sweeps do the rest.
     """
     ids = list(campaigns.open_to_cancel().values_list("pk", flat=True))
     done = Withdrawal(campaigns=_close(ids, now))
@@ -406,7 +404,7 @@ def cancel_campaigns(campaigns: CampaignQuerySet, *, now: datetime) -> Withdrawa
 
 @transaction.atomic
 def _close(ids: Sequence[int], now: datetime) -> int:
-    """Cancel campaigns that are still open; how many that were."""
+    """Cancel the campaigns that are still open; returns how many."""
     still_open = Campaign.objects.open_to_cancel().filter(pk__in=ids)
     for campaign in still_open.select_for_update(no_key=True).order_by("pk"):
         report("cancel", campaign)

@@ -1,4 +1,4 @@
-"""Rows for tests and benches, each valid by itself."""
+"""Rows for tests and benchmarks, each valid by itself."""
 
 from __future__ import annotations
 

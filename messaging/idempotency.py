@@ -1,4 +1,4 @@
-"""Doing a thing once, however often a caller asks for it with the same key."""
+"""Act once per idempotency key, however often a caller repeats the request."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from messaging.models import KeptAnswer
 
 
 class KeyInFlight(Exception):
-    """A request with this key is being worked on. Ask again in a moment."""
+    """A request with this key is still in progress. Try again in a moment."""
 
 
 class KeyReused(Exception):
-    """This key was used for another request. Take a new key for each request."""
+    """This key was used for another request. Use a new key for each request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a caller gets: the first time, and again."""
+    """The response, for the first request and for its repeats."""
 
     status: int
     body: str
@@ -38,15 +38,15 @@ def answer_once(
     now: datetime,
     act: Callable[[], Answer],
 ) -> Answer:
-    """Act and keep the answer, or give the answer that was kept.
+    """Act and store the answer, or return the stored answer.
 
-    One transaction:
-    1. lock the key, or refuse: another request holds it
-    2. give the answer that is kept, if it was to the same request
-    3. act, and keep the answer beside what was done
+    In one transaction:
+    1. lock the key, or raise KeyInFlight if another request holds it
+    2. return the stored answer if there is one (KeyReused if for another request)
+    3. otherwise act, and store the answer together with the effect
 
-    Whatever ends the process in between leaves neither a deed nor an answer, and no
-    lock: the caller's next try begins anew. So does one after an exception of `act`.
+    If the process dies half-way or `act` raises, no effect, answer or lock remains, and
+    the caller's next try starts from scratch.
     """
     with transaction.atomic():
         _lock(f"{user_id} {key}")
@@ -68,10 +68,10 @@ def answer_once(
 
 
 def _lock(name: str) -> None:
-    """Until the transaction ends, in whatever way.
+    """Hold the lock until the transaction ends.
 
-    SQLite has one writer at a time: there the second request waits, and is then given
-    the first one's answer.
+    SQLite needs none: it has one writer at a time, so that the second request waits and
+    then gets the first one's answer.
     """
     if connection.vendor != "postgresql":
         return

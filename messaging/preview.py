@@ -1,4 +1,4 @@
-"""What a campaign would come to, without queueing anything."""
+"""A dry run of a campaign: its results and costs, without queueing anything."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from routing.rules.route import Destination
 
 REASONS_SHOWN = 20
 # The parts of a reason that differ from row to row.
-_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9]+")
-NOBODY = "no provider"
+_DETAILS = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9]+")
+NO_PROVIDER = "no provider"
 
 
 class Sample(NamedTuple):
@@ -68,7 +68,7 @@ class Share:
 
 @dataclass(slots=True)
 class Preview:
-    """What would become of the rows, and what the messages would cost."""
+    """What would happen to the rows, and what the messages would cost."""
 
     accepted: int = 0  # rows; includes the suppressed
     suppressed: int = 0
@@ -85,7 +85,7 @@ class Preview:
 
     def note(self, rejection: Rejection) -> None:
         """Count a rejected row, by the kind of its reason."""
-        kind = _PARTICULARS.sub("...", rejection.reason)
+        kind = _DETAILS.sub("...", rejection.reason)
         is_shown = kind in self.reasons or len(self.reasons) < REASONS_SHOWN
         self.reasons[kind if is_shown else "other reasons"] += 1
 
@@ -99,9 +99,9 @@ def preview_campaign(
     on_rejected: OnRejected,
     strictness: Strictness = LENIENT,
 ) -> Preview:
-    """Do all that queueing the campaign would do, and write nothing.
+    """Do everything that queueing the campaign would do, but write nothing.
 
-    Raises CampaignError as queueing would.
+    Raises the same CampaignErrors.
     """
     wording = check_campaign(
         text, recipients.columns, now=now, reject_blank=strictness.reject_blank
@@ -155,7 +155,7 @@ def _sample(draft: Draft, text: CampaignText) -> Sample:
 
 
 class _Estimates:
-    """Where messages would go now, and at what price; like messages share it."""
+    """Where messages would go now, and at what price; cached for similar messages."""
 
     def __init__(self, text: CampaignText, planner: Planner, now: datetime) -> None:
         self._text = text
@@ -166,7 +166,7 @@ class _Estimates:
         self._turn = 0
 
     def of(self, draft: Draft) -> tuple[str, Money | None]:
-        """The provider and the price; NOBODY where none may send it now."""
+        """The provider and the price; NO_PROVIDER if none may send it now."""
         channel, kind = self._text.terms
         own = draft.own
         to = Destination(channel, own.recipient, own.country, kind)
@@ -174,7 +174,7 @@ class _Estimates:
         self._turn += 1
         route = self._planner.route(to, now=self._now)
         if route is None:
-            return NOBODY, None
+            return NO_PROVIDER, None
         cache_key = self._planner.cache_key(
             route, now=self._now, snapshot=self._snapshot
         )
@@ -185,14 +185,16 @@ class _Estimates:
             route, request, now=self._now, turn=self._turn, snapshot=self._snapshot
         )
         decision = first_choice(route, choices)
-        found = (decision.provider, decision.estimate) if decision else (NOBODY, None)
+        found = (
+            (decision.provider, decision.estimate) if decision else (NO_PROVIDER, None)
+        )
         if cache_key:
             self._known[alike] = found
         return found
 
 
 def amounts(costs: Counter[str]) -> str:
-    """Costs for people: "12.34 USD, 5 EUR"."""
+    """Costs as people read them: "12.34 USD, 5 EUR"."""
     return ", ".join(
         str(Money(Decimal(amount), currency))
         for currency, amount in sorted(costs.items())

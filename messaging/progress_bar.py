@@ -1,4 +1,4 @@
-"""Progress on a terminal; without one, a line now and then, and no control codes."""
+"""Progress bars on a terminal; elsewhere an occasional line without control codes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from messaging.queue.clock import database_now
 from routing.text.safe_text import escaped
 
 LOOK_EVERY = 0.5  # seconds
-SAY_EVERY = 10.0  # seconds, where there is no terminal
+PRINT_EVERY = 10.0  # seconds, without a terminal
 NO_WORKER = "no worker: start `manage.py process_queue --watch`"
 
 
@@ -36,7 +36,7 @@ NO_WORKER = "no worker: start `manage.py process_queue --watch`"
 def loading_bar(
     recipients: RecipientFile, *, console: Console
 ) -> Iterator[Callable[[], None]]:
-    """A bar over the bytes of a file; yields what moves it on."""
+    """A bar over the bytes of a file; yields the function that advances it."""
     with Progress(
         TextColumn("Loading recipients"),
         BarColumn(),
@@ -50,7 +50,7 @@ def loading_bar(
 
 
 def watch_campaigns(campaign_ids: Sequence[int], *, console: Console) -> None:
-    """Show progress until every message has left; Ctrl-C stops only the watching."""
+    """Show progress until every message has left; Ctrl-C stops only the display."""
     with sending_bar(console) as show:
         try:
             while (progress := progress_of(campaign_ids)).left:
@@ -67,15 +67,15 @@ def watch_campaigns(campaign_ids: Sequence[int], *, console: Console) -> None:
 def sending_bar(
     console: Console, *, no_worker: str = NO_WORKER
 ) -> Iterator[Callable[[CampaignProgress], None]]:
-    """A bar over messages; yields what shows the progress it is given.
+    """A bar over messages; yields the function that shows new progress.
 
-    `no_worker` is what it says where messages wait and no worker lives.
+    `no_worker` is the hint shown if messages wait and no worker is alive.
     """
     if not console.is_terminal:
         yield _lines(console, no_worker)
         return
     with Progress(
-        # Where the terminal is narrow, the words wrap, and the figures stay whole.
+        # On a narrow terminal the words wrap, and the figures stay whole.
         BarColumn(bar_width=20, table_column=Column(no_wrap=True)),
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
         TimeElapsedColumn(table_column=Column(no_wrap=True)),
@@ -98,17 +98,17 @@ def sending_bar(
 
 
 def _lines(console: Console, no_worker: str) -> Callable[[CampaignProgress], None]:
-    said, said_at = "", float("-inf")
+    printed, printed_at = "", float("-inf")
 
     def show(progress: CampaignProgress) -> None:
-        nonlocal said, said_at
+        nonlocal printed, printed_at
         line, now = (
             f"{describe(progress)}{_hint(progress, no_worker)}",
             time.monotonic(),
         )
-        if progress.left and line != said and now - said_at >= SAY_EVERY:
+        if progress.left and line != printed and now - printed_at >= PRINT_EVERY:
             console.print(line, soft_wrap=True)
-            said, said_at = line, now
+            printed, printed_at = line, now
 
     return show
 
@@ -122,7 +122,7 @@ def describe(progress: CampaignProgress) -> str:
 
 
 def _hint(progress: CampaignProgress, no_worker: str) -> str:
-    """Why nothing may be moving."""
+    """Why there may be no progress just now."""
     now = database_now()
     if progress.next_due_at and progress.next_due_at > now:
         at = f"{timezone.localtime(progress.next_due_at):%d %b %H:%M:%S}"

@@ -1,6 +1,6 @@
-"""How the queue and its campaigns stand just now, for people who look.
+"""The current state of the queue and its campaigns, for people.
 
-Nothing here counts further than a limit: a look costs the same whatever there is.
+Nothing here counts beyond a limit, so the cost does not grow with the queue.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from routing.receipts.inbox import is_receipt_waiting
 from routing.vocabulary import Channel
 
 COUNT_AT_MOST = 10_000
-# A campaign's progress is worth more: some 10 ms for each that has so many left.
+# A campaign's progress is worth more: counting this many takes some 10 ms.
 COUNT_OF_CAMPAIGN_AT_MOST = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """How many there are, counted no further than a limit."""
+    """A count that stops at a limit."""
 
     number: int
     is_all: bool = True
@@ -38,17 +38,17 @@ class Counted:
 
 
 def count_up_to(limit: int, rows: QuerySet[Any]) -> Counted:
-    """Count the rows, but no more of them than the limit.
+    """Count the rows, up to the limit.
 
-    They should be in the order of an index: else the first ones that match may be
-    looked for in the table, behind all that was sent in years.
+    They should be in the order of an index. Otherwise the database may search the whole
+    table for matches, past years of sent messages.
     """
     found = rows[: limit + 1].count()
     return Counted(min(found, limit), is_all=found <= limit)
 
 
-# Queued messages of each running campaign: the index of what is due is read in its
-# order, and no further than the limit.
+# Queued messages of each running campaign, read in the order of the due index and no
+# further than the limit.
 COUNT_OF_LANES = """
 SELECT (SELECT COUNT(*) FROM (
     SELECT 1 FROM messaging_campaignmessage AS m
@@ -70,17 +70,17 @@ def _count_queued(compared: str, now: datetime, at_most: int) -> Counted:
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """What the queue holds just now."""
+    """What the queue holds now."""
 
     due: Counted  # of running campaigns
-    later: Counted  # scheduled, or waiting to be tried again
-    in_flight: Counted  # a worker is at it
-    unknown: Counted  # may have been sent: waits for word of it
+    later: Counted  # scheduled, or waiting for a retry
+    in_flight: Counted  # being sent by a worker
+    unknown: Counted  # may have been sent: awaiting a receipt or a look-up
     oldest_due_at: datetime | None
 
 
 def queue_status(*, now: datetime, at_most: int = COUNT_AT_MOST) -> QueueStatus:
-    """What the queue holds just now; of each campaign no more than `at_most`."""
+    """What the queue holds now, counting at most `at_most` messages per campaign."""
     sending = CampaignMessage.objects.sending().order_by("lease_expires_at")
     held = sending[: at_most + 1]
     counts = held.aggregate(all=Count("pk"), unknown=Count("unknown_since"))
@@ -104,12 +104,12 @@ class CampaignOverview:
 
     @property
     def is_paused(self) -> bool:
-        """Whether somebody holds it back."""
+        """Whether an operator holds it back."""
         return self.campaign.status == CampaignStatus.PAUSED
 
     @property
     def gone(self) -> int | None:
-        """How many have left the queue; None where that is not known."""
+        """How many messages have left the queue; None if unknown."""
         total = self.campaign.message_count
         if total is None or not self.waiting.is_all:
             return None
@@ -141,9 +141,9 @@ def is_work_waiting(now: datetime) -> bool:
 
 
 def oldest_due_at(now: datetime, channel: Channel | None = None) -> datetime | None:
-    """Since when the message has been due that has waited longest; None if none is.
+    """When the message that has waited longest fell due; None if none is due.
 
-    Of one channel, or of all. One index probe per running campaign.
+    For one channel, or for all. Costs one index probe per running campaign.
     """
     first = CampaignMessage.objects.due(now).filter(campaign=OuterRef("pk"))
     running = Campaign.objects.running().annotate(

@@ -1,8 +1,8 @@
-"""Making the statistics anew, from the attempts and messages on record.
+"""Rebuild the statistics from the attempts and messages on record.
 
-Nothing is replaced: what the statistics lack, or have too much, is added as one more
-entry. Truth and statistics are read in one snapshot, in which whatever workers do has
-either happened in both or in neither, so it is safe while they run.
+Nothing is replaced: any difference is added as one more entry. Records and statistics
+are read in one snapshot, where each of the workers' changes is in both or in neither,
+so this is safe while workers run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from routing.vocabulary import MessageStatus
 
 
 class RecordIsGone(ValueError):
-    """What would be counted was pruned; the text says where to begin instead."""
+    """The rows to count were pruned; the text says where to begin instead."""
 
 
 def rebuild_statistics(
@@ -38,17 +38,17 @@ def rebuild_statistics(
 ) -> Iterator[TallySheet]:
     """Correct the days from `since` on, and yield the corrections as they are made.
 
-    Without `since`, from the first day of which nothing was pruned. RecordIsGone when
-    `since` is a day before it.
+    Without `since`, this starts at the first day with nothing pruned. RecordIsGone if
+    `since` is earlier than that.
 
-    1. in one transaction, the messages of all these days: three passes over them
-    2. in one for each day, its attempts, so that no snapshot is held for long
+    1. in one transaction, the messages of all these days, in three passes
+    2. in one transaction per day, its attempts, so that no snapshot is held for long
     """
     whole_since = _whole_since()
     if since is not None and since < whole_since:
         raise RecordIsGone(
-            f"Before {whole_since} messages or attempts were pruned: the statistics of "
-            f"those days cannot be made anew. Begin with --since={whole_since}."
+            f"Messages or attempts before {whole_since} were pruned, so the statistics "
+            f"of those days cannot be rebuilt. Use --since={whole_since}."
         )
     since = since or whole_since
     with _snapshot():
@@ -61,7 +61,7 @@ def rebuild_statistics(
 
 
 def counted_messages(*, since: date) -> TallySheet:
-    """What the messages on record count for, from a day on."""
+    """The counts of the messages on record, from a day on."""
     sheet = TallySheet()
     for key, _, _, count in _grouped("created_at", since):
         counts = status_counts(MessageStatus.QUEUED)
@@ -75,7 +75,7 @@ def counted_messages(*, since: date) -> TallySheet:
 
 
 def _grouped(column: str, since: date) -> Iterator[tuple[Key, int, bool, int]]:
-    """How many messages are alike, by the day of a column: one pass over them all."""
+    """Message counts by the day of a column and other keys: one pass over all rows."""
     was_sent = ExpressionWrapper(Q(sent_at__isnull=False), output_field=BooleanField())
     rows = (
         CampaignMessage.objects.order_by()
@@ -97,7 +97,7 @@ def _correct(
 
 
 def _whole_since() -> date:
-    """The first day of which all messages and attempts are still on record."""
+    """The first day whose messages and attempts are all still on record."""
     marks = RetentionMark.objects.filter(step__in=["messages", "attempts"])
     cleared_before = marks.aggregate(latest=Max("cleared_before"))["latest"]
     return day_of(cleared_before) + ONE_DAY if cleared_before else date.min
@@ -105,10 +105,10 @@ def _whole_since() -> date:
 
 @contextmanager
 def _snapshot() -> Iterator[None]:
-    """A transaction that sees one moment, and in which no one else rebuilds.
+    """A transaction that sees one moment, and excludes other rebuilds.
 
-    SQLite's writing transactions are alone in any case. The lock on PostgreSQL keeps
-    out only its like; it comes before the snapshot, which the first query takes.
+    SQLite has only one writing transaction anyway. On PostgreSQL the lock conflicts
+    only with itself; it comes before the snapshot, which the first query takes.
     """
     with transaction.atomic(durable=True):
         if connection.vendor == "postgresql":

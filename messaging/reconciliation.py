@@ -1,7 +1,7 @@
-"""Did this attempt get through? Attempts and receipts, weighed against each other.
+"""Did an attempt get through? Decided from attempts and receipts together.
 
-Everybody who asks gets the same answer: receipts, late results, what people may do, and
-the mark on messages that may have arrived twice.
+The answer is the same everywhere: for receipts, for late results, for what operators
+may do, and for the mark on possible duplicates.
 """
 
 from __future__ import annotations
@@ -17,42 +17,42 @@ from messaging.models import CampaignMessage
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.vocabulary import AttemptOutcome, Channel, MessageStatus
 
-# Ends the event id of the receipt that notes a look-up in vain.
+# The event id of a receipt that records a failed look-up ends with this.
 NOT_FOUND = "not found"
 
 
 class Verdict(Enum):
-    """What is known of an attempt, all in all."""
+    """What is known about an attempt, from all evidence."""
 
-    GOT_THROUGH = auto()  # accepted or said to be sent, and not said to have failed
-    CAME_BACK = auto()  # its provider said later that it failed or bounced
+    GOT_THROUGH = auto()  # accepted or reported sent, and not reported failed
+    CAME_BACK = auto()  # its provider reported later that it failed or bounced
     NOT_SENT = auto()  # certainly
     UNKNOWN = auto()
 
 
 @dataclass(slots=True)
 class Evidence:
-    """What there is on record of one attempt."""
+    """What is on record about one attempt."""
 
     outcome: AttemptOutcome | None = None  # as first recorded; None: not yet
     late_outcomes: set[AttemptOutcome] = field(default_factory=set)
-    told: set[MessageStatus] = field(default_factory=set)  # by receipts
-    is_missing: bool = False  # its provider was asked, and did not have it
+    receipts: set[MessageStatus] = field(default_factory=set)  # their statuses
+    is_missing: bool = False  # a look-up did not find it at its provider
 
     def verdict(self, channel: Channel) -> Verdict:
-        """What it comes to.
+        """The conclusion from this evidence.
 
-        Delivered is proof, but an e-mail may bounce after it. A look-up in vain is no
-        proof against what is said after it: it may have come early.
+        Delivered is proof, but an e-mail may bounce afterwards. A failed look-up does
+        not outweigh a later receipt: it may have come too early.
         """
-        if channel == Channel.EMAIL and MessageStatus.BOUNCED in self.told:
+        if channel == Channel.EMAIL and MessageStatus.BOUNCED in self.receipts:
             return Verdict.CAME_BACK
-        if MessageStatus.DELIVERED in self.told:
+        if MessageStatus.DELIVERED in self.receipts:
             return Verdict.GOT_THROUGH
-        if self.told & {MessageStatus.FAILED, MessageStatus.BOUNCED}:
+        if self.receipts & {MessageStatus.FAILED, MessageStatus.BOUNCED}:
             return Verdict.CAME_BACK
         outcomes = {self.outcome, *self.late_outcomes}
-        if MessageStatus.SENT in self.told or AttemptOutcome.ACCEPTED in outcomes:
+        if MessageStatus.SENT in self.receipts or AttemptOutcome.ACCEPTED in outcomes:
             return Verdict.GOT_THROUGH
         is_unknown = self.outcome == AttemptOutcome.UNKNOWN
         is_certain = self.is_missing or AttemptOutcome.REJECTED in self.late_outcomes
@@ -64,9 +64,9 @@ History = Mapping[int, Evidence]
 
 
 def histories_of(message_ids: Collection[int]) -> dict[int, History]:
-    """The evidence on the attempts of messages: two queries.
+    """The evidence on the attempts of messages, in two queries.
 
-    Receipts about attempts that were never made are none.
+    Receipts for attempts that were never made do not count.
     """
     found: dict[int, dict[int, Evidence]] = {pk: {} for pk in message_ids}
     if not found:
@@ -89,12 +89,12 @@ def histories_of(message_ids: Collection[int]) -> dict[int, History]:
         evidence = found[message or 0].setdefault(about or 0, Evidence())
         evidence.is_missing |= event_id.endswith(f":{NOT_FOUND}")
         if status is not None:
-            evidence.told.add(MessageStatus(status))
+            evidence.receipts.add(MessageStatus(status))
     return dict(found)
 
 
 def may_have_been_sent(message: CampaignMessage) -> bool:
-    """Whether some attempt got through, or nobody knows until today how it ended."""
+    """Whether an attempt got through, or its outcome is still unknown."""
     if message.is_outcome_unknown:
         return True
     history = histories_of([message.pk])[message.pk]
@@ -103,7 +103,7 @@ def may_have_been_sent(message: CampaignMessage) -> bool:
 
 
 def known_as_sent(message_ids: Collection[int]) -> set[int]:
-    """Those with an attempt of unknown outcome that has turned out to be sent."""
+    """Those with an attempt whose outcome was unknown, and that proved to be sent."""
     return {
         message
         for message, history in histories_of(message_ids).items()
@@ -112,28 +112,28 @@ def known_as_sent(message_ids: Collection[int]) -> set[int]:
 
 
 def mark_possible_duplicates(message_ids: Collection[int], *, now: datetime) -> None:
-    """Mark those messages of which more than one attempt got through, as it seems.
+    """Mark messages where more than one attempt seems to have got through.
 
-    Nobody can call one back, but it is shown. Within the transaction that has written
-    the news.
+    They cannot be recalled, but operators see them. Call this within the transaction
+    that wrote the results or receipts.
     """
     if not message_ids:
         return
     histories = histories_of(message_ids)
     messages = CampaignMessage.objects.filter(pk__in=histories, double_risk_at=None)
-    doubled = [
+    duplicates = [
         pk
         for pk, channel in messages.values_list("pk", "channel")
         if _count_of_arrivals(histories[pk], Channel(channel)) > 1
     ]
-    CampaignMessage.objects.filter(pk__in=doubled).update(double_risk_at=now)
+    CampaignMessage.objects.filter(pk__in=duplicates).update(double_risk_at=now)
 
 
 def _was_unknown_but_sent(evidence: Evidence) -> bool:
     return (
         evidence.outcome == AttemptOutcome.UNKNOWN
-        and MessageStatus.SENT in evidence.told
-        and evidence.told.isdisjoint({MessageStatus.FAILED, MessageStatus.BOUNCED})
+        and MessageStatus.SENT in evidence.receipts
+        and evidence.receipts.isdisjoint({MessageStatus.FAILED, MessageStatus.BOUNCED})
     )
 
 

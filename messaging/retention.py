@@ -1,9 +1,9 @@
-"""Clearing away what is old: whole messages, their attempts, or only what they say.
+"""Delete old data: whole messages, their attempts, or only their texts.
 
-Everything goes in batches of a short transaction each, oldest first, and rows that
-somebody else holds are left for the next time, so that workers hardly notice. Messages
-that are not finished, and those of campaigns that are not over, always stay: they also
-keep their recipients from being sent the same again.
+It goes in batches, each in one short transaction, oldest first. Locked rows are left
+for the next run, so that workers hardly notice. Unfinished messages, and messages of
+campaigns that are not over, always stay: they also keep their recipients from getting
+the same message again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from routing.models import (
 )
 from routing.vocabulary import MessageStatus
 
-BATCH_SIZE = 1000  # rows looked at, and at most so many changed, per transaction
+BATCH_SIZE = 1000  # rows read per transaction, and the most that it changes
 
 _UNFINISHED = [MessageStatus.QUEUED, MessageStatus.SENDING]
 _IS_OVER = Q(campaign__is_standing=True) | Q(
@@ -39,17 +39,17 @@ Rows = QuerySet[Any]
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """From which age on things go; None: never."""
+    """The age at which data is deleted; None: never."""
 
     messages_after: timedelta | None = None  # with their attempts and receipts
     attempts_after: timedelta | None = None  # and receipts
     inbound_after: timedelta | None = None
-    content_after: timedelta | None = None  # texts, and receipts as they came
+    content_after: timedelta | None = None  # texts, and the raw form of receipts
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one transaction did, or in a dry run would have done."""
+    """What one transaction did, or would do in a dry run."""
 
     step: str
     count: int
@@ -57,15 +57,15 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One table, and what becomes of its old rows."""
+    """One table, and what happens to its old rows."""
 
     name: str
     model: type[models.Model]
-    time: str  # the field that tells a row's age; it grows with the id
-    blank: Mapping[str, str] = field(default_factory=dict)  # else the rows are deleted
+    time: str  # the field with a row's age; it grows with the id
+    blank: Mapping[str, str] = field(default_factory=dict)  # empty: rows are deleted
 
     def rows(self, ids: Sequence[int], before: datetime) -> Rows:
-        """Those of a page that may go."""
+        """The rows of a page that may be deleted or blanked."""
         rows: Rows = self.model._default_manager.filter(
             pk__in=ids, **{f"{self.time}__lt": before}
         )
@@ -79,7 +79,7 @@ class _Step:
         return (rows.exclude(is_blank) if self.blank else rows).order_by()
 
     def apply(self, rows: Rows) -> int:
-        """Within a transaction; rows that somebody else holds are left alone."""
+        """Delete or blank the rows, within a transaction; locked rows are skipped."""
         locked = rows.select_for_update(skip_locked=True, of=("self",))
         mine = list(locked.values_list("pk", flat=True))
         rows = self.model._default_manager.filter(pk__in=mine)
@@ -88,8 +88,8 @@ class _Step:
         if self.model is CampaignMessage:
             DeliveryReceipt.objects.filter(message__in=mine).delete()
             MessageDeliveryAttempt.objects.filter(message__in=mine).delete()
-        # Not `delete()`, which would fetch each row first to see what refers to it: ten
-        # times slower, and the database's own foreign keys see it too.
+        # `delete()` would fetch each row to check what refers to it: ten times slower,
+        # and the database's foreign keys check that anyway.
         rows._raw_delete(rows.db)
         return len(mine)
 
@@ -113,7 +113,7 @@ def prune(
     is_dry_run: bool = False,
     batch_size: int = BATCH_SIZE,
 ) -> Iterator[Batch]:
-    """Clear away what the policy says; yields after each transaction."""
+    """Delete what the policy says; yields after each transaction."""
     for step, age in (
         (MESSAGES, policy.messages_after),
         (ATTEMPTS, policy.attempts_after),
@@ -141,10 +141,10 @@ def _clear(step: _Step, rows: Rows, before: datetime) -> int:
 
 
 def _old_pages(step: _Step, before: datetime, size: int) -> Iterator[list[int]]:
-    """The ids of a table, page by page, until a page holds nothing that is old.
+    """The ids of a table's old rows, page by page, until a page has none.
 
-    By the primary key, which every table has: an index on the age would cost each
-    message more than it saves here.
+    Pages follow the primary key: an index on the age would cost every message more than
+    it saves here.
     """
     last = 0
     while True:
@@ -158,7 +158,7 @@ def _old_pages(step: _Step, before: datetime, size: int) -> Iterator[list[int]]:
 
 
 def _ended(messages: Rows, before: datetime) -> Rows:
-    """Those that nothing has been heard of since, and that will not be sent again."""
+    """Messages that ended before this time and will not be sent again."""
     ended: Rows = (
         messages.exclude(status__in=_UNFINISHED)
         .annotate(ended_at=Coalesce("finished_at", "sent_at", "created_at"))

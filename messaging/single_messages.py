@@ -1,4 +1,4 @@
-"""Messages that are posted singly, without a campaign of their own."""
+"""Single messages: posted by themselves, without a campaign of their own."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from messaging.vocabulary import CampaignStatus
 from routing.text.segments import count_segments
 from routing.vocabulary import CampaignKind, Channel
 
-# Somebody waits for a transactional message: it goes before every bulk campaign whose
-# priority an operator has not raised above this.
+# The recipient waits for a transactional message: it goes before every campaign.
 PRIORITIES = {CampaignKind.MARKETING: 5, CampaignKind.TRANSACTIONAL: 100}
 HIGHEST_OF_CAMPAIGNS = PRIORITIES[CampaignKind.TRANSACTIONAL] - 1
 
@@ -41,17 +40,17 @@ class SingleMessage:
 
     @property
     def lane(self) -> Lane:
-        """Where it queues."""
+        """The lane it queues in."""
         return self.channel, self.kind
 
 
 def post_messages(
     singles: Sequence[SingleMessage], *, now: datetime, owner_id: int | None = None
 ) -> list[CampaignMessage]:
-    """Queue messages, all or none; CampaignError where a channel cannot send.
+    """Queue messages, all or none; CampaignError if a channel cannot send.
 
-    A suppressed recipient is no reason to refuse: such a message ends as Suppressed,
-    where everybody sees it.
+    A suppressed recipient is not refused: the message ends as Suppressed, where anyone
+    can see it.
     """
     with transaction.atomic():
         lanes = _lanes(single.lane for single in singles)

@@ -1,4 +1,4 @@
-"""What the django-q2 cluster runs."""
+"""The tasks of the django-q2 cluster."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from messaging.cluster.ending import draining
 from messaging.queue.worker import Processor
 from messaging.vocabulary import WorkerKind
 
-# Far below the cluster's `timeout`, which would abort a drain in mid-air.
+# Far below the cluster's `timeout`, which would abort a drain half-way.
 DRAIN_BUDGET = timedelta(seconds=30)
 DRAIN_IDLE_LIMIT = timedelta(seconds=2)
 LOOK_SECONDS = 0.5
@@ -35,12 +35,12 @@ def drain_queue() -> dict[str, Any]:
 
 
 def do_nothing() -> None:
-    """The broker's canary: that it comes back is all that it is for."""
+    """The broker's canary: it only shows that tasks are run."""
 
 
 @contextmanager
 def _stopped_by_sigterm(processor: Processor) -> Iterator[None]:
-    """Finish what is in flight when the whole process group is told to leave."""
+    """Finish what is in flight when the whole process group gets SIGTERM."""
     before = signal.signal(signal.SIGTERM, lambda *_: processor.stop())
     try:
         yield
@@ -50,7 +50,7 @@ def _stopped_by_sigterm(processor: Processor) -> Iterator[None]:
 
 @contextmanager
 def _stopped_with_the_cluster(processor: Processor) -> Iterator[None]:
-    """Finish what is in flight when only the cluster's first process was told so."""
+    """Finish what is in flight when only the cluster's main process gets SIGTERM."""
     is_over = threading.Event()
 
     def watch() -> None:

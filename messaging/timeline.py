@@ -1,4 +1,4 @@
-"""What screens, endpoints and workers read."""
+"""A message's timeline and costs, for screens and endpoints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from routing.text.quantities import quantity
 
 
 def costs_of(message: CampaignMessage) -> list[Money]:
-    """What its attempts have cost so far, as far as that is known; by currency."""
+    """The known costs of its attempts so far, by currency."""
     sums = (
         message.attempts.exclude(cost=None)
         .order_by("currency")
@@ -25,12 +25,12 @@ def costs_of(message: CampaignMessage) -> list[Money]:
     return [Money(amount, currency) for currency, amount in sums]
 
 
-DOUBLED = "Two attempts are taken to have got through."
+DUPLICATE = "Two attempts seem to have got through."
 
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
-    """One thing that happened to a message, for people to read."""
+    """One event in a message's life, for people to read."""
 
     at: datetime
     title: str
@@ -39,14 +39,16 @@ class TimelineEntry:
 
 
 def timeline_of(message: CampaignMessage) -> list[TimelineEntry]:
-    """All that happened to a message, in order of time."""
+    """Everything that happened to a message, in order of time."""
     entries = [
         TimelineEntry(message.created_at, "Queued", []),
         *map(_attempt_entry, message.attempts.all()),
         *(_receipt_entry(each, message) for each in message.receipts.all()),
     ]
     if message.double_risk_at:
-        entries.append(TimelineEntry(message.double_risk_at, "Double risk", [DOUBLED]))
+        entries.append(
+            TimelineEntry(message.double_risk_at, "Possible duplicate", [DUPLICATE])
+        )
     if message.finished_at:
         entries.append(_end_entry(message, message.finished_at))
     return sorted(entries, key=lambda entry: entry.at)
@@ -90,7 +92,7 @@ def _attempt_entry(attempt: MessageDeliveryAttempt) -> TimelineEntry:
 def _receipt_entry(receipt: DeliveryReceipt, message: CampaignMessage) -> TimelineEntry:
     number = receipt.attempt_number or 0
     was_made = number <= message.attempt_count
-    facts = [f"about attempt {number}" + ("" if was_made else ", which was never made")]
+    facts = [f"for attempt {number}" + ("" if was_made else ", which was never made")]
     if receipt.error_code or receipt.error_message:
         facts.append(_error(receipt.error_code, receipt.error_message))
     return TimelineEntry(

@@ -1,4 +1,4 @@
-"""What becomes of a message: the one module that decides, writes and counts it.
+"""The status of a message: the one module that decides, writes and counts its changes.
 
                 claimed                  accepted           delivered
     Queued ---------------> Sending ------------------> Sent ---------> Delivered
@@ -9,20 +9,20 @@
      | | held for good          |
      | v                        | may have been sent
      | Cancelled,               v
-     | Suppressed,           Sending, until a receipt or a look-up says: Sent,
+     | Suppressed,           Sending, until a receipt or a look-up settles it: Sent,
      | Expired               Delivered, Failed, Bounced; at the deadline: Failed
      |
      +--- retried by hand: Failed, Bounced, Cancelled, Suppressed, Expired
 
 Sending means one of three things: see `SendingPhase`.
 
-An event is turned into a `Change` by a pure function; `write` puts changes onto rows
-that the caller has locked, and counts them; `messaging.queue.record_sql` writes those
-of a worker, fenced by its lease, with the same columns. Nothing else writes a status.
+A pure function turns an event into a `Change`. `write` applies changes to rows that the
+caller has locked, and counts them; `messaging.queue.record_sql` writes a worker's
+changes, fenced by its lease, with the same columns. Nothing else writes a status.
 
-A message counts as Queued on the day it was taken in, as Sent on that of `sent_at`, and
-as what became of it on that of `finished_at`. All of it is on its row, so that the
-statistics can be made anew from the rows.
+A message counts as Queued on the day it was created, as Sent on the day of `sent_at`,
+and as its final status on the day of `finished_at`. All three dates are on its row, so
+the statistics can be rebuilt from the rows.
 """
 
 from __future__ import annotations
@@ -53,28 +53,28 @@ ENDS = (
     MessageStatus.SUPPRESSED,
     MessageStatus.EXPIRED,
 )
-# It is over with them, and the recipient has nothing: they may be retried by hand.
+# Final, and the recipient got nothing: these may be retried by hand.
 RETRYABLE = tuple(status for status in ENDS if status != MessageStatus.DELIVERED)
 
 _VERDICTS = (MessageStatus.DELIVERED, MessageStatus.FAILED, MessageStatus.BOUNCED)
 
 NO_VERDICT = "Outcome unknown: no receipt before the deadline."
-BATCH = 1000  # messages per transaction: on SQLite, nobody else writes meanwhile
-# What a change of a message reads of it.
+BATCH = 1000  # messages per transaction, which blocks all other writers on SQLite
+# The columns that a change reads.
 COUNTED = ("channel", "provider", "status", "sent_at", "finished_at")
-OF_A_CAMPAIGN = "The campaign was cancelled."
+CAMPAIGN_CANCELLED = "The campaign was cancelled."
 
 
 class SendingPhase(Enum):
-    """What Sending means of a message; told by two columns."""
+    """What Sending means for a message; two columns decide."""
 
-    IN_FLIGHT = "a worker holds its lease, and calls its provider"
-    AWAITING_VERDICT = "nobody knows whether it was sent; its lease is the deadline"
-    BEING_LOOKED_UP = "nobody knows, and a worker that holds its lease asks"
+    IN_FLIGHT = "a worker holds its lease and is calling its provider"
+    AWAITING_VERDICT = "its outcome is unknown; its lease ends at the deadline"
+    BEING_LOOKED_UP = "its outcome is unknown; a worker holds its lease and is asking"
 
 
 def sending_phase(message: CampaignMessage) -> SendingPhase | None:
-    """Which of the three it is; None of a message that is not Sending."""
+    """The phase the message is in; None if it is not Sending."""
     if message.status != MessageStatus.SENDING:
         return None
     if message.unknown_since is None:
@@ -86,8 +86,8 @@ def sending_phase(message: CampaignMessage) -> SendingPhase | None:
 
 # --- changes -----------------------------------------------------------------------
 
-# Columns of the message with what they become, and its `status` always among them. The
-# others stay as they were ...
+# Columns of the message and their new values; `status` is always among them. Columns
+# that a change does not name either keep their values ...
 Change = Mapping[str, Any]
 _KEPT: Columns = {
     "due_at": "timestamptz",
@@ -95,7 +95,7 @@ _KEPT: Columns = {
     "attempt_count": "smallint",
     "provider": "text",
 }
-# ... or are cleared, unless the change names them. With PostgreSQL's types.
+# ... or are cleared. The types are PostgreSQL's.
 _CLEARED: Columns = {
     "status_reason": "text",
     "lease_owner": "bigint",
@@ -110,19 +110,19 @@ _BLANK = dict.fromkeys(_CLEARED) | {"status_reason": ""}
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """What becomes of a message that the gate holds back, and what people read."""
+    """The new status of a message that the gate holds back, and the reason shown."""
 
     status: MessageStatus
     reason: str
-    due_at: datetime | None = None  # when it may try again; None: as it was
+    due_at: datetime | None = None  # when it may try again; None: unchanged
 
     def finished_at(self, now: datetime) -> datetime | None:
-        """When its message ended; None when it only waits."""
+        """When the message ended; None if it only waits."""
         return None if self.status == MessageStatus.QUEUED else now
 
 
 class Attempt(NamedTuple):
-    """The attempt that a step follows, as far as its message changes by it."""
+    """What `after_step` needs to know of the attempt that has ended."""
 
     number: int
     retry_count: int
@@ -136,9 +136,9 @@ def after_step(
     reason: str = "",
     now: datetime,
 ) -> Change:
-    """What a step makes of the message whose attempt has ended.
+    """The change that a step makes to the message whose attempt has ended.
 
-    `lease` is owner and end of the one that a fallback goes on with.
+    `lease` is the owner and end of the lease that a fallback continues under.
     """
     match step:
         case Sent():
@@ -172,7 +172,7 @@ def after_step(
 
 
 def given_up(reason: str, *, now: datetime) -> Change:
-    """It failed for good."""
+    """The message has failed for good."""
     return {
         "status": MessageStatus.FAILED,
         "status_reason": reason[:500],
@@ -181,7 +181,7 @@ def given_up(reason: str, *, now: datetime) -> Change:
 
 
 def held(hold: Hold, *, now: datetime) -> Change:
-    """The gate does not let it leave: it waits, or that is its end."""
+    """The gate does not let the message leave: it waits, or it ends here."""
     change: dict[str, Any] = {"status": hold.status, "status_reason": hold.reason}
     if hold.due_at:
         change["due_at"] = hold.due_at
@@ -193,9 +193,9 @@ def held(hold: Hold, *, now: datetime) -> Change:
 def quarantined(
     reason: str, *, unknown_since: datetime | None = None, now: datetime
 ) -> Change:
-    """It is taken out of the queue: it makes workers fail.
+    """The message is taken out of the queue because it makes workers fail.
 
-    `unknown_since` is given when it may have been sent: a receipt still settles it.
+    `unknown_since` is set if it may have been sent; a receipt can still settle it.
     """
     return {
         "status": MessageStatus.FAILED,
@@ -207,7 +207,7 @@ def quarantined(
 
 
 def without_verdict(message: CampaignMessage, *, now: datetime) -> Change:
-    """Nobody could say whether it was sent. It stays open to a receipt."""
+    """The outcome stayed unknown. A receipt can still settle the message."""
     return {
         "status": MessageStatus.FAILED,
         "status_reason": NO_VERDICT,
@@ -217,7 +217,7 @@ def without_verdict(message: CampaignMessage, *, now: datetime) -> Change:
 
 
 def withdrawn(reason: str, *, now: datetime) -> Change:
-    """It was cancelled before it left."""
+    """The message was cancelled before it left."""
     return {
         "status": MessageStatus.CANCELLED,
         "status_reason": reason,
@@ -226,7 +226,7 @@ def withdrawn(reason: str, *, now: datetime) -> Change:
 
 
 def queued_again(*, due_at: datetime, reason: str = "") -> Change:
-    """It goes back into the queue."""
+    """The message goes back into the queue."""
     return {"status": MessageStatus.QUEUED, "due_at": due_at, "status_reason": reason}
 
 
@@ -234,7 +234,7 @@ def queued_again(*, due_at: datetime, reason: str = "") -> Change:
 
 
 class MessageState(NamedTuple):
-    """A message as it stands, as far as receipts look at it or change it."""
+    """The columns of a message that receipts read or change."""
 
     pk: int
     campaign_id: int
@@ -252,39 +252,39 @@ class MessageState(NamedTuple):
 
     @property
     def is_unsettled(self) -> bool:
-        """Failed without anybody knowing whether it was sent: still open."""
+        """Failed with an unknown outcome: a receipt can still settle it."""
         return self.status == MessageStatus.FAILED and self.unknown_since is not None
 
     def changed(self, change: Change) -> MessageState:
-        """As it stands after the change."""
+        """The state after the change."""
         cleared = {name: None for name in self._fields if name in _CLEARED}
         news = {name: each for name, each in change.items() if name in self._fields}
         return self._replace(**{**cleared, **news})
 
 
-# The outcomes of a message's attempts as first recorded, by attempt number.
+# The outcomes of a message's attempts, as first recorded, by attempt number.
 Outcomes = Mapping[int, int]
 
 
 def after_receipt(
     message: MessageState, news: News, outcomes: Outcomes
 ) -> Change | None:
-    """What a receipt makes of the message; None when it is no news.
+    """The change that a receipt makes to the message; None if it changes nothing.
 
-    Whatever a receipt says of a message, its provider had accepted it before. The
-    worker that may still hold the lease loses it.
+    Any receipt shows that the provider had accepted the message. A worker that still
+    holds the lease loses it.
     """
     if news.status is None:
         return None
     status = MessageStatus(news.status)
     if not _is_open_to(status, message, news.attempt_number, outcomes):
         return None
-    return _as_said(message, news, status)
+    return _as_reported(message, news, status)
 
 
 def after_lost_parts(message: MessageState, news: News) -> Change | None:
-    """Take back what fewer parts had said: there were more than we thought, or a part
-    that was said to be lost has come.
+    """Correct a status drawn from too few parts: the message had more parts than
+    assumed, or a part reported lost has arrived.
     """
     if (
         news.status in {None, message.status}
@@ -294,25 +294,25 @@ def after_lost_parts(message: MessageState, news: News) -> Change | None:
         != (news.provider, news.attempt_number)
     ):
         return None
-    return _as_said(message, news, MessageStatus(news.status or 0))
+    return _as_reported(message, news, MessageStatus(news.status or 0))
 
 
 def after_carrier_cap(
     message: MessageState, news: News, outcomes: Outcomes, *, resumes_at: datetime
 ) -> Change | None:
-    """Queue it for when its carrier takes messages again: it was not sent."""
+    """Queue the message until its carrier takes messages again; it was not sent."""
     if not _is_open_to(MessageStatus.FAILED, message, news.attempt_number, outcomes):
         return None
     return queued_again(due_at=resumes_at, reason=news.reason)
 
 
 def merged(first: Change | None, then: Change) -> Change:
-    """Two changes, one after the other, as one."""
+    """Two successive changes as one."""
     kept = {name: each for name, each in (first or {}).items() if name in _KEPT}
     return {**kept, **then}
 
 
-def _as_said(message: MessageState, news: News, status: MessageStatus) -> Change:
+def _as_reported(message: MessageState, news: News, status: MessageStatus) -> Change:
     change = {
         "status": status,
         "status_reason": news.reason,
@@ -320,20 +320,20 @@ def _as_said(message: MessageState, news: News, status: MessageStatus) -> Change
         "finished_at": None if status == MessageStatus.SENT else news.happened_at,
     }
     if status == MessageStatus.DELIVERED:
-        change["provider"] = news.provider  # of several, the one that got through
+        change["provider"] = news.provider  # the one that got through
     return change
 
 
 def _is_open_to(
     status: MessageStatus, message: MessageState, number: int, outcomes: Outcomes
 ) -> bool:
-    """Whether a message may move to this status by news of this attempt.
+    """Whether a receipt for this attempt may move the message to this status.
 
-    Delivered is proof: it ends a retry that is pending elsewhere, and corrects whatever
-    else was thought of the message, unless an e-mail has bounced since. Sent ends a
-    pending retry as well, if nobody had known whether the attempt was sent. Other news
-    counts only about the latest attempt, and an e-mail may bounce after it was
-    delivered. In whatever order the receipts of an attempt come, the end is the same.
+    Delivered is proof: it ends a pending retry and overrides any earlier status, except
+    that of an e-mail that has bounced since. Sent also ends a pending retry, if the
+    attempt's outcome was unknown. Any other status counts only if it is about the
+    latest attempt. An e-mail may bounce after it was delivered. The order in which an
+    attempt's receipts arrive does not change the result.
     """
     if number > message.attempt_count:
         return False  # it was never made
@@ -346,32 +346,32 @@ def _is_open_to(
     is_latest = number == message.attempt_count or (
         was_unknown and _all_later_rejected(message, number, outcomes)
     )
-    if is_latest and _heeds(message, status):
+    if is_latest and _latest_may_become(message, status):
         return True
     is_retry_pending = message.status == MessageStatus.QUEUED
     return status == MessageStatus.SENT and was_unknown and is_retry_pending
 
 
 def needs_outcomes(message: MessageState, number: int) -> bool:
-    """Whether news of this attempt depends on the outcomes of attempts."""
+    """Whether a receipt's effect depends on the outcomes of the message's attempts."""
     later = message.attempt_count - number
     return later > 0 or (later == 0 and message.status == MessageStatus.QUEUED)
 
 
 def _was_unknown(message: MessageState, number: int, outcomes: Outcomes) -> bool:
-    """Whether nobody knew if the attempt was sent, as far as that matters."""
+    """Whether the attempt's outcome was unknown, where that matters."""
     is_unknown = outcomes.get(number) == AttemptOutcome.UNKNOWN
     return is_unknown and needs_outcomes(message, number)
 
 
 def _all_later_rejected(message: MessageState, number: int, outcomes: Outcomes) -> bool:
-    """Certainly none of them was sent: a verdict on this one is the message's."""
+    """No later attempt was sent, so the verdict on this one decides for the message."""
     later = range(number + 1, message.attempt_count + 1)
     return all(outcomes.get(each) == AttemptOutcome.REJECTED for each in later)
 
 
-def _heeds(message: MessageState, status: MessageStatus) -> bool:
-    """Whether the message is open to news about its latest attempt."""
+def _latest_may_become(message: MessageState, status: MessageStatus) -> bool:
+    """Whether a receipt for the latest attempt may set this status."""
     if message.status == MessageStatus.SENDING or message.is_unsettled:
         return True
     if status == MessageStatus.SENT:
@@ -403,8 +403,8 @@ SET_CHANGED = ", ".join(
         *(f"{name} = v.next_{name}" for name in _CLEARED if name != "status_reason"),
     ]
 )
-# The same for a claim: from rows with `provider` and `call_id`, and owner and end of
-# the lease as parameters.
+# The same for a claim: rows have `provider` and `call_id`; the lease's owner and end
+# are parameters.
 SET_CLAIMED = (
     f"status = {MessageStatus.SENDING:d}, provider = v.provider, call_id = v.call_id, "
     "attempt_count = m.attempt_count + 1, lease_owner = %s, lease_expires_at = %s, "
@@ -417,12 +417,12 @@ FROM {{rows}} WHERE m.id = v.message_id
 
 
 def as_row(change: Change) -> dict[str, Any]:
-    """The change as a row of SET_CHANGED."""
+    """The change as a row for SET_CHANGED."""
     return {f"next_{name}": value for name, value in change.items()}
 
 
 class Changeable(Protocol):
-    """What the statistics keep apart, and what a message counted for until now."""
+    """The columns by which a message is counted, with their values before a change."""
 
     @property
     def pk(self) -> int: ...
@@ -441,10 +441,10 @@ class Changeable(Protocol):
 def write(
     changes: Iterable[tuple[Changeable, Change]], sheet: TallySheet | None = None
 ) -> None:
-    """Write changes onto messages whose rows the caller has locked, and count them.
+    """Write changes to messages whose rows the caller has locked, and count them.
 
-    The counts go onto the sheet, or at once into the statistics when none is given.
-    Objects of the model are changed as well.
+    The counts go onto the sheet, or straight into the statistics if none is given.
+    Model instances are updated too.
     """
     pairs = list(changes)
     if not pairs:
@@ -469,15 +469,15 @@ def withdraw(
     messages: CampaignMessageQuerySet,
     *,
     now: datetime,
-    reason: str = OF_A_CAMPAIGN,
+    reason: str = CAMPAIGN_CANCELLED,
     at_most: int = BATCH,
     skip_locked: bool = False,
 ) -> int:
-    """Cancel those that are queued, the first due ones first; returns how many.
+    """Cancel queued messages of one campaign, or one message, in due order; returns
+    how many.
 
-    Of one campaign, or one message: read by the index of what is due, a batch costs the
-    same, however many are left. What a claim has in hand is waited for, unless
-    `skip_locked`.
+    Batches are read by the due index: each costs the same, however many messages are
+    left. Waits for rows that a claim has locked, unless `skip_locked`.
     """
     count = 0
     while count < at_most:
@@ -500,10 +500,10 @@ def withdraw(
 def count_settled(
     sheet: TallySheet, rows: Iterable[Mapping[str, Any]], *, now: datetime
 ) -> None:
-    """Count messages that went from Queued or Sending to their `next_status`; rows have
-    `channel` and `provider` too.
+    """Count messages that went from Queued or Sending to their `next_status`; rows also
+    have `channel` and `provider`.
 
-    Sending and Queued are passed through again and again: they count nothing here.
+    Sending and Queued count nothing here: a message may pass through them repeatedly.
     """
     alike = Counter(map(itemgetter("next_status", "channel", "provider"), rows))
     for (status, channel, provider), times in alike.items():
@@ -513,7 +513,7 @@ def count_settled(
 
 
 def _count(sheet: TallySheet, message: Changeable, change: Change) -> None:
-    """Take back what the message counted for, and count what it is now."""
+    """Take back what the message counted as before, and count what it is now."""
     before = _parts(message.status, message.sent_at, message.finished_at)
     for at, counts in before:
         sheet.take_back(

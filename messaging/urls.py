@@ -1,4 +1,4 @@
-"""What recipients open."""
+"""The pages that recipients open."""
 
 from django.urls import path
 

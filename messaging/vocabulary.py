@@ -1,4 +1,4 @@
-"""The words of campaigns, with their integers. The rest is in `routing.vocabulary`."""
+"""The enumerations of campaigns. All others are in `routing.vocabulary`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from routing.vocabulary import ChoiceEnum
 class CampaignStatus(ChoiceEnum):
     """Whether a campaign's messages may leave."""
 
-    DRAFT = 0  # being put together
+    DRAFT = 0  # being prepared
     RUNNING = 1  # its messages leave as they fall due
     PAUSED = 2  # an operator holds them back
     COMPLETED = 3  # none is left to send
-    CANCELLED = 4  # an operator withdrew what had not left
+    CANCELLED = 4  # an operator withdrew the messages that had not left
 
 
 class SuppressionReason(ChoiceEnum):
@@ -28,7 +28,7 @@ class SuppressionScope(ChoiceEnum):
     """What a suppression holds back."""
 
     ALL = 0  # every message
-    MARKETING = 1  # marketing only: what the recipient waits for still leaves
+    MARKETING = 1  # marketing only: transactional messages still leave
 
 
 class WorkerKind(ChoiceEnum):

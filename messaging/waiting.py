@@ -1,7 +1,7 @@
-"""Why messages wait, in words, for whoever sees that nothing leaves.
+"""Why messages wait, in words, for people who see that nothing leaves.
 
-Of each campaign only the first messages are looked at: a look costs the same, whatever
-there is.
+Only the first messages of each campaign are read, so the cost does not grow with the
+queue.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ class Wait:
 
     count: Counted
     reason: str
-    next_at: datetime | None = None  # when the first of them is looked at again
+    next_at: datetime | None = None  # when the first of them is tried again
 
     def __str__(self) -> str:
-        at = f" Next try {told(self.next_at)}." if self.next_at else ""
+        at = f" Next try {local_time(self.next_at)}." if self.next_at else ""
         return f"{self.count} waiting: {self.reason.rstrip('.')}.{at}"
 
 
-def told(at: datetime) -> str:
-    """A time as people on this host read it."""
+def local_time(at: datetime) -> str:
+    """A time in this host's time zone, for people to read."""
     return f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def waits(*, now: datetime) -> list[Wait]:
-    """What is in the queue, by why it is still there; the most urgent first."""
+    """What is in the queue, grouped by why it waits; the most urgent first."""
     held = Campaign.objects.filter(status__in=[CampaignStatus.RUNNING, *_HELD])
     held = held.holding_queued_messages().order_by("-priority", "id")
     found = [
@@ -79,15 +79,15 @@ def _waits_of(campaign: Campaign, now: datetime) -> Iterator[Wait]:
     is_all = len(rows) <= COUNT_AT_MOST
     times: dict[str, list[datetime]] = {}
     for reason, due_at in rows:
-        unsaid = _LATER if due_at > now else _DUE
-        times.setdefault(reason or unsaid, []).append(due_at)
+        default = _LATER if due_at > now else _DUE
+        times.setdefault(reason or default, []).append(due_at)
     for reason, alike in times.items():
         text = _throttled(campaign, now) if reason == _DUE else reason
         yield Wait(Counted(len(alike), is_all), text, next_at=max(alike[0], now))
 
 
 def _throttled(campaign: Campaign, now: datetime) -> str:
-    """Why a message is due, and no claim has looked at it."""
+    """Why a message is due but no claim has read it yet."""
     names = _providers_of(*campaign.terms)
     capacity = read_capacity(names)
     throttles = [
@@ -104,7 +104,7 @@ def _providers_of(channel: Channel, kind: CampaignKind) -> Sequence[str]:
 
 
 def _together(found: Iterable[Wait]) -> list[Wait]:
-    """One entry for all campaigns that wait for the same."""
+    """One entry per reason, across campaigns."""
     by_reason: dict[str, list[Wait]] = {}
     for wait in found:
         by_reason.setdefault(wait.reason, []).append(wait)
@@ -125,4 +125,4 @@ def _without_verdict() -> Iterator[Wait]:
     unknown = CampaignMessage.objects.outcome_unknown()
     if count := count_up_to(COUNT_AT_MOST, unknown.order_by("lease_expires_at")):
         until = unknown.aggregate(first=Min("lease_expires_at"))["first"]
-        yield Wait(count, "perhaps sent, until a receipt or a look-up tells", until)
+        yield Wait(count, "perhaps sent: awaiting a receipt or a look-up", until)

@@ -193,7 +193,7 @@ class RecipientListSerializer(ApiSerializer):
             except ContentError as error:
                 yield Rejection(index, str(error), to)
             except AddressError as error:
-                yield Rejection(index, error.told(country_in=COUNTRY_IN), to)
+                yield Rejection(index, error.with_hint(country_in=COUNTRY_IN), to)
             else:
                 yield Recipient(index, address, values)
 

@@ -83,4 +83,4 @@ def noted(problems: dict[str, str], field: str) -> Iterator[None]:
     except (ContentError, QuietHoursError) as error:
         problems[field] = str(error)
     except AddressError as error:
-        problems[field] = f"{error.told(country_in=COUNTRY_IN)}."
+        problems[field] = f"{error.with_hint(country_in=COUNTRY_IN)}."

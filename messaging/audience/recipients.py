@@ -118,7 +118,7 @@ class RecipientFile(CsvFile):
         try:
             address = self._parse(self.channel, text, region=region)
         except AddressError as error:
-            reason = error.told(country_in=self._country_in)
+            reason = error.with_hint(country_in=self._country_in)
             return Rejection(line, reason, text, cells)
         return Recipient(line, address, values, cells)
 

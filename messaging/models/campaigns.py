@@ -1,4 +1,4 @@
-"""What is said, to whom, and when: campaigns and their messages."""
+"""Campaigns and their messages: what is sent, to whom, and when."""
 
 from __future__ import annotations
 
@@ -17,26 +17,25 @@ from messaging.vocabulary import CampaignStatus, SuppressionScope
 from routing.rules.route import Destination
 from routing.vocabulary import CampaignKind, Channel, MessageStatus
 
-# How the recipient of a message begins whose data was erased
-# (`messaging.consent.erasure`).
+# The prefix that replaces an erased recipient (`messaging.consent.erasure`).
 ERASED_RECIPIENT = "erased-"
-# A message that was in flight when its campaign was cancelled has settled long before.
+# Long enough for a message in flight at its campaign's cancellation to settle.
 SEEN_THROUGH = timedelta(days=30)
 
 
 class CampaignQuerySet(models.QuerySet["Campaign"]):
     def visible(self) -> CampaignQuerySet:
-        """Those that somebody made, without the lanes of single messages."""
+        """All but the lanes of single messages."""
         return self.filter(is_standing=False)
 
     def made_of(self, name: str, *, file: str, digest: str) -> CampaignQuerySet:
-        """Those of this name whose recipients came from this file, or from another one
-        with the same content.
+        """Those of this name whose recipients came from this file, or from one with
+        the same content.
         """
         return self.filter(Q(source_file=file) | Q(source_digest=digest), name=name)
 
     def drafts(self) -> CampaignQuerySet:
-        """Those that are still being put together."""
+        """Those that are not launched yet."""
         return self.filter(status=CampaignStatus.DRAFT)
 
     def running(self) -> CampaignQuerySet:
@@ -52,13 +51,13 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
         return self.filter(status=CampaignStatus.CANCELLED)
 
     def with_messages_to_withdraw(self, now: datetime) -> CampaignQuerySet:
-        """Cancelled ones of which a message is still queued."""
+        """Cancelled ones that still have queued messages."""
         lately = self.cancelled().filter(completed_at__gt=now - SEEN_THROUGH)
-        # The order would be worked out for all of them first.
+        # Ordering would examine them all first.
         return lately.holding_queued_messages().order_by()
 
     def open_to_cancel(self) -> CampaignQuerySet:
-        """Those that are not over. A standing one never is: others share it."""
+        """Those that are not over. Lanes of single messages are shared: never these."""
         return self.visible().filter(
             status__in=[
                 CampaignStatus.DRAFT,
@@ -68,12 +67,12 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
         )
 
     def holding_due_messages(self, now: datetime) -> CampaignQuerySet:
-        """Those of which a message is due."""
+        """Those with a due message."""
         due_at = _first_due(CampaignMessage.objects.due(now))
         return self.alias(first_due_at=due_at).filter(first_due_at__isnull=False)
 
     def holding_queued_messages(self) -> CampaignQuerySet:
-        """Those of which a message waits, for a worker or for its time."""
+        """Those with a message that waits for a worker or for its time."""
         due_at = _first_due(CampaignMessage.objects.queued())
         return self.alias(first_due_at=due_at).filter(first_due_at__isnull=False)
 
@@ -82,10 +81,10 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
         return self.running().holding_due_messages(now).order_by("-priority", "id")
 
     def finished(self) -> CampaignQuerySet:
-        """Running ones that have no message left to send, but for standing ones."""
+        """Running ones with no message left to send; lanes of single messages aside."""
         due_at = _first_due(CampaignMessage.objects.queued())
-        # Not by an index of the campaign, which holds all that was ever sent: those
-        # that are being sent are few, and a sum has no index.
+        # "+ 0" keeps the planner off the campaign's index, which holds every message
+        # ever sent; those in Sending are few.
         leased = CampaignMessage.objects.sending().alias(of=F("campaign_id") + 0)
         lease = Subquery(
             leased.filter(of=OuterRef("pk")).order_by().values("lease_expires_at")[:1]
@@ -94,13 +93,13 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
         return running.filter(first_due_at=None, first_lease=None)
 
 
-# A number, not a foreign key: it stays when the user goes, and costs no look-up.
+# Not a foreign key: it outlives the user, and costs no look-up.
 OWNER_HELP = "The user in whose name a program made it. Null: nobody's in particular."
 
 
 def _first_due(messages: CampaignMessageQuerySet) -> Subquery:
-    """When the first of a campaign's falls due: one index probe, however many it has.
-    An EXISTS may be joined instead, by a scan of them all.
+    """When a campaign's first message falls due: one index probe, whatever its size.
+    PostgreSQL may turn an EXISTS into a join that scans all messages.
     """
     rows = messages.filter(campaign=OuterRef("pk")).order_by("due_at", "id")
     return Subquery(rows.values("due_at")[:1])
@@ -109,9 +108,9 @@ def _first_due(messages: CampaignMessageQuerySet) -> Subquery:
 class Campaign(models.Model):
     """A text, an audience, a channel and a time.
 
-    It is also the lane that its messages queue in: to pause, cancel or hurry them all
-    is a change of this one row. Messages that were posted singly queue in standing
-    campaigns, one for each channel and kind, which never end.
+    It is also the lane that its messages queue in: changing this one row pauses,
+    cancels or hurries them all. Single messages queue in standing campaigns, one per
+    channel and kind, which never end.
     """
 
     name = models.CharField(max_length=200)
@@ -134,7 +133,7 @@ class Campaign(models.Model):
         editable=False,
         help_text="With how many messages it was loaded. Null: before this was kept.",
     )
-    # Null, as a worker of the version before would have them.
+    # Null is what a worker of the previous version writes.
     source_file = models.CharField(  # noqa: DJ001
         max_length=500,
         null=True,
@@ -199,14 +198,14 @@ class Campaign(models.Model):
 
     @cached_property
     def terms(self) -> tuple[Channel, CampaignKind]:
-        """Its channel and kind, which never change; looked up once, not per message."""
+        """Its channel and kind, which never change; computed once, not per message."""
         return Channel(self.channel), CampaignKind(self.kind)
 
     @property
     def quiet_hours(self) -> QuietHours | None:
         """When its messages do not leave, by the recipient's clock.
 
-        Single messages keep to those that marketing has unless it is told otherwise.
+        Single messages have the default quiet hours of their kind.
         """
         if self.is_standing:
             return usual_quiet_hours(self.kind)
@@ -216,17 +215,16 @@ class Campaign(models.Model):
 
 
 def usual_quiet_hours(kind: int) -> QuietHours | None:
-    """Those of the settings, for marketing; what somebody waits for has none."""
+    """The default quiet hours: QUIET_HOURS for marketing, none for transactional."""
     hours: QuietHours | None = settings.QUIET_HOURS
     return hours if kind == CampaignKind.MARKETING else None
 
 
 class CampaignMessageQuerySet(models.QuerySet["CampaignMessage"]):
     def with_suppression(self) -> CampaignMessageQuerySet:
-        """Each with its recipient's `suppression_id`, if there is one.
+        """Each with the `suppression_id` that holds it back, or None.
 
-        One index probe per message that is read: for an EXISTS, the whole list of
-        suppressions may be read instead.
+        This costs one index probe per message; an EXISTS may read all suppressions.
         """
         kind = OuterRef("campaign__kind")
         suppressions = Suppression.objects.filter(
@@ -234,17 +232,17 @@ class CampaignMessageQuerySet(models.QuerySet["CampaignMessage"]):
             address=OuterRef("recipient"),
         )
         ids = suppressions.order_by().values("id")
-        # The model names it for those who read it, which the types take for a clash.
+        # The model declares it for readers, which the type checker takes for a clash.
         return self.annotate(  # type: ignore[no-redef]
             suppression_id=Subquery(ids[:1])
         )
 
     def queued(self) -> CampaignMessageQuerySet:
-        """Those that wait, for a worker or for their time."""
+        """Those that wait for a worker or for their time."""
         return self.filter(status=MessageStatus.QUEUED)
 
     def sending(self) -> CampaignMessageQuerySet:
-        """Those that a provider has, or may have."""
+        """Those that a provider has or may have."""
         return self.filter(status=MessageStatus.SENDING)
 
     def due(self, now: datetime) -> CampaignMessageQuerySet:
@@ -252,39 +250,39 @@ class CampaignMessageQuerySet(models.QuerySet["CampaignMessage"]):
         return self.queued().filter(due_at__lte=now)
 
     def outcome_unknown(self) -> CampaignMessageQuerySet:
-        """Those that wait for word on whether a provider has sent them."""
+        """Those that wait to learn whether a provider has sent them."""
         return self.filter(status=MessageStatus.SENDING, unknown_since__isnull=False)
 
     def without_verdict(
         self, *, since: datetime, until: datetime
     ) -> CampaignMessageQuerySet:
-        """Those accepted within a time, of which no receipt has told the end."""
+        """Those accepted in this period that have no final receipt yet."""
         return self.filter(
             status=MessageStatus.SENT, sent_at__gt=since, sent_at__lte=until
         )
 
     def quarantined(self) -> CampaignMessageQuerySet:
-        """Those that were taken out of the queue because they made workers fail."""
+        """Those taken out of the queue because they made workers fail."""
         return self.filter(status=MessageStatus.FAILED, quarantined_at__isnull=False)
 
-    def double_risks(self) -> CampaignMessageQuerySet:
+    def possible_duplicates(self) -> CampaignMessageQuerySet:
         """Those that may have reached their recipient twice."""
         return self.filter(double_risk_at__isnull=False)
 
     def unsettled(self) -> CampaignMessageQuerySet:
-        """Those that wait for such word, or failed for want of it."""
+        """Those with an unknown outcome, waiting or already given up."""
         return self.filter(
             status__in=[MessageStatus.SENDING, MessageStatus.FAILED],
             unknown_since__isnull=False,
         )
 
     def lease_expired(self, now: datetime) -> CampaignMessageQuerySet:
-        """Those whose worker died, or whose verdict has not come in time."""
+        """Those whose worker died, or whose verdict did not come in time."""
         return self.sending().filter(lease_expires_at__lte=now)
 
 
 class _Facts(Protocol):
-    """The columns that `MessageFacts` looks at."""
+    """The columns that `MessageFacts` reads."""
 
     @property
     def campaign(self) -> Campaign: ...
@@ -301,28 +299,28 @@ class _Facts(Protocol):
 
 
 class MessageFacts:
-    """What follows from a message's columns and its campaign."""
+    """Facts derived from a message's columns and its campaign."""
 
     @property
     def expiry(self: _Facts) -> datetime | None:
-        """When its own time, or its campaign's, is over; None: never."""
+        """When it expires, by its own time or its campaign's; None: never."""
         return self.expires_at or self.campaign.expires_at
 
     def is_expired(self: _Facts, now: datetime) -> bool:
-        """Whether that is so now."""
+        """Whether it has expired."""
         expiry = self.expiry
         return expiry is not None and expiry <= now
 
     @property
     def media(self: _Facts) -> list[str]:
-        """The media that it carries."""
+        """The media URLs that it carries."""
         if self.media_urls is None:
             return list(self.campaign.media_urls)
         return list(self.media_urls)
 
     @property
     def destination(self: _Facts) -> Destination:
-        """Where it is going, as far as routes look at it."""
+        """What routes need to know of where it is going."""
         channel, kind = self.campaign.terms
         return Destination(channel, self.recipient, self.country, kind)
 
@@ -331,7 +329,7 @@ class CampaignMessage(MessageFacts, models.Model):
     """One text to one recipient. The row is its own place in the queue.
 
     While it is being sent, the row is also the write-ahead record: owner, attempt
-    number and the provider that is about to be called stand on it before the call.
+    number and provider are on it before the provider is called.
     """
 
     campaign = models.ForeignKey(
@@ -457,5 +455,5 @@ class CampaignMessage(MessageFacts, models.Model):
 
     @property
     def is_outcome_unknown(self) -> bool:
-        """Whether nobody knows if a provider has sent it."""
+        """Whether it is unknown if a provider has sent it."""
         return self.unknown_since is not None

@@ -1,4 +1,4 @@
-"""Answers that are kept, so that a repeated request does nothing twice."""
+"""Stored responses, so that a repeated request takes effect only once."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from django.db import models
 
 class KeptAnswerQuerySet(models.QuerySet["KeptAnswer"]):
     def stale(self, now: datetime) -> KeptAnswerQuerySet:
-        """Those whose key may be used for something else by now."""
+        """Those whose key may be reused by now."""
         kept = timedelta(hours=settings.IDEMPOTENCY_KEY_HOURS)
         return self.filter(created_at__lte=now - kept)
 
 
 class KeptAnswer(models.Model):
-    """What one Idempotency-Key of one caller was answered."""
+    """The response to one Idempotency-Key of one caller."""
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,

@@ -1,4 +1,4 @@
-"""How far old data has been cleared away."""
+"""How far old data has been removed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from django.db import models
 
 class RetentionMarkQuerySet(models.QuerySet["RetentionMark"]):
     def beyond(self, at: datetime) -> RetentionMarkQuerySet:
-        """The steps that may have cleared away something of a row that old."""
+        """The steps that may have removed data of a row this old."""
         return self.filter(cleared_before__gt=at)
 
 
 class RetentionMark(models.Model):
-    """Of which rows some, or some of what they held, may be gone.
+    """The time before which rows, or some of their contents, may be gone.
 
-    Who counts rows again must not start earlier, and a message that old is not sent
-    again: what it said, or whether it was sent, may be known no longer.
+    A recount must not start earlier. A message older than this is not sent again: its
+    text, or whether it was sent, may no longer be known.
     """
 
     step = models.CharField(max_length=50, primary_key=True)

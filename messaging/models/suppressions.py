@@ -1,4 +1,4 @@
-"""Who must not get any message."""
+"""Addresses that must not get messages, or no marketing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from messaging.vocabulary import SuppressionReason, SuppressionScope
 
 
 def usual_scope(reason: SuppressionReason, address: str) -> SuppressionScope:
-    """How far a no of this kind goes, unless its source says otherwise.
+    """The scope of a suppression with this reason, unless its source gives one.
 
-    Who unsubscribes from e-mail wants no more marketing, but still resets passwords. A
-    STOP by text message ends everything: the carriers enforce that.
+    People who unsubscribe from e-mail want no more marketing, but still reset their
+    passwords. A STOP by text message ends everything: the carriers enforce that.
     """
     if reason == SuppressionReason.OPTED_OUT and "@" in address:
         return SuppressionScope.MARKETING
@@ -45,12 +45,12 @@ class Suppression(models.Model):
         return f"{self.get_reason_display()} ({self.pk})"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Under the key that messages are compared by, whoever writes the row."""
+        """Store the address in the form that messages are compared by."""
         self.address = address_key(self.address)
         super().save(*args, **kwargs)
 
     def clean(self) -> None:
-        """Bring the address into the form that messages have, or it would not match."""
+        """Normalise the address, or it would not match any message."""
         if not self.address:
             return
         try:

@@ -11,7 +11,7 @@ from messaging.vocabulary import WorkerKind
 
 class WorkerHeartbeatQuerySet(models.QuerySet["WorkerHeartbeat"]):
     def alive(self, now: datetime) -> WorkerHeartbeatQuerySet:
-        """Those that have given a sign of life within the last seconds."""
+        """Those with a sign of life within STALE_AFTER."""
         return self.filter(beat_at__gt=now - WorkerHeartbeat.STALE_AFTER)
 
 
@@ -43,12 +43,12 @@ class WorkerHeartbeat(models.Model):
 
 class ClusterHeartbeatQuerySet(models.QuerySet["ClusterHeartbeat"]):
     def alive(self, now: datetime) -> ClusterHeartbeatQuerySet:
-        """Those through which a task has gone lately."""
+        """Those that have run a task within STALE_AFTER."""
         return self.filter(beat_at__gt=now - ClusterHeartbeat.STALE_AFTER)
 
 
 class ClusterHeartbeat(models.Model):
-    """A django-q2 cluster, and when a task last went all the way through it."""
+    """A django-q2 cluster, and when it last ran a task to the end."""
 
     STALE_AFTER = timedelta(seconds=60)
 

@@ -52,7 +52,7 @@ def test_a_number_that_costs_extra_or_is_nobodys_handset_gets_nothing(
 ):
     settings.SEND_TO_LANDLINES = True
 
-    with pytest.raises(AddressError, match=rf"no message goes to \{text}.*{why}"):
+    with pytest.raises(AddressError, match=rf"cannot send to \{text}.*{why}"):
         parse_recipient(Channel.MMS, text)
     assert number(text).text == text  # but it may be suppressed
 

@@ -252,8 +252,8 @@ def test_a_draft_that_has_expired_is_not_launched(draft):
     [
         (CampaignStatus.RUNNING, "is running: you can pause or cancel it"),
         (CampaignStatus.PAUSED, "is paused: you can resume or cancel it"),
-        (CampaignStatus.COMPLETED, "is completed: it is over"),
-        (CampaignStatus.CANCELLED, "is cancelled: it is over"),
+        (CampaignStatus.COMPLETED, "is completed: it cannot be changed"),
+        (CampaignStatus.CANCELLED, "is cancelled: it cannot be changed"),
     ],
 )
 def test_only_a_draft_is_filled_and_launched(draft, status, says):

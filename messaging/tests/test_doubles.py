@@ -55,7 +55,7 @@ def fallen_back(route):
 
 
 def is_double_risk():
-    return CampaignMessage.objects.double_risks().exists()
+    return CampaignMessage.objects.possible_duplicates().exists()
 
 
 def test_a_fallback_that_is_delivered_is_no_double(fallen_back):
@@ -141,4 +141,4 @@ def test_the_timeline_says_so(fallen_back):
 
     titles = [entry.title for entry in timeline_of(CampaignMessage.objects.get())]
 
-    assert "Double risk" in titles
+    assert "Possible duplicate" in titles

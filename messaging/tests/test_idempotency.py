@@ -60,7 +60,7 @@ def test_keys_of_different_users_are_different_keys(user, django_user_model):
 def test_a_key_is_not_for_two_requests(user):
     ask(user)
 
-    with pytest.raises(KeyReused, match="Take a new key"):
+    with pytest.raises(KeyReused, match="Use a new key"):
         ask(user, digest="another")
 
     assert Campaign.objects.count() == 1
@@ -111,7 +111,7 @@ def test_a_request_that_is_being_worked_on_is_not_begun_again(needs_a_server, us
 
     with running(lambda: ask(user, act=slowly)):
         assert has_begun.wait(PATIENCE)
-        with pytest.raises(KeyInFlight, match="Ask again in a moment"):
+        with pytest.raises(KeyInFlight, match="Try again in a moment"):
             ask(user)
         assert not ask(user, key="another").is_replayed
         may_end.set()

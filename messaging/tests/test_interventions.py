@@ -53,7 +53,7 @@ def test_a_message_that_was_cleared_away_meanwhile_is_not_retried():
     message = MessageFactory(status=MessageStatus.FAILED, **OVER)
     type(message).objects.all().delete()
 
-    with pytest.raises(InterventionRefused, match="cleared away"):
+    with pytest.raises(InterventionRefused, match="has been deleted"):
         retry_message(message, now=NOW)
 
 
@@ -125,7 +125,7 @@ def test_a_message_that_was_certainly_not_got_is_sent_again(route, status):
 def test_a_message_that_is_under_way_or_has_arrived_is_not_retried(status):
     message = MessageFactory(status=status)
 
-    with pytest.raises(InterventionRefused, match="Only one that failed"):
+    with pytest.raises(InterventionRefused, match="Only messages that failed"):
         retry_message(message, now=NOW)
 
 

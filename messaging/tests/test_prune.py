@@ -52,7 +52,7 @@ def refused_message(**fields):
 
 
 def prune(**policy):
-    """What was cleared away, by step."""
+    """What was deleted, by step."""
     counts = {}
     for batch in retention.prune(Policy(**policy), now=NOW):
         counts[batch.step] = counts.get(batch.step, 0) + batch.count
@@ -151,7 +151,7 @@ def test_a_message_without_its_text_is_not_sent_again():
     prune(content_after=YEAR)
     cleared.refresh_from_db()
 
-    with pytest.raises(InterventionRefused, match="cleared away"):
+    with pytest.raises(InterventionRefused, match="may have been deleted"):
         retry_message(cleared, now=NOW)
 
 

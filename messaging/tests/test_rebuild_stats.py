@@ -165,7 +165,7 @@ def test_what_was_pruned_stays_counted(route, capsys):
     call_command("rebuild_stats")
 
     assert statuses() == {MessageStatus.QUEUED: 2}
-    with pytest.raises(CommandError, match=f"Begin with --since={tomorrow.date()}"):
+    with pytest.raises(CommandError, match=f"Use --since={tomorrow.date()}"):
         call_command("rebuild_stats", "--since=2025-01-01")
 
 

@@ -138,7 +138,7 @@ def test_where_no_country_is_known_the_reason_says_what_helps(csv_file, header, 
 
     assert rejected.reason == (
         f"{number!r} is not a valid phone number with its +country code; a national "
-        "one needs its country, in a letter"
+        "number needs its country, in a letter"
     )
 
 

@@ -26,7 +26,7 @@ SENT, DELIVERED, FAILED, BOUNCED = (
 
 
 @pytest.mark.parametrize(
-    ("outcome", "told", "verdict"),
+    ("outcome", "receipts", "verdict"),
     [
         (ACCEPTED, set(), Verdict.GOT_THROUGH),
         (ACCEPTED, {SENT, FAILED}, Verdict.CAME_BACK),
@@ -41,13 +41,13 @@ SENT, DELIVERED, FAILED, BOUNCED = (
     ],
 )
 def test_receipts_overrule_what_was_recorded_and_delivered_is_proof(
-    outcome, told, verdict
+    outcome, receipts, verdict
 ):
-    assert Evidence(outcome, told=told).verdict(Channel.SMS) == verdict
+    assert Evidence(outcome, receipts=receipts).verdict(Channel.SMS) == verdict
 
 
 def test_an_email_that_was_delivered_and_then_bounced_came_back():
-    evidence = Evidence(ACCEPTED, told={DELIVERED, BOUNCED})
+    evidence = Evidence(ACCEPTED, receipts={DELIVERED, BOUNCED})
 
     assert evidence.verdict(Channel.EMAIL) == Verdict.CAME_BACK
     assert evidence.verdict(Channel.SMS) == Verdict.GOT_THROUGH
@@ -55,7 +55,7 @@ def test_an_email_that_was_delivered_and_then_bounced_came_back():
 
 def test_a_look_up_in_vain_is_no_proof_against_what_is_said_after_it():
     assert Evidence(UNKNOWN, is_missing=True).verdict(Channel.SMS) == Verdict.NOT_SENT
-    missing_but_sent = Evidence(UNKNOWN, told={SENT}, is_missing=True)
+    missing_but_sent = Evidence(UNKNOWN, receipts={SENT}, is_missing=True)
     assert missing_but_sent.verdict(Channel.SMS) == Verdict.GOT_THROUGH
 
 
@@ -91,4 +91,4 @@ def test_a_bounced_email_that_is_sent_again_is_no_possible_duplicate(settings):
     (second,) = claim()
     write(accepted(second))
 
-    assert not CampaignMessage.objects.double_risks().exists()
+    assert not CampaignMessage.objects.possible_duplicates().exists()

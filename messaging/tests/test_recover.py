@@ -231,7 +231,7 @@ def test_an_attempt_that_was_never_made_is_not_put_on_record(route):
 
     assert recover_attempts(since=NOW - MINUTE, until=NOW + MINUTE) == 0
     told = [entry.facts for entry in timeline_of(message())]
-    assert ["about attempt 2, which was never made"] in told
+    assert ["for attempt 2, which was never made"] in told
 
 
 def test_a_receipt_of_a_living_workers_message_is_left_to_it(route):

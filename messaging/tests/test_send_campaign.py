@@ -180,8 +180,8 @@ def test_a_dry_run_tells_what_would_leave_and_queues_nothing(
         "2 messages would leave, 5 segments.",
         "1 message would be suppressed.",
         "3 rows rejected.",
-        "  2: ... is not a valid phone number with its +country code; a national one "
-        "needs its country, in a column country or with --default-region",
+        "  2: ... is not a valid phone number with its +country code; a national "
+        "number needs its country, in a column country or with --default-region",
         "  1: duplicate recipient",
         "By TwilioSMS: 2, 0.0395 USD.",
         f"Line 2, to {ANN}:",
@@ -255,7 +255,7 @@ def test_it_names_the_file_of_reasons_when_no_row_can_be_used(route, run, csv_fi
     says = refusal_of(run, recipients=file)
 
     rejected = file.with_name("recipients.rejected.csv")
-    assert says.startswith(f"No row of {file} can be used")
+    assert says.startswith(f"{file} has no usable row")
     assert str(rejected) in says
     assert "'hello' is not a valid phone number" in rejected.read_text()
 
@@ -267,9 +267,7 @@ def test_a_file_without_rows_is_refused_as_such(route, run, csv_file, lines, mor
 
     says = refusal_of(run, *more, recipients=file)
 
-    assert says == (
-        f"{file} has no rows: nothing follows the line that names its columns."
-    )
+    assert says == (f"{file} has no rows after the header.")
 
 
 def test_a_dry_run_of_rows_that_cannot_be_used_says_why(route, run, csv_file):

@@ -129,7 +129,7 @@ def test_recipients_that_cannot_be_used_are_told_with_a_reason_each(sender, draf
                 "index": 1,
                 "to": "12",
                 "reason": "'12' is not a valid phone number with its +country code; a "
-                "national one needs its country, in `country`",
+                "national number needs its country, in `country`",
             },
             {
                 "index": 3,
@@ -249,8 +249,16 @@ def test_a_campaign_without_a_route_is_not_launched(sender, draft):
         ("DRAFT", ["pause", "resume"], "draft: you can add recipients, launch"),
         ("RUNNING", ["launch", "resume"], "running: you can pause or cancel"),
         ("PAUSED", ["launch", "pause"], "paused: you can resume or cancel"),
-        ("COMPLETED", ["launch", "pause", "resume", "cancel"], "completed: it is over"),
-        ("CANCELLED", ["launch", "pause", "resume", "cancel"], "cancelled: it is over"),
+        (
+            "COMPLETED",
+            ["launch", "pause", "resume", "cancel"],
+            "completed: it cannot be changed",
+        ),
+        (
+            "CANCELLED",
+            ["launch", "pause", "resume", "cancel"],
+            "cancelled: it cannot be changed",
+        ),
     ],
 )
 def test_what_a_state_does_not_allow_is_refused_with_what_it_does(

@@ -57,7 +57,7 @@ def test_another_request_with_the_same_key_is_refused(sender, path, body):
     response = post(sender, body, path=path)
 
     assert response.status_code == 422
-    assert "Take a new key for each request" in response.json()["detail"]
+    assert "Use a new key for each request" in response.json()["detail"]
     assert CampaignMessage.objects.count() == 1
 
 

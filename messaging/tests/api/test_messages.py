@@ -110,7 +110,7 @@ def test_a_list_has_one_to_a_thousand_messages(sender, count):
         (
             {"to": "07400 123456"},
             "to",
-            "a national one needs its country, in `country`.",
+            "a national number needs its country, in `country`.",
         ),
         ({"country": "XX"}, "to", "'XX' is not a country code"),
         ({"body": ""}, "body", "may not be blank"),
