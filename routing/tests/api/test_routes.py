@@ -228,12 +228,12 @@ def test_a_filter_that_cannot_be_meant_is_refused(admin, query):
         ({"channel": 9}, "channel", "invalid_choice", "0 (SMS), 1 (MMS), 2 (Email)"),
         ({"channel": None}, "channel", "null", "may not be null"),
         (
-            {"retryStrategy": 4},
+            {"retryStrategy": 99},
             "retryStrategy",
             "invalid_choice",
             "0 (None), 1 (Linear), 2 (Exponential), 3 (Custom)",
         ),
-        ({"routingStrategy": 5}, "routingStrategy", "invalid_choice", "0 (Primary), "),
+        ({"routingStrategy": 99}, "routingStrategy", "invalid_choice", "0 (Primary), "),
         (
             {"retryStrategy": 3},
             "customRetryPolicy",
