@@ -1,22 +1,22 @@
-"""The provider's edge: what goes over it, what comes back, and how it can fail.
+"""What we hand to a provider, what comes back, and the ways in which that can fail.
 
     SendFailure
     ├── RecipientError    permanent: this recipient cannot be reached this way
     ├── MessageError      permanent: this message is not acceptable
     │   └── UnsuitableError  not to this provider, or not for this destination
-    ├── NotNow            the recipient takes none at the moment
-    ├── UnmappedError     refused with a code that our tables lack
+    ├── NotNow            the recipient accepts no messages at the moment
+    ├── UnmappedError     refused with a code that is not in our tables
     ├── ProviderError     certainly not sent; another provider may do better
     │   └── AccountError  credentials, funds or permissions: a person must act
     ├── Throttled         certainly not sent; slow down
     ├── NotCalled         certainly not sent: too late to call
-    ├── BatchRejected   certainly not sent: refused for another message of its call
-    ├── CarrierCapReached certainly not sent; the carrier takes no more today
+    ├── BatchRejected     certainly not sent: refused because of another in its call
+    ├── CarrierCapReached certainly not sent; the carrier accepts no more today
     └── OutcomeUnknown    may have been sent
-        └── PartlyTaken   certainly not whole, and some of it may arrive
+        └── PartlyTaken   some parts may arrive, but certainly not all
 
-Few kinds, chosen by what the caller does next (see `routing.dispatch`). Which error of
-a provider is of which kind is a table in the provider's own file.
+There are few kinds, chosen by what the caller does next (see `routing.dispatch`). Each
+provider's file has a table that maps its error codes to them.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from routing.providers.options import DocsRow, Option
 from routing.text.safe_text import one_line
 from routing.vocabulary import Channel, ErrorClass, Keyword, MessageStatus
 
-# The code of a failure after which the message shares no call any more: nobody knows
-# whether it was the one that its call was refused for.
+# The code of a failure after which the message is always sent alone: it may be the one
+# that its call was refused for.
 ALONE_FROM_NOW_ON = "together"
 
 
@@ -62,11 +62,11 @@ class RecipientError(SendFailure):
     ) -> None:
         super().__init__(message, code=code)
         self.opted_out = opted_out  # suppress the address from now on
-        self.is_gone = is_gone  # there is no such mailbox: suppress it as well
+        self.is_gone = is_gone  # no such mailbox: suppress the address as well
 
 
 class MessageError(SendFailure):
-    """This message is not acceptable, whoever is to send it."""
+    """This message is not acceptable to any provider."""
 
     error_class = ErrorClass.MESSAGE
 
@@ -74,18 +74,18 @@ class MessageError(SendFailure):
 class UnsuitableError(MessageError):
     """This provider cannot carry the message, or not to this destination.
 
-    Another may, with limits, senders and registrations of its own. It says nothing of
-    the provider's health.
+    Another may: it has its own limits, senders and registrations. This says nothing
+    about the provider's health.
     """
 
     error_class = ErrorClass.UNSUITABLE
 
 
 class NotNow(SendFailure):
-    """The recipient takes no message at the moment.
+    """The recipient accepts no messages at the moment.
 
-    `elsewhere` when that is the provider's own limit per recipient: another provider
-    may do better at once. A full mailbox is as full for all of them.
+    `elsewhere` if that is the provider's own limit per recipient, so that another
+    provider may succeed at once. A full mailbox is full for all of them.
     """
 
     error_class = ErrorClass.NOT_NOW
@@ -123,7 +123,7 @@ class ProviderError(SendFailure):
         retry_after: timedelta | None = None,
     ) -> None:
         super().__init__(message, code=code)
-        self.unavailable = unavailable  # not reached, or out of service by its own word
+        self.unavailable = unavailable  # not reached, or out of service as it says
         self.retry_after = retry_after
 
 
@@ -150,10 +150,10 @@ class Throttled(SendFailure):
 
 
 class CarrierCapReached(SendFailure):
-    """The recipient's carrier takes no more of our messages today.
+    """The recipient's carrier accepts no more of our messages today.
 
-    By whichever provider they come: the cap is on the sender, and is lifted at midnight
-    in the carrier's time zone.
+    The cap is on the sender, whichever provider is used, and ends at midnight in the
+    carrier's time zone.
     """
 
     error_class = ErrorClass.THROTTLED
@@ -166,13 +166,13 @@ class CarrierCapReached(SendFailure):
 class NotCalled(SendFailure):
     """The provider was not called: the lease on the message had run out."""
 
-    error_class = ErrorClass.THROTTLED  # certainly not sent, and no fault of anybody's
+    error_class = ErrorClass.THROTTLED  # certainly not sent, and nobody's fault
 
 
 class BatchRejected(SendFailure):
-    """The provider refused the call that carried it, not this message by name."""
+    """The provider refused the whole call, and did not name this message."""
 
-    error_class = ErrorClass.THROTTLED  # certainly not sent, and no fault of anybody's
+    error_class = ErrorClass.THROTTLED  # certainly not sent, and nobody's fault
 
     def __init__(self, message: str = "", *, goes_alone: bool) -> None:
         super().__init__(message, code=ALONE_FROM_NOW_ON if goes_alone else "beside")
@@ -185,7 +185,7 @@ class OutcomeUnknown(SendFailure):
 
 
 class PartlyTaken(OutcomeUnknown):
-    """The provider took some parts of the message and refused others."""
+    """The provider accepted some parts of the message and refused others."""
 
 
 class ForgedReceipt(Exception):
@@ -197,11 +197,11 @@ class MalformedReceipt(Exception):
 
 
 class LookUpFailed(Exception):
-    """The provider could not say what became of the message; it may be asked again."""
+    """The provider could not tell what happened to the message; ask again later."""
 
 
 class LookUpNotSupported(Exception):
-    """This provider cannot be asked what became of a message."""
+    """This provider cannot be asked what happened to a message."""
 
 
 class ReceiptsNotSupported(Exception):
@@ -209,16 +209,17 @@ class ReceiptsNotSupported(Exception):
 
 
 class InboundNotSupported(Exception):
-    """This provider passes on no messages from handsets."""
+    """This provider does not forward messages from handsets."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutboundMessage:
     """One message, ready to be handed over.
 
-    `reference` is ours: it names message and attempt, and the provider gives it back in
-    its receipts. `recipient` is an E.164 number or an e-mail address. `unsubscribe_url`
-    is for marketing e-mail: a POST to it takes the recipient off the list (RFC 8058).
+    `reference` is ours: it identifies message and attempt, and the provider returns it
+    in its receipts. `recipient` is an E.164 number or an e-mail address.
+    `unsubscribe_url` is for marketing e-mail: a POST to it takes the recipient off the
+    list (RFC 8058).
     """
 
     reference: str
@@ -231,21 +232,21 @@ class OutboundMessage:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """The provider took the message: its id, and what it says the message costs."""
+    """The provider accepted the message: its id, and what it says the message costs."""
 
     external_message_id: str
     segments: int | None = None
-    parts: int | None = None  # that have receipts of their own
+    parts: int | None = None  # each with receipts of its own
     cost: Decimal | None = None  # of the whole message, None when not known yet
     currency: str = ""  # ISO 4217, "" when cost is None
 
 
 @dataclass(frozen=True, slots=True)
 class Enquiry:
-    """What a provider is asked about: a message that it may have taken.
+    """A question to a provider about a message that it may have accepted.
 
-    It was handed over between `since` and `until`, by our clock. Its reference may have
-    had one of other `spellings` then, if the key has changed since.
+    It was handed over between `since` and `until`, by our clock. If the signing key has
+    changed since, its reference was one of the other `spellings` then.
     """
 
     message: OutboundMessage
@@ -255,7 +256,7 @@ class Enquiry:
 
     @property
     def references(self) -> list[str]:
-        """All that the message may have been called, the likeliest first."""
+        """All references that it may have been sent with, the likeliest first."""
         return list(dict.fromkeys([self.message.reference, *self.spellings]))
 
 
@@ -273,39 +274,39 @@ class Receipt:
     """What a provider says later about one message, in our words.
 
     `status` is SENT, DELIVERED, FAILED or BOUNCED; None when the provider gives no
-    verdict. `event_id` is unique per provider and event, so that a receipt that comes
+    verdict. `event_id` is unique per provider and event, so that a receipt that arrives
     twice counts once.
     """
 
     event_id: str
-    reference: str  # ours, "" when the provider did not give it back
+    reference: str  # ours; "" when the provider did not return it
     external_message_id: str
     status: MessageStatus | None
     provider_status: str  # the provider's own word
-    recipient: str = ""  # whom it is about, as the provider spells it; "": not told
+    recipient: str = ""  # as the provider spells it; "" when it names none
     occurred_at: datetime | None = None
     error_code: str = ""
     error_message: str = ""
     error_class: ErrorClass | None = None
     opted_out: bool = False
     complained: bool = False  # reported us as spam
-    cap_zone: str = ""  # of a carrier's daily cap: see CarrierCapReached
+    cap_zone: str = ""  # time zone of a carrier's daily cap: see CarrierCapReached
     cost: Decimal | None = None
     currency: str = ""
-    raw: str = ""  # this event as it came; "" when the call carries no other
+    raw: str = ""  # this event as it came; "" when it is all of the call
 
     @property
     def is_urgent(self) -> bool:
-        """Whether its recipient wants no more."""
+        """Whether its recipient wants no more messages."""
         return self.opted_out or self.complained
 
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """What a handset wrote to us. Numbers are E.164, as far as the provider knows them.
+    """A message from a handset to us. Numbers are E.164 if the provider knows them so.
 
     `event_id` is unique per provider. `keyword` is the provider's own reading of the
-    text, which counts before ours; it has then also answered the handset by itself.
+    text, which overrides ours; the provider has then answered the handset itself.
     """
 
     event_id: str
@@ -330,12 +331,12 @@ class Provider:
     # The simulator that speaks its protocol, by its name in
     # `routing.simulators.credentials.PORT_OFFSETS`; "" for none.
     simulator: ClassVar[str] = ""
-    # After how long the provider surely shows a message that it took; None: it cannot
-    # be asked, unless the option SETTLING_SECONDS says so.
+    # How long after a call the provider is sure to list a message that it accepted;
+    # None: it is not asked, unless the option SETTLING_SECONDS says so.
     settling_seconds: ClassVar[float | None] = None
     # Whether each part of a long SMS has an id and receipts of its own.
     has_receipt_per_part: ClassVar[bool] = False
-    # How many messages one call takes; the option MAX_BATCH may say fewer.
+    # How many messages one call takes; the option MAX_BATCH may lower it.
     max_batch: ClassVar[int] = 1
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
@@ -367,15 +368,15 @@ class Provider:
         return frozenset(filter(None, map(str.strip, listed.split(","))))
 
     def serves(self, country: str) -> bool:
-        """Whether it is used for a country; for "", one that nobody knows, it is."""
+        """Whether it is used for a country; always for "", an unknown one."""
         return not self.countries or not country or country in self.countries
 
     def cannot_carry(self, message: OutboundMessage) -> str:
-        """Why this provider cannot carry the message, in one line; "" when it can.
+        """Why this provider cannot carry the message, in one line; "" if it can.
 
         Called by `routing.decision.suitability` for each message and provider, before a
-        provider is chosen, hence pure and quick. Overridden where there are limits;
-        `send` keeps to them by `refuse_unsuitable`.
+        provider is chosen, so it must be pure and quick. Overridden where there are
+        limits; `send` enforces them with `refuse_unsuitable`.
         """
         return ""
 
@@ -385,10 +386,10 @@ class Provider:
             raise UnsuitableError(reason)
 
     def send(self, message: OutboundMessage) -> Acceptance:
-        """Hand the message over, once; called by `routing.dispatch`, overridden by all.
+        """Hand the message over, once; called by `routing.dispatch`, always overridden.
 
-        Returns when the provider has accepted it and raises a SendFailure otherwise.
-        Never tries again by itself, and ends within the option TIMEOUT (seconds).
+        Returns if the provider accepts it, and raises a SendFailure otherwise. Never
+        retries, and ends within the option TIMEOUT (seconds).
         """
         raise NotImplementedError
 
@@ -409,68 +410,66 @@ class Provider:
     def send_batch(
         self, messages: Sequence[OutboundMessage]
     ) -> list[Acceptance | SendFailure]:
-        """Hand over messages of one `batch_key`, in one call; what came of each.
+        """Hand over messages of one `batch_key` in one call; one result per message.
 
-        Called by `routing.dispatch` for two or more, overridden with `max_batch`. What
-        is so of all of them may be raised. Otherwise as `send`: each must arrive as if
-        it had been sent alone, and one that was not sent, as the call was refused for
-        another, is BatchRejected.
+        Called by `routing.dispatch` for two or more, overridden with `max_batch`. A
+        failure of all of them may be raised. Otherwise as `send`: each must arrive as
+        if it had been sent alone. A message that was not sent because the call was
+        refused for another one is BatchRejected.
         """
         raise NotImplementedError
 
     @property
     def settling_time(self) -> timedelta | None:
-        """How long after a call `look_up` is sure to find what came of it.
+        """How long after a call `look_up` is sure to find its message.
 
-        None where it is not to be used: the option SETTLING_SECONDS is 0, or has no
-        value and no default. Called by `routing.look_ups`.
+        None if look-ups are off: the option SETTLING_SECONDS is 0, or has neither a
+        value nor a default. Called by `routing.look_ups`.
         """
         seconds = self.options.get("SETTLING_SECONDS", self.settling_seconds)
         return timedelta(seconds=float(seconds)) if seconds else None
 
     def look_up(self, enquiry: Enquiry) -> Receipt | None:
-        """Ask what became of a message; called by `routing.look_ups`, in a thread.
+        """Ask what happened to a message; called by `routing.look_ups`, in a thread.
 
-        None when the provider certainly has no such message. Raises LookUpFailed when
-        it cannot be told, also for want of a match that is certain. Overridden where
-        the provider can be asked; ends within the option TIMEOUT (seconds).
+        None if the provider certainly has no such message. Raises LookUpFailed if it
+        cannot tell, or if no match is certain. Overridden where the provider can be
+        asked; ends within the option TIMEOUT (seconds).
         """
         raise LookUpNotSupported(self.name)
 
     @classmethod
     def sends_receipts(cls) -> bool:
-        """Whether it tells later what became of messages."""
+        """Whether it reports later what happened to messages."""
         return cls.read_receipts is not Provider.read_receipts
 
     def problem_with_receipts(self) -> str:
-        """Which setting makes that no receipt can be taken; "" when none does.
+        """Which setting keeps receipts from being accepted; "" if none does.
 
-        Called by checks; overridden where receipts are signed with a key of their own.
+        Called by checks; overridden where receipts are signed.
         """
         return ""
 
     def read_receipts(self, request: WebhookRequest) -> list[Receipt]:
-        """Verify a webhook call and read it; called by `routing.receipts.webhooks`.
+        """Verify and read a webhook call; called by `routing.receipts.webhooks`.
 
         Raises ForgedReceipt or MalformedReceipt. Overridden where there are receipts.
         """
         raise ReceiptsNotSupported(self.name)
 
     def read_inbound(self, request: WebhookRequest) -> Inbound:
-        """Verify a webhook call and read what a handset wrote; called by
-        `routing.receipts.webhooks`.
+        """Verify and read a handset's message; called by `routing.receipts.webhooks`.
 
         Raises ForgedReceipt or MalformedReceipt. Overridden where handsets can answer.
         """
         raise InboundNotSupported(self.name)
 
     def inbound_answer(self, reply: str) -> str:
-        """The XML that makes the provider text `reply` back, as the answer to its call.
+        """The XML that makes the provider text `reply` back, to answer its call with.
 
-        Called by `routing.receipts.webhooks`; "" where a provider takes no replies that
-        way.
+        Called by `routing.receipts.webhooks`; "" if the provider takes no replies so.
         """
         return ""
 
     def close(self) -> None:
-        """Let go of connections; called when a worker leaves."""
+        """Close connections; called when a worker ends."""

@@ -1,4 +1,4 @@
-"""Providers that print what they are given: for development without a network."""
+"""Providers that print their messages, for development without a network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Console(Provider):
     """Accepts everything and prints it to standard output."""
 
     def send(self, message: OutboundMessage) -> Acceptance:
-        """Print the message in one piece, however many threads print."""
+        """Print the message in one piece, even if many threads print at once."""
         with _lock:
             sys.stdout.write(self._text(message))
             sys.stdout.flush()

@@ -1,7 +1,7 @@
 """Tables from a provider's codes to our kinds of failure, and how they are read.
 
-A table's values are made with the provider's text and `code`. What a table lacks is an
-UnmappedError: shown to operators, never retried for ever.
+A table's values are called with the provider's text and `code`. A code that is not in
+the table is an UnmappedError: shown to operators, never retried for ever.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ UNAVAILABLE = partial(ProviderError, unavailable=True)
 # The provider's own limit on messages to one recipient.
 RECIPIENTS_LIMIT = partial(NotNow, elsewhere=True)
 
-# What an HTTP status says when the provider's own code says nothing: our account, our
-# request's size, or where and how we call. Of the last kind are a wrong path, method or
-# header: they are the same for every message, and no fault of any. 408 and 425: the
-# request was not worked on. Others of 4xx may be about the one message.
+# What an HTTP status means when the provider gives no code of its own: our account, the
+# size of our request, or where and how we call. The last (a wrong path, method or
+# header) is the same for every message, and no message's fault. 408 and 425: the
+# request was not processed. Any other 4xx may be about the one message.
 STATUSES: Table = {
-    "303": OutcomeUnknown,  # "see the result there": something was done
+    "303": OutcomeUnknown,  # "see the result there": something was processed
     "401": AccountError,
     "402": AccountError,
     "403": AccountError,
@@ -82,8 +82,8 @@ def refused_over_http(
 ) -> SendFailure:
     """What an answer without acceptance means. `code` is the provider's own.
 
-    5xx count before the code: they come from gateways too, and a 500 or 502 leaves open
-    whether the message had been taken. Of 4xx the code knows more.
+    A 5xx overrides the code: it may come from a gateway, and a 500 or 502 leaves open
+    whether the message was accepted. For a 4xx the code is more precise.
     """
     label = code or f"http-{status}"
     if code in table and 400 <= status < 500:
@@ -98,7 +98,7 @@ def refused_over_http(
 
 def _of_status(status: int) -> Callable[..., SendFailure]:
     if 300 <= status < 400:
-        return ProviderError  # sent elsewhere, where we never go: nothing was done
+        return ProviderError  # we never follow redirects: nothing was processed
     return UnmappedError if 400 <= status < 500 else OutcomeUnknown
 
 
@@ -108,7 +108,7 @@ def error_class_of(table: Table, code: str) -> ErrorClass | None:
 
 
 def cap_zone_of(table: Table, code: str) -> str:
-    """Where midnight lifts the carrier's cap that the code tells of; "" for others."""
+    """The time zone of the daily cap that the code stands for; "" for other codes."""
     failure = refused(table, code)
     return failure.zone if isinstance(failure, CarrierCapReached) else ""
 

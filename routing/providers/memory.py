@@ -1,4 +1,4 @@
-"""Providers that keep what they are given: for tests, in this process only."""
+"""Providers that keep their messages in this process, for tests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from routing.vocabulary import Channel, MessageStatus
 
 
 class _Memory(Provider):
-    """Accepts everything, unless told to fail. Safe to use from many threads."""
+    """Accepts everything unless `fail_with` says otherwise. Thread-safe."""
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         super().__init__(name, options)
@@ -34,29 +34,29 @@ class _Memory(Provider):
         self._numbers = itertools.count(1)
 
     def fail_with(self, *failures: SendFailure, is_taken: bool = False) -> None:
-        """The next calls raise these, one each; the call after them is accepted.
+        """Make the next calls raise these, one each.
 
-        With `is_taken` they take the message all the same: the answer is lost.
+        With `is_taken` they keep the message first, as if only the answer was lost.
         """
         self._failures.extend((failure, is_taken) for failure in failures)
 
     @property
     def batch_size(self) -> int:
-        """As many as the option MAX_BATCH says; without it, each goes alone."""
+        """The option MAX_BATCH; without it, each goes alone."""
         return int(self.options.get("MAX_BATCH", 1))
 
     def batch_key(self, message: OutboundMessage) -> Hashable | None:
-        """Any two may share a call."""
+        """The same for all: any two may share a call."""
         return ""
 
     def send(self, message: OutboundMessage) -> Acceptance:
-        """Keep the message, or raise what `fail_with` was given."""
+        """Keep the message, or raise the next failure of `fail_with`."""
         return self._take([message])[0]
 
     def send_batch(
         self, messages: Sequence[OutboundMessage]
     ) -> list[Acceptance | SendFailure]:
-        """Keep all of them or none; what is one message's fault is the first one's."""
+        """Keep all or none; a failure of one message is taken for the first one's."""
         try:
             return [*self._take(messages)]
         except (RecipientError, MessageError) as failure:
@@ -73,7 +73,7 @@ class _Memory(Provider):
         return [Acceptance(f"memory-{next(self._numbers)}") for _ in messages]
 
     def look_up(self, enquiry: Enquiry) -> Receipt | None:
-        """Whether the message was taken, by its reference."""
+        """Find the message by its reference."""
         if self.cannot_tell:
             raise LookUpFailed("The memory fails.")
         reference = enquiry.message.reference

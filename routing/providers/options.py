@@ -1,4 +1,4 @@
-"""How a provider's class declares its options and what the documents say of it."""
+"""How a provider's class declares its options and its row in the documents."""
 
 from __future__ import annotations
 

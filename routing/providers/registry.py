@@ -36,19 +36,19 @@ class ProviderRegistry:
         self.configure(definitions)
 
     def configure(self, definitions: Mapping[str, Mapping[str, Any]]) -> None:
-        """Start again with these definitions."""
+        """Forget all providers, and use these definitions."""
         self.close()
         self.definitions = definitions
         self.__dict__.pop("_classes", None)
 
     def names(self, channel: Channel | None = None) -> list[str]:
-        """The names of all providers, or of those of one channel, as configured."""
+        """The names of all providers, or of one channel's, in the settings' order."""
         if channel is None:
             return list(self.definitions)
         return [name for name, cls in self._classes.items() if cls.channel == channel]
 
     def provider_class(self, name: str) -> type[Provider]:
-        """The class behind a name; UnknownProvider lists the names there are."""
+        """The class of this name; UnknownProvider lists the names that exist."""
         if name not in self.definitions:
             raise UnknownProvider(
                 f"Unknown provider {name!r}. MESSAGE_PROVIDERS has: "
@@ -67,7 +67,7 @@ class ProviderRegistry:
             return self._built[name]
 
     def problem_on_channel(self, name: str, channel: Channel) -> str:
-        """Why this provider carries no message of the channel; "" when it does."""
+        """Why this provider cannot serve the channel; "" if it can."""
         try:
             carries = self.provider_class(name).channel
         except UnknownProvider as error:
@@ -78,7 +78,7 @@ class ProviderRegistry:
         return f"{name} does not carry {channel.label}. Those that do: {names}."
 
     def problem_with(self, name: str) -> str:
-        """Why `get(name)` would fail, in one line; "" when it would not."""
+        """Why `get(name)` would fail, in one line; "" if it would not."""
         try:
             self.get(name)
         except (UnknownProvider, ProviderNotConfigured) as error:
@@ -122,7 +122,7 @@ registry = ProviderRegistry(settings.MESSAGE_PROVIDERS)
 
 
 def _reload(*, setting: str, **_: object) -> None:
-    """Follow `override_settings` in tests."""
+    """Follow changes of the settings in tests."""
     if setting == "MESSAGE_PROVIDERS":
         registry.configure(settings.MESSAGE_PROVIDERS)
 

@@ -4,8 +4,8 @@ https://www.twilio.com/docs/sendgrid/api-reference/mail-send/errors
 https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event
 
 Anymail knows SendGrid's payload and its events; our HTTP client carries them, so that
-deadline, bound and classification are those of every provider. Anymail names each
-message with a UUID that the events bring back; so do they our reference.
+deadlines, limits and errors are handled as for every provider. The events return the
+UUID that Anymail gives each message, and our reference.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ logger = logging.getLogger(__name__)
 
 SENDER_FIELD = "from"  # also "from.email"
 
-# SendGrid has no codes of its own but names the field that it does not like. What it
-# does not like of a message, an SMTP server may: an empty subject, say.
+# SendGrid has no codes of its own, but names the field that it rejects. An SMTP server
+# may accept what it rejects in a message, such as an empty subject.
 CODES: Table = {
     "400": UnsuitableError,
     "401": AccountError,  # key, or credits used up
@@ -85,17 +85,17 @@ CODES: Table = {
     SENDER_FIELD: AccountError,
     RECIPIENT_FIELD: RecipientError,
 }
-# These say nothing of the other messages of a call.
+# These say nothing about the other messages of a call.
 _OF_ONE = (RecipientError, MessageError, UnmappedError)
 
-# `processed` and `deferred` are no verdict; neither are opens and clicks, which
-# programs that scan mail cause as well.
+# `processed` and `deferred` are no verdict; nor are opens and clicks, which mail
+# scanners cause as well.
 STATUSES = {
     EventType.DELIVERED: MessageStatus.DELIVERED,
     EventType.BOUNCED: MessageStatus.BOUNCED,
     EventType.REJECTED: MessageStatus.FAILED,  # dropped by SendGrid
     EventType.FAILED: MessageStatus.FAILED,
-    EventType.COMPLAINED: MessageStatus.DELIVERED,  # one must have a mail to report it
+    EventType.COMPLAINED: MessageStatus.DELIVERED,  # who reports a mail has received it
 }
 # `reason` of a dropped event: SendGrid keeps suppression lists of its own.
 UNSUBSCRIBED, REPORTED = "unsubscribed address", "spam reporting address"
@@ -164,7 +164,7 @@ class SendGridEmail(HttpProvider):
         super().__init__(name, options)
         key = str(self.options["WEBHOOK_VERIFICATION_KEY"])
         with warnings.catch_warnings():
-            # Anymail keeps SendGrid without an account to test it with. We have tests.
+            # Anymail warns that it has no account to test SendGrid with. We have tests.
             warnings.simplefilter("ignore", AnymailNotSupportedWarning)
             self._backend = EmailBackend(
                 api_key=self.options["API_KEY"], api_url=self.options["BASE_URL"]
@@ -183,7 +183,7 @@ class SendGridEmail(HttpProvider):
         return _acceptance(statuses[email.to[0]])
 
     def batch_key(self, message: OutboundMessage) -> Hashable | None:
-        """What cannot be sent at all goes alone: `send` says so."""
+        """What cannot be sent at all goes alone, so that `send` says why."""
         try:
             check(message, sender=self.options["FROM"])
         except SendFailure:
@@ -193,18 +193,18 @@ class SendGridEmail(HttpProvider):
     def send_batch(
         self, messages: Sequence[OutboundMessage]
     ) -> list[Acceptance | SendFailure]:
-        """Each a personalization; SendGrid takes all of them, or none."""
+        """Each is a personalization; SendGrid accepts all of them, or none."""
         try:
             email = compose_batch(messages, sender=self.options["FROM"])
             statuses = self._deliver(email)
         except _Refused as refused_call:
             return self._refusals(refused_call.answer, len(messages))
-        except MessageError as error:  # one of them cannot be written down: which?
+        except MessageError as error:  # one of them cannot be encoded, unknown which
             raise BatchRejected(str(error), goes_alone=True) from None
         return [_acceptance(statuses[recipient]) for recipient in email.to]
 
     def _refusals(self, answer: Answer, count: int) -> list[Acceptance | SendFailure]:
-        """Whom a refused call was refused for, as far as the answer names them."""
+        """A failure for each recipient that the answer names; the others go again."""
         failure = self.refusal(answer)
         if not isinstance(failure, _OF_ONE):
             raise failure
@@ -223,8 +223,8 @@ class SendGridEmail(HttpProvider):
         try:
             self._backend.send_messages([email])
         except requests.RequestException as error:
-            # Raised before the request; what comes after it is a SendFailure already.
-            # Without the cause: its text may hold the key.
+            # Raised before the request; later errors are SendFailures already. Without
+            # the cause, whose text may contain the key.
             name = type(error).__name__
             raise AccountError(f"API_KEY or BASE_URL is unusable: {name}") from None
         except (AnymailError, ValueError) as error:
@@ -232,7 +232,7 @@ class SendGridEmail(HttpProvider):
         return email.anymail_status.recipients  # type: ignore[attr-defined, no-any-return]
 
     def exchange(self, request: requests.PreparedRequest) -> Answer:
-        """Carry a request of Anymail's; called through the session of its backend."""
+        """Send a request of Anymail's; called through the session of its backend."""
         body = request.body or b""
         answer = self.http.post(
             request.url or "",
@@ -244,14 +244,14 @@ class SendGridEmail(HttpProvider):
         return answer
 
     def read_error(self, answer: Answer) -> tuple[str, str]:
-        """The first of its errors; the field counts as the code if the table has it."""
+        """The first error; its field is the code if the table has it."""
         field, text = (_errors(answer) or [("", "")])[0]
         if field.partition(".")[0] == SENDER_FIELD:
             field = SENDER_FIELD
         return field if field in self.codes else str(answer.status), text
 
     def retry_after(self, answer: Answer) -> timedelta | None:
-        """SendGrid names the second at which its limit starts anew."""
+        """SendGrid gives the time at which its limit is reset, in seconds."""
         reset = as_count(answer.headers.get("X-RateLimit-Reset"))
         if reset is None:
             return super().retry_after(answer)
@@ -279,7 +279,7 @@ class SendGridEmail(HttpProvider):
         return _looked_up(as_object(messages[0]), reference) if messages else None
 
     def problem_with_receipts(self) -> str:
-        """The Event Webhook signs with a key whose public half we are given."""
+        """SendGrid signs with a private key; we are given the public one."""
         if not self.options.get("WEBHOOK_VERIFICATION_KEY"):
             return "SENDGRID_WEBHOOK_VERIFICATION_KEY is not set."
         if self._webhook is None:
@@ -287,7 +287,7 @@ class SendGridEmail(HttpProvider):
         return problem_with_max_age(self.options)
 
     def read_receipts(self, request: WebhookRequest) -> list[Receipt]:
-        """A batch of events. What is no event in it is left out, and logged."""
+        """A batch of events. Anything else in it is logged and left out."""
         view = self._verified_by(request)
         events = json_value(request.body)
         if not isinstance(events, list):
@@ -302,7 +302,7 @@ class SendGridEmail(HttpProvider):
         except (AnymailWebhookValidationFailure, ValueError) as error:
             raise ForgedReceipt("The signature does not match.") from error
         max_age = float(self.options.get("RECEIPT_MAX_AGE", DEFAULT_MAX_AGE_SECONDS))
-        # SendGrid tries for 24 hours and signs each try anew, so old means a replay.
+        # SendGrid signs each of its retries anew, so an old signature is a replay.
         require_recent(
             _signed_at(request), now=self.clock(), max_age=timedelta(seconds=max_age)
         )
@@ -310,7 +310,7 @@ class SendGridEmail(HttpProvider):
 
 
 class _Refused(Exception):
-    """SendGrid did not take the call."""
+    """SendGrid did not accept the call."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)
@@ -334,12 +334,12 @@ def _acceptance(status: AnymailRecipientStatus) -> Acceptance:
 
 
 def _looked_up(activity: dict[str, Any], reference: str) -> Receipt:
-    """`not_delivered` stands for anything from deferred to bounced: no verdict."""
+    """`not_delivered` is anything from deferred to bounced, so no verdict."""
     status = as_text(activity.get("status"))
     return Receipt(
-        event_id=f"{reference}:{status}",  # a `msg_id` may be that of a whole call
+        event_id=f"{reference}:{status}",  # a `msg_id` may belong to a whole call
         reference=reference,
-        external_message_id="",  # receipts go by Anymail's, which is not told here
+        external_message_id="",  # receipts have Anymail's, which is not in the feed
         recipient=as_text(activity.get("to_email")),
         status=MessageStatus.DELIVERED if status == "delivered" else None,
         provider_status=status,
@@ -366,7 +366,7 @@ class _Carrier(requests.adapters.BaseAdapter):
         return response
 
     def close(self) -> None:
-        """Nothing is held here."""
+        """There is nothing to close."""
 
 
 def _session(provider: SendGridEmail) -> requests.Session:
@@ -379,7 +379,7 @@ def _session(provider: SendGridEmail) -> requests.Session:
 
 
 def _webhook(key: str) -> SendGridTrackingWebhookView | None:
-    """Anymail's view, as verifier and reader; None without a key that can be read."""
+    """Anymail's view, which verifies and reads; None without a usable key."""
     if not key:
         return None
     try:

@@ -3,7 +3,7 @@
 https://www.twilio.com/docs/sendgrid/for-developers/sending-email/personalizations
 
 A personalization has a recipient, headers and arguments of its own. Texts that differ
-travel as substitutions of a tag that nobody can guess, so that no text can hold it.
+replace a tag that nobody can guess, so that no text can contain it.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from routing.providers.transport.mail import envelope_recipient, one_click
 
 RECIPIENT_FIELD = "personalizations.0.to.0.email"
 _ANY_RECIPIENT = re.compile(r"personalizations\.([0-9]{1,4})\.to\.0\.email")
-# Bytes per personalization. Whether they are counted before or after JSON and HTML are
-# escaped is not documented, so we count after.
+# Bytes per personalization. SendGrid does not document whether they are counted before
+# or after escaping for JSON and HTML, so we count after.
 SUBSTITUTIONS_LIMIT = 10_000
 _TAGS_SIZE = 200  # of these, for the tags
-# Anymail finds what is a recipient's own by the address as it writes it: these stay as
-# they are, others may not.
+# Anymail finds a recipient's own values by the address as it writes it. It writes these
+# unchanged, and others perhaps not.
 _PLAIN_ADDRESS = re.compile(r"\A[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]++@[A-Za-z0-9.-]++")
 
 
 def batch_key(message: OutboundMessage) -> Hashable | None:
     """Equal for messages that fit into one call; None for one that goes alone.
 
-    Texts that are too long to be substituted share a call with their equals.
+    Texts that are too long for a substitution share a call with identical ones.
     """
     if not message.body or not _PLAIN_ADDRESS.fullmatch(envelope_recipient(message)):
         return None
@@ -42,9 +42,9 @@ def batch_key(message: OutboundMessage) -> Hashable | None:
 
 
 def compose_batch(messages: Sequence[OutboundMessage], *, sender: str) -> EmailMessage:
-    """The e-mail that Anymail makes a personalization per recipient of.
+    """The e-mail from which Anymail makes a personalization per recipient.
 
-    A text that all share stands in the e-mail itself. Raises MessageError for two to
+    A text that all share is in the e-mail itself. Raises MessageError if two are for
     one recipient.
     """
     recipients = [*map(envelope_recipient, messages)]
@@ -72,7 +72,7 @@ def compose_batch(messages: Sequence[OutboundMessage], *, sender: str) -> EmailM
 
 
 def place_of(field: str) -> int | None:
-    """Which message of a call an error names the recipient of; None for none."""
+    """Which message of a call the error's field is about; None for no single one."""
     match = _ANY_RECIPIENT.fullmatch(field)
     return int(match[1]) if match else None
 
@@ -80,7 +80,7 @@ def place_of(field: str) -> int | None:
 def _shared(
     name: str, texts: Sequence[str], own: Sequence[dict[str, str]], tag: str
 ) -> str:
-    """The one text or, where they differ, a tag that each message's own takes."""
+    """The common text or, if they differ, a tag that each message's own replaces."""
     if len({*texts}) == 1:
         return texts[0]
     for values, text in zip(own, texts, strict=True):

@@ -1,9 +1,9 @@
-"""What a bounce of SendGrid's says: whose doing it was that a mail came back.
+"""What a bounce from SendGrid means: why a mail came back, and whose fault it was.
 
 https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event
 https://www.twilio.com/docs/sendgrid/ui/sending-email/bounces (classifications)
 
-Only RECIPIENT says that there is no such mailbox, which suppresses the address.
+Only RECIPIENT means that there is no such mailbox, which suppresses the address.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CLASSIFICATIONS = {
 
 
 def bounce_class(event: Mapping[str, Any]) -> ErrorClass:
-    """Whose doing it was. A "blocked" one is the mood of a server, whatever it says."""
+    """Whose fault it was. "blocked" is a server's policy, whatever reason it gives."""
     if as_text(event.get("type")).lower() == "blocked":
         return ErrorClass.PROVIDER
     words = as_text(event.get("bounce_classification")).lower()
@@ -46,7 +46,7 @@ def bounce_class(event: Mapping[str, Any]) -> ErrorClass:
 
 def _by_status(status: Enhanced) -> ErrorClass:
     if status.key in {"1.7", "1.8"}:
-        return ErrorClass.ACCOUNT  # the address that is meant is our own
+        return ErrorClass.ACCOUNT  # it is about the sender's address, ours
     if status.subject == 1 and status.is_for_good and says_nobody_is_there(status):
         return ErrorClass.RECIPIENT
     if status.subject in {1, 2}:

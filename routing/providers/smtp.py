@@ -2,9 +2,9 @@
 
 RFC 5321, RFC 4954 (AUTH). What a reply means: `smtp_status`.
 
-SMTP sends no receipts; a bounce comes as an e-mail, which we do not read. What comes
-before the first byte of the body is certain: nothing was sent. A connection lost after
-that leaves the outcome unknown, unless a reply of 4xx or 5xx came back.
+SMTP has no receipts; a bounce arrives as an e-mail, which we do not read. Until the
+first byte of the body it is certain that nothing was sent. A connection that is lost
+after that leaves the outcome unknown, unless a reply of 4xx or 5xx came back.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ from routing.providers.transport.wire import as_text
 from routing.vocabulary import Channel
 
 KEEP_SECONDS = 30.0  # an idle connection, before it is closed
-TRUST_SECONDS = 1.0  # an idle connection, before a NOOP asks whether it still lives
-MESSAGES_PER_CONNECTION = 100  # many servers end a session at about that many
-# At once, per process. Postfix takes 50 from one host unless it is told otherwise, and
-# answers 421 to more.
+TRUST_SECONDS = 1.0  # an idle connection, before a NOOP checks that it is alive
+MESSAGES_PER_CONNECTION = 100  # many servers end a session at about 100
+# At once, per process. By default, Postfix accepts 50 from one host, and answers 421 to
+# more.
 MAX_CONNECTIONS = 50
 
 
@@ -102,22 +102,22 @@ class SMTPEmail(Provider):
     def send(self, message: OutboundMessage) -> Acceptance:
         """Hand the message to the server.
 
-        1. Write it; what cannot be written is refused here.
-        2. Take a session, or open one, once there are fewer than the most there may be.
-           Nothing is sent before it stands.
-        3. Send. Keep the session, unless it broke.
+        1. Encode it; what cannot be encoded is refused here.
+        2. Take a session, or open one as soon as MAX_CONNECTIONS allows. Nothing is
+           sent before it is ready.
+        3. Send. Keep the session unless it broke.
         """
         mail = write(message, sender=self.options["FROM"])
         with Call(self.timeout) as call:
             try:
                 self._deliver(call, mail)
             except (smtplib.SMTPException, OSError, ValueError) as error:
-                # Without the cause: smtplib quotes what it sent, addresses and all.
+                # Without the cause: smtplib quotes what it sent, with addresses.
                 raise _failure(call, error) from None
         return Acceptance(external_message_id=mail.message_id)
 
     def close(self) -> None:
-        """Say QUIT on every idle connection."""
+        """Send QUIT on every idle connection."""
         while session := self._pop():
             session.quit()
 
@@ -139,7 +139,7 @@ class SMTPEmail(Provider):
                 self._idle.append(session)
 
     def _take(self) -> _Session:
-        """The session that was used last and still lives, or else a new one."""
+        """The most recently used session that is still alive, else a new one."""
         while session := self._pop():
             if session.is_usable():
                 return session
@@ -147,7 +147,7 @@ class SMTPEmail(Provider):
         return _Session.opened(self.options, self.timeout)
 
     def _pop(self) -> _Session | None:
-        if self._pid != os.getpid():  # forked: those are the parent's
+        if self._pid != os.getpid():  # after a fork: these belong to the parent
             self._idle, self._pid = deque(), os.getpid()
         try:
             return self._idle.pop()
@@ -157,7 +157,7 @@ class SMTPEmail(Provider):
 
 @dataclass(slots=True)
 class _Session:
-    """A connection that has said EHLO, STARTTLS and AUTH."""
+    """A connection after EHLO, STARTTLS and AUTH."""
 
     backend: _Backend
     used_at: float  # time.monotonic()
@@ -168,7 +168,7 @@ class _Session:
         backend = _Backend(
             host=options["HOST"],
             port=int(options["PORT"]),
-            # "" and not None, for which Django would take EMAIL_HOST_USER and the like
+            # "" and not None, which Django would replace with EMAIL_HOST_USER
             username=options["USERNAME"] or "",
             password=options["PASSWORD"] or "",
             use_tls=bool(options["USE_TLS"]) and not options["USE_SSL"],
@@ -189,13 +189,13 @@ class _Session:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a connection, as far as this side knows."""
+        """Whether the connection is open, as far as we know."""
         return self.connection is not None and self.connection.sock is not None
 
     def is_usable(self) -> bool:
-        """Whether the server still listens; asked by NOOP after a pause.
+        """Whether the server still answers; after a pause, a NOOP finds out.
 
-        A server that says something unasked says good-bye.
+        A server that sends something unasked is closing the connection.
         """
         idle = time.monotonic() - self.used_at
         is_worn = idle > KEEP_SECONDS or self.messages >= MESSAGES_PER_CONNECTION
@@ -207,7 +207,7 @@ class _Session:
         return idle < TRUST_SECONDS or self._answers()
 
     def send(self, mail: WrittenMail) -> None:
-        """Send, and keep the connection after a clean refusal only."""
+        """Send; after an error, keep the connection only if it is a clean refusal."""
         try:
             self.connection.deliver(mail)
         except BaseException as error:
@@ -220,7 +220,7 @@ class _Session:
             self.used_at = time.monotonic()
 
     def quit(self) -> None:
-        """Say QUIT and leave, without waiting for the answer."""
+        """Send QUIT and close, without waiting for the answer."""
         if self.is_open:
             with contextlib.suppress(OSError):
                 self.connection.putcmd("QUIT")
@@ -235,12 +235,12 @@ class _Session:
 class _Backend(EmailBackend):
     @property
     def connection_class(self) -> type[smtplib.SMTP]:
-        """The class that `open` makes its connection of."""
+        """The class of the connection that `open` makes."""
         return WatchedTLSConnection if self.use_ssl else WatchedConnection
 
     @property
     def half_open_connection(self) -> Any:
-        """What `open` leaves behind when TLS or the login fails, or None."""
+        """What `open` leaves behind if TLS or the log-in fails, or None."""
         return self._partial_connection  # type: ignore[attr-defined]  # not in stubs
 
 
@@ -250,7 +250,7 @@ def _hang_up(connection: smtplib.SMTP | None) -> None:
 
 
 def _reply(error: BaseException) -> Reply | None:
-    """The server's words in the error; None when it said none."""
+    """The server's reply in the error; None if there was none."""
     if not isinstance(error, smtplib.SMTPResponseException):
         return None
     stage = "CONNECT"
@@ -273,9 +273,9 @@ def _failure(call: Call, error: Exception) -> SendFailure:
     if call.is_written:
         return OutcomeUnknown(f"The reply to the message was lost: {reason}")
     if type(error) in {smtplib.SMTPNotSupportedError, smtplib.SMTPException}:
-        return AccountError(str(error))  # no STARTTLS, or no AUTH that we can do
+        return AccountError(str(error))  # no STARTTLS, or no AUTH method that we know
     if not isinstance(error, OSError):
-        return MessageError(f"The e-mail cannot be written down: {reason}")
+        return MessageError(f"The e-mail cannot be encoded: {reason}")
     return UNAVAILABLE(f"The server could not be reached: {reason}")
 
 

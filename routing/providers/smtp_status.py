@@ -1,11 +1,11 @@
-"""What an SMTP reply says, and about whom: by its enhanced status where it has one.
+"""What an SMTP reply means, and for whom: by its enhanced status if it has one.
 
 RFC 3463 (X.subject.detail), RFC 5248 (the registry), RFC 7372 (SPF, DKIM), RFC 7505
 (null MX), RFC 7293 (owners who changed), RFC 5321 §4.2 (basic codes).
 
 X.1 is an address, X.2 a mailbox, X.3 and X.4 systems and networks, X.5 the protocol,
-X.6 the content, and X.7 policy: what they think of us. With a 4 in front it is for now,
-with a 5 for good.
+X.6 the content, and X.7 policy: what they think of us. 4 in front means for now, 5 for
+good.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Enhanced:
 
     @classmethod
     def find(cls, text: str) -> Enhanced | None:
-        """The one at the beginning, or marked as in "(#5.1.1)"; None without any."""
+        """The one at the start, or marked as in "(#5.1.1)"; None if there is none."""
         match = _ENHANCED.search(text)
         if match is None:
             return None
@@ -51,13 +51,13 @@ class Enhanced:
 
     @property
     def key(self) -> str:
-        """As the tables have it, for now or for good: "1.1"."""
+        """Without its class, as in the tables: "1.1"."""
         return f"{self.subject}.{self.detail}"
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the server said, and after which command of ours."""
+    """What the server answered, and to which command of ours."""
 
     stage: str  # CONNECT (with EHLO and STARTTLS), AUTH, MAIL, RCPT or DATA
     code: int
@@ -65,16 +65,16 @@ class Reply:
 
     @property
     def is_refusal(self) -> bool:
-        """Whether it says no, for now or for good."""
+        """Whether it is a refusal, for now or for good."""
         return 400 <= self.code < 600
 
     @property
     def label(self) -> str:
-        """As it stands on the attempt; the text, beside it, begins with the rest."""
+        """The code on the attempt; an enhanced status is in the text beside it."""
         return f"{self.stage} {self.code}"
 
 
-# For good, by enhanced status. Those of a subject that are not here are in SUBJECTS.
+# For good, by enhanced status. For those that are not here, see SUBJECTS.
 STATUSES: Table = {
     "1.1": GONE,  # bad mailbox
     "1.2": GONE,  # bad system: no such domain
@@ -82,16 +82,16 @@ STATUSES: Table = {
     "1.6": GONE,  # moved away
     "1.7": AccountError,  # the sender's address: ours
     "1.8": AccountError,  # the sender's domain: ours
-    "1.9": UnsuitableError,  # relayed to a system that cannot tell
+    "1.9": UnsuitableError,  # relayed to a system without such statuses
     "1.10": GONE,  # null MX
     "2.2": NotNow,  # mailbox full: somebody may empty it
     "2.3": UnsuitableError,  # too big for the mailbox, or at Google for the server
-    "2.121": NotNow,  # Microsoft: the recipient's mail of an hour is all there
+    "2.121": NotNow,  # Microsoft: the recipient's hourly limit
     "2.122": NotNow,
     "3.4": UnsuitableError,  # too big for the system
     "4.4": RecipientError,  # no route to the domain
-    "4.6": RecipientError,  # mail to it goes round in a circle
-    "4.14": RecipientError,  # Microsoft's number for that
+    "4.6": RecipientError,  # mail to it loops
+    "4.14": RecipientError,  # Microsoft's code for that
     "4.310": RecipientError,  # Microsoft: no such domain
     "5.6": AccountError,  # of a log-in
     "6.7": UnsuitableError,  # SMTPUTF8 needed, which the next server may have
@@ -114,7 +114,7 @@ STATUSES: Table = {
     "7.16": UnsuitableError,  # too big for its priority
     "7.17": RecipientError,  # the mailbox has another owner
     "7.18": RecipientError,  # the domain has another owner
-    "7.19": RecipientError,  # whose owner it is cannot be told
+    "7.19": RecipientError,  # its owner cannot be determined
     "7.20": AccountError,  # DKIM: ours, of all mail
     "7.21": AccountError,
     "7.22": AccountError,
@@ -135,9 +135,9 @@ SUBJECTS: dict[int, Maker] = {
     7: ProviderError,
 }
 
-# For good, by what went before and the basic code, where no enhanced status says more.
+# For good, by command and basic code, where no enhanced status says more.
 CODES: Table = {
-    "CONNECT 521": UNAVAILABLE,  # takes no mail at all (RFC 7504)
+    "CONNECT 521": UNAVAILABLE,  # accepts no mail at all (RFC 7504)
     "CONNECT 554": UNAVAILABLE,  # no SMTP service here, or not for us
     "MAIL 501": AccountError,  # syntax of FROM
     "MAIL 530": AccountError,  # authentication, or STARTTLS, required
@@ -150,20 +150,20 @@ CODES: Table = {
     "RCPT 501": UnsuitableError,  # syntax of the address, as this server knows it
     "RCPT 530": AccountError,
     "DATA 530": AccountError,
-    "RCPT 550": RecipientError,  # mailbox unknown, or not for us: not sure enough
+    "RCPT 550": RecipientError,  # mailbox unknown, or not for us: too vague for GONE
     "RCPT 551": GONE,  # not local
     "RCPT 552": NotNow,  # mailbox full
     "RCPT 553": RecipientError,  # address not allowed
     "RCPT 554": ProviderError,  # refused without a reason
-    "RCPT 556": GONE,  # domain takes no mail (RFC 7504)
+    "RCPT 556": GONE,  # the domain accepts no mail (RFC 7504)
     "DATA 550": MessageError,  # content refused
     "DATA 552": UnsuitableError,  # too big for this server
     "DATA 554": MessageError,  # content refused
 }
 _PROTOCOL = {500, 501, 502, 503, 504, 555}  # commands, or their order
 
-# What a reply says of us in words, whatever its numbers: block lists that have our IP,
-# the marks of our domain, and relays that are not for us.
+# What a reply says about us in words, whatever its codes: block lists with our IP, SPF
+# and the like of our domain, and relays that are not for us.
 _ABOUT_US = re.compile(
     r"spamhaus|spamcop|barracuda|\b(dns|r)bl\b|(black|block|deny).?list|blocked using"
     r"|client host|reputation|\bip\b.{0,40}\b(block|listed|reject)"
@@ -176,8 +176,8 @@ _RELAYING = re.compile(
     r"|unable to relay|(not permitted|not allowed) to relay",
     re.IGNORECASE,
 )
-# Who may send, from which address, and how much of it: relays that check our account
-# only once they have the body (Amazon SES, SendGrid, Microsoft, Google).
+# Who may send, from which address, and how much: for relays that check our account only
+# after the body (Amazon SES, SendGrid, Microsoft, Google).
 _ABOUT_ACCOUNT = re.compile(
     r"address is not verified|verified sender|sender identity|free accounts?\b"
     r"|not authori[sz]ed to perform|(not allowed|permissions?) to send as\b"
@@ -196,7 +196,7 @@ _ABOUT_RECIPIENT = re.compile(
     r"(receive|send to this (recipient|group|user|mailbox))",
     re.IGNORECASE,
 )
-# Yahoo says it after the body, and without an enhanced status.
+# Yahoo says so after the body, and without an enhanced status.
 _NOBODY_IS_THERE = re.compile(
     r"(user|recipient|account|mailbox|address)\W+(is |was )?(unknown|not found|"
     r"(does not|doesn't) (exist|have an?\b.{0,30}\baccount))"
@@ -206,23 +206,23 @@ _NOBODY_IS_THERE = re.compile(
 _ABOUT_CONTENT = re.compile(
     r"spam|virus|malware|phish|content|attachment|unsolicited", re.IGNORECASE
 )
-# Who sends too fast. From Amazon SES: "454 Throttling failure".
+# That we send too fast; Amazon SES: "454 Throttling failure".
 _THROTTLING = re.compile(r"throttl|too many|rate.?limit", re.IGNORECASE)
 _GREYLISTING = re.compile(r"gr[ea]y-?list", re.IGNORECASE)
 
 
 def says_nobody_is_there(status: Enhanced) -> bool:
-    """Whether it says, if it is for good, that there is no such mailbox."""
+    """Whether, if for good, it means that there is no such mailbox."""
     return STATUSES.get(status.key) is GONE
 
 
 def names_nobody(text: str) -> bool:
-    """Whether it says in words that there is no such mailbox."""
+    """Whether the text says that there is no such mailbox."""
     return bool(_NOBODY_IS_THERE.search(text))
 
 
 def kind_of(reply: Reply) -> Maker | None:
-    """What a refusal means; None for one that nobody can say that of."""
+    """What a refusal means; None if nothing tells."""
     status = Enhanced.find(reply.text)
     if reply.code < 500:
         return _for_now(reply, status)
@@ -246,28 +246,28 @@ def _is_about_account(reply: Reply, status: Enhanced | None) -> bool:
 
 
 def _is_about_mailbox(reply: Reply, status: Enhanced) -> bool:
-    """Outlook.com has "550 5.5.0 mailbox unavailable" for whom it does not know, which
-    is no error of protocol: those have basic codes of their own.
+    """Outlook.com answers "550 5.5.0 mailbox unavailable" for unknown recipients. That
+    is no protocol error: those have basic codes of their own.
     """
     is_vague = status.key in {"5.0", "5.1"}
     return reply.stage == "RCPT" and is_vague and reply.code not in _PROTOCOL
 
 
 def _for_good(reply: Reply, status: Enhanced) -> Maker | None:
-    """X.1 to X.6. At MAIL, an address is our own."""
+    """X.1 to X.6. Up to MAIL, the address is our own."""
     is_before_recipient = reply.stage in {"CONNECT", "MAIL"}
     if is_before_recipient and status.subject in {1, 2} and status.key != "2.3":
         return AccountError
     if reply.stage == "RCPT" and status.key in {"5.2", "5.4"}:
         return UnsuitableError  # the server does not understand this address
     if status.subject == 4 and _ABOUT_RECIPIENT.search(reply.text):
-        return RecipientError  # Microsoft's way to say that there is nobody
+        return RecipientError  # Microsoft means that there is no such recipient
     return STATUSES.get(status.key) or SUBJECTS.get(status.subject)
 
 
 def _policy(reply: Reply, status: Enhanced) -> Maker:
-    """X.7. Before a recipient is named it is about us; after the body, it may be about
-    the content; in between, about a recipient who is not for everybody.
+    """X.7. Before RCPT it is about us; after the body, it may be about the content; in
+    between, about a recipient who does not accept mail from everybody.
     """
     if status.key in STATUSES:
         return STATUSES[status.key]
@@ -283,7 +283,7 @@ def _policy(reply: Reply, status: Enhanced) -> Maker:
 
 
 def _without_status(reply: Reply) -> Maker | None:
-    """By the basic code; but what names us, or a relay, is about us."""
+    """By the basic code, unless the text is about us or relaying."""
     if reply.stage in {"RCPT", "DATA"}:
         if _RELAYING.search(reply.text):
             return AccountError
@@ -299,8 +299,8 @@ def _without_status(reply: Reply) -> Maker | None:
 
 
 def _for_now(reply: Reply, status: Enhanced | None) -> Maker:
-    """Greylisting is for one recipient; 454 4.7.0 at AUTH is the server's trouble (RFC
-    4954). A full disk does not get better by slowing down.
+    """Greylisting is about one recipient; 454 4.7.0 at AUTH is the server's fault (RFC
+    4954). Slowing down does not help against a full disk.
     """
     if reply.stage == "AUTH":
         return ProviderError
@@ -328,5 +328,5 @@ def _is_rate(reply: Reply, status: Enhanced | None) -> bool:
     if _THROTTLING.search(reply.text):
         return True
     if status is None or status.subject != 7 or reply.code == 454:
-        return False  # 454: TLS or a log-in does not work at the moment
+        return False  # 454: TLS or log-in is out of order at the moment
     return status.key not in STATUSES and not _ABOUT_US.search(reply.text)

@@ -3,9 +3,9 @@
 https://www.twilio.com/docs/messaging/api/message-resource
 https://www.twilio.com/docs/usage/webhooks/webhooks-security
 
-Twilio takes no idempotency key and gives no client reference back, so our reference
-travels in the query of the StatusCallback URL. It says itself that a repeated request
-may double a message.
+Twilio takes no idempotency key and returns no client reference, so our reference
+travels in the query of the StatusCallback URL. By its own documentation a repeated
+request may send a message twice.
 """
 
 from __future__ import annotations
@@ -67,20 +67,21 @@ from routing.vocabulary import Channel, Keyword, MessageStatus
 # Counted by the day of the US Pacific coast, per brand and carrier.
 DAILY_CAP = partial(CarrierCapReached, zone="America/Los_Angeles")
 
-# https://www.twilio.com/docs/api/errors, as of 2026: what a Message or its receipts may
-# bring. 1xxxx and 2xxxx refuse the request; the others mostly come later, in receipts.
-# Each by what its page says. What holds for all that we send is an AccountError. What
-# holds for our sender and one destination, or is a limit of Twilio's own, makes Twilio
-# unsuitable for the message. Where the page names causes of both kinds, it is a
-# ProviderError: a run of them opens the breaker. Codes of other features (brands,
-# toll-free verification, link shortening, ...) are not here; the test lists them.
+# https://www.twilio.com/docs/api/errors, as of 2026: the codes of a Message and its
+# receipts, by what the page of each says. 1xxxx and 2xxxx refuse the request; the
+# others mostly come later, in receipts. What affects everything we send is an
+# AccountError. What affects our sender and one destination, or is a limit of Twilio's
+# own, makes Twilio unsuitable for the message. Where a page names causes of both kinds,
+# it is a ProviderError: a run of them opens the breaker. Codes of other features
+# (brands, toll-free verification, link shortening, ...) are left out; the test lists
+# them.
 CODES: Table = {
     "10001": AccountError,  # account is not active
     "10002": AccountError,  # trial accounts cannot do it
     "11751": UnsuitableError,  # media exceed the size limit
     "12300": UnsuitableError,  # media of a type that Twilio does not take
-    "14107": RECIPIENTS_LIMIT,  # too often between the same two numbers
-    "20001": ProviderError,  # a parameter that this endpoint does not know
+    "14107": RECIPIENTS_LIMIT,  # too many between the same two numbers
+    "20001": ProviderError,  # unknown parameter
     "20003": AccountError,  # authentication or permission
     "20004": ProviderError,  # method not allowed: not this endpoint
     "20005": AccountError,  # account not active
@@ -98,7 +99,7 @@ CODES: Table = {
     "20503": UNAVAILABLE,
     "20504": ProviderError,
     "21211": RecipientError,  # invalid To
-    "21212": AccountError,  # invalid From, or one that must not originate messages
+    "21212": AccountError,  # invalid From, or one that may not send messages
     "21214": RecipientError,  # To cannot be reached
     "21217": RecipientError,  # not a phone number
     "21264": AccountError,  # From is not verified
@@ -107,22 +108,22 @@ CODES: Table = {
     "21267": AccountError,  # trial: From must not be alphanumeric
     "21268": RecipientError,  # premium rate or information service
     "21401": ProviderError,  # From is not ours, or alphanumeric where that is not taken
-    "21407": AccountError,  # this kind of number does no SMS
+    "21407": AccountError,  # this kind of number cannot send SMS
     "21408": UnsuitableError,  # region not enabled for us
     "21421": RecipientError,  # invalid phone number
-    "21601": AccountError,  # From is no number of ours that can do SMS
+    "21601": AccountError,  # From is not an SMS-capable number of ours
     "21602": MessageError,  # no body
     "21603": AccountError,  # no From
     "21604": RecipientError,  # no To
     "21605": UnsuitableError,  # body too long for an old endpoint
-    "21606": ProviderError,  # From is not ours, does no messages, or not there
+    "21606": ProviderError,  # From is not ours, or cannot send messages, or not there
     "21607": AccountError,  # trial: From must be the sandbox number
     "21608": AccountError,  # trial: To is not verified
-    "21609": AccountError,  # our StatusCallback is not a URL of the public internet
+    "21609": AccountError,  # our StatusCallback is not a public URL
     "21610": OPTED_OUT,  # STOP
     "21611": ProviderError,  # From has ten hours of messages queued
     "21612": UnsuitableError,  # not from this From to this To
-    "21613": AccountError,  # the number wants an address or certification
+    "21613": AccountError,  # the number needs an address or certification
     "21614": RecipientError,  # not a mobile number
     "21616": AccountError,  # From matches several numbers
     "21617": UnsuitableError,  # more than 1600 characters
@@ -163,7 +164,7 @@ CODES: Table = {
     "30006": RecipientError,  # landline, or carrier out of reach
     "30007": MessageError,  # filtered
     "30008": ProviderError,  # unknown error
-    "30010": UnsuitableError,  # price above MaxPrice, which is no more
+    "30010": UnsuitableError,  # price above MaxPrice, a former parameter
     "30011": UnsuitableError,  # no MMS there
     "30012": ProviderError,  # TTL too small
     "30013": ProviderError,  # TTL too big
@@ -171,7 +172,7 @@ CODES: Table = {
     "30015": AccountError,  # channel type
     "30016": AccountError,  # From and To are of different channels
     "30017": ProviderError,  # carrier congested
-    "30018": UnsuitableError,  # carrier wants a registered sender
+    "30018": UnsuitableError,  # carrier requires a registered sender
     "30019": UnsuitableError,  # too large for the carrier, by this route
     "30020": ProviderError,  # internal
     "30021": ProviderError,  # internal
@@ -189,15 +190,15 @@ CODES: Table = {
     "30035": UnsuitableError,  # 10DLC number still being set up
     "30036": ProviderError,  # waited at Twilio for longer than its validity period
     "30037": AccountError,  # outbound messages disabled
-    "30038": RecipientError,  # a number of Twilio's, which take no one-time passwords
-    "30040": UnsuitableError,  # carrier wants a registered sender
+    "30038": RecipientError,  # a number of Twilio's, which takes no one-time codes
+    "30040": UnsuitableError,  # carrier requires a registered sender
     "30041": UnsuitableError,  # number not registered for the United Kingdom
     "30042": AccountError,  # generic sender ID, or with special characters
     "30043": UnsuitableError,  # international SMS by a domestic gateway
     "30044": UnsuitableError,  # trial: too many segments
     "30045": ProviderError,  # validity period
     "30400": ProviderError,  # parameters
-    "30404": AccountError,  # no such account or Messaging Service, or not here
+    "30404": AccountError,  # no such account or Messaging Service here
     "30410": ProviderError,  # carrier timed out; Twilio does not try again
     "30450": RECIPIENTS_LIMIT,  # blocked for half an hour: SMS pumping suspected
     "30453": RECIPIENTS_LIMIT,  # blocked for some hours: SMS pumping suspected
@@ -255,7 +256,7 @@ STATUSES = {
     "canceled": MessageStatus.FAILED,
     "undelivered": MessageStatus.BOUNCED,  # the carrier or handset refused it
 }
-# What a Messaging Service with Advanced Opt-Out makes of a text, in any language.
+# How a Messaging Service with Advanced Opt-Out reads a text, in any language.
 OPT_OUT_TYPES = {"STOP": Keyword.STOP, "START": Keyword.START, "HELP": Keyword.HELP}
 BODY_LIMIT = 1600  # characters
 MEDIA_LIMIT = 10
@@ -324,7 +325,7 @@ class _Twilio(HttpProvider):
     def look_up(self, enquiry: Enquiry) -> Receipt | None:
         """Find the one message to the recipient that can only be ours.
 
-        By sender, time, media and text, for Twilio gives no reference back. Not by
+        By sender, time, media and text, since Twilio returns no reference. Not by
         DateSent: a message that still waits in Twilio's queue has none.
         """
         query = {"To": enquiry.message.recipient, "PageSize": str(PAGE_SIZE)}
@@ -337,11 +338,11 @@ class _Twilio(HttpProvider):
         return _looked_up(found, enquiry.message.reference) if found else None
 
     def problem_with_receipts(self) -> str:
-        """Twilio posts where each message says; the auth token signs."""
+        """Twilio posts to the URL of each message, and signs with the auth token."""
         return "" if self.options.get("RECEIPT_URL") else "RECEIPT_URL is not set."
 
     def read_receipts(self, request: WebhookRequest) -> list[Receipt]:
-        """One status callback. Its parameters may grow, so all of them are signed."""
+        """One status callback. All parameters are signed, also those added later."""
         fields = form_fields(request.body)
         self._verify(request, fields)
         return [_receipt(request.url, dict(fields))]
@@ -393,7 +394,7 @@ class _Twilio(HttpProvider):
     def _why_forged(
         self, given: bytes, request: WebhookRequest, fields: list[tuple[str, str]]
     ) -> str:
-        """What an operator may mend: we are reached elsewhere than PUBLIC_URL says."""
+        """What an operator can fix: we are reached at another URL than PUBLIC_URL."""
         if not given:
             return "There is no X-Twilio-Signature."
         parts = urlsplit(request.url)
@@ -456,7 +457,7 @@ def _acceptance(answer: Answer) -> Acceptance:
         raise OutcomeUnknown("Twilio answered 2xx without a message SID.")
     if failure := _born_dead(resource.get("status"), resource.get("error_code")):
         raise failure
-    cost = as_amount(resource.get("price"))  # null at first, as a rule
+    cost = as_amount(resource.get("price"))  # null at first, usually
     return Acceptance(
         external_message_id=sid,
         # "0" until a Messaging Service has picked the sender
@@ -467,7 +468,7 @@ def _acceptance(answer: Answer) -> Acceptance:
 
 
 def _born_dead(status: object, code: object) -> SendFailure | None:
-    """A resource may be created as failed already."""
+    """The failure of a resource that was created as failed."""
     if status in {"failed", "canceled"}:
         return refused(CODES, as_text(code), f"Twilio created the message as {status}.")
     return None
@@ -479,9 +480,9 @@ def _with_reference(url: str, reference: str) -> str:
 
 
 def _spellings(url: str) -> Iterator[str]:
-    """The URL as it is, without its port, and with the usual one.
+    """The URL as it is, without its port, and with the default one.
 
-    Twilio's own library tries several: what signs there does not always name the port.
+    Twilio's own library tries several: its signatures do not always cover the port.
     """
     parts = urlsplit(url)
     host = parts.netloc.removesuffix(f":{parts.port}")
@@ -490,7 +491,7 @@ def _spellings(url: str) -> Iterator[str]:
 
 
 def _inbound(fields: dict[str, str]) -> Inbound:
-    """A status callback that was pointed here by mistake has no Body."""
+    """A status callback that arrives here by mistake has no Body."""
     sid, sender = as_text(fields.get("MessageSid")), as_text(fields.get("From"))
     if not sid or not sender or "Body" not in fields:
         raise MalformedReceipt("MessageSid, From or Body is missing.")

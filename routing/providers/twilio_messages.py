@@ -2,8 +2,8 @@
 
 https://www.twilio.com/docs/messaging/api/message-resource#read-multiple-message-resources
 
-Twilio gives no reference of ours back there, so recipient, sender, time, media and text
-must fit, and nothing else may: with two that fit, nobody can say which one it is.
+Twilio does not return our reference there, so recipient, sender, time, media and text
+must fit, and only one message may: of two that fit, nobody can say which it is.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Resource = dict[str, Any]
 def find_in(
     answer: Answer, enquiry: Enquiry, *, may_be_reworded: bool
 ) -> Resource | None:
-    """The message on a page of one recipient's; None when it certainly is not there.
+    """The message on a page of one recipient's; None if it certainly is not there.
 
-    Raises LookUpFailed when that cannot be said: several could be the one, or the
-    text may have been changed (a Messaging Service has "smart encoding").
+    Raises LookUpFailed if that is uncertain: several could be the one, or the text may
+    have been changed (a Messaging Service has "smart encoding").
     """
     close = [each for each in _listed(answer, enquiry) if _fits(each, enquiry)]
     exact = [each for each in close if _says(each, enquiry.message.body)]
@@ -41,7 +41,7 @@ def find_in(
 
 
 def _listed(answer: Answer, enquiry: Enquiry) -> list[Resource]:
-    """The messages of a page, newest first, which must reach back to the enquiry's."""
+    """The messages of a page, newest first; it must reach back to the enquiry."""
     page = answer.json()
     messages = page.get("messages")
     if not isinstance(messages, list):
@@ -55,7 +55,7 @@ def _listed(answer: Answer, enquiry: Enquiry) -> list[Resource]:
 
 
 def _fits(resource: Resource, enquiry: Enquiry) -> bool:
-    """Whether its kind and time leave open that it is the one."""
+    """Whether, by its kind and time, it may be the one."""
     if not as_text(resource.get("direction")).startswith("outbound"):
         return False
     if as_count(resource.get("num_media")) != len(enquiry.message.media_urls):
@@ -67,7 +67,7 @@ def _fits(resource: Resource, enquiry: Enquiry) -> bool:
 
 
 def _says(resource: Resource, body: str) -> bool:
-    """A trial account puts words of its own in front."""
+    """Whether this is the text. A trial account puts words of its own before it."""
     text = " ".join(str(resource.get("body") or "").split())
     wanted = " ".join(body.split())
     return text in (wanted, f"{TRIAL_PREFIX}{wanted}")

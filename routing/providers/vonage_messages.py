@@ -4,8 +4,8 @@ https://developer.vonage.com/en/api/messages (the request, its answer, the statu
 https://developer.vonage.com/en/api-errors/messages (error codes)
 https://developer.vonage.com/en/messages/concepts/signed-webhooks (signatures)
 
-An MMS there is one media object with a caption. Basic authentication, not a JWT of our
-own: Vonage takes both, and no private key has to be kept.
+An MMS there is one media object with a caption. Vonage accepts basic authentication and
+JWTs; we use the former, which needs no private key.
 """
 
 from __future__ import annotations
@@ -112,14 +112,14 @@ RECEIPT_CODES: Table = {
     "1382": UnsuitableError,  # media of another type
     "1400": ProviderError,  # channel not supported
     "1410": UnsuitableError,  # invalid channel parameters
-    "1420": AccountError,  # our sender is none of this channel
+    "1420": AccountError,  # our sender is not of this channel
     "1430": RecipientError,  # invalid recipient
     "1440": UnsuitableError,  # message type not supported
     "1450": ProviderError,  # our reference is too long
 }
 
-# A refusal uses some of the numbers in another sense (specification of API 1.4.0), and
-# the words that all of Vonage's APIs share (https://developer.vonage.com/en/api-errors).
+# In a refusal some numbers mean something else (specification of API 1.4.0), and there
+# are the words of all Vonage APIs (https://developer.vonage.com/en/api-errors).
 CODES: Table = {
     **RECEIPT_CODES,
     "110": RecipientError,  # invalid recipient
@@ -189,7 +189,7 @@ class VonageMMS(HttpProvider):
         }
 
     def cannot_carry(self, message: OutboundMessage) -> str:
-        """One media object of a type that its suffix tells, with a caption."""
+        """One media object, of a type that its suffix shows, with a caption."""
         if len(message.media_urls) != 1:
             return "An MMS through Vonage carries exactly one media URL."
         kind = _kind(message.media_urls[0])
@@ -228,7 +228,7 @@ class VonageMMS(HttpProvider):
         return code, as_text(error.get("detail")) or as_text(error.get("title"))
 
     def problem_with_receipts(self) -> str:
-        """The account signs with its signature secret."""
+        """Vonage signs with the account's signature secret."""
         if not self.options.get("SIGNATURE_SECRET"):
             return "VONAGE_SIGNATURE_SECRET is not set."
         return problem_with_max_age(self.options)
@@ -279,7 +279,7 @@ class VonageMMS(HttpProvider):
                 authorization.removeprefix("Bearer "),
                 secret,
                 algorithms=["HS256"],
-                # Times are ours to check, by our clock.
+                # We check the times ourselves, by our clock.
                 options={
                     "require": ["iat", "payload_hash"],
                     "verify_iat": False,
@@ -292,7 +292,7 @@ class VonageMMS(HttpProvider):
 
 
 def _kind(url: str) -> str:
-    """The type of a media object; "" for one that Vonage does not take."""
+    """The type of a media object; "" for one that Vonage does not accept."""
     suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
     return MEDIA_TYPES.get(suffix, "")
 
@@ -304,7 +304,7 @@ def _media(message: OutboundMessage) -> dict[str, str]:
 
 
 def _inbound(values: Mapping[str, Any]) -> Inbound:
-    """A status that was pointed here by mistake has no message_type."""
+    """A status that arrives here by mistake has no message_type."""
     message_uuid, sender = (
         as_text(values.get("message_uuid")),
         as_number(values.get("from")),
@@ -353,7 +353,7 @@ def _receipt(values: Mapping[str, Any]) -> Receipt:
 
 
 def _moment(text: str) -> datetime | None:
-    """An ISO 8601 time with its zone; older callbacks leave the zone out: UTC."""
+    """An ISO 8601 time; older callbacks leave out the zone, which is UTC."""
     try:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)

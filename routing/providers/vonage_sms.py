@@ -4,8 +4,8 @@ https://developer.vonage.com/en/api/sms (the request, its answer, the receipt)
 https://developer.vonage.com/en/api-errors/sms (status codes)
 https://developer.vonage.com/en/getting-started/concepts/signing-messages (signatures)
 
-The answer is HTTP 200 for errors too and has one entry per part of the message; so do
-the receipts. Vonage bills in euro.
+The answer is HTTP 200 for errors too, with one entry per part of the message, and each
+part has receipts of its own. Vonage bills in euros.
 """
 
 from __future__ import annotations
@@ -125,13 +125,13 @@ RECEIPT_CODES: Table = {
     "99": ProviderError,  # general error
 }
 
-# `accepted` is the carrier's word. `buffered` and `unknown` are no verdict.
+# `accepted` is the carrier's. `buffered` and `unknown` are no verdict.
 STATUSES = {
     "accepted": MessageStatus.SENT,
     "delivered": MessageStatus.DELIVERED,
     "expired": MessageStatus.BOUNCED,  # not fetched within its validity, 72 hours
     "rejected": MessageStatus.FAILED,
-    "failed": MessageStatus.FAILED,  # or BOUNCED, when it is the recipient's doing
+    "failed": MessageStatus.FAILED,  # or BOUNCED, if the recipient is the cause
 }
 CURRENCY = "EUR"
 PAGES_AT_MOST = 10
@@ -184,11 +184,11 @@ class VonageSMS(HttpProvider):
         }
 
     def cannot_carry(self, message: OutboundMessage) -> str:
-        """How long a text may be, Vonage says by status 12 only."""
+        """Media only: how long a text may be, Vonage says only by status 12."""
         return "An SMS carries no media." if message.media_urls else ""
 
     def send(self, message: OutboundMessage) -> Acceptance:
-        """Submit the message; it is accepted when every part of it is."""
+        """Submit the message; it is accepted if every part is."""
         self.refuse_unsuitable(message)
         answer = self.http.post(
             self.url("/sms/json"),
@@ -212,8 +212,8 @@ class VonageSMS(HttpProvider):
     def look_up(self, enquiry: Enquiry) -> Receipt | None:
         """Find the record with our reference in the Reports API.
 
-        It costs extra, so only with SETTLING_SECONDS. Documented filters are the time
-        and the product alone: the records of that time are gone through, page by page.
+        It costs extra, so only with SETTLING_SECONDS. The only documented filters are
+        time and product, so all records of that time are read, page by page.
         """
         query = urlencode(
             {
@@ -235,7 +235,7 @@ class VonageSMS(HttpProvider):
         raise LookUpFailed("Vonage has too many records of that time.")
 
     def problem_with_receipts(self) -> str:
-        """The account signs with its signature secret, by the method chosen there."""
+        """Vonage signs with the account's secret, by the method chosen there."""
         if not self.options.get("SIGNATURE_SECRET"):
             return "VONAGE_SIGNATURE_SECRET is not set."
         if self._method not in SIGNATURE_METHODS:
@@ -323,7 +323,7 @@ class VonageSMS(HttpProvider):
 
 
 def _inbound(fields: Mapping[str, str]) -> Inbound:
-    """A receipt that was pointed here by mistake has a status."""
+    """A receipt that arrives here by mistake has a status."""
     message_id, sender = (
         as_text(fields.get("messageId")),
         as_number(fields.get("msisdn")),
@@ -339,15 +339,15 @@ def _inbound(fields: Mapping[str, str]) -> Inbound:
 
 
 def _next_query(page: dict[str, Any]) -> str:
-    """The query of the next page, "" on the last; where it is served, we know."""
+    """The query of the next page; "" on the last. The rest of its URL is not used."""
     following = as_object(as_object(page.get("_links")).get("next"))
     return urlsplit(str(following.get("href") or "")).query
 
 
 def _is_of(record: dict[str, Any], enquiry: Enquiry) -> bool:
-    """Whether it has our reference; LookUpFailed when only the seal is another one's.
+    """Whether it has our reference; LookUpFailed if only the seal differs.
 
-    Then somebody changed the key, and nobody can say that the message is not there.
+    Then the key has been changed, and nobody can say that the message is not there.
     """
     reference = as_text(record.get("client_ref"))
     if reference in enquiry.references:
@@ -402,7 +402,7 @@ def _acceptance(answer: Answer) -> Acceptance:
 
 
 def _refusal(parts: list[dict[str, Any]]) -> SendFailure | None:
-    """Refused when every part is. With some on their way, no handset shows it whole."""
+    """Refused if all parts are. If only some are, no handset will show it whole."""
     failed = [part for part in parts if part.get("status") != "0"]
     if not failed:
         return None
@@ -415,13 +415,13 @@ def _refusal(parts: list[dict[str, Any]]) -> SendFailure | None:
 
 
 def _sum(prices: Any) -> Decimal | None:
-    """The price of all parts; None when that of one is missing."""
+    """The price of all parts; None if that of one is missing."""
     amounts = [as_amount(price) for price in prices]
     return None if None in amounts else sum(filter(None, amounts), Decimal())
 
 
 def _received_fields(request: WebhookRequest) -> dict[str, str]:
-    """The account's settings choose among GET, POST form and POST JSON."""
+    """From GET, a POST form or POST JSON, as chosen in the account."""
     if values := json_object(request.body):
         return {as_body(name): _plain(value) for name, value in values.items()}
     body = request.body or urlsplit(request.url).query.encode()
@@ -436,8 +436,8 @@ def _sign(fields: Mapping[str, str], secret: str, method: str) -> str:
     if method not in SIGNATURE_METHODS:
         raise ForgedReceipt(f"SIGNATURE_METHOD is not of {sorted(SIGNATURE_METHODS)}.")
     if any({"&", "="} & set(name) for name in fields):
-        # Only values are defused: a name could hide another field within the same sum.
-        raise ForgedReceipt("A name of a field holds what separates fields.")
+        # Only values are escaped: a name could contain another field, to the same sum.
+        raise ForgedReceipt("The name of a field contains a separator.")
     signed = "".join(
         f"&{name}={value.replace('&', '_').replace('=', '_')}"
         for name, value in sorted(fields.items())
@@ -447,7 +447,7 @@ def _sign(fields: Mapping[str, str], secret: str, method: str) -> str:
 
 
 def _why_forged(given: str, fields: Mapping[str, str], secret: str) -> str:
-    """What an operator may mend: the account signs by another method."""
+    """What an operator can fix: the account signs by another method."""
     if not given:
         return "It has no sig: switch signed webhooks on in Vonage's dashboard."
     for method in sorted(SIGNATURE_METHODS):

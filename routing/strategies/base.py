@@ -1,4 +1,4 @@
-"""What a routing strategy is given, and what it answers."""
+"""What a routing strategy is given, and what it returns."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What else a strategy may decide from.
+    """What else a strategy may base its choice on.
 
-    `draw` is chance, drawn once per decision by the caller, so that the same candidates
-    and context always give the same choice, and a decision can be replayed.
+    `draw` is a random number that the caller draws once per decision. So the same
+    candidates and context always give the same choice, and a decision can be replayed.
     """
 
-    turn: int = 0  # of this message at the route, from a counter all workers share
+    turn: int = 0  # of the message, from the route's counter, which all workers share
     draw: float = 1.0  # uniform in [0, 1)
-    may_explore: bool = False  # whether the message may try a provider for its evidence
+    may_explore: bool = False  # whether the message may be used to gather evidence
     min_evidence: float = MIN_EVIDENCE
 
 
@@ -69,10 +69,10 @@ NO_CONTEXT = Context()
 class Strategy(Protocol):
     """Picks among the candidates of a route, which come in the route's order.
 
-    Pure: called by `routing.rules.decide`, with everything it may know as arguments.
+    Pure: called by `routing.rules.decide`, with all it may use as arguments.
     """
 
     def __call__(
         self, candidates: Sequence[Candidate], context: Context = NO_CONTEXT
     ) -> Candidate | None:
-        """The candidate to send by first, or None when it finds none."""
+        """The candidate to try first, or None if none is eligible."""

@@ -1,4 +1,4 @@
-"""Fallback: the first provider of the route that may be used now."""
+"""Fallback: the route's first provider that may be used now."""
 
 from __future__ import annotations
 

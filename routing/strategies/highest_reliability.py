@@ -1,4 +1,4 @@
-"""HighestReliability: the provider that delivers best, by enough evidence."""
+"""HighestReliability: the provider with the best delivery rate."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from routing.strategies.base import NO_CONTEXT, Candidate, Context
 
-# A share of the messages that may explore goes to another provider, or the estimate of
-# a provider that nobody uses would never be corrected.
+# The share of exploring messages that goes to another provider: otherwise the estimate
+# for an unused provider would never be corrected.
 EXPLORATION = 0.03
-# Delivery rate by which another must be better than the first, so that traffic does not
-# swing to and fro between equals; with what an addition of floats may lose.
+# How much better than the first another provider's delivery rate must be, so that
+# traffic does not swing between equals; with a margin for rounding errors.
 HYSTERESIS = 0.01 + 1e-9
 
 
@@ -19,11 +19,11 @@ def highest_reliability(
 ) -> Candidate | None:
     """The eligible candidate with the best delivery rate, or one to explore.
 
-    1. Only candidates with the minimum of evidence compare; without any, the route's
-       order decides.
-    2. The first eligible one in the route stays unless another is better by more than
-       a percentage point.
-    3. Where the message may explore, chance sends a few of them to another one.
+    1. Only candidates with enough evidence are compared; without any, the route's order
+       decides.
+    2. The first eligible one in the route wins unless another is better by more than a
+       percentage point.
+    3. Of messages that may explore, a random few go to another one.
     """
     eligible = [each for each in candidates if each.is_eligible]
     if not eligible:
@@ -36,7 +36,7 @@ def highest_reliability(
 
 
 def _best(eligible: Sequence[Candidate], min_evidence: float) -> Candidate:
-    """The candidate that the evidence speaks for; of equals, the first in the route."""
+    """The candidate with the best evidence; of equals, the first in the route."""
     first = eligible[0]
     rated = [
         each
@@ -56,5 +56,5 @@ def _rate(candidate: Candidate) -> float:
 
 
 def _index(fraction: float, count: int) -> int:
-    """Turn what is left of a draw, uniform in [0, 1), into one of `count` positions."""
+    """Map the rest of a draw, uniform in [0, 1), to one of `count` positions."""
     return min(max(int(fraction * count), 0), count - 1)

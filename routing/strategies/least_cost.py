@@ -1,4 +1,4 @@
-"""LeastCost: the provider that asks least for this message."""
+"""LeastCost: the cheapest provider for this message."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def least_cost(
 ) -> Candidate | None:
     """The cheapest eligible candidate; of equal prices, the first in the route.
 
-    An unknown price never wins on cost: it serves only where no eligible candidate has
-    a price, and then the route's order decides.
+    A candidate without a known price is chosen only if no eligible one has a price;
+    then the route's order decides.
     """
     priced = [
         (each.price, each)

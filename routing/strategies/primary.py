@@ -1,4 +1,4 @@
-"""Primary: the first provider of the route and no other."""
+"""Primary: the route's first provider, and no other."""
 
 from __future__ import annotations
 

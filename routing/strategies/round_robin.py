@@ -1,4 +1,4 @@
-"""RoundRobin: each provider in its turn, as often as its weight says."""
+"""RoundRobin: each provider in turn, as often as its weight says."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def round_robin(
 
     The turn comes from a counter that all workers share, so the shares are exact across
     processes: any `sum(weights)` turns in a row give each candidate exactly its weight.
-    When a candidate drops out or returns, the others' sequence is entered where the
-    counter stands, and no share is off by more than a part of one sequence.
-    A candidate of weight 0 serves only where no other may.
+    When a candidate drops out or returns, the sequence of the others starts where the
+    counter is, so no share is off by more than a part of one sequence. A candidate of
+    weight 0 is used only if no other may be.
     """
     eligible = [each for each in candidates if each.is_eligible and each.weight > 0]
     if not eligible:
@@ -32,10 +32,10 @@ def round_robin(
 
 @lru_cache(maxsize=256)
 def smooth_sequence(weights: tuple[int, ...]) -> tuple[int, ...]:
-    """Positions in turn, a heavy one spread out among the light ones.
+    """The order of positions, with heavy ones spread out among light ones.
 
-    nginx's smooth weighted round robin: each turn every candidate gains its weight; the
-    one that has most goes, and pays the sum. Weights of 5, 1, 1 give 0 0 1 0 2 0 0.
+    nginx's smooth weighted round robin: in each turn every candidate gains its weight;
+    the one with the most is next, and pays the sum. Weights 5, 1, 1 give 0 0 1 0 2 0 0.
     """
     weights = _reduced(weights)
     total = sum(weights)
@@ -50,7 +50,7 @@ def smooth_sequence(weights: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _reduced(weights: tuple[int, ...]) -> tuple[int, ...]:
-    """Weights of the same proportions, or nearly so, that make a short sequence."""
+    """Weights of about the same proportions that give a short sequence."""
     divisor = math.gcd(*weights)
     weights = tuple(weight // divisor for weight in weights)
     total = sum(weights)

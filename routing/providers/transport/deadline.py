@@ -1,9 +1,9 @@
-"""The total deadline of one call, and how far the call came before it.
+"""The total deadline of one call, and how far the call got before it.
 
-A socket's own time-out starts anew with every byte that trickles in, so a provider that
-drips its answer could hold a thread for ever. One watchdog thread therefore shuts the
-socket of a call down when its time is up, whatever the call is waiting for. Only the
-look-up of a host name cannot be cut short; resolv.conf bounds it.
+A socket's own timeout restarts with every byte, so a provider that drips its answer
+could hold a thread for ever. One watchdog thread therefore shuts down the socket of a
+call when its time is up, whatever the call is waiting for. Only the resolution of a
+host name cannot be cut short; resolv.conf limits it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ DEFAULT_SECONDS = 30.0
 
 
 class Call:
-    """One call of a provider: its time, its socket, and whether anything was said.
+    """One call to a provider: its deadline, its socket, and whether it was written.
 
-    A context manager for the calling thread; the connection classes of `http` and
-    `smtp` find it with `current_call` and give it their socket.
+    A context manager for the calling thread. The connection classes for HTTP and SMTP
+    find it with `current_call` and give it their socket.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -53,7 +53,7 @@ class Call:
         self.is_over = True
 
     def remaining(self) -> float:
-        """The seconds that are left; TimeoutError when there are none."""
+        """The seconds that are left; TimeoutError if there are none."""
         seconds = self.expires_at - time.monotonic()
         if seconds <= 0:
             raise TimeoutError("the deadline has passed")
@@ -62,7 +62,7 @@ class Call:
     def connect(self, host: str, port: int) -> socket.socket:
         """A socket to the first address of the host that answers in time.
 
-        Raises OSError. socket.create_connection would grant each address all the time.
+        Raises OSError. socket.create_connection would give each address the whole time.
         """
         failure = OSError(f"{host} has no address")
         for family, kind, protocol, _, address in socket.getaddrinfo(
@@ -82,14 +82,14 @@ class Call:
         raise failure
 
     def use(self, sock: socket.socket) -> None:
-        """From now on the call stands and falls with this socket."""
+        """From now on this is the call's socket; TimeoutError if it came too late."""
         with self._lock:
             if self.is_expired:
                 raise TimeoutError("the deadline has passed")
             self._socket = sock
 
     def let_go(self) -> None:
-        """The socket is another's from now on; called before it goes back to a pool."""
+        """Release the socket; called before it goes back to a pool."""
         with self._lock:
             self._socket = None
 
@@ -101,8 +101,8 @@ class Call:
             self.is_expired = True
             if self._socket is not None:
                 with contextlib.suppress(OSError):
-                    # Not the method of SSLSocket: that one pulls the TLS state away
-                    # from under the thread that reads.
+                    # Not the method of SSLSocket, which would drop the TLS state that
+                    # another thread is reading with.
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
@@ -111,17 +111,17 @@ class _Current(threading.local):
 
 
 class _Watchdog:
-    """A thread that sleeps until the next deadline of a call that is not over.
+    """A thread that sleeps until the next deadline of an unfinished call.
 
-    Calls that ended in time stay on the heap until they come to its top, so that a call
-    costs one push and no wake-up, and the heap is not much longer than the window.
+    Finished calls stay on the heap until they reach its top. So a call costs one push
+    and no wake-up, and the heap is not much larger than the number of calls in flight.
     """
 
     def __init__(self) -> None:
         self.renew()
 
     def renew(self) -> None:
-        """Start afresh; called in the child after a fork, which inherits no threads."""
+        """Start anew; called in the child after a fork, which inherits no threads."""
         self._condition = threading.Condition()
         self._heap: list[tuple[float, int, Call]] = []
         self._sequence = itertools.count()
@@ -129,7 +129,7 @@ class _Watchdog:
         self._wakes_at = math.inf
 
     def watch(self, call: Call) -> None:
-        """Let the call expire at its time."""
+        """Expire the call at its deadline, unless it is over by then."""
         with self._condition:
             self._forget_ended()
             heapq.heappush(self._heap, (call.expires_at, next(self._sequence), call))
@@ -166,7 +166,7 @@ class _Watchdog:
 def current_call() -> Call:
     """The call that this thread is in."""
     if _current.call is None:
-        raise RuntimeError("A connection of a provider is used outside of a Call.")
+        raise RuntimeError("A provider's connection is used outside a Call.")
     return _current.call
 
 

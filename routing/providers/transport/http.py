@@ -1,7 +1,7 @@
 """Our HTTP client and the base of the providers that speak HTTP.
 
-Each call goes out once: no retries, no redirects, a total deadline, a bounded answer.
-Proxies of the environment are not used.
+Each call is sent once: no retries, no redirects, a total deadline, a limited answer.
+Proxies from the environment are not used.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class Answer:
         return 200 <= self.status < 300
 
     def json(self) -> dict[str, Any]:
-        """The body's JSON object, {} when it is none."""
+        """The JSON object in the body; {} if it is not one."""
         return json_object(self.body)
 
 
 class HttpClient:
-    """POSTs and GETs, once each. Keeps connections; safe to use from many threads."""
+    """POSTs and GETs, once each. Reuses connections; safe to use from many threads."""
 
     def __init__(self, *, timeout: float) -> None:
         self.timeout = timeout  # seconds, for the whole call
@@ -60,13 +60,13 @@ class HttpClient:
     def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> Answer:
         """The answer, whatever its status.
 
-        Raises ProviderError when certainly nothing was sent, and OutcomeUnknown when
+        Raises ProviderError if certainly nothing was sent, and OutcomeUnknown if
         something may have been.
         """
         return self._call("POST", url, body, headers)
 
     def get(self, url: str, *, headers: Mapping[str, str]) -> Answer:
-        """As `post`, for what changes nothing."""
+        """As `post`, for requests that change nothing."""
         return self._call("GET", url, None, headers)
 
     def _call(
@@ -76,14 +76,14 @@ class HttpClient:
             try:
                 answer = self._exchange(method, url, body, headers)
             except (HTTPException, OSError, ValueError) as error:
-                # Without the cause: its text may hold a header with our credentials.
+                # Without the cause: its text may contain our credentials.
                 raise _failure(call, _describe(error)) from None
         if call.is_expired:
             raise OutcomeUnknown("The provider did not answer in time.")
         return answer
 
     def close(self) -> None:
-        """Close the connections that are idle."""
+        """Close idle connections."""
         self._of_this_process().close()
 
     def _exchange(
@@ -101,7 +101,7 @@ class HttpClient:
             connections.give_back(origin, connection)
 
     def _of_this_process(self) -> Connections:
-        """A forked child must not speak on its parent's connections."""
+        """New connections after a fork: the old ones belong to the parent."""
         if self._pid != os.getpid():
             self._connections, self._pid = Connections(), os.getpid()
         return self._connections
@@ -116,7 +116,7 @@ def _failure(call: Call, reason: str) -> SendFailure:
 
 
 def _describe(error: BaseException) -> str:
-    """The innermost error in one line, without the text of those that quote input."""
+    """The innermost error in one line; without its text if that may quote our input."""
     while error.args and isinstance(error.args[-1], BaseException):
         error = error.args[-1]
     if isinstance(error, ValueError) and not isinstance(error, OSError | HTTPException):
@@ -125,7 +125,7 @@ def _describe(error: BaseException) -> str:
 
 
 def read_retry_after(value: str | None, *, now: datetime) -> timedelta | None:
-    """A Retry-After in seconds or as an HTTP date, at most a day; None for no wait."""
+    """A Retry-After in seconds or as an HTTP date, at most a day; None if no wait."""
     seconds = _seconds(value.strip(), now) if value else 0
     if seconds <= 0:
         return None
@@ -158,7 +158,8 @@ def utc_now() -> datetime:
 class HttpProvider(Provider):
     """Base of the providers that speak HTTP; one subclass per channel of an API.
 
-    Subclasses give the table of their codes and override `read_error`.
+    Subclasses set the table of their codes and override `read_error`. They declare the
+    option BASE_URL.
     """
 
     codes: ClassVar[Table] = {}
@@ -178,7 +179,7 @@ class HttpProvider(Provider):
         return str(self.options["BASE_URL"]).rstrip("/") + path
 
     def fetch(self, url: str, *, headers: Mapping[str, str]) -> Answer:
-        """GET a URL for `look_up`; LookUpFailed if the answer is not 2xx."""
+        """GET a URL for `look_up`; LookUpFailed unless the answer is 2xx."""
         try:
             answer = self.http.get(url, headers=headers)
         except SendFailure as failure:
@@ -199,13 +200,13 @@ class HttpProvider(Provider):
         )
 
     def read_error(self, answer: Answer) -> tuple[str, str]:
-        """The provider's code and text, "" for what it does not give."""
+        """The provider's code and text, each "" if it gives none; overridden by all."""
         raise NotImplementedError
 
     def retry_after(self, answer: Answer) -> timedelta | None:
-        """The wait that the provider asks for; overridden where it has its own way."""
+        """The wait that the provider asks for; overridden if not by Retry-After."""
         return read_retry_after(answer.headers.get("Retry-After"), now=self.clock())
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         self.http.close()

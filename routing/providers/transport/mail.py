@@ -1,4 +1,4 @@
-"""The e-mail that both of our ways to send one start from."""
+"""The checks and headers that all e-mail providers share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from routing.text.header_text import is_one_line
 
 
 def compose(message: OutboundMessage, *, sender: str) -> EmailMessage:
-    """A plain text e-mail to one recipient, as Django knows it; raises as `check`."""
+    """A plain text e-mail to one recipient, as Django's class; raises as `check`."""
     check(message, sender=sender)
     return EmailMessage(
         subject=message.subject,
@@ -32,11 +32,11 @@ def compose(message: OutboundMessage, *, sender: str) -> EmailMessage:
 
 
 def check(message: OutboundMessage, *, sender: str) -> None:
-    """Refuse what no e-mail can be made of.
+    """Refuse messages that cannot become an e-mail.
 
-    Raises RecipientError for what is no address, and MessageError for what an e-mail
-    cannot carry. A line break in any of its fields could smuggle a header in. A sender
-    that is no address is an AccountError.
+    Raises RecipientError if the recipient is not an address, MessageError for content
+    that an e-mail cannot carry (a line break in a field could inject a header), and
+    AccountError if the sender is not an address.
     """
     if not _is_sender(sender):
         raise AccountError("FROM is not an e-mail address.")
@@ -51,9 +51,9 @@ def check(message: OutboundMessage, *, sender: str) -> None:
 
 
 def envelope_recipient(message: OutboundMessage) -> str:
-    """The recipient in the one form in which it is sent to, whichever is stored.
+    """The recipient in its canonical form, which is the one that we send to.
 
-    Raises RecipientError for what has none.
+    Raises RecipientError if it has none.
     """
     try:
         return canonical_email(message.recipient)
@@ -73,7 +73,7 @@ def _is_sender(text: str) -> bool:
 
 
 def one_click(url: str) -> dict[str, str]:
-    """What makes mail programs show their own unsubscribe button (RFC 8058)."""
+    """The headers that make mail programs show an unsubscribe button (RFC 8058)."""
     if not url:
         return {}
     return {
@@ -83,8 +83,8 @@ def one_click(url: str) -> dict[str, str]:
 
 
 def is_address(text: str) -> bool:
-    """Whether it is an e-mail address, and one that can stand in a header."""
-    if not is_one_line(text):  # Django takes some controls in a quoted local part
+    """Whether it is an e-mail address that is safe in a header."""
+    if not is_one_line(text):  # Django accepts some controls in a quoted local part
         return False
     try:
         validate_email(text)

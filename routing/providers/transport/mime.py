@@ -1,9 +1,8 @@
 """An e-mail as it goes over the wire (RFC 5322, RFC 2045, RFC 2047).
 
-Ours are plain text to one recipient, a dozen lines, so that they are written as such:
-Python's e-mail package, which can do all mails, takes ten times as long for the same.
-What is not plain ASCII in short lines is quoted-printable: then no server needs to be
-one that takes 8 bits.
+Ours are plain text to one recipient with a dozen headers, so we write them directly:
+Python's e-mail package, which handles any mail, takes ten times as long. What is not
+plain ASCII in short lines is quoted-printable, so that no server has to accept 8 bits.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _SHORT_LINES = re.compile(rb"(?:[^\0\n]{0,%d}(?:\n|\Z))*" % LINE_LIMIT)
 
 @dataclass(frozen=True, slots=True)
 class WrittenMail:
-    """A mail and its envelope. All of it is ASCII, and its lines end with CR LF."""
+    """A mail and its envelope, all in ASCII; lines end with CR LF."""
 
     sender: str
     recipient: str
@@ -42,7 +41,7 @@ class _Sender:
 
 
 def write(message: OutboundMessage, *, sender: str) -> WrittenMail:
-    """Write the mail; raises what `mail.check` does, and MessageError for no text."""
+    """Encode the mail; raises as `mail.check`, and MessageError for a broken body."""
     check(message, sender=sender)
     origin = _sender(sender)
     recipient = envelope_recipient(message)
@@ -79,7 +78,7 @@ def _sender(sender: str) -> _Sender:
 
 
 def _address(address: str) -> str:
-    """The address with the domain as DNS knows it; the rest is ASCII already."""
+    """The address with its domain in IDNA form; the rest is ASCII already."""
     if address.isascii():
         return address
     local, _, domain = address.rpartition("@")
@@ -88,7 +87,7 @@ def _address(address: str) -> str:
 
 @lru_cache(maxsize=256)
 def _subject(subject: str) -> str:
-    """Most of a campaign share one. "=?" would be read as the start of an encoding."""
+    """Cached, since most of a campaign share one. "=?" would begin an encoded word."""
     is_plain = subject.isascii() and "=?" not in subject and len(subject) < LINE_LIMIT
     charset = "us-ascii" if is_plain else "utf-8"
     return Header(subject, charset, header_name="Subject").encode(linesep="\r\n")
@@ -99,11 +98,11 @@ def _words(text: str) -> str:
 
 
 def _body(text: str) -> tuple[str, bytes]:
-    """Its transfer encoding, and the body in it."""
+    """The transfer encoding, and the body in it."""
     try:
         body = _LINE_END.sub("\n", text).encode()
     except UnicodeEncodeError:
-        raise MessageError("The body is no text: it has half a character.") from None
+        raise MessageError("The body is not text: it has half a character.") from None
     encoding = "7bit"
     if not (body.isascii() and _SHORT_LINES.fullmatch(body)):
         encoding, body = "quoted-printable", binascii.b2a_qp(body)

@@ -1,6 +1,6 @@
-"""A connection to an SMTP server, and how a mail goes over it.
+"""A connection to an SMTP server, and how a mail is sent over it.
 
-RFC 5321, RFC 2920 (PIPELINING). smtplib connects, says EHLO and STARTTLS, logs in, and
+RFC 5321, RFC 2920 (PIPELINING). smtplib connects, sends EHLO and STARTTLS, logs in, and
 reads replies.
 """
 
@@ -15,7 +15,7 @@ from routing.providers.transport.mime import WrittenMail
 
 REPLY_LIMIT = 1 << 20  # bytes of one reply
 
-# What each command that leads to the body is answered with.
+# The replies with which each command before the body succeeds.
 _WELCOME = {
     "MAIL": frozenset({250}),
     "RCPT": frozenset({250, 251}),
@@ -24,7 +24,7 @@ _WELCOME = {
 
 
 class CommandRefused(smtplib.SMTPResponseException):
-    """The server's answer to a command of a mail was not the one that goes on."""
+    """The server refused a command of a mail."""
 
     def __init__(self, stage: str, code: int, text: bytes) -> None:
         super().__init__(code, text)
@@ -32,15 +32,15 @@ class CommandRefused(smtplib.SMTPResponseException):
 
 
 class WatchedConnection(smtplib.SMTP):
-    """Tells the current call its socket, and the moment before the body leaves."""
+    """Tells the current call which socket it uses, and when the body leaves."""
 
     def deliver(self, mail: WrittenMail) -> None:
-        """Send a mail; CommandRefused by what the server does not take.
+        """Send a mail; raises CommandRefused if the server refuses any step.
 
-        1. Ask by MAIL, RCPT and DATA: one by one, or all at once if the server lets
-           us, which saves two round trips.
-        2. Read the answers. Whatever they are, the mail was not sent.
-        3. Send the body after three good ones only, and read the last answer.
+        1. Send MAIL, RCPT and DATA: one by one, or all at once if the server allows it,
+           which saves two round trips.
+        2. Read the replies. Whatever they are, the mail has not been sent.
+        3. Send the body only after three good replies, and read the last one.
         """
         self.ehlo_or_helo_if_needed()
         self._ask(self._commands(mail))
@@ -74,11 +74,11 @@ class WatchedConnection(smtplib.SMTP):
                 raise CommandRefused(stage, code, text)
 
     def _withdraw(self, code: int, unread: int) -> None:
-        """End a mail that was refused, so that the session can take the next one.
+        """End a refused mail, so that the session can be used for the next one.
 
-        Answers that are still to come are read. A server that asks for the body of a
-        mail that it gave no recipient gets an empty one (RFC 2920, §3.1). Whatever
-        goes wrong here takes nothing from the refusal.
+        Reads the replies that are still to come. A server that asks for the body of a
+        mail without recipients gets an empty one (RFC 2920, §3.1). An error in here
+        does not replace the refusal.
         """
         self._close_if_dismissed(code)
         try:
@@ -97,7 +97,7 @@ class WatchedConnection(smtplib.SMTP):
             self.getreply()
 
     def _close_if_dismissed(self, code: int) -> None:
-        """421 ends the session, and what is no reply leaves it out of step."""
+        """421 ends the session; after an unreadable reply it is out of step."""
         if code == 421 or code < 0:
             self.close()
 
@@ -107,7 +107,7 @@ class WatchedConnection(smtplib.SMTP):
     def starttls(self, *args: Any, **options: Any) -> tuple[int, bytes]:
         reply = super().starttls(*args, **options)
         if self.sock is not None:
-            current_call().use(self.sock)  # the one that TLS is wrapped around
+            current_call().use(self.sock)  # the one that TLS has wrapped
         return reply
 
     def getreply(self) -> tuple[int, bytes]:
@@ -117,7 +117,7 @@ class WatchedConnection(smtplib.SMTP):
 
 
 class WatchedTLSConnection(WatchedConnection, smtplib.SMTP_SSL):
-    """The same, within TLS from the first byte on."""
+    """The same, over TLS from the first byte."""
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         plain = super()._get_socket(host, port, timeout)
@@ -127,10 +127,10 @@ class WatchedTLSConnection(WatchedConnection, smtplib.SMTP_SSL):
 
 
 class _BoundedLines:
-    """A connection's replies, whole and of bounded length.
+    """A connection's replies, complete and of limited length.
 
-    smtplib bounds a line, but not how many make a reply, and takes a line that was cut
-    for a whole one.
+    smtplib limits the length of a line, but not the number of lines in a reply, and
+    takes a line that was cut off for a whole one.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -143,7 +143,7 @@ class _BoundedLines:
         if self._bytes_left < 0:
             raise OSError(f"The reply is longer than {REPLY_LIMIT} bytes.")
         if line and not line.endswith(b"\n"):
-            raise OSError("The reply was cut.")  # "250 2." may be half of anything
+            raise OSError("The reply was cut off.")  # "250 2." may be half of anything
         if line[3:4] != b"-":
             self._bytes_left = REPLY_LIMIT
         return line

@@ -79,7 +79,7 @@ def test_a_host_without_a_port_to_connect_to_raises_its_last_error():
 
 
 def test_outside_of_a_call_there_is_none():
-    with pytest.raises(RuntimeError, match="outside of a Call"):
+    with pytest.raises(RuntimeError, match="outside a Call"):
         current_call()
 
 
