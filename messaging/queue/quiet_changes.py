@@ -21,14 +21,19 @@ from routing.vocabulary import MessageStatus
 # it defers.
 AGAIN_AFTER = timedelta(seconds=5)
 
-# By the due index. The ORM has no documented way to continue after a place; without
-# one, each batch would reread all messages with the same due time.
-_LATER = f"""
-SELECT m.id, CAST(m.due_at AS text), m.status_reason
-FROM messaging_campaignmessage AS m
-WHERE m.campaign_id = %s AND m.status = {MessageStatus.QUEUED:d}
-    AND (m.due_at, m.id) > (%s, %s) ORDER BY m.due_at, m.id LIMIT %s
+
+_LANE = f"""
+SELECT id, CAST(due_at AS text), status_reason FROM messaging_campaignmessage {{hint}}
+WHERE campaign_id = %s AND status = {MessageStatus.QUEUED:d} AND {{after}}
+ORDER BY due_at, id LIMIT %s
 """  # noqa: S608 - our own text
+_AFTER = _LANE.format(hint="", after="(due_at, id) > (%s, %s)")
+# For _AFTER, SQLite uses only the time in its index, and each batch would reread all
+# messages with the same due time. Without the hint it scans by id.
+_SAME_TIME = _LANE.format(
+    hint="INDEXED BY message_due", after="due_at = %s AND id > %s"
+)
+_LATER = _LANE.format(hint="", after="due_at > %s")
 
 
 class _Waiting(NamedTuple):
@@ -64,7 +69,7 @@ class _Review:
         """Check at most `limit` more messages; returns how many were checked."""
         if self._is_done:
             return 0
-        waiting = _later(self._campaign_id, self._place, limit)
+        waiting = _next(self._place, self._campaign_id, limit)
         _make_due([m for m in waiting if is_outdated(m.reason, self.hours, now)], now)
         self._is_done = len(waiting) < limit
         if waiting:
@@ -115,10 +120,19 @@ def _hours_of_campaigns(now: datetime) -> list[tuple[int, QuietHours | None]]:
     return [(each.pk, each.quiet_hours) for each in begun.only(*fields)]
 
 
-def _later(campaign_id: int, after: Place, limit: int) -> list[_Waiting]:
+def _next(place: Place, campaign_id: int, limit: int) -> list[_Waiting]:
+    """The next messages of a lane after this place."""
+    due_at, pk = place
     with connection.cursor() as cursor:
-        cursor.execute(_LATER, [campaign_id, *after, limit])
-        return [_Waiting(*row) for row in cursor.fetchall()]
+        if connection.vendor == "postgresql":
+            cursor.execute(_AFTER, [campaign_id, due_at, pk, limit])
+            rows = cursor.fetchall()
+        else:
+            cursor.execute(_SAME_TIME, [campaign_id, due_at, pk, limit])
+            rows = cursor.fetchall()
+            cursor.execute(_LATER, [campaign_id, due_at, limit - len(rows)])
+            rows += cursor.fetchall()
+    return [_Waiting(*row) for row in rows]
 
 
 def _make_due(waiting: Sequence[_Waiting], now: datetime) -> None:
