@@ -84,9 +84,7 @@ def labels(value):
     return value.label if isinstance(value, MessageStatus) else None
 
 
-every_move = pytest.mark.parametrize(
-    ("status", "verdict"), list(product(MessageStatus, VERDICTS)), ids=labels
-)
+EVERY_MOVE = list(product(MessageStatus, VERDICTS))
 
 
 def message(status, *, channel=Channel.SMS, **fields):
@@ -122,38 +120,31 @@ def status_after(about, *receipts):
     return about.status
 
 
-@every_move
-def test_a_receipt_of_the_latest_attempt_moves_a_message_forward(status, verdict):
-    about = message(status)
-
-    new = status_after(about, receipt(about, verdict))
-
-    assert new == MOVES.get((status, verdict), status)
-
-
-@every_move
-def test_a_receipt_of_the_latest_attempt_moves_an_email_forward(status, verdict):
-    about = message(status, channel=Channel.EMAIL)
-
-    new = status_after(about, receipt(about, verdict))
-
-    assert new == EMAIL_MOVES.get((status, verdict), status)
+def moved(*, attempt=LATEST, channel=Channel.SMS):
+    """What each receipt makes of each status, where it changes."""
+    return {
+        (status, verdict): new
+        for status, verdict in EVERY_MOVE
+        for about in [message(status, channel=channel)]
+        for new in [status_after(about, receipt(about, verdict, attempt=attempt))]
+        if new != status
+    }
 
 
-@every_move
-def test_of_an_earlier_attempt_only_a_delivery_is_news(status, verdict):
-    about = message(status)
-
-    new = status_after(about, receipt(about, verdict, attempt=EARLIER))
-
-    assert new == MOVES_BY_EARLIER.get((status, verdict), status)
+def test_a_receipt_of_the_latest_attempt_moves_a_message_forward():
+    assert moved() == MOVES
 
 
-@every_move
-def test_an_attempt_that_was_never_made_is_no_news(status, verdict):
-    about = message(status)
+def test_a_receipt_of_the_latest_attempt_moves_an_email_forward():
+    assert moved(channel=Channel.EMAIL) == EMAIL_MOVES
 
-    assert status_after(about, receipt(about, verdict, attempt=LATER)) == status
+
+def test_of_an_earlier_attempt_only_a_delivery_is_news():
+    assert moved(attempt=EARLIER) == MOVES_BY_EARLIER
+
+
+def test_an_attempt_that_was_never_made_is_no_news():
+    assert moved(attempt=LATER) == {}
 
 
 # What two attempts with these outcomes leave open, when a third one waits for its time:
