@@ -1,4 +1,4 @@
-"""System checks: every provider of MESSAGE_PROVIDERS is built before it is needed."""
+"""System checks of MESSAGE_PROVIDERS and RETRY_POLICIES."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from routing.rules.costs import PriceError, contract_price
 
 @register()
 def check_providers(**_: Any) -> list[CheckMessage]:
-    """E001: no such class. E002: a price that is none."""
+    """E001: no such class. E002: an invalid price."""
     try:
         for name in registry.names():
             registry.problem_with(name)
@@ -32,17 +32,17 @@ def check_providers(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_retry_policies(**_: Any) -> list[CheckMessage]:
-    """E003: RETRY_POLICIES lists what is no policy."""
+    """E003: RETRY_POLICIES lists something that is not a policy."""
     return list(_unusable_policies())
 
 
 @register(deploy=True)
 def check_credentials(**_: Any) -> list[CheckMessage]:
-    """W001: a provider has no credentials. Commands that need it say so themselves."""
+    """W001: a provider has no credentials. Commands that need it report it too."""
     try:
         idle = [name for name in registry.names() if registry.problem_with(name)]
     except (ImportError, KeyError):
-        return []  # E001 says it
+        return []  # reported by E001
     return list(_idle_providers(idle))
 
 
@@ -53,7 +53,7 @@ def _unusable_policies() -> Iterator[CheckMessage]:
         except PolicyNotUsable as error:
             yield Error(
                 f"RETRY_POLICIES: {error}",
-                hint="It lists dotted paths of functions; see docs/routing.md.",
+                hint="List dotted paths of functions; see docs/routing.md.",
                 id="routing.E003",
             )
 
@@ -64,7 +64,7 @@ def _unusable_prices() -> Iterator[CheckMessage]:
             contract_price(definition.get("OPTIONS", {}))
         except PriceError as error:
             yield Error(
-                f"{name} has a contract price that is none: {error}",
+                f"{name} has an invalid contract price: {error}",
                 hint="UNIT_PRICE is a number such as 0.0079, CURRENCY a code such as "
                 "EUR.",
                 id="routing.E002",
@@ -74,7 +74,7 @@ def _unusable_prices() -> Iterator[CheckMessage]:
 def _idle_providers(idle: list[str]) -> Iterator[CheckMessage]:
     if idle:
         yield Warning(
-            f"These providers cannot send, for want of credentials: {', '.join(idle)}.",
+            f"These providers cannot send without credentials: {', '.join(idle)}.",
             hint=f"{' '.join(map(registry.problem_with, idle))} Without accounts, set "
             "PROVIDER_SIMULATOR_PORT and run `manage.py simulate_providers`.",
             id="routing.W001",

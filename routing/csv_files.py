@@ -1,8 +1,8 @@
-"""CSV files as people's programs save them: read, and written without harm.
+"""CSV files as people's programs save them: read leniently, written safely.
 
-Reading takes commas, semicolons and tabs, blank lines on top, and any spelling of a
-column's name; it names what is wrong by the line of the file. Writing keeps
-spreadsheets from running what a cell says, and reading takes that back. No Django.
+Reading accepts commas, semicolons and tabs, blank lines at the top, and any spelling of
+a column's name; errors give the line of the file. Writing keeps spreadsheets from
+running a cell as a formula, and reading removes that protection. No Django.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LINE_LIMIT = 1_000_000  # characters; a file without newlines must not fill the 
 COLUMN_LIMIT = 1000
 BLOCK = 65_536  # bytes
 
-# What a file that is no UTF-8 text begins with, the longest first.
+# First bytes of files that are not UTF-8 text, the longest first.
 _FORMATS = {
     codecs.BOM_UTF32_LE: "UTF-32",
     codecs.BOM_UTF32_BE: "UTF-32",
@@ -40,11 +40,11 @@ _FORMATS = {
 SAVE_AS = "Save it as CSV UTF-8."
 
 _UNSEEN = re.compile(f"[{UNSEEN}]+")
-# Excel's own first line, which names the delimiter.
+# Excel's own first line, which states the delimiter.
 _DECLARED = re.compile(r'"?sep=([,;\t])"?')
 
-# A spreadsheet takes such a cell for a formula and runs it. An apostrophe before it
-# makes it text; so it may have some already.
+# A spreadsheet would run such a cell as a formula. An apostrophe before it makes it
+# text, so it may already have some.
 _FORMULA = re.compile(
     rf"\A(?:['\s{UNSEEN}]*+[=+\-@\uff1d\uff0b\uff0d\uff20]|'*+[\t\r\n])"
 )
@@ -55,8 +55,8 @@ class CsvFileError(ValueError):
 
 
 def column_key(name: str) -> str:
-    """The one form of a column's name: case, spaces, invisible characters and the
-    spelling of accents make no difference.
+    """The canonical form of a column's name: case, spaces, invisible characters and the
+    encoding of accents do not matter.
     """
     if name.isascii() and name.isidentifier():
         return name.lower()
@@ -65,12 +65,12 @@ def column_key(name: str) -> str:
 
 
 def harmless(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula; `plain` takes it back."""
+    """The cell so that no spreadsheet runs it as a formula; `plain` reverses this."""
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
 def plain(cell: str) -> str:
-    """What `harmless` was given."""
+    """The cell that `harmless` was given."""
     is_marked = cell.startswith("'") and _FORMULA.match(cell[1:])
     return cell[1:] if is_marked else cell
 
@@ -79,11 +79,11 @@ class CsvFile:
     """A CSV file with a header, UTF-8, read in bounded memory."""
 
     error: ClassVar[type[CsvFileError]] = CsvFileError
-    # What a header may have, in their one spelling (`squeezed`), to tell its delimiter.
+    # Expected columns (`squeezed`), by which the delimiter is recognized.
     known: Collection[str] = ()
 
     def __init__(self, path: Path) -> None:
-        """Reads the header; raises `error` when the file cannot be used."""
+        """Reads the header; raises `error` if the file cannot be used."""
         self.path = path
         self.bytes_read = 0
         self.delimiter = ","
@@ -96,9 +96,7 @@ class CsvFile:
         self._check_header()
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """The rows after the header that are not blank, each with the line of the file
-        that it starts on.
-        """
+        """The non-blank rows after the header, each with the line that it starts on."""
         rows = self._rows(self.delimiter)
         for line, _ in rows:
             if line >= self.header_line:
@@ -107,23 +105,23 @@ class CsvFile:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of what the file contains."""
+        """SHA-256 of the file's content."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def column(self, *names: str) -> str | None:
-        """The key of the first of these columns that the file has, in any spelling of
-        spaces, hyphens and underscores.
+        """The key of the first of these columns that the file has, ignoring spaces,
+        hyphens and underscores.
         """
         keys = {squeezed(key): key for key in self.columns}
         return next((keys[name] for name in map(squeezed, names) if name in keys), None)
 
     def columns_like(self, names: Collection[str]) -> list[str]:
-        """The keys of all columns that are one of these, squeezed."""
+        """The keys of all columns whose squeezed form is one of these."""
         return [key for key in self.columns if squeezed(key) in names]
 
     def refuse(self, problem: str) -> CsvFileError:
-        """The error that says so of the file."""
+        """An error about the file."""
         return self.error(f"{self.path} {problem}")
 
     def _check_format(self) -> None:
@@ -140,7 +138,7 @@ class CsvFile:
         return self.refuse(f"is not UTF-8 at line 1: it is {name}. {SAVE_AS}")
 
     def _find_header(self) -> None:
-        """The first row that is not blank, and what is between its cells."""
+        """Find the first row that is not blank, and the delimiter of its cells."""
         headers: dict[str, tuple[int, list[str]]] = {}
         problems = []
         declared = self._declared_delimiter()
@@ -159,14 +157,14 @@ class CsvFile:
         self.columns = [*map(column_key, self.header)]
 
     def _declared_delimiter(self) -> str:
-        """What the line `sep=;` says, if it is the first one."""
+        """The delimiter of a first line such as `sep=;`, else ""."""
         with self.path.open(encoding="utf-8-sig", errors="replace") as file:
             declared = _DECLARED.fullmatch(file.readline(20).strip())
         return declared[1] if declared else ""
 
     def _chosen(self, headers: dict[str, tuple[int, list[str]]]) -> str:
-        """The delimiter of the header; where it has several, the one that makes columns
-        which we know.
+        """The delimiter of the header; if it has several, the one that gives known
+        columns.
         """
         several = [each for each, (_, cells) in headers.items() if len(cells) > 1]
         if len(several) > 1:
@@ -238,7 +236,7 @@ class CsvFile:
             )
 
     def _not_utf8(self) -> CsvFileError:
-        """Names the byte: text is decoded in blocks, far ahead of the row."""
+        """Find the byte: text is decoded in blocks, far ahead of the current row."""
         line, byte = _first_foreign_byte(self.path)
         letter = bytes([byte]).decode("cp1252", "replace")
         guess = f", which is {letter!r} in Windows-1252" if letter.isprintable() else ""
@@ -249,17 +247,17 @@ class CsvFile:
 
 
 def _says_something(cells: Iterable[str]) -> bool:
-    """Whether there is more than what might be between cells."""
+    """Whether the row has more than delimiters and spaces."""
     return any(column_key(cell).strip(" ,;") for cell in cells)
 
 
 def squeezed(name: str) -> str:
-    """A key without what separates its words."""
+    """A key without separators between its words."""
     return re.sub(r"[\s_.-]+", "", name)
 
 
 def _first_foreign_byte(path: Path) -> tuple[int, int]:
-    """The line and value of the first byte that is no UTF-8."""
+    """The line and value of the first byte that is not UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     newlines = IncrementalNewlineDecoder(None, translate=True)
     line = 1

@@ -1,8 +1,8 @@
-"""Retry policies of the installation's own: which of them a route may name.
+"""The installation's own retry policies: which of them a route may use.
 
-Whoever may edit routes, over the API as well, gives a path as a text. It is imported
-and called only if the settings list it: an import runs code, and not every function
-is harmless to call.
+People who edit routes, or programs over the API, give a path as a text. It is imported
+and called only if the settings list it, because importing runs code, and calling an
+arbitrary function may do harm.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from routing.rules.retry import RetryPolicy
 
 
 class PolicyNotUsable(ImportError):
-    """No retry policy; the text says why."""
+    """Not a usable retry policy; the text says why."""
 
 
 def load_policy(path: str) -> RetryPolicy:
-    """The function of a path that RETRY_POLICIES lists; PolicyNotUsable for others."""
+    """The function of a path listed in RETRY_POLICIES; otherwise PolicyNotUsable."""
     allowed = settings.RETRY_POLICIES
     if path not in allowed:
         known = ", ".join(allowed) or "none yet"
         raise PolicyNotUsable(
-            f"{path!r} is not in the setting RETRY_POLICIES, which has: {known}."
+            f"{path!r} is not in the setting RETRY_POLICIES, which lists: {known}."
         )
     try:
         policy = import_string(path)
@@ -31,4 +31,4 @@ def load_policy(path: str) -> RetryPolicy:
         raise PolicyNotUsable(f"{path!r} cannot be imported: {error}.") from error
     if not callable(policy):
         raise PolicyNotUsable(f"{path!r} must be callable with the history.")
-    return policy  # type: ignore[no-any-return]  # what it returns, GuardedRetry checks
+    return policy  # type: ignore[no-any-return]  # GuardedRetry checks its results

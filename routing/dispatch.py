@@ -1,8 +1,8 @@
-"""From a message to a provider and back: the steps between queue and wire.
+"""Sending: the step between the queue and a provider's adapter.
 
-`routing.decision.planner` gathers what a decision is made from, `routing.rules.decide`
-picks the provider and says why, `send` calls it, and `next_step` says what comes
-then.
+`routing.decision.planner` collects the input of a decision, `routing.rules.decide`
+picks the provider and gives the reason, `send` calls it, and `next_step` decides what
+to do with the result.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _Answer = Acceptance | SendFailure
 
 
 class SendRequest(NamedTuple):
-    """A message to hand over; `estimate` is what it costs unless the provider says."""
+    """A message to send; `estimate` is its cost unless the provider states one."""
 
     message: OutboundMessage
     segments: int
@@ -47,7 +47,7 @@ class SendRequest(NamedTuple):
 
 
 class SendResult(NamedTuple):
-    """A call of a provider and what came of one message: acceptance or failure."""
+    """The result of one message of a call: acceptance or failure."""
 
     provider: str
     attempted_at: datetime
@@ -58,7 +58,7 @@ class SendResult(NamedTuple):
 
     @property
     def outcome(self) -> AttemptOutcome:
-        """What is known of the message now."""
+        """What is known about the message now."""
         if self.failure is None:
             return AttemptOutcome.ACCEPTED
         if isinstance(self.failure, OutcomeUnknown):
@@ -73,10 +73,10 @@ def send(
     not_after: datetime,
     clock: Callable[[], datetime],
 ) -> list[SendResult]:
-    """Call the provider once and return what came of each message; it never raises.
+    """Call the provider once and return the result of each message; never raises.
 
-    Several messages have one `batch_key`. From `not_after` on it does not call: others
-    take the messages for lost by then, and ask the provider whether it has them.
+    Several messages must share a `batch_key`. From `not_after` on it does not call: by
+    then other workers treat the messages as lost, and ask the provider about them.
     Runs in a thread of the window, where no database connection is held.
     """
     attempted_at, started = clock(), time.monotonic()
@@ -98,7 +98,7 @@ def send(
 def _call(
     provider_name: str, requests: Sequence[SendRequest], *, is_late: bool
 ) -> Sequence[tuple[_Answer, Money | None]]:
-    """What is said of each message, and what it costs."""
+    """The answer for each message, and its cost."""
     failure: SendFailure
     try:
         provider = registry.get(provider_name)
@@ -114,8 +114,8 @@ def _call(
         _report(provider_name, requests, failure)
     except (UnknownProvider, ProviderNotConfigured) as error:
         failure = AccountError(str(error))
-    except BaseException:  # also what says to leave: here it would end a thread only
-        # A fault of ours, after which the message may have been sent.
+    except BaseException:  # also SystemExit: here it would only end a thread
+        # A fault of ours, but the message may have been sent.
         logger.exception("%s failed on %s", provider_name, _names(requests))
         failure = OutcomeUnknown("The adapter failed; see the log.", code="adapter")
     return [(failure, None)] * len(requests)
@@ -136,7 +136,7 @@ def _cost(answers: _Answer, request: SendRequest, channel: Channel) -> Money | N
 
 
 def batch_size(provider_name: str) -> int:
-    """How many messages a call of the provider takes; 1 of one that cannot be had."""
+    """How many messages a call of the provider takes; 1 if it cannot be used."""
     try:
         return registry.get(provider_name).batch_size
     except (UnknownProvider, ProviderNotConfigured):
@@ -146,7 +146,7 @@ def batch_size(provider_name: str) -> int:
 def batch_key(provider_name: str, message: OutboundMessage) -> Hashable | None:
     """Equal for messages that may share a call; None for one that goes alone.
 
-    Also for one that its adapter fails on: alone, it harms nobody.
+    Also None for a message that its adapter fails on: alone, it harms no other.
     """
     try:
         return registry.get(provider_name).batch_key(message)
@@ -158,7 +158,7 @@ def batch_key(provider_name: str, message: OutboundMessage) -> Hashable | None:
 def given_up(
     *, provider_name: str, attempted_at: datetime, after: timedelta
 ) -> SendResult:
-    """What is known of a call whose adapter does not come back: nothing."""
+    """The result of a call whose adapter does not return: unknown."""
     seconds = after.total_seconds()
     logger.error("%s did not come back within %s s.", provider_name, seconds)
     return SendResult(
@@ -170,19 +170,21 @@ def given_up(
 
 
 def missing(provider_name: str, *, attempted_at: datetime) -> SendResult:
-    """A call that came to nothing: asked about the message, its provider has none."""
+    """The result of a call whose provider, when asked, does not have the message."""
     return SendResult(
         provider=provider_name,
         attempted_at=attempted_at,
         response_time_ms=0,
-        failure=ProviderError("Looked up, and it has no such message.", code="missing"),
+        failure=ProviderError(
+            "The look-up showed that the provider does not have it.", code="missing"
+        ),
     )
 
 
 def _report(
     provider_name: str, requests: Sequence[SendRequest], failure: SendFailure
 ) -> None:
-    """Tell operators of codes that our tables lack."""
+    """Log codes that our tables lack, for operators."""
     if isinstance(failure, UnmappedError):
         logger.error(
             "%s refused %s with code %r, which is not in its table: %s",

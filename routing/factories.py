@@ -1,4 +1,4 @@
-"""Rows for tests and benches, each valid by itself."""
+"""Rows for tests and benchmarks, each valid by itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class RouteFactory(factory.django.DjangoModelFactory):
-    """The default SMS route: Twilio first, Vonage to fall back to."""
+    """The default SMS route: Twilio first, then Vonage as the fallback."""
 
     class Meta:
         model = ChannelRoutingConfig
@@ -31,7 +31,7 @@ class RouteFactory(factory.django.DjangoModelFactory):
 
 
 class AttemptFactory(factory.django.DjangoModelFactory):
-    """A first attempt that Twilio accepted; give it its `message`."""
+    """A first attempt that Twilio accepted; pass its `message`."""
 
     class Meta:
         model = MessageDeliveryAttempt
@@ -45,7 +45,7 @@ class AttemptFactory(factory.django.DjangoModelFactory):
 
 
 class ReceiptFactory(factory.django.DjangoModelFactory):
-    """Twilio's word that a first attempt was delivered; give it its `message`."""
+    """A receipt by Twilio that a first attempt was delivered; pass its `message`."""
 
     class Meta:
         model = DeliveryReceipt
@@ -60,7 +60,7 @@ class ReceiptFactory(factory.django.DjangoModelFactory):
 
 
 class RateFactory(factory.django.DjangoModelFactory):
-    """What Twilio takes for a German SMS."""
+    """Twilio's price of a German SMS."""
 
     class Meta:
         model = Rate

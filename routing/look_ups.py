@@ -27,9 +27,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a look-up brought: the provider's word, or why it could not be asked.
+    """The result of a look-up: the provider's status, or why it could not be asked.
 
-    With neither, the provider has no such message: it was certainly not sent.
+    With neither, the provider does not have the message: it was certainly not sent.
     """
 
     receipt: Receipt | None = None
@@ -37,7 +37,7 @@ class Finding:
 
 
 def settling_time(provider_name: str) -> timedelta | None:
-    """How long after a call its provider may be asked; None when it cannot be."""
+    """How long after a call its provider may be asked; None if it cannot be asked."""
     try:
         return registry.get(provider_name).settling_time
     except (UnknownProvider, ProviderNotConfigured):
@@ -52,9 +52,9 @@ def providers_to_ask() -> list[str]:
 def first_look(
     provider_name: str, *, verdict_wait: timedelta, is_call_over: bool
 ) -> timedelta:
-    """How long to wait for a receipt before anything else is done about a message.
+    """How long to wait for a receipt before doing anything else about a message.
 
-    The call of a worker that was lost may be under way until its time-out.
+    The call of a lost worker may still be under way until its time-out.
     """
     settling = settling_time(provider_name)
     if settling is None:
@@ -66,10 +66,10 @@ def first_look(
 
 
 def look_up(*, provider_name: str, enquiry: Enquiry) -> Finding:
-    """Ask the provider once; it never raises.
+    """Ask the provider once; never raises.
 
-    What it has of our reference must have gone to the same recipient. Runs in a thread,
-    where no database connection is held.
+    The message it finds by our reference must have gone to the same recipient. Runs in
+    a thread, where no database connection is held.
     """
     try:
         receipt = registry.get(provider_name).look_up(_spelt(enquiry, provider_name))
@@ -82,7 +82,7 @@ def look_up(*, provider_name: str, enquiry: Enquiry) -> Finding:
     ) as error:
         return Finding(problem=str(error))
     except BaseException:
-        logger.exception("%s fails at look-ups", provider_name)
+        logger.exception("A look-up at %s failed", provider_name)
         return Finding(problem="The adapter failed; see the log.")
 
 
@@ -94,20 +94,21 @@ def _spelt(enquiry: Enquiry, provider_name: str) -> Enquiry:
 def _finding(receipt: Receipt | None, enquiry: Enquiry) -> Finding:
     if receipt is None:
         return Finding()
-    told = receipt.recipient
-    if told and not is_same_recipient(told, enquiry.message.recipient):
-        return Finding(problem="What was found went to another recipient.")
+    recipient = receipt.recipient
+    if recipient and not is_same_recipient(recipient, enquiry.message.recipient):
+        return Finding(problem="The message found went to another recipient.")
     return Finding(_as_looked_up(receipt))
 
 
 def _as_looked_up(receipt: Receipt) -> Receipt:
-    """A message that the provider has was accepted, whatever is still being done to it.
+    """A message that the provider has was accepted, even if it is not sent on yet.
 
-    An event that a webhook tells too keeps its id, so that it counts once.
+    An event that a webhook reports too keeps its id, so that it counts once.
     """
-    told = replace(receipt, provider_status=f"{receipt.provider_status} (looked up)")
+    status = f"{receipt.provider_status} (looked up)"
+    looked_up = replace(receipt, provider_status=status)
     if receipt.status is not None:
-        return told
+        return looked_up
     return replace(
-        told, status=MessageStatus.SENT, event_id=f"{receipt.event_id}:looked-up"
+        looked_up, status=MessageStatus.SENT, event_id=f"{receipt.event_id}:looked-up"
     )

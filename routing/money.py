@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 PLACES = 6  # decimals of a price
-LIMIT = 10**6  # no message costs as much; it is what the attempt's column holds
+LIMIT = 10**6  # more than any message costs; the limit of the attempt's column
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
 
@@ -24,7 +24,7 @@ class Money:
 
 
 def as_money(amount: Decimal | None, currency: str) -> Money | None:
-    """Money that a column can hold; None for anything else."""
+    """Money, if the columns can hold it, else None."""
     if amount is None or not amount.is_finite() or not 0 <= amount < LIMIT:
         return None
     amount = round(amount, PLACES)

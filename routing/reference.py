@@ -1,8 +1,8 @@
-"""Our own name for an attempt, which goes to the provider and comes back in receipts.
+"""Our own name for an attempt, sent to the provider and returned in its receipts.
 
-It names message and attempt, so that a receipt finds them before the provider's id was
-recorded, and a late one is not taken for news of a later attempt. Its seal covers the
-provider as well, so that nobody can guess it, and no provider can use another one's.
+It names message and attempt, so that a receipt finds them even before the provider's id
+is recorded, and a late one is not mistaken for one of a later attempt. Its seal also
+covers the provider, so that it cannot be guessed, and no provider can use another's.
 
 At most 38 characters: Vonage takes 40 in an SMS.
 """
@@ -19,7 +19,7 @@ from typing import NamedTuple
 _PATTERN = re.compile(
     r"(m([1-9][0-9]{0,18})a([1-9][0-9]{0,4}))(?:\.([A-Za-z0-9_-]{11}))?"
 )
-# What the columns hold; a larger number was never ours.
+# The limits of the columns; a larger number cannot be ours.
 _MAX_MESSAGE_ID, _MAX_ATTEMPT_NUMBER = 2**63 - 1, 2**15 - 1
 _SEAL_BYTES = 8
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
@@ -36,7 +36,7 @@ class AttemptReference(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> AttemptReference | None:
-        """Read a reference, whatever its seal; None when it is not like one of ours."""
+        """Read a reference, ignoring its seal; None if it does not look like ours."""
         match = _PATTERN.fullmatch(text)
         if match is None:
             return None
@@ -46,19 +46,19 @@ class AttemptReference(NamedTuple):
         return cls(message_id, number)
 
     def sealed(self, *, provider: str, key: bytes) -> str:
-        """The reference as it goes to this provider. Some 3 us, for each message."""
+        """The reference as sent to this provider. Takes about 3 us per message."""
         name = str(self)
         return f"{name}.{_seal(name, provider, key)}"
 
 
 def sealing_key(secret: str, installation: str) -> bytes:
-    """The key of an installation: what makes its references its own."""
+    """The key of an installation, by which it recognizes its own references."""
     text = f"routing.reference\n{installation}\n{secret}"
     return blake2b(text.encode(), digest_size=32).digest()
 
 
 def has_seal(reference: str) -> bool:
-    """Whether it has one. Those that went out before there were seals have none."""
+    """Whether it has a seal. References sent before there were seals have none."""
     match = _PATTERN.fullmatch(reference)
     return match is not None and match[4] is not None
 

@@ -1,4 +1,4 @@
-"""References as this installation seals them, with keys made from SECRET_KEY."""
+"""References sealed by this installation, with keys derived from SECRET_KEY."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _key = lru_cache(maxsize=16)(sealing_key)
 
 
 def reference_for(message_id: int, attempt_number: int, *, provider: str) -> str:
-    """The reference of an attempt, as it goes to the provider."""
+    """The reference of an attempt, as sent to the provider."""
     key = _key(settings.SECRET_KEY, settings.INSTALLATION_ID)
     return AttemptReference(message_id, attempt_number).sealed(
         provider=provider, key=key
@@ -20,8 +20,8 @@ def reference_for(message_id: int, attempt_number: int, *, provider: str) -> str
 
 
 def spellings_of(reference: str, *, provider: str) -> list[str]:
-    """All that the attempt may have been called when it went out, the present first:
-    sealed with a former key, or without a seal before there were any.
+    """All references that the attempt may have been sent with, the current one first:
+    sealed with a former key, or without a seal from before there were any.
     """
     about = AttemptReference.parse(reference)
     if about is None:
@@ -31,7 +31,7 @@ def spellings_of(reference: str, *, provider: str) -> list[str]:
 
 
 def is_ours(reference: str, *, provider: str) -> bool:
-    """Whether this installation gave it to this provider."""
+    """Whether this installation sealed it for this provider."""
     return is_sealed_by(reference, provider=provider, keys=_keys())
 
 

@@ -1,4 +1,4 @@
-"""News that travels up the house: routing tells, messaging listens."""
+"""Events sent up the layers: routing sends them, messaging listens."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from django.dispatch import Signal
 if TYPE_CHECKING:
     from django.db.models import Model
 
-# Sent when receipts of a call are stored, before the call is answered. Arguments:
-# `provider` (its name), `urgent` (ids of the events that say that a recipient wants no
-# more: this must hold from the answer on), `now` (datetime).
+# Sent when the receipts of a call are stored, before the call is answered. Arguments:
+# `provider` (its name), `urgent` (ids of the events in which a recipient opts out or
+# complains: they must take effect before the answer), `now` (datetime).
 receipts_stored = Signal()
 
-# Sent within the transaction that stores a message of a handset, once for each.
+# Sent within the transaction that stores a message from a handset, once per message.
 # Arguments: `inbound` (InboundMessage).
 inbound_recorded = Signal()
 
-# Sent within the transaction of what a person or a program did on purpose, by the
-# service that does it. Arguments: `action` (a verb), `target` (the row that it was done
-# to; None: no single one), `details` (what else is worth keeping).
+# Sent for every deliberate act of a person or a program, within its transaction, by the
+# service that performs it. Arguments: `action` (a verb), `target` (the row it was done
+# to; None: no single one), `details` (anything else worth keeping).
 acted = Signal()
 
 
 def report(action: str, target: Model | None = None, **details: Any) -> None:
-    """Tell who keeps the record of acts."""
+    """Send `acted`, for the audit log."""
     acted.send(sender=None, action=action, target=target, details=details)

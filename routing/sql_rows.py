@@ -1,8 +1,8 @@
-"""Many rows in one statement, for the few statements that every message passes through.
+"""Many rows in one statement, for the few statements that every message needs.
 
-The rows go as one JSON parameter, which both databases read as a table, and what a row
-does not name is NULL in it. The statements are prepared on PostgreSQL: it plans them
-once per connection, which is a fifth of what a message costs the database.
+The rows are passed as one JSON parameter, which both databases read as a table; a
+column missing from a row is NULL. On PostgreSQL the statements are prepared: planning
+them once per connection saves a fifth of a message's cost to the database.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from routing.timer import Timer
 Columns = Mapping[str, str]
 Row = Mapping[str, Any]
 
-# A plan that was made while a table was small stays when it has grown: until the table
-# is analyzed, or the plans are made anew.
+# A plan made while a table was small is kept after it has grown, until the table is
+# analyzed or the plans are discarded.
 PLAN_EVERY = timedelta(seconds=5)
 _plans = Timer(PLAN_EVERY)
 
 
 @contextmanager
 def prepared_cursor() -> Iterator[CursorWrapper]:
-    """A cursor of Django's; on PostgreSQL, its statements are prepared.
+    """A Django cursor; on PostgreSQL, its statements are prepared.
 
-    They must be few, and always the same text: each one stays in the connection. For
-    workers, which connect directly: a pooler may lose them.
+    They must be few, and always have the same text: each one stays in the connection.
+    Only for workers, which connect directly: a pooler may lose prepared statements.
     """
-    database = connections[DEFAULT_DB_ALIAS]  # each look through the proxy has a price
+    database = connections[DEFAULT_DB_ALIAS]  # each access through the proxy costs time
     if database.vendor != "postgresql":
         with database.cursor() as cursor:
             yield cursor
         return
     database.ensure_connection()
     raw = database.connection
-    # Django turns it off, for the sake of poolers. It holds for cursors like this only.
+    # Django turns it off because of poolers. This affects only cursors like this one.
     raw.prepare_threshold = 0
     own = ServerBindingCursor(raw)  # type: ignore[call-arg]
     wrap = (
@@ -57,7 +57,7 @@ def prepared_cursor() -> Iterator[CursorWrapper]:
 
 
 def derived_table(columns: Columns) -> str:
-    """A table `v` for a FROM, of the rows that come `as_json` in its one parameter."""
+    """A table `v` for a FROM clause, of the rows in its one parameter (`as_json`)."""
     if connection.vendor == "postgresql":
         types = ", ".join(f"{name} {kind}" for name, kind in columns.items())
         return f"json_to_recordset(%s::json) AS v ({types})"
@@ -68,26 +68,26 @@ def derived_table(columns: Columns) -> str:
 def as_json(rows: Sequence[Any]) -> str:
     """The rows as a parameter.
 
-    What no database takes is left out: PostgreSQL refuses NUL in any text, and there
-    is no half a character in UTF-8.
+    Characters that no database accepts are left out: PostgreSQL refuses NUL in any
+    text, and UTF-8 cannot encode a lone surrogate.
     """
     try:
         document = _written(rows)
-    except TypeError:  # half a character, or what has no form at all
+    except TypeError:  # a lone surrogate, or a value that cannot be JSON
         return _written(_cleaned(rows))
     return _written(_cleaned(rows)) if "\\u0000" in document else document
 
 
 def as_text(moment: datetime) -> str:
-    """A time as a parameter; for SQLite as Django writes it, there it compares text."""
+    """A time as a parameter; on SQLite, which compares text, in Django's format."""
     if connection.vendor != "postgresql":
         moment = moment.astimezone(UTC).replace(tzinfo=None)
     return str(moment)
 
 
 def _written(document: Any) -> str:
-    """By orjson, for every message passes through here: json takes ten times as long,
-    which was a twentieth of what a message costs.
+    """By orjson, because every message passes through here: json takes ten times as
+    long, which was a twentieth of a message's cost.
     """
     # PostgreSQL reads times as orjson writes them.
     own = 0 if connection.vendor == "postgresql" else orjson.OPT_PASSTHROUGH_DATETIME
@@ -95,7 +95,7 @@ def _written(document: Any) -> str:
 
 
 def _in_text(value: object) -> str:
-    """What orjson has no form for."""
+    """Values that orjson does not support."""
     if isinstance(value, datetime):
         return as_text(value)
     if isinstance(value, date | Decimal):

@@ -1,7 +1,7 @@
-"""What commands write to a terminal: text of others may be in it, but commands nothing.
+"""Output of commands on a terminal, made safe against text from outside.
 
-Providers, recipients and files have a say in what is printed. Their control characters
-appear as escapes, and their square brackets and colons are no markup.
+Text of providers, recipients and files may be part of the output. Its control
+characters appear as escapes, and its square brackets and colons are not markup.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from routing.text.safe_text import escaped
 
 
 class PlainOutput(OutputWrapper):
-    """Colours are put on afterwards, by Django."""
+    """Escapes control characters. Django adds colours afterwards."""
 
     def write(self, msg: str = "", *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
-        """Called for whatever a command prints, and for its errors."""
+        """Called for everything a command prints, and for its errors."""
         super().write(escaped(str(msg), keep_lines=True), *args, **kwargs)
 
     def writelines(self, lines: Iterable[str]) -> None:  # type: ignore[override]
-        """As they are, as any stream does."""
+        """Write the lines without adding line ends, like any stream."""
         for line in lines:
             self.write(line, ending="")
 
@@ -46,7 +46,7 @@ class PlainCommand(BaseCommand):
         self.stderr.style_func = style
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Django makes outputs of its own for those that a caller gives."""
+        """Django wraps outputs given by a caller in its own class; undo that."""
         for name in ("stdout", "stderr"):
             if options.get(name):
                 options[name] = PlainOutput(options[name], ending="")
@@ -54,11 +54,11 @@ class PlainCommand(BaseCommand):
 
 
 class PlainConsole(Console):
-    """rich's console, which takes what it prints by the letter."""
+    """rich's console without markup and emoji codes."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Called for each text, also for those in tables."""
+        """Called for each text, including those in tables."""
         return super().render_str(escaped(text, keep_lines=True), **options)

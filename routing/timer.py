@@ -24,7 +24,7 @@ class Timer:
         return time.monotonic() >= self._ends_at
 
     def comes_round(self) -> bool:
-        """True when the interval has passed, and then it starts again."""
+        """Whether the interval has passed; if so, it starts again."""
         if not self.is_over():
             return False
         self.restart()

@@ -1,7 +1,7 @@
-"""The words of the field, with the integers they have on the wire and in the database.
+"""The enums of the domain, with their integers on the wire and in the database.
 
-Pure: no Django in here, so that strategies, retry policies and providers can speak the
-same words as the models. A value, once released, never changes its integer.
+Pure: no Django here, so that strategies, retry policies and providers can use the same
+enums as the models. A value, once released, never changes its integer.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from enum import IntEnum
 
 
 class ChoiceEnum(IntEnum):
-    """A closed list of words; each has a `label` for people."""
+    """A closed list of values; each has a `label` for people."""
 
     @property
     def label(self) -> str:
-        """What a person reads: the wire name with its words set apart."""
+        """The name as people read it, with spaces."""
         return LABELS.get(self.name, self.name.replace("_", " ").capitalize())
 
     @classmethod
     def choices(cls) -> list[tuple[int, str]]:
-        """The pairs that Django's `choices` wants."""
+        """The pairs for Django's `choices`."""
         return [(member.value, member.label) for member in cls]
 
 
@@ -66,19 +66,19 @@ class RetryStrategy(ChoiceEnum):
 class MessageStatus(ChoiceEnum):
     """Where a message is on its way to the recipient."""
 
-    QUEUED = 0  # waiting, also for its scheduled time or for its next retry
+    QUEUED = 0  # waiting for a worker, its scheduled time or its next retry
     SENDING = 1  # claimed by a worker, or its outcome is not known yet
     SENT = 2  # a provider accepted it
     DELIVERED = 3  # the provider confirmed delivery
     FAILED = 4  # gave up
     BOUNCED = 5  # accepted, then rejected by the recipient's side
-    CANCELLED = 6  # an operator or the API withdrew it
+    CANCELLED = 6  # withdrawn by an operator or over the API
     SUPPRESSED = 7  # the recipient must not be contacted
     EXPIRED = 8  # not worth sending any more
 
 
 class FallbackReason(ChoiceEnum):
-    """Why an attempt went to another provider than the route's first choice."""
+    """Why an attempt went to a provider other than the route's first choice."""
 
     PRIMARY_FAILED = 0  # it answered, and refused for a reason of its own
     PROVIDER_UNAVAILABLE = 1  # it could not be reached, or said it is out of service
@@ -88,7 +88,7 @@ class FallbackReason(ChoiceEnum):
 
 
 class AttemptOutcome(ChoiceEnum):
-    """What is known of one hand-over to a provider."""
+    """What is known about one attempt to send by a provider."""
 
     PENDING = 0
     ACCEPTED = 1
@@ -97,28 +97,28 @@ class AttemptOutcome(ChoiceEnum):
 
 
 class ErrorClass(ChoiceEnum):
-    """The kinds of failure at the provider's edge, told apart by what comes next."""
+    """The kinds of failure of a call to a provider, by what to do next."""
 
     RECIPIENT = 0  # permanent: no retry, no fallback
     MESSAGE = 1  # permanent: no retry, no fallback
     PROVIDER = 2  # certainly not sent: fall back, else retry later
-    ACCOUNT = 3  # as PROVIDER, but for credentials or funds: a person must act
-    THROTTLED = 4  # certainly not sent, and the attempt is not burnt
+    ACCOUNT = 3  # as PROVIDER, but about credentials or funds: a person must act
+    THROTTLED = 4  # certainly not sent, and does not count as a failed try
     UNKNOWN = 5  # may have been sent: never a blind fallback
     UNMAPPED = 6  # refused with a code that our tables lack: fall back, and show it
     UNSUITABLE = 7  # not by this provider, or not from our sender there: fall back
-    NOT_NOW = 8  # the recipient takes none at the moment: try later, and count it
+    NOT_NOW = 8  # the recipient cannot take it now: try later, and count it
 
 
 class CampaignKind(ChoiceEnum):
     """What a campaign is for; routes may be scoped to one."""
 
-    MARKETING = 0  # may wait, must never double
-    TRANSACTIONAL = 1  # codes, alerts, receipts: somebody is waiting for it
+    MARKETING = 0  # may wait, must never be sent twice
+    TRANSACTIONAL = 1  # codes, alerts, receipts: the recipient is waiting for it
 
 
 class Keyword(ChoiceEnum):
-    """What a recipient asks for by texting one word to us."""
+    """What a recipient asks for with a one-word text to us."""
 
     STOP = 0  # no more messages
     START = 1  # messages again, after a STOP
@@ -126,23 +126,23 @@ class Keyword(ChoiceEnum):
 
 
 class UnknownOutcomePolicy(ChoiceEnum):
-    """What a route does when nobody can say whether a message was sent."""
+    """What a route does if it is unknown whether a message was sent."""
 
     WAIT = 0  # for a receipt until a deadline, then fail: never sends twice
     RESEND = 1  # send again, recorded as such: for codes and alerts
 
 
 class WebhookOutcome(ChoiceEnum):
-    """What came of a webhook call or, at the end, of a receipt in one."""
+    """The outcome of a webhook call or (the last two) of a receipt in one."""
 
     ACCEPTED = 0
-    INBOUND = 1  # accepted, and it brought what a handset wrote
+    INBOUND = 1  # accepted, with a message from a handset
     FORGED = 2
     MALFORMED = 3
     TOO_LARGE = 4
     UNKNOWN_PROVIDER = 5  # or one that is not configured, or has no such calls
     WRONG_METHOD = 6  # no POST
-    TURNED_AWAY = 7  # before it was looked at: another host name, plain HTTP
+    TURNED_AWAY = 7  # refused before it was read: wrong host name, plain HTTP
     FAILED = 8  # an error of ours
-    UNMATCHED = 9  # a receipt that is of no message of ours
+    UNMATCHED = 9  # a receipt that belongs to no message of ours
     DISAGREES = 10  # a receipt whose provider or recipient is not the message's

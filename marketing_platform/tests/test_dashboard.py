@@ -160,7 +160,7 @@ def test_it_tells_how_each_provider_is_doing(look, bad_morning):
     ill, well = row_of(page, "TwilioSMS"), row_of(page, "VonageSMS")
 
     assert (ill.level, well.level) == ("fail", "ok")
-    assert "open until" in ill.status.breaker
+    assert "out of use until" in ill.status.breaker
     assert (ill.accepted, well.accepted) == ("0.0 %", "100.0 %")
     assert (ill.status.accepted_lately, len(ill.status.lately)) == (2, 5)
     assert ill.error == "Account 20003"

@@ -44,7 +44,7 @@ def test_a_region_is_a_country_code(region):
         ("+447640123456", "pager"),
         ("+870773123456", "satellite"),
         ("+881612345678", "satellite"),
-        ("+80012345678", "satellite or other number of no country"),
+        ("+80012345678", "satellite or other number that belongs to no country"),
     ],
 )
 def test_a_number_that_costs_extra_or_is_nobodys_handset_gets_nothing(
@@ -66,7 +66,7 @@ def test_a_number_that_costs_extra_or_is_nobodys_handset_gets_nothing(
     ],
 )
 def test_a_landline_gets_messages_only_where_the_settings_say_so(text, why, settings):
-    with pytest.raises(AddressError, match=f"{why}.*; only SEND_TO_LANDLINES=1 sends"):
+    with pytest.raises(AddressError, match=f"{why}.*; set SEND_TO_LANDLINES=1 to send"):
         parse_recipient(Channel.SMS, text)
 
     settings.SEND_TO_LANDLINES = True

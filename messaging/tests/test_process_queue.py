@@ -77,8 +77,8 @@ def test_it_says_that_breakers_are_open_since_when_and_after_which_error(route, 
 
     waiting, error = says(capsys)
 
-    assert waiting.startswith("2 waiting: TwilioSMS: breaker open until ")
-    assert "UTC: 3 failures in a row VonageSMS: breaker open" in waiting
+    assert waiting.startswith("2 waiting: TwilioSMS: out of use until ")
+    assert "UTC (3 failures in a row); VonageSMS: out of use" in waiting
     due_at = type(queued[0]).objects.get(pk=queued[0].pk).due_at
     assert waiting.endswith(f" Next try {local_time(due_at)}.")
     assert error == "Last error of TwilioSMS: Account 20003: Authenticate."
@@ -148,7 +148,7 @@ def test_what_is_due_and_not_claimed_waits_for_the_rates_of_its_providers(route)
     [wait] = waits(now=timezone.now())
 
     assert (wait.count.number, wait.next_at is not None) == (3, True)
-    assert wait.reason.startswith("TwilioSMS takes 20 messages/s, room for ")
+    assert wait.reason.startswith("TwilioSMS takes 20 messages/s, ")
 
 
 @pytest.mark.django_db

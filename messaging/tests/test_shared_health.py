@@ -90,7 +90,7 @@ def test_failures_open_the_breaker_and_the_next_messages_go_elsewhere(route):
         assert claimed.decision.provider == "VonageSMS"
         assert claimed.decision.fallback_reason == FallbackReason.PROVIDER_UNAVAILABLE
         verdict = claimed.decision.record["candidates"][0]["verdict"]
-        assert verdict.startswith("breaker open until")
+        assert verdict.startswith("out of use until")
 
 
 def test_failures_among_successes_are_none_in_a_row(route):

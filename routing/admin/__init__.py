@@ -1,4 +1,4 @@
-"""The back office of routing: routes are edited, what happened is only read."""
+"""The back office of routing: routes can be edited, evidence is read-only."""
 
 from routing.admin import evidence, health, rates, routes, statistics
 

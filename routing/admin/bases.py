@@ -1,4 +1,4 @@
-"""What the screens of the back office share."""
+"""Base classes of the back office's screens."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from routing.text.safe_text import escaped
 
 
 class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Offers the providers of MESSAGE_PROVIDERS, with the channel each one serves."""
+    """Offers the providers of MESSAGE_PROVIDERS, each with its channel."""
 
     provider_fields: tuple[str, ...] = ("provider",)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Who may only look gets a form without fields.
+        # Users who may only view get a form without fields.
         for name in set(self.provider_fields) & set(self.fields):
             field = self.fields[name]
             self.fields[name] = forms.ChoiceField(
@@ -38,7 +38,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 def _provider_choices(present: str) -> list[tuple[str, str]]:
-    """All providers, and the present one although its name may be gone."""
+    """All providers, and the current one even if its name is gone."""
     names = registry.names()
     choices = [("", "---------")]
     choices += [
@@ -51,7 +51,7 @@ def _provider_choices(present: str) -> list[tuple[str, str]]:
 
 
 class ProviderFilter(admin.SimpleListFilter):
-    """By provider. Django's own would look for the names in every row there is."""
+    """By provider. Django's own would search every row for the names."""
 
     title = parameter_name = "provider"
 
@@ -64,13 +64,13 @@ class ProviderFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Those of the chosen provider, or all."""
         name = self.value()
-        if name and "\0" in name:  # PostgreSQL would refuse to look for it
+        if name and "\0" in name:  # PostgreSQL would refuse the query
             return queryset.none()
         return queryset.filter(provider=name) if name else queryset
 
 
 class RecentFilter(admin.SimpleListFilter):
-    """By how long ago. The time is that field of the rows which `of` names."""
+    """By how long ago; `of` names the field of the time."""
 
     title, parameter_name = "time", "when"
     of = "attempted_at"
@@ -84,7 +84,7 @@ class RecentFilter(admin.SimpleListFilter):
     def lookups(
         self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
     ) -> list[tuple[str, str]]:
-        """The spans of time, by what they are called in the address."""
+        """The spans of time, by their names in the address."""
         return [(name, label) for name, (label, _) in self.SPANS.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -96,8 +96,8 @@ class RecentFilter(admin.SimpleListFilter):
 
 
 class BoundedPaginator(Paginator[Any]):
-    """Counts no further than a limit, and pages no further: who looks for one row among
-    millions filters or searches.
+    """Counts and pages no further than a limit: to find one row among millions, filter
+    or search.
     """
 
     COUNT_AT_MOST = 10_000
@@ -119,15 +119,15 @@ class BoundedPaginator(Paginator[Any]):
 
     @property
     def is_all(self) -> bool:
-        """Whether there are no more than it counted."""
+        """Whether it counted all there are."""
         return self.found <= self._at_most
 
 
 def clipped(text: str, length: int) -> str:
-    """A text that fits its column; the whole of it shows when one points at it."""
+    """A text cut to fit its column, with the whole text as a tooltip."""
     if not text:
-        return ""  # which the list shows as it shows all that is not there
-    text = escaped(text)  # what turns text around would turn the row around
+        return ""  # shown like any missing value
+    text = escaped(text)  # a bidirectional override would reverse the whole row
     short = Truncator(text).chars(length)
     title = text if short != text else ""
     return format_html(
@@ -136,8 +136,8 @@ def clipped(text: str, length: int) -> str:
 
 
 class BoundedActions(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Takes an action on so many rows at once as fit into a request: each of them costs
-    some statements, and "Select all" of a list may mean a million.
+    """Limits an action to as many rows as one request can handle: each row costs some
+    statements, and "Select all" of a list may mean a million.
     """
 
     ACTED_ON_AT_MOST = 500
@@ -145,7 +145,7 @@ class BoundedActions(admin.ModelAdmin):  # type: ignore[type-arg]
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
     ) -> Any:
-        """Without an answer the list shows anew. Only "Select all" exceeds a page."""
+        """None shows the list again. Only "Select all" exceeds a page."""
         most = self.ACTED_ON_AT_MOST
         is_all = request.POST.get("select_across", "0") != "0"
         if is_all and queryset.order_by()[: most + 1].count() > most:
@@ -159,14 +159,14 @@ class BoundedActions(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 class BoundedAdmin(BoundedActions):
-    """No list counts all of its table.
+    """Its lists never count a whole table.
 
-    The back office makes one of each class that is registered with it.
+    The back office adds this base to every class registered with it.
     """
 
     paginator = BoundedPaginator
     show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER  # a count of the table for each choice
+    show_facets = admin.ShowFacets.NEVER  # would count the table for each choice
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -178,7 +178,7 @@ class BoundedAdmin(BoundedActions):
 
 
 class ReadOnlyAdmin(BoundedAdmin):
-    """For what is evidence: looked at, never changed; there may be millions of it."""
+    """For evidence: read, never changed; there may be millions of rows."""
 
     list_per_page = 50
 

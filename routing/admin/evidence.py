@@ -1,4 +1,4 @@
-"""What happened: hand-overs to providers and what they said of them. Only read."""
+"""What happened: attempts to send and what providers reported. Read-only."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from routing.signals import report
 
 
 class EvidenceAdmin(ReadOnlyAdmin):
-    """About a message, which is one click away."""
+    """Rows about a message, with a link to it."""
 
     search_fields = ["=message__id", "=external_message_id"]
-    search_help_text = "The number of a message, or the provider's id of it"
+    search_help_text = "The number of a message, or the provider's id for it"
     ordering = ["-id"]
 
     @admin.display(description="message", ordering="message")
     def message_link(self, row: MessageDeliveryAttempt | DeliveryReceipt) -> str:
-        """The way to the message; blank where nobody knows which it is."""
+        """A link to the message; blank if it is unknown."""
         if row.message_id is None:
             return ""
         of = row._meta.get_field("message").related_model._meta
@@ -83,7 +83,7 @@ class AttemptAdmin(EvidenceAdmin):
 
     @admin.display(description="why this provider")
     def why_this_provider(self, attempt: MessageDeliveryAttempt) -> str:
-        """The decision that led to it: the strategy, and what spoke for or against."""
+        """The decision behind it: the strategy, and the verdict on each provider."""
         decision = attempt.decision
         return format_html(
             "Strategy: {}<ul>{}</ul>",
@@ -108,7 +108,7 @@ class AttemptAdmin(EvidenceAdmin):
 
     @admin.display(description="fallback", ordering="fallback_reason")
     def fallback(self, attempt: MessageDeliveryAttempt) -> str:
-        """Why it went to another provider than the first choice."""
+        """Why it went to a provider other than the first choice."""
         if attempt.fallback_reason is None:
             return ""
         return clipped(attempt.get_fallback_reason_display(), 40)
@@ -142,7 +142,7 @@ class ReceiptAdmin(EvidenceAdmin):
         *("price", "occurred_at", "received_at", "raw"),
     )
 
-    @admin.display(description="said", ordering="provider_status")
+    @admin.display(description="provider's status", ordering="provider_status")
     def said(self, receipt: DeliveryReceipt) -> str:
         """The status in the provider's words."""
         return clipped(receipt.provider_status, 20)
@@ -155,7 +155,7 @@ class SetAsideFilter(admin.SimpleListFilter):
     def lookups(
         self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
     ) -> list[tuple[str, str]]:
-        return [("no", "a worker"), ("yes", "a person: set aside")]
+        return [("no", "a worker"), ("yes", "a person (set aside)")]
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[WaitingReceipt]
@@ -167,7 +167,7 @@ class SetAsideFilter(admin.SimpleListFilter):
 
 @admin.register(WaitingReceipt)
 class WaitingReceiptAdmin(ReadOnlyAdmin):
-    """Mostly empty: what is here for long is set aside, or has no worker."""
+    """Mostly empty: rows that stay are set aside, or no worker is running."""
 
     list_display = ["received_at", "provider", "event_id", "set_aside_at", "problem"]
     list_filter = [SetAsideFilter, ProviderFilter]
@@ -175,24 +175,27 @@ class WaitingReceiptAdmin(ReadOnlyAdmin):
     actions = ["apply_again"]
 
     def has_apply_permission(self, request: HttpRequest) -> bool:
-        """Who may change rows of this table, although no form does."""
+        """Users who may change rows of this table, although no form does."""
         user = request.user
         return user.is_active and user.has_perm("routing.change_waitingreceipt")
 
-    @admin.action(description="Apply again what was set aside", permissions=["apply"])
+    @admin.action(
+        description="Apply selected receipts again (if set aside)",
+        permissions=["apply"],
+    )
     def apply_again(
         self, request: HttpRequest, queryset: QuerySet[WaitingReceipt]
     ) -> None:
-        """Workers take them up at once."""
+        """Let workers try them again at once."""
         ids = list(queryset.values_list("pk", flat=True))
         count = take_back(ids)
         report("apply receipts again", None, receipts=count)
-        self.message_user(request, f"Receipts that wait for a worker again: {count:,}.")
+        self.message_user(request, f"Receipts waiting for a worker again: {count:,}.")
 
 
 @admin.register(WebhookCount)
 class WebhookCountAdmin(ReadOnlyAdmin):
-    """By the hour: a provider that calls in vain is seen here."""
+    """By the hour: shows providers whose calls are refused."""
 
     list_display = ["hour", "provider", "outcome", "calls", "last_at", "last_detail"]
     list_filter = [ProviderFilter, "outcome"]

@@ -1,6 +1,8 @@
-"""How the providers are doing, and how fast they may be used."""
+"""The health of the providers, and how fast they may be used."""
 
 from __future__ import annotations
+
+from datetime import datetime
 
 from django.contrib import admin
 from django.utils import timezone
@@ -23,34 +25,44 @@ class HealthAdmin(ReadOnlyAdmin):
         "channel",
         "state",
         "why",
-        "open_until",
+        "out_of_use_until",
         "opened_count",
-        "closed_at",
+        "back_since",
     ]
     list_filter = ["channel", "state"]
     fields = (
         *("provider", "channel", "state", "reason", "calls", "failures_in_a_row"),
-        *("opened_count", "open_until", "probe_until", "probe_successes", "closed_at"),
-        "retries",
+        *("opened_count", "out_of_use_until", "probe_until", "probe_successes"),
+        *("back_since", "retries"),
     )
 
-    @admin.display(description="calls that its breaker counts")
+    @admin.display(description="calls of the last minute")
     def calls(self, health: ProviderHealth) -> str:
-        """Those of the last while; an open breaker counts none."""
+        """As its breaker counts them: none while it is out of use."""
         buckets = health.breaker.buckets
         succeeded = sum(each.successes for each in buckets)
         failed = sum(each.failures for each in buckets)
         return f"{succeeded:,} succeeded, {failed:,} failed"
 
-    @admin.display(description="retries that may fail now")
+    @admin.display(description="retries that may still fail")
     def retries(self, health: ProviderHealth) -> str:
-        """What is left of its retry budget."""
+        """The rest of its retry budget."""
         return f"{remaining_now(health.recent_sends, timezone.now()):,}"
 
     @admin.display(description="reason")
     def why(self, health: ProviderHealth) -> str:
-        """What it opened for, or why it stays closed."""
+        """Why it is out of use, or in use despite failures."""
         return clipped(health.reason, 40)
+
+    @admin.display(description="out of use until", ordering="open_until")
+    def out_of_use_until(self, health: ProviderHealth) -> datetime | None:
+        """When the breaker next lets a message try the provider."""
+        return health.open_until
+
+    @admin.display(description="back in use since", ordering="closed_at")
+    def back_since(self, health: ProviderHealth) -> datetime | None:
+        """When the breaker closed."""
+        return health.closed_at
 
 
 @admin.register(DeliveryQuality)
@@ -71,19 +83,21 @@ class QualityAdmin(ReadOnlyAdmin):
 
     @admin.display(description="delivered")
     def delivered(self, quality: DeliveryQuality) -> str:
-        """The share as receipts tell it; a route's explanation has what it counts."""
+        """The share by receipts; a route's explanation shows the estimate in use."""
         known = quality.successes + quality.failures
         return percent(quality.successes / known) if known else "-"
 
     @admin.display(description="receipts")
     def receipts(self, quality: DeliveryQuality) -> str:
-        """How many it rests on; older ones count less and less."""
+        """How many it is based on; older ones count less and less."""
         return f"{quality.successes + quality.failures:.0f}"
 
     @admin.display(description="without a verdict")
     def waiting(self, quality: DeliveryQuality) -> str:
         """How many, by the minute in which they were accepted."""
-        minutes = ((timezone.localtime(at), count) for at, count in quality.silence)
+        minutes = (
+            (timezone.localtime(at), count) for at, count in quality.overdue_by_minute
+        )
         listed = [f"{count:,} of {minute:%Y-%m-%d %H:%M}" for minute, count in minutes]
         return ", ".join(listed) or "none"
 

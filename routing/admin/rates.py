@@ -1,4 +1,4 @@
-"""What providers take for a message."""
+"""The providers' prices."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RateForm(ProviderForm):
 
 @admin.register(Rate)
 class RateAdmin(BoundedActions):
-    """For a look, and for one price; `manage.py import_rates` takes a whole deck."""
+    """For single prices; `manage.py import_rates` imports a whole deck."""
 
     form = RateForm
     list_display = [
@@ -43,9 +43,9 @@ class RateAdmin(BoundedActions):
     list_display_links = ["dial_prefix", "country"]
     list_filter = ["channel", ProviderFilter, "valid_from"]
     search_fields = ["dial_prefix__startswith", "=country"]
-    search_help_text = "How a dial prefix begins, or a country such as GB"
+    search_help_text = "The start of a dial prefix, or a country such as GB"
 
     @admin.display(description="price", ordering="price")
     def cost(self, rate: Rate) -> str:
-        """With its currency, without zeros that say nothing."""
+        """With its currency, without trailing zeros."""
         return str(Money(rate.price, rate.currency))

@@ -1,4 +1,4 @@
-"""Routes, and the screen that explains which way a message would take."""
+"""Routes, and the screen that explains where a message would go."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.urls import path
 from django.utils import timezone
 
 from routing.admin.bases import ProviderForm
-from routing.decision.explain import UnusableAddress, explain, parcel_to, rate_in_words
+from routing.decision.explain import UnusableAddress, explain, rate_in_words, request_to
 from routing.decision.planner import Planner
 from routing.models import ChannelRoutingConfig, FurtherProvider
 from routing.vocabulary import CampaignKind, Channel
@@ -67,7 +67,7 @@ class FurtherProviderInline(admin.TabularInline):  # type: ignore[type-arg]
 
 
 class ExplainForm(forms.Form):
-    """The message whose way is asked for."""
+    """The message to explain."""
 
     channel = forms.TypedChoiceField(
         choices=Channel.choices(), coerce=lambda value: Channel(int(value))
@@ -88,12 +88,12 @@ class ExplainForm(forms.Form):
     )
 
     def clean(self) -> dict[str, Any]:
-        """The fields, and the routing_request that they make."""
+        """The fields as a routing request."""
         if self.errors:
             return self.cleaned_data
         kind = self.cleaned_data["kind"] or CampaignKind.MARKETING
         try:
-            return {"routing_request": parcel_to(**self.cleaned_data | {"kind": kind})}
+            return {"routing_request": request_to(**self.cleaned_data | {"kind": kind})}
         except UnusableAddress as error:
             raise forms.ValidationError({"to": str(error)}) from None
 
@@ -118,7 +118,7 @@ class RouteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     fieldsets = [
         (None, {"fields": ["channel", "is_active", "priority"]}),
         (
-            "For which messages (blank: all of the channel)",
+            "Only for these messages (blank: all of the channel)",
             {"fields": ["country", "dial_prefix", "campaign_kind"]},
         ),
         (
@@ -147,7 +147,7 @@ class RouteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 ]
             },
         ),
-        ("When nobody can say", {"fields": ["unknown_outcome_policy"]}),
+        ("If the outcome is unknown", {"fields": ["unknown_outcome_policy"]}),
     ]
 
     @admin.display(description="for")
@@ -169,11 +169,11 @@ class RouteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description="retries", ordering="max_retries")
     def retries(self, route: ChannelRoutingConfig) -> str:
-        """How many at most, and how the delay grows."""
+        """The maximum, and how the delay grows."""
         return f"{route.max_retries}, {route.get_retry_strategy_display().lower()}"
 
     def get_urls(self) -> list[Any]:
-        """Those of every model, and the screen that explains a route."""
+        """The usual ones, and the screen that explains a route."""
         view = self.admin_site.admin_view(self.explain)
         return [path("explain/", view, name="routing_explain"), *super().get_urls()]
 

@@ -1,4 +1,4 @@
-"""The statistics page: the API's numbers, for people, and as CSV for spreadsheets."""
+"""The statistics page: the API's figures as a page, and as CSV for spreadsheets."""
 
 from __future__ import annotations
 
@@ -40,26 +40,26 @@ from routing.vocabulary import (
 )
 
 PRESETS = (("Today", 1), ("7 days", 7), ("30 days", 30), ("90 days", 90))
-# Sending is counted by nobody: it is not known of a day, but of a moment.
+# Sending is not counted: it is a state of the moment, not of a day.
 REACHED = [status for status in MessageStatus if status != MessageStatus.SENDING]
-MOST_BARS = 92  # more are too thin to be pointed at
+MOST_BARS = 92  # more are too thin to point at
 
 
 class DayField(forms.DateField):
-    """A day in UTC, as ISO 8601 writes it."""
+    """A day in UTC, in ISO 8601."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
             required=False,
             input_formats=["%Y-%m-%d"],
             widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
-            error_messages={"invalid": "Write a date such as 2026-01-31."},
+            error_messages={"invalid": "Enter a date such as 2026-01-31."},
             **kwargs,
         )
 
 
 class StatisticsForm(forms.Form):
-    """The days that are asked for, and a channel or a provider."""
+    """The chosen days, and a channel or a provider."""
 
     start = DayField(label="From")
     end = DayField(label="Until")
@@ -73,7 +73,7 @@ class StatisticsForm(forms.Form):
 
     def __init__(self, data: Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(data, **kwargs)
-        # A provider of the past is no more in MESSAGE_PROVIDERS, and has statistics.
+        # A former provider is no longer in MESSAGE_PROVIDERS, but has statistics.
         names = dict.fromkeys([*registry.names(), data.get("provider", "")])
         known = [(name, name) for name in names if name]
         self.fields["provider"] = forms.ChoiceField(
@@ -81,7 +81,7 @@ class StatisticsForm(forms.Form):
         )
 
     def clean(self) -> dict[str, Any]:
-        """The fields, and the period that the days make."""
+        """The fields, and the days as a period."""
         named = self.cleaned_data.get("start"), self.cleaned_data.get("end")
         try:
             period = Period.named(*named, today=day_of(timezone.now()))
@@ -91,7 +91,7 @@ class StatisticsForm(forms.Form):
 
     @property
     def asked(self) -> dict[str, str]:
-        """What it is about, as a query string says it."""
+        """The choices, as in a query string."""
         period: Period = self.cleaned_data["period"]
         query = {"start": f"{period.first}", "end": f"{period.last}"}
         return query | {
@@ -103,7 +103,7 @@ class StatisticsForm(forms.Form):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of a table, and the query string of what is behind it."""
+    """A line of a table, and the query string that shows only this line."""
 
     label: str
     query: str
@@ -112,7 +112,7 @@ class Row:
 
 @admin.register(StatisticsEntry)
 class StatisticsAdmin(ReadOnlyAdmin):
-    """One page in place of the list: an entry by itself says nothing."""
+    """One page instead of the list: a single entry means nothing."""
 
     def get_urls(self) -> list[Any]:
         """Only the page."""
@@ -158,7 +158,7 @@ def _report(form: StatisticsForm) -> StatisticsReport:
 
 
 def _side(report: StatisticsReport, side: str) -> dict[str, Tally]:
-    """The tallies of one side, by what a person calls each."""
+    """The tallies of one side, by their labels."""
     match side:
         case "channel":
             by_channel = report.by_channel.items()
@@ -231,7 +231,7 @@ def _tables(
 
 
 def _queries(report: StatisticsReport, side: str) -> list[dict[str, Any]]:
-    """What to ask for to see only this line."""
+    """For each line, the query that shows only this line."""
     match side:
         case "channel":
             return [{"channel": each} for each in report.by_channel]

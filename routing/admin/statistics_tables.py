@@ -23,7 +23,7 @@ _COST, _COUNTS_OF_COSTS = "cost_", ("_total", "_priced_attempts")
 
 
 class Column(NamedTuple):
-    """A column of the page's tables: group, title and meaning, and what is in it."""
+    """A column of the page's tables: group, title, meaning and content."""
 
     group: str
     title: str
@@ -49,7 +49,7 @@ def _fallbacks(tally: Tally) -> str:
 
 
 COLUMNS = (
-    Column("Messages", "in", "taken in; not yet by a provider", _taken_in),
+    Column("Messages", "in", "queued; no provider chosen yet", _taken_in),
     Column("Messages", "sent", "accepted", _messages(MessageStatus.SENT)),
     Column("Messages", "delivered", "by receipts", _messages(MessageStatus.DELIVERED)),
     Column("Messages", "failed", "gave up", _messages(MessageStatus.FAILED)),
@@ -60,13 +60,13 @@ COLUMNS = (
         "delivered / (delivered + bounced + failed after acceptance)",
         delivery_rate,
     ),
-    Column("Attempts", "all", "hand-overs to providers", lambda t: f"{t.attempts:,}"),
+    Column("Attempts", "all", "one per message and call", lambda t: f"{t.attempts:,}"),
     Column("Attempts", "accepted", "accepted / attempts", success_rate),
     Column("Attempts", "fallbacks", "not by the first choice", _fallbacks),
     Column("Response, ms", "p50", "within 5 %", _response(0.5)),
     Column("Response, ms", "p95", "within 5 %", _response(0.95)),
     Column("Response, ms", "p99", "within 5 %", _response(0.99)),
-    Column("Spent", "in all", "as far as costs are known", spending),
+    Column("Spent", "total", "as far as costs are known", spending),
 )
 
 
@@ -77,12 +77,12 @@ def groups() -> Iterator[tuple[str, int]]:
 
 
 def cells(tally: Tally) -> list[str]:
-    """What stands in the columns."""
+    """The content of the columns."""
     return [column.cell(tally) for column in COLUMNS]
 
 
 def as_csv(side: str, tallies: Mapping[str, Tally]) -> str:
-    """All figures of one side, a line for each; the first column says of what."""
+    """All figures of one side, one line each, with its name in the first column."""
     lines = [{side: label} | flat(figures(tally)) for label, tally in tallies.items()]
     columns = dict.fromkeys(name for line in lines for name in line) or {side: None}
     text = StringIO()
@@ -93,8 +93,8 @@ def as_csv(side: str, tallies: Mapping[str, Tally]) -> str:
 
 
 def _line(figures: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
-    """All columns of a line: what was never spent in a currency is 0, and an average of
-    nothing is blank.
+    """All columns of a line. Counts and totals of an unused currency are 0, averages
+    are blank.
     """
     spent_nothing = {
         name: 0
@@ -123,5 +123,5 @@ def _flattened(figures: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 
 def _harmless(value: Any) -> Any:
-    """A text that no spreadsheet takes for a formula; other values as they are."""
+    """A text that no spreadsheet runs as a formula; other values as they are."""
     return harmless(value) if isinstance(value, str) else value

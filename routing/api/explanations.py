@@ -15,7 +15,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from routing.api.conventions.serializers import ApiSerializer, TermField
 from routing.api.decisions import ExplanationSerializer
-from routing.decision.explain import UnusableAddress, explain, parcel_to, sample
+from routing.decision.explain import UnusableAddress, explain, request_to, sample
 from routing.decision.planner import Planner
 from routing.vocabulary import CampaignKind, Channel
 
@@ -43,7 +43,7 @@ class ExplainSerializer(ApiSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """The message as routing sees it."""
         try:
-            routing_request = parcel_to(
+            routing_request = request_to(
                 channel=Channel(attrs["channel"]),
                 to=attrs["to"],
                 body=attrs["body"],

@@ -40,7 +40,7 @@ class UnusableAddress(ValueError):
     """The address does not fit the channel."""
 
 
-def parcel_to(
+def request_to(
     *, channel: Channel, to: str, body: str, kind: CampaignKind
 ) -> RoutingRequest:
     """A message as routing sees it; raises UnusableAddress.

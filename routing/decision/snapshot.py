@@ -57,7 +57,7 @@ class ProviderSnapshot:
         breaker = health.breakers.get(provider)
         if breaker and draw >= admission(breaker, now):
             return Verdict(
-                f"breaker {describe(breaker, now)}",
+                describe(breaker, now),
                 until=breaker.open_until,
                 may_be_probed=may_probe(breaker, now) and not throttled,
             )

@@ -1,8 +1,8 @@
-"""Breakers and throttles as all workers share them: rows, read and written in short.
+"""Breakers, stored in rows that all workers share.
 
-The rules are pure (`routing.rules.breaker`, `routing.rules.throttle`); here they meet
-their rows. Throttles are locked before breakers, and each in the order of the
-providers' names, so that workers never wait for each other in a circle.
+The rules are pure (`routing.rules.breaker`); here they are applied to rows. Throttles
+are locked before breakers, each in the order of the providers' names, so that workers
+cannot deadlock.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from routing.vocabulary import Channel, ErrorClass
 
 @dataclass(frozen=True, slots=True)
 class CallOutcome:
-    """What came of one message of a call, as the provider's health sees it."""
+    """The result of one message of a call, as far as it concerns provider health."""
 
     provider: str
     channel: Channel
@@ -46,20 +46,20 @@ class CallOutcome:
 
     @property
     def is_fault(self) -> bool:
-        """Whether it speaks against the provider.
+        """Whether it counts against the provider.
 
-        A code that no table has may be a new word for a fault of its own: one proves
-        nothing, but a run of them opens the breaker.
+        An unmapped error code may be a fault of the provider: one proves nothing, but
+        a run of them opens the breaker.
         """
         return isinstance(self.failure, ProviderError | OutcomeUnknown | UnmappedError)
 
 
 @dataclass(slots=True)
 class ChannelHealth:
-    """The providers of a channel as they are now, those that ever failed.
+    """The state of a channel's providers, of those that ever failed.
 
-    Only those that are not well again are watched: their calls are counted, and their
-    retries left, by their budgets.
+    Only those that are not healthy again are watched: their calls are counted, and
+    their retries limited by their budgets.
     """
 
     breakers: dict[str, Breaker] = field(default_factory=dict)
@@ -67,13 +67,13 @@ class ChannelHealth:
 
     @property
     def watched(self) -> Collection[str]:
-        """Those that are not well."""
+        """Those that are not healthy."""
         return self.retries_left.keys()
 
 
 class HealthBook:
-    """The providers' health as it is read in passing, at most `max_age` old; one per
-    worker. What must be exact, a probe or a draw on a throttle, takes the row's lock.
+    """A worker's cache of the providers' health, at most `max_age` old. Probes and
+    throttles must be exact: taking from them locks the row.
     """
 
     def __init__(self, *, max_age: timedelta = timedelta(milliseconds=100)) -> None:
@@ -85,18 +85,18 @@ class HealthBook:
     def channels(self, *, now: datetime) -> Mapping[Channel, ChannelHealth]:
         """The health of each channel's providers.
 
-        Whoever draws on a retry budget notes it there, until it is read again.
+        A caller that uses up a retry subtracts it there, until the next refresh.
         """
         self._refresh(now)
         return self._channels
 
     def has_throttles(self, *, now: datetime) -> bool:
-        """Whether any provider has one."""
+        """Whether any provider has a throttle."""
         self._refresh(now)
         return self._has_throttles
 
     def forget(self) -> None:
-        """Read it anew at the next look."""
+        """Read again at the next access."""
         self._read_at = None
 
     def _refresh(self, now: datetime) -> None:
@@ -118,9 +118,9 @@ def take_probe(
 ) -> datetime | None:
     """Reserve the one probe of an open breaker; its token, or None.
 
-    Within the caller's transaction. Expects to lose: another worker may have taken it,
-    or have the row at this moment. It is not waited for: a claim may take several, and
-    in any order.
+    Within the caller's transaction. Expects to lose: another worker may have taken the
+    probe, or hold the row now. It does not wait for the lock: a claim may take several
+    probes, in any order.
     """
     row = (
         ProviderHealth.objects.select_for_update(skip_locked=True)
@@ -135,11 +135,11 @@ def take_probe(
 
 
 def describe_breaker(breaker: Breaker | None, now: datetime) -> str:
-    """The breaker's state in words; one that has no row is closed."""
-    return "closed" if breaker is None else describe(breaker, now)
+    """The breaker's state in words; without a row the provider is in use."""
+    return describe(breaker or Breaker(), now)
 
 
-# For a provider on a channel: the providers its messages could go to instead, by route.
+# Per provider and channel: the providers its messages could go to instead, by route.
 Alternatives = Mapping[tuple[str, Channel], Sequence[set[str]]]
 
 
@@ -150,9 +150,9 @@ def learn(
     now: datetime,
     rng: Random,
 ) -> None:
-    """Let breakers know how calls went; within the caller's transaction.
+    """Update the breakers with the results of calls; within the caller's transaction.
 
-    A breaker stays closed while some route would be left with nobody.
+    A breaker stays closed while some route would be left without a provider.
     """
     by_provider: dict[tuple[str, Channel], list[CallOutcome]] = {}
     for outcome in outcomes:
@@ -203,7 +203,7 @@ def _end_probe(
 
 
 def count_outcomes(outcomes: Iterable[CallOutcome]) -> Outcomes:
-    """Calls by what they say of the provider.
+    """Calls by what they say about the provider.
 
     A refused message or recipient, and a 429, say nothing.
     """
@@ -220,7 +220,7 @@ def count_outcomes(outcomes: Iterable[CallOutcome]) -> Outcomes:
 
 
 def _one_per_call(outcomes: Sequence[CallOutcome]) -> Iterable[CallOutcome]:
-    """One call that fails is one fault, however many messages it had."""
+    """A failed call is one fault, however many messages it had."""
     alone = [each for each in outcomes if each.call_id is None]
     return [*alone, *{each.call_id: each for each in outcomes if each.call_id}.values()]
 

@@ -1,8 +1,9 @@
-"""Delivery rates as receipts tell them: counted as they come, read when deciding.
+"""Delivery rates from receipts: counted as they come, read when deciding.
 
-The estimate is pure (`routing.rules.delivery_rate`); here it meets its rows. Only
-receipts count, as an acceptance alone says nothing of the handset, and faults of the
-message or of its recipient are nobody's quality, nor are carriers' caps.
+The estimate is pure (`routing.rules.delivery_rate`); here it is applied to rows. Only
+receipts count, because an acceptance says nothing about the handset. Faults of the
+message or its recipient do not count, nor do carriers' limits: they are not the
+provider's.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from routing.rules.delivery_rate import (
 from routing.vocabulary import Channel
 
 HALF_LIFE = timedelta(minutes=30)
-OVERDUE_LOOKED_BACK = 2 * HALF_LIFE  # what is older weighs little
-COUNT_SILENCE_EVERY = timedelta(seconds=15)
+OVERDUE_LOOKED_BACK = 2 * HALF_LIFE  # anything older has little weight
+COUNT_OVERDUE_EVERY = timedelta(seconds=15)
 
-# For and against: how many verdicts there are for a provider, channel and country ("":
-# all of them), and whether it delivered.
+# How many verdicts there are by provider, channel, country ("": all of them), and
+# whether the message was delivered.
 Verdicts = Counter[tuple[str, Channel, str, bool]]
 
 
@@ -67,21 +68,21 @@ def _count(
     )
 
 
-# Messages without a verdict: provider, channel, country, the minute they were accepted
-# in, and how many.
-Silence = Iterable[tuple[str, Channel, str, datetime, int]]
+# Messages without a verdict: provider, channel, country, the minute in which they were
+# accepted, and how many.
+OverdueReceipts = Iterable[tuple[str, Channel, str, datetime, int]]
 
 
 def is_overdue_count_due(*, now: datetime) -> bool:
     """Whether it is this worker's turn; expects to lose it to another.
 
-    A provider without a receipt so far has no row: its silence says nothing.
+    A provider that has sent no receipt has no row: missing ones say nothing about it.
     """
     is_due = Q(overdue_counted_at=None) | Q(
-        overdue_counted_at__lte=now - COUNT_SILENCE_EVERY
+        overdue_counted_at__lte=now - COUNT_OVERDUE_EVERY
     )
     with transaction.atomic():
-        # Several rows are locked in the order in which receipts lock them.
+        # In the order in which receipts lock them.
         due = DeliveryQuality.objects.select_for_update().filter(is_due)
         ordered = due.order_by("provider", "channel", "country")
         ids = list(ordered.values_list("pk", flat=True))
@@ -89,14 +90,14 @@ def is_overdue_count_due(*, now: datetime) -> bool:
         return bool(rows.update(overdue_counted_at=now))
 
 
-def note_overdue_receipts(silence: Silence) -> None:
-    """Keep what has no verdict yet beside the verdicts.
+def note_overdue_receipts(overdue_receipts: OverdueReceipts) -> None:
+    """Save the number of messages without a verdict beside the verdicts.
 
-    It counts where verdicts have come from before, so that a country whose carriers
-    never confirm a delivery is not taken for one that is down.
+    Only where verdicts have come from before, so that a country whose carriers never
+    confirm a delivery does not look like one that is down.
     """
     counts: dict[tuple[str, int, str], Counter[int]] = {}
-    for provider, channel, country, minute, count in silence:
+    for provider, channel, country, minute, count in overdue_receipts:
         for where in {"", country}:
             counter = counts.setdefault((provider, channel, where), Counter())
             counter[int(minute.timestamp())] += count
@@ -114,14 +115,14 @@ class QualityBook:
         self._max_age = max_age
         self._read_at: datetime | None = None
         self._evidence: dict[tuple[Channel, str, str], Evidence] = {}
-        self._silence: dict[tuple[Channel, str, str], list[tuple[datetime, int]]] = {}
+        self._overdue: dict[tuple[Channel, str, str], list[tuple[datetime, int]]] = {}
 
     def score(
         self, provider: str, channel: Channel, country: str, *, now: datetime
     ) -> Score | None:
-        """The provider's estimated delivery rate; None when no receipt has come.
+        """The provider's estimated delivery rate; None if no receipt has come.
 
-        In a country of which little is known it is drawn towards the provider's own
+        With little evidence for a country it is drawn towards the provider's overall
         rate, and that towards the channel's.
         """
         self._refresh(now)
@@ -142,20 +143,21 @@ class QualityBook:
         return score(
             decay(local, now, HALF_LIFE),
             prior_mean=prior,
-            overdue=overdue_now(self._silence[here], now, HALF_LIFE),
+            overdue=overdue_now(self._overdue[here], now, HALF_LIFE),
         )
 
     def _refresh(self, now: datetime) -> None:
         if self._read_at is None or abs(now - self._read_at) >= self._max_age:
-            self._evidence, self._silence = {}, {}
+            self._evidence, self._overdue = {}, {}
             for row in DeliveryQuality.objects.all():
                 key = (Channel(row.channel), row.provider, row.country)
-                self._evidence[key], self._silence[key] = row.evidence, row.silence
+                self._evidence[key] = row.evidence
+                self._overdue[key] = row.overdue_by_minute
             self._read_at = now
 
 
 def _sum(parts: Iterable[Evidence]) -> Evidence:
-    """Evidence of several segments, as it weighs when the latest was updated."""
+    """The sum of several segments' evidence, decayed to the latest update."""
     parts = list(parts)
     latest = max(part.updated_at for part in parts)
     current = [decay(part, latest, HALF_LIFE) for part in parts]

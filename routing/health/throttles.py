@@ -1,4 +1,4 @@
-"""The providers' throttles as all workers share them: rows, locked and drawn on."""
+"""The providers' throttles, stored in rows that all workers share."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from routing.rules import throttle as gcra
 from routing.strategies import Verdict
 from routing.vocabulary import FallbackReason
 
-# Of a throttle that a 429 makes: a claim's worth. Where each claim may take one message
-# only, its workers come nowhere near its rate (measured: 140/s each, in place of 800).
+# Of a throttle created by a 429: as many as a claim takes. With one message per claim,
+# workers get nowhere near the rate (measured: 140/s each instead of 800).
 FIRST_BURST = 50.0
 
 
 @dataclass(slots=True)
 class Capacity:
-    """What may be handed to throttled providers now; holds their rows' locks.
+    """How much may be sent to throttled providers now.
 
-    Made by `lock_capacity` within a transaction, asked and drawn on, and kept.
+    `lock_capacity` makes it within a transaction, with the rows locked; `take` draws on
+    it, `save` writes what was taken.
     """
 
     rows: dict[str, ProviderThrottle] = field(default_factory=dict)
@@ -31,18 +32,18 @@ class Capacity:
 
     @property
     def limits_concurrency(self) -> bool:
-        """Whether it matters how many calls are under way."""
+        """Whether any provider limits the number of concurrent calls."""
         return any(row.max_concurrency is not None for row in self.rows.values())
 
     def verdict(self, provider: str, segments: int, now: datetime) -> Verdict | None:
-        """Why no such message may go to the provider now; None when one may."""
+        """Why such a message may not go to the provider now; None if it may."""
         row = self.rows.get(provider)
         if row is None:
             return None
         wait = self.wait(provider, segments, now)
         busy = self.in_flight.get(provider, 0) + self.taken.get(provider, 0)
         if row.max_concurrency is not None and busy >= row.max_concurrency:
-            reason = f"as many calls are under way as it takes: {row.max_concurrency}"
+            reason = f"its limit of {row.max_concurrency} concurrent calls is reached"
         elif wait:
             reason = f"its rate of {row.rate_per_second:g}/s is used up"
         else:
@@ -63,11 +64,11 @@ class Capacity:
             return "none"
         units = "segments" if row.counts_segments else "messages"
         rate = row.rate_per_second * gcra.factor(self._throttle(row), now)
-        room = math.floor(gcra.available(self._throttle(row), now))
-        return f"{rate:g} {units}/s, room for {room} now"
+        available = math.floor(gcra.available(self._throttle(row), now))
+        return f"{rate:g} {units}/s, {available} available now"
 
     def take(self, provider: str, segments: int, now: datetime) -> bool:
-        """Draw one message; False when it does not fit."""
+        """Use capacity for one message; False if there is not enough."""
         row = self.rows.get(provider)
         if row is None:
             return True
@@ -81,14 +82,14 @@ class Capacity:
         return True
 
     def save(self) -> None:
-        """Write what was drawn."""
+        """Write what was taken."""
         for provider, throttle in self.throttles.items():
             self.rows[provider].save_throttle(throttle)
 
     def slow_down(
         self, provider: str, retry_after: timedelta | None, now: datetime
     ) -> None:
-        """After a 429; a provider without a throttle gets one."""
+        """Slow the provider down after a 429; without a throttle it gets one."""
         if provider not in self.rows:
             row, _ = ProviderThrottle.objects.get_or_create(
                 provider=provider, defaults={"burst": FIRST_BURST}
@@ -102,7 +103,7 @@ class Capacity:
 
 
 def read_capacity(providers: Iterable[str]) -> Capacity:
-    """The throttles of some providers, to look at: without locks."""
+    """The throttles of some providers, read without locks."""
     rows = ProviderThrottle.objects.filter(provider__in=set(providers))
     return Capacity({row.provider: row for row in rows})
 
@@ -120,7 +121,7 @@ def lock_capacity(providers: Collection[str]) -> Capacity:
 
 
 def available_by_provider(*, now: datetime) -> dict[str, float]:
-    """About how much each throttled provider may take now: a look, without a lock."""
+    """About how much each throttled provider may take now, read without locks."""
     return {
         row.provider: gcra.available(row.throttle, now)
         for row in ProviderThrottle.objects.all()

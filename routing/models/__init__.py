@@ -1,4 +1,4 @@
-"""How messages get there: the routes, and the record of what happened on them."""
+"""How messages get there: routes, and the record of what happened on them."""
 
 from routing.models.config import ChannelRoutingConfig, FurtherProvider, RouteTurn
 from routing.models.evidence import DeliveryReceipt, MessageDeliveryAttempt

@@ -1,4 +1,4 @@
-"""Routes: by which providers the messages of a channel leave."""
+"""Routes: which providers carry the messages of a channel."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from routing.vocabulary import (
 )
 
 _LONGEST_DELAY = int(LONGEST_DELAY.total_seconds())
-# What PostgreSQL's types hold; SQLite would take more.
+# The range of PostgreSQL's type; SQLite would take more.
 _SMALL = MaxValueValidator(2**15 - 1)
 
 
 class ChannelRoutingConfigQuerySet(models.QuerySet["ChannelRoutingConfig"]):
     def active(self) -> ChannelRoutingConfigQuerySet:
-        """The routes that messages may take, the first choice of a channel first."""
+        """The routes in use, the first choice of a channel first."""
         return (
             self.filter(is_active=True)
             .order_by("channel", "-priority", "id")
@@ -46,7 +46,7 @@ class ChannelRoutingConfigQuerySet(models.QuerySet["ChannelRoutingConfig"]):
     def of_same_scope(
         self, route: ChannelRoutingConfig
     ) -> ChannelRoutingConfigQuerySet:
-        """Those for the same messages as this one, active or not."""
+        """Routes for the same messages as this one, active or not."""
         return self.filter(
             channel=route.channel,
             country=route.country,
@@ -56,10 +56,10 @@ class ChannelRoutingConfigQuerySet(models.QuerySet["ChannelRoutingConfig"]):
 
 
 class ChannelRoutingConfig(models.Model):
-    """A route: by which providers the messages of a channel leave, and how hard to try.
+    """A route: which providers carry the messages of a channel, and how hard to try.
 
-    Of several active routes of a channel the most specific one serves, and of equally
-    specific ones that with the highest priority.
+    The most specific active route of a channel is used; among equally specific ones,
+    the one with the highest priority.
     """
 
     channel = models.PositiveSmallIntegerField(choices=Channel.choices)
@@ -213,7 +213,7 @@ class ChannelRoutingConfig(models.Model):
         return f"{self.get_channel_display()} by {self.primary_provider}"
 
     def clean(self) -> None:
-        """Refuse providers that do not exist or serve another channel."""
+        """Refuse providers that do not exist or are for another channel."""
         errors = {
             field: problem
             for field in ("primary_provider", "fallback_provider")
@@ -244,7 +244,7 @@ class ChannelRoutingConfig(models.Model):
 
     @property
     def retry_policy(self) -> RetryPolicy:
-        """What decides the delay before the next round."""
+        """The policy that decides the delay before the next round."""
         return policy_for(
             RetryStrategy(self.retry_strategy),
             initial=timedelta(seconds=self.initial_retry_delay_seconds),
@@ -283,7 +283,7 @@ class ChannelRoutingConfig(models.Model):
         )
 
     def _problem_with_scope(self) -> str:
-        """A scope that no message can be in would never serve, unnoticed."""
+        """A scope that matches no message would make the route useless, unnoticed."""
         if self.channel == Channel.EMAIL and (self.dial_prefix or self.country):
             return "E-mail addresses have neither a country nor a dial prefix."
         if not (self.country and self.dial_prefix):
@@ -291,7 +291,7 @@ class ChannelRoutingConfig(models.Model):
         code = str(country_code_for_region(self.country))
         if code.startswith(self.dial_prefix) or self.dial_prefix.startswith(code):
             return ""
-        return f"No number of {self.country} begins with +{self.dial_prefix}."
+        return f"No number in {self.country} starts with +{self.dial_prefix}."
 
     def _problem_with_policy(self) -> str:
         if not self.custom_retry_policy:
@@ -304,7 +304,7 @@ class ChannelRoutingConfig(models.Model):
 
 
 def problem_with_provider(name: str, channel: int | None) -> str:
-    """Why a route of this channel cannot name this provider; "" when it can."""
+    """Why a route of this channel cannot use this provider; "" if it can."""
     if not name or channel not in set(Channel):
         return ""  # the field itself says so
     return registry.problem_on_channel(name, Channel(channel))
@@ -344,13 +344,13 @@ class FurtherProvider(models.Model):
         """Refuse providers that do not exist, serve another channel, or come twice."""
         problem = problem_with_provider(self.provider, self.route.channel)
         if self.provider in (self.route.primary_provider, self.route.fallback_provider):
-            problem = f"{self.provider} is in this route already."
+            problem = f"{self.provider} is already in this route."
         if problem:
             raise ValidationError({"provider": problem})
 
 
 class RouteTurn(models.Model):
-    """How many messages a RoundRobin route has given to providers, by all workers."""
+    """How many turns a RoundRobin route has given out, to all workers together."""
 
     route = models.OneToOneField(
         ChannelRoutingConfig,

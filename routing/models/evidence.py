@@ -1,4 +1,4 @@
-"""What happened: hand-overs to providers, and what they said of them later."""
+"""What happened: attempts to send, and what providers reported about them later."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from routing.vocabulary import (
 
 
 class MessageDeliveryAttempt(models.Model):
-    """One hand-over of one message to one provider, and what came of it.
+    """One attempt to send a message by a provider, and its result.
 
-    Append-only. A result that comes after the worker had lost its lease is kept beside
-    the Unknown attempt that recovery wrote for it, marked late.
+    Append-only. A result that arrives after the worker lost its lease is kept beside
+    the Unknown attempt that recovery wrote, and marked late.
     """
 
     message = models.ForeignKey(
@@ -82,7 +82,7 @@ class MessageDeliveryAttempt(models.Model):
 
 
 class DeliveryReceipt(models.Model):
-    """What a provider said later about a message, as it came and as we read it."""
+    """What a provider reported later about a message, as received and as we read it."""
 
     provider = models.CharField(max_length=100)
     event_id = models.CharField(max_length=200)

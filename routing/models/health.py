@@ -1,4 +1,4 @@
-"""How the providers are doing, as all workers share it."""
+"""The health of the providers, shared by all workers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from routing.vocabulary import Channel
 class ProviderHealth(models.Model):
     """The circuit breaker of a provider on a channel, shared by all workers.
 
-    The row appears with the provider's first failure; without one it is well.
+    The provider's first failure creates the row; without one it is healthy.
     """
 
     provider = models.CharField(max_length=100)
@@ -59,11 +59,11 @@ class ProviderHealth(models.Model):
 
     @property
     def recent_sends(self) -> list[Sends]:
-        """What the provider was given lately, for its retry budget."""
+        """The provider's sends of the last seconds, for its retry budget."""
         return [Sends(*each) for each in self.sends]
 
     def save_breaker(self, breaker: Breaker) -> None:
-        """Save what became of the breaker; the caller holds the row's lock."""
+        """Save a new state of the breaker; the caller holds the row's lock."""
         for name, value in to_row(breaker).items():
             setattr(self, name, value)
         self.save()
@@ -72,7 +72,7 @@ class ProviderHealth(models.Model):
 class ProviderThrottle(models.Model):
     """How fast a provider may be used, by all workers together.
 
-    Without a row there is no limit; a provider's first 429 makes one.
+    Without a row there is no limit; a provider's first 429 creates one.
     """
 
     provider = models.CharField(max_length=100, unique=True)
@@ -119,16 +119,16 @@ class ProviderThrottle(models.Model):
         )
 
     def save_throttle(self, throttle: Throttle) -> None:
-        """Save what is used up; the caller holds the row's lock."""
+        """Save how much is used up; the caller holds the row's lock."""
         self.tat, self.factor = throttle.tat, throttle.factor
         self.slowed_at = throttle.slowed_at
         self.save(update_fields=["tat", "factor", "slowed_at"])
 
 
 class DeliveryQuality(models.Model):
-    """How many messages of a provider receipts say were delivered, with a decay.
+    """How many of a provider's messages were delivered, by receipts, with a decay.
 
-    A blank country is for all of the provider's countries together.
+    A blank country stands for all countries together.
     """
 
     provider = models.CharField(max_length=100)
@@ -163,8 +163,8 @@ class DeliveryQuality(models.Model):
         return Evidence(self.successes, self.failures, self.updated_at)
 
     @property
-    def silence(self) -> list[tuple[datetime, int]]:
-        """Messages without a verdict, by the minute that they were accepted."""
+    def overdue_by_minute(self) -> list[tuple[datetime, int]]:
+        """Messages without a verdict, by the minute in which they were accepted."""
         return [
             (datetime.fromtimestamp(minute, UTC), count)
             for minute, count in self.overdue

@@ -1,4 +1,4 @@
-"""What handsets wrote to us."""
+"""Messages from handsets to us."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from routing.vocabulary import Keyword
 
 
 class InboundMessage(models.Model):
-    """A message from a handset to one of our numbers, as it came and as we read it."""
+    """A message from a handset to one of our numbers, as received and as we read it."""
 
     provider = models.CharField(max_length=100)
     event_id = models.CharField(max_length=200)

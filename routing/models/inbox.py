@@ -1,4 +1,4 @@
-"""What providers have said, and workers have not applied yet."""
+"""Receipts that workers have not applied yet."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from django.db import models
 
 
 class WaitingReceipt(models.Model):
-    """A receipt that is stored and waits for a worker, as due messages do.
+    """A stored receipt that waits for a worker to apply it.
 
-    Applied, it becomes a `DeliveryReceipt`, and this row goes. One that cannot be
-    applied is set aside, with the reason, for people to see.
+    When it is applied, it becomes a `DeliveryReceipt` and this row is deleted. One that
+    cannot be applied is set aside, with the reason, for a person to look at.
     """
 
     provider = models.CharField(max_length=100)

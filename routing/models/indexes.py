@@ -1,4 +1,4 @@
-"""Indexes that Django has no word for."""
+"""Indexes that Django does not have."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from django.db.backends.ddl_references import Statement
 
 
 class TimeIndex(models.Index):
-    """On a time in which rows are appended: BRIN on PostgreSQL, where it costs nothing.
+    """On a time by which rows are appended: BRIN on PostgreSQL, where it costs nothing.
 
-    There a B-tree costs each insert 2.4 us and 140 bytes of WAL. SQLite has no other.
+    There a B-tree costs 2.4 us and 140 bytes of WAL per insert. SQLite has no other.
     """
 
     def create_sql(
@@ -22,7 +22,7 @@ class TimeIndex(models.Index):
         using: str = "",
         **kwargs: Any,
     ) -> Statement:
-        """As `models.Index` does, with the kind of index that the database has."""
+        """Like `models.Index`, with the kind of index that the database has."""
         if schema_editor.connection.vendor == "postgresql":
             using = " USING brin"
         return super().create_sql(model, schema_editor, using=using, **kwargs)

@@ -15,15 +15,15 @@ from routing.vocabulary import (
 
 class RateQuerySet(models.QuerySet["Rate"]):
     def deck(self, *, provider: str, channel: Channel) -> RateQuerySet:
-        """All prices of a provider on a channel, of all times."""
+        """All prices of a provider on a channel, past, present and future."""
         return self.filter(provider=provider, channel=channel)
 
 
 class Rate(models.Model):
-    """A line of a rate deck: what a provider takes for a destination, from a day on.
+    """A line of a rate deck: a provider's price for a destination, from a day on.
 
-    It holds until a later line of the same prefix and country. `routing.rules.rates`
-    says which line prices a recipient.
+    It is valid until a later line of the same prefix and country.
+    `routing.rules.rates` decides which line prices a recipient.
     """
 
     provider = models.CharField(max_length=100)
@@ -96,7 +96,7 @@ class Rate(models.Model):
         return f"{self.provider} to {place} from {self.valid_from}"
 
     def clean(self) -> None:
-        """Refuse what would price no message: names and places that do not exist."""
+        """Refuse providers and places that do not exist: no message would match."""
         problems = {
             "dial_prefix": problem_with_prefix(self.dial_prefix),
             "country": problem_with_country(self.country),
@@ -110,12 +110,12 @@ class Rate(models.Model):
 
 
 def problem_with_deck(provider: str, channel: Channel) -> str:
-    """Why this provider can have no rate deck on the channel; "" when it can."""
+    """Why this provider cannot have a rate deck on the channel; "" if it can."""
     if problem := registry.problem_on_channel(provider, channel):
         return problem
     if channel == Channel.EMAIL:
         return (
-            "E-mail has no dial prefix and no country to price by. Set the provider's "
-            "option UNIT_PRICE instead."
+            "E-mail addresses have no dial prefix or country to price by. Set the "
+            "provider's option UNIT_PRICE instead."
         )
     return ""

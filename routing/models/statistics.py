@@ -1,4 +1,4 @@
-"""What was counted, as attempts and receipts happened."""
+"""Statistics, counted as attempts and receipts happen."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from routing.vocabulary import Channel
 class StatisticsEntry(models.Model):
     """Part of the tally of a day, a channel and a provider.
 
-    Any number of entries may share these three: their sum is what counts. Whoever
-    counts only adds entries, so that no worker ever waits for another one's; folding
-    replaces many by one of the same sum (`routing.statistics.entries`).
+    Any number of entries may share these three: their sum counts. Entries are only
+    ever added, so that no worker waits for another one; compacting replaces many by
+    one with the same sum (`routing.statistics.entries`).
     """
 
     day = models.DateField(help_text="In UTC.")

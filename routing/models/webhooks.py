@@ -1,4 +1,4 @@
-"""How often providers called us, and what came of it."""
+"""How often providers called us, and with what outcome."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from routing.vocabulary import WebhookOutcome
 
 
 class WebhookCount(models.Model):
-    """Webhook calls of a provider within an hour that had one outcome."""
+    """The number of a provider's webhook calls with one outcome within an hour."""
 
     hour = models.DateTimeField(help_text="The beginning of it.")
     provider = models.CharField(

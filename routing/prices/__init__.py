@@ -1,1 +1,1 @@
-"""What providers charge: price lists read, kept and looked up."""
+"""The providers' price lists: imported, stored and looked up."""

@@ -1,4 +1,4 @@
-"""Rate decks in the database: imported from files, and read by those who decide."""
+"""Rate decks in the database: imported from files, and read for decisions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from routing.rules.rates import RateRow, RateTable
 from routing.signals import report
 from routing.vocabulary import Channel
 
-CHUNK = 1000  # rows that are written at once
+CHUNK = 1000  # rows written at once
 
 
 class RateImportError(ValueError):
@@ -28,7 +28,7 @@ class RateImportError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RateChange:
-    """What becomes of the price of a destination; None where there is none."""
+    """The change of the price of a destination; None where there is no price."""
 
     dial_prefix: str
     country: str
@@ -38,12 +38,12 @@ class RateChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateDiff:
-    """A file against the deck as it stands on the day that the file is valid from."""
+    """A file compared with the deck as of the day that the file is valid from."""
 
     added: list[RateChange]
     changed: list[RateChange]
     unchanged: int
-    missing: list[RateChange]  # priced by the deck, not in the file, and kept
+    missing: list[RateChange]  # in the deck but not in the file; kept
 
 
 def import_rates(
@@ -54,22 +54,22 @@ def import_rates(
     valid_from: date,
     dry_run: bool = False,
 ) -> RateDiff:
-    """Make the prices of a file hold from a day on; returns what that changes.
+    """Make the prices of a file valid from a day on; returns the changes.
 
-    All or nothing: RateImportError or RateFileError leaves the deck as it was. Prices
-    of earlier days stay, and so do those that are known for later days.
+    All or nothing: RateImportError or RateFileError leaves the deck unchanged. Prices
+    of earlier days stay, and so do those already entered for later days.
 
     1. read and check the whole file, outside any transaction
     2. lock the deck by its oldest row, so that the second of two imports sees what
        the first one wrote
-    3. compare with what holds on the day, and write only what differs
+    3. compare with the prices valid on the day, and write only the differences
     """
     if problem := problem_with_deck(provider, channel):
         raise RateImportError(problem)
     prices = read_rate_file(path)
     deck = Rate.objects.deck(provider=provider, channel=channel)
     with transaction.atomic():
-        # Of an empty deck there is nothing to lock, and nothing to compare with either.
+        # An empty deck has nothing to lock, and nothing to compare with either.
         deck.select_for_update().order_by("id").first()
         diff = _diff(_prices_on(deck, valid_from), prices)
         if not dry_run:
@@ -109,10 +109,10 @@ def load_rate_table(*, provider: str, channel: Channel) -> RateTable:
 
 
 class RateBook:
-    """The decks in use, each looked after when older than `max_age`; one per worker.
+    """A worker's cache of decks, each checked when it is older than `max_age`.
 
-    Looking after a deck is one aggregate over its rows; they are read again only when
-    it says that they changed.
+    The check is one aggregate over the deck's rows; they are read again only if it
+    shows a change.
     """
 
     def __init__(self, *, max_age: timedelta = timedelta(seconds=60)) -> None:
@@ -130,7 +130,7 @@ class RateBook:
     def _turn(
         self, page: _Page | None, provider: str, channel: Channel, now: datetime
     ) -> _Page:
-        # The marker before the rows: what changes between them is read once more.
+        # The marker before the rows: a change in between is noticed at the next check.
         marker = _change_marker(provider, channel)
         if page is not None and page.marker == marker:
             return _Page(page.table, marker, now)
@@ -139,7 +139,7 @@ class RateBook:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """A deck as it was read, and when it was last known to be so."""
+    """A deck as it was read, and when it was last checked."""
 
     table: RateTable
     marker: Mapping[str, Any]
@@ -149,7 +149,7 @@ class _Page:
 def _change_marker(provider: str, channel: Channel) -> Mapping[str, Any]:
     """Differs after every change: new rows, edits, deletions.
 
-    The sum is for edits by a host whose clock is behind.
+    The sum catches edits by a host whose clock is behind.
     """
     return Rate.objects.deck(provider=provider, channel=channel).aggregate(
         rows=Count("id"), newest=Max("updated_at"), prices=Sum("price")
@@ -190,9 +190,9 @@ def _diff(old: Mapping[Place, Money], new: Mapping[Place, Money]) -> RateDiff:
 
 
 def _write(rates: Iterable[Rate]) -> None:
-    """Add rows; a row of the same destination and day takes the new price.
+    """Add rows; an existing row of the same destination and day gets the new price.
 
-    In one order, so that two first imports of a deck do not block each other.
+    In a fixed order, so that two first imports of a deck do not block each other.
     """
     Rate.objects.bulk_create(
         sorted(rates, key=lambda rate: (rate.dial_prefix, rate.country)),

@@ -1,4 +1,4 @@
-"""Rate decks from CSV files: the whole file is good, or its bad lines are named."""
+"""Rate decks from CSV files: the whole file is valid, or its bad lines are listed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from routing.money import LIMIT, Money
 from routing.rules.rates import problem_with_country, problem_with_prefix
 from routing.text.quantities import quantity
 
-# What a deck may call its price; one file has one of them.
+# Possible names of the price's column; a file must have exactly one of them.
 PRICE_COLUMNS = ("price_per_segment", "price")
 PLACE_COLUMNS = ("prefix", "country")
-SMALLEST = Decimal("0.000001")  # what the price's column holds
+SMALLEST = Decimal("0.000001")  # the precision of the price's column
 SHOWN = 10  # problems, at most
 
-# Where a price holds: dial prefix and country.
+# What a price is for: dial prefix and country.
 Place = tuple[str, str]
 
 
@@ -31,7 +31,7 @@ class _RowError(ValueError):
 def read_rate_file(path: Path) -> dict[Place, Money]:
     """The prices of a CSV file (UTF-8, with a header), in its order.
 
-    Raises RateFileError, which names the first lines that are wrong.
+    Raises RateFileError, which lists the first bad lines.
     """
     deck = _RateFile(path)
     prices: dict[Place, Money] = {}
@@ -53,7 +53,7 @@ def read_rate_file(path: Path) -> dict[Place, Money]:
 
 
 class _RateFile(CsvFile):
-    """Where the cells of a row stand."""
+    """A deck's columns, and how to read its rows."""
 
     error = RateFileError
     known = frozenset(map(squeezed, (*PRICE_COLUMNS, *PLACE_COLUMNS, "currency")))
@@ -76,7 +76,7 @@ class _RateFile(CsvFile):
         self._price, self._currency = prices[0], currency
 
     def read(self, cells: list[str]) -> tuple[Place, Money]:
-        """A row's destination and price; _RowError when it has none."""
+        """A row's destination and price; _RowError if it cannot be used."""
         if len(cells) != len(self.columns):
             raise _RowError(
                 f"it has {quantity(len(cells), 'cell')}, the header has "
@@ -89,7 +89,7 @@ class _RateFile(CsvFile):
         return place, Money(_price(row[self._price]), _currency(row[self._currency]))
 
     def _lacks(self, how_many: str, wanted: tuple[str, ...]) -> CsvFileError:
-        # What is no deck may have anything for a header.
+        # A file that is not a deck may have any header.
         return self.refuse(
             f"needs {how_many} column {' or '.join(map(repr, wanted))}. "
             f"It has: {', '.join(self.columns)[:100]}."
@@ -97,7 +97,7 @@ class _RateFile(CsvFile):
 
 
 class _Problems:
-    """What is wrong with a file: the first lines, and how many more."""
+    """The problems of a file: the first ones, and how many more there are."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -105,14 +105,14 @@ class _Problems:
         self._more = 0
 
     def add(self, line: int, problem: str) -> None:
-        """One more."""
+        """Note a problem."""
         if len(self._shown) < SHOWN:
             self._shown.append(f"line {line}: {problem}")
         else:
             self._more += 1
 
     def refuse(self) -> None:
-        """RateFileError, if there are any."""
+        """Raise RateFileError if there are any."""
         more = [f"and {self._more} more"] if self._more else []
         if self._shown:
             problems = "; ".join([*self._shown, *more])
@@ -121,7 +121,7 @@ class _Problems:
 
 def _place(prefix: str, country: str) -> Place:
     if not prefix and not country:
-        raise _RowError("it names neither a prefix nor a country")
+        raise _RowError("it has neither a prefix nor a country")
     if problem := problem_with_prefix(prefix) or problem_with_country(country):
         raise _RowError(problem)
     return prefix, country
@@ -140,7 +140,7 @@ def _price(text: str) -> Decimal:
         raise _RowError(f"the price {text[:40]!r} is not below {LIMIT}")
     if price != (held := price.quantize(SMALLEST)):
         raise _RowError(f"the price {text[:40]!r} has more than 6 decimals")
-    return abs(held)  # "-0" is a price too
+    return abs(held)  # "-0" counts as 0
 
 
 def _currency(text: str) -> str:

@@ -1,15 +1,14 @@
-"""The circuit breaker of a provider and channel: whether it may be used just now.
+"""The circuit breaker of a provider and channel: whether the provider may be used now.
 
-Closed, all traffic passes and failures are counted. Open, none does until `open_until`.
-Then one probe at a time goes out, which makes it half-open; enough good ones close it,
-and traffic comes back in steps; a bad one opens it for longer.
+Closed, it lets all traffic pass and counts failures. Open, it lets none pass until
+`open_until`. Then one probe at a time is sent: the breaker is half-open. Enough good
+probes close it and traffic comes back in steps; a bad one opens it for longer.
 
 Pure: values in, values out. The caller reads a row under a lock (or changes it by a
-conditional update), asks here, and writes what it is told. What counts as a failure is
-that the provider did not do its work: not reached, a time-out, 5xx, an answer that
-cannot be read, a refusal that nobody understands. A refusal of the message or of the
-recipient, what one provider cannot carry, and a 429 say nothing about its health: leave
-them out.
+conditional update), calls a function here, and writes what it returns. A failure means
+that the provider did not do its work: not reached, a time-out, 5xx, an unreadable
+answer, an unknown refusal. A refused message or recipient, a message that the provider
+cannot carry, and a 429 say nothing about its health: leave them out.
 
 The figures: Hystrix' volume minimum, Finagle's run of failures and growing open time,
 Envoy's "at least one stays".
@@ -33,6 +32,11 @@ class BreakerState(ChoiceEnum):
     OPEN = 1  # none does
     HALF_OPEN = 2  # only one probe at a time does
 
+    @property
+    def label(self) -> str:
+        """What it means for the provider, for people who do not know breakers."""
+        return ("in use", "out of use", "being tried again")[self]
+
 
 @dataclass(frozen=True, slots=True)
 class BreakerLimits:
@@ -40,15 +44,15 @@ class BreakerLimits:
 
     bucket_length: timedelta = timedelta(seconds=10)
     bucket_count: int = 6  # failures are remembered for a minute
-    min_volume: int = 20  # fewer calls than this say nothing by their failure rate
+    min_volume: int = 20  # the failure rate of fewer calls says nothing
     failure_rate: float = 0.5  # share of the calls at which it opens
     failures_in_a_row: int = 5  # opens whatever the volume
     open_base: timedelta = timedelta(seconds=5)  # of the first opening, before chance
     open_limit: timedelta = timedelta(minutes=5)
-    max_opened_count: int = 6  # 5 s * 2**6 is past the limit: no use in counting on
+    max_opened_count: int = 6  # 5 s * 2**6 is past the limit: no need to count further
     healthy_spell: timedelta = timedelta(minutes=10)  # forgets one opening
     probe_successes: int = 3  # one after the other, to close
-    # The share of the traffic from so long after closing on; the last one is all of it.
+    # Time since closing, and the share of the traffic from then on; finally all of it.
     ramp: tuple[tuple[timedelta, float], ...] = (
         (timedelta(0), 0.25),
         (timedelta(seconds=30), 0.5),
@@ -57,11 +61,11 @@ class BreakerLimits:
 
 
 LIMITS = BreakerLimits()
-LAST_WAY_OUT = "stays closed, as no other provider may be used"
+LAST_WAY_OUT = "kept in use, as no other provider may be used"
 
 
 class Bucket(NamedTuple):
-    """The calls of one stretch of time, numbered since the epoch."""
+    """The calls of one period, numbered since the epoch."""
 
     number: int
     successes: int
@@ -70,7 +74,7 @@ class Bucket(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """What came back from a provider since the last look; no call is in two counts."""
+    """The results of a provider's calls since the last time; each is counted once."""
 
     successes: int = 0
     failures: int = 0  # not reached, a time-out, 5xx, unreadable
@@ -84,21 +88,21 @@ class Outcomes:
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """The state of one provider and channel, as its row keeps it."""
+    """The state of one provider and channel, as stored in its row."""
 
     state: BreakerState = BreakerState.CLOSED
-    reason: str = ""  # of the last change, or why it stays closed in spite of failures
+    reason: str = ""  # for the last change, or for staying closed despite failures
     buckets: tuple[Bucket, ...] = ()  # while closed; the oldest first
     failures_in_a_row: int = 0
-    opened_count: int = 0  # openings that are not forgotten yet; k in the formula
+    opened_count: int = 0  # openings not forgotten yet; k in the formula
     open_until: datetime | None = None
-    probe_until: datetime | None = None  # the lease of the probe that is out
+    probe_until: datetime | None = None  # the lease of the probe under way
     probe_successes: int = 0  # while half-open
     closed_at: datetime | None = None  # None when it never opened
 
     @property
     def is_last_way_out(self) -> bool:
-        """Whether it would be open, were there another provider to use."""
+        """Whether it would be open if there were another provider to use."""
         return self.state == BreakerState.CLOSED and self.reason.endswith(LAST_WAY_OUT)
 
 
@@ -111,11 +115,11 @@ def observe(
     is_last_eligible: bool,
     limits: BreakerLimits = LIMITS,
 ) -> Breaker:
-    """Count what came back, and open on too many failures.
+    """Count results, and open on too many failures.
 
-    Only a closed breaker listens: what comes back later was handed over before, and
-    says nothing about now. Probes are reported to `end_probe`. Nor does the last
-    provider that may be used ever open, as a bad way out is better than none.
+    Ignored unless the breaker is closed: results that arrive later are of calls made
+    before it opened. Results of probes go to `end_probe`. The breaker of the last
+    provider that may be used never opens: a bad provider is better than none.
     """
     if breaker.state != BreakerState.CLOSED:
         return breaker
@@ -133,8 +137,8 @@ def admission(
 ) -> float:
     """The share of the traffic that may go to the provider now, 0.0 to 1.0.
 
-    Probes come on top. What a ramp turns away goes to another provider; where there is
-    none, the ramp has nothing to protect, and the caller lets it pass.
+    Probes are extra. The rest goes to other providers; where there is none, limiting
+    the share would protect nothing, and the caller lets all of it pass.
     """
     if breaker.state != BreakerState.CLOSED:
         return 0.0
@@ -147,9 +151,7 @@ def admission(
 def is_healthy(
     breaker: Breaker, now: datetime, *, limits: BreakerLimits = LIMITS
 ) -> bool:
-    """Whether the provider is as good as one that never failed: all traffic goes to it,
-    and no failure is remembered.
-    """
+    """Whether all traffic may go to the provider and no failure is remembered."""
     return (
         admission(breaker, now, limits=limits) == 1
         and not breaker.failures_in_a_row
@@ -160,7 +162,7 @@ def is_healthy(
 def may_probe(breaker: Breaker, now: datetime) -> bool:
     """Whether one message may try the provider although traffic may not.
 
-    A prober that died holds no one up for longer than its lease.
+    A prober that dies blocks other probes for no longer than its lease.
     """
     if breaker.state == BreakerState.OPEN:
         return breaker.open_until is None or breaker.open_until <= now
@@ -170,10 +172,10 @@ def may_probe(breaker: Breaker, now: datetime) -> bool:
 
 
 def begin_probe(breaker: Breaker, now: datetime, lease: timedelta) -> Breaker | None:
-    """Take the probe until `now + lease`; None when it is not to be had.
+    """Take the probe until `now + lease`; None if it is taken or not due.
 
-    `lease` is longer than a call may last. Keep the new `probe_until`: it is the token
-    that `end_probe` wants.
+    `lease` must be longer than a call may last. Keep the new `probe_until`: it is the
+    token for `end_probe`.
     """
     if not may_probe(breaker, now):
         return None
@@ -194,11 +196,11 @@ def end_probe(
     rng: Random,
     limits: BreakerLimits = LIMITS,
 ) -> Breaker:
-    """Learn from a probe: close after enough good ones, or open for longer.
+    """Apply a probe's result: close after enough good ones, or open for longer.
 
-    `is_success` is None when it tells nothing (the message or its recipient was
-    refused, or a 429): then the next message probes. A prober whose lease ran out, and
-    after whom another has begun, is not heard.
+    `is_success` is None if the result says nothing (the message or its recipient was
+    refused, or a 429): then the next message is the probe. Ignored if the probe's lease
+    ran out and another probe has begun.
     """
     if breaker.state != BreakerState.HALF_OPEN or breaker.probe_until != token:
         return breaker
@@ -217,25 +219,26 @@ def end_probe(
 
 
 def describe(breaker: Breaker, now: datetime, *, limits: BreakerLimits = LIMITS) -> str:
-    """The state in words, for a verdict, an explanation or a screen.
+    """What the state means for the provider, for a verdict, an explanation or a screen:
+    "out of use until 06:54:00 UTC (3 failures in a row)".
 
-    Its time is in UTC and says so: the words are kept, and read under any clock.
+    Times are in UTC and say so: the text is stored, and read in any time zone.
     """
-    words = breaker.state.label.lower()
+    words = breaker.state.label
     if breaker.open_until is not None and breaker.open_until > now:
         words += f" until {breaker.open_until.astimezone(UTC):%H:%M:%S} UTC"
     elif breaker.state == BreakerState.OPEN:
-        words += ", the next message is a probe"
+        words += " until the next message tries it"
     share = admission(breaker, now, limits=limits)
     if 0 < share < 1:
-        words += f", {share:.0%} of the traffic"
-    return f"{words}: {breaker.reason}" if breaker.reason else words
+        words += f" for {share:.0%} of the traffic"
+    return f"{words} ({breaker.reason})" if breaker.reason else words
 
 
 def opened_count(
     breaker: Breaker, now: datetime, *, limits: BreakerLimits = LIMITS
 ) -> int:
-    """The openings not forgotten yet: one fewer per healthy spell since closing."""
+    """The openings not forgotten yet: one is forgotten per healthy spell."""
     if breaker.closed_at is None:
         return breaker.opened_count
     spells = max(0, (now - breaker.closed_at) // limits.healthy_spell)
@@ -243,7 +246,7 @@ def opened_count(
 
 
 def to_row(breaker: Breaker) -> dict[str, Any]:
-    """The columns of its row; `state` is an integer, and `buckets` fits JSON."""
+    """The columns of its row; `state` is an integer, `buckets` is JSON."""
     return {
         "state": breaker.state.value,
         "reason": breaker.reason,
@@ -258,7 +261,7 @@ def to_row(breaker: Breaker) -> dict[str, Any]:
 
 
 def from_row(row: Mapping[str, Any]) -> Breaker:
-    """The breaker of such a row, its datetimes aware; other keys are passed over."""
+    """The breaker of such a row, with aware datetimes; other keys are ignored."""
     return Breaker(
         state=BreakerState(row["state"]),
         reason=row["reason"],
@@ -277,8 +280,8 @@ def _count(
 ) -> Breaker:
     """Add to the ring and to the run of failures.
 
-    Nobody knows the order within a batch, so one success in it ends the run; the
-    failure rate still sees the rest.
+    The order within a batch is unknown, so one success in it ends the run; the failure
+    rate still counts the rest.
     """
     run = breaker.failures_in_a_row + outcomes.all_failures
     return replace(
@@ -294,7 +297,7 @@ def _with(
     now: datetime,
     limits: BreakerLimits,
 ) -> tuple[Bucket, ...]:
-    """The ring with the outcomes in the bucket of now, without what is too old."""
+    """The ring with the outcomes in the current bucket, without buckets too old."""
     number = _bucket_number(now, limits)
     recent = {each.number: each for each in _recent(buckets, now, limits)}
     _, successes, failures = recent.get(number, Bucket(number, 0, 0))
@@ -307,8 +310,8 @@ def _with(
 def _recent(
     buckets: Iterable[Bucket], now: datetime, limits: BreakerLimits
 ) -> list[Bucket]:
-    """Those within the window. What is as far in the future was counted by a clock that
-    has been set right since.
+    """Those within the window. Buckets far in the future are ignored too: they come
+    from a clock that has been corrected since.
     """
     number = _bucket_number(now, limits)
     return [each for each in buckets if abs(number - each.number) < limits.bucket_count]
@@ -319,7 +322,7 @@ def _bucket_number(now: datetime, limits: BreakerLimits) -> int:
 
 
 def _reason_to_open(breaker: Breaker, news: Outcomes, limits: BreakerLimits) -> str:
-    """Why the breaker must open, "" when it need not; good news never opens it."""
+    """Why the breaker must open, "" if it need not; successes alone never open it."""
     if not news.all_failures:
         return ""
     if news.account_failures:
@@ -336,9 +339,9 @@ def _reason_to_open(breaker: Breaker, news: Outcomes, limits: BreakerLimits) -> 
 def _open(
     breaker: Breaker, reason: str, now: datetime, rng: Random, limits: BreakerLimits
 ) -> Breaker:
-    """Open for `U(1/2, 1) * min(limit, base * 2**k)`, k openings being remembered.
+    """Open for `U(1/2, 1) * min(limit, base * 2**k)`, with k remembered openings.
 
-    Chance keeps the breakers of many providers from probing in step.
+    The randomness keeps the breakers of many providers from probing in step.
     """
     remembered = opened_count(breaker, now, limits=limits)
     longest = min(limits.open_limit, limits.open_base * 2**remembered)

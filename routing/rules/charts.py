@@ -1,4 +1,4 @@
-"""Bars that a page draws by itself: inline SVG, no script, legible without colours."""
+"""Bar charts as inline SVG: no script, legible without colours."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ HEIGHT = 48
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """What a bar stands for: so many, of which so many went wrong."""
+    """The value of a bar."""
 
     label: str
     total: int
-    bad: int = 0
+    bad: int = 0  # how many of the total failed
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A bar in the units of its chart, and what a pointer over it reads."""
+    """A bar in the units of its chart, and its tooltip."""
 
     x: int
     y: float
@@ -35,7 +35,7 @@ class Chart:
     """Bars beside each other, in the order of the amounts."""
 
     bars: list[Bar]
-    label: str  # for who cannot see it
+    label: str  # for people who cannot see it
     height: int = HEIGHT
     bar_width: int = BAR_WIDTH
 
@@ -46,7 +46,7 @@ class Chart:
 
 
 def chart(amounts: Sequence[Amount], *, of: str) -> Chart:
-    """A chart of so many of something; the largest amount is as high as it gets."""
+    """A chart of amounts `of` something; the largest has the full height."""
     largest = max((each.total for each in amounts), default=0) or 1
     bars = [
         _bar(BAR_STEP * place, each, HEIGHT / largest, of)

@@ -12,7 +12,7 @@ from routing.vocabulary import Channel
 
 
 class PriceError(ValueError):
-    """The options hold something that is no price."""
+    """The options contain something that is not a price."""
 
 
 def cost_of(
@@ -24,11 +24,11 @@ def cost_of(
 ) -> Money | None:
     """The provider's own figure or, without one, our estimate; None if unknown.
 
-    The estimate was made for our count of an SMS's segments; where the provider counts
-    others, it is corrected by that.
+    The estimate was made for our count of an SMS's segments; if the provider's count
+    differs, it is corrected accordingly.
     """
-    if said := as_money(acceptance.cost, acceptance.currency):
-        return said
+    if stated := as_money(acceptance.cost, acceptance.currency):
+        return stated
     if estimate is None:
         return None
     amount = estimate.amount
@@ -38,9 +38,9 @@ def cost_of(
 
 
 def contract_price(options: Mapping[str, Any]) -> Money | None:
-    """The options UNIT_PRICE and CURRENCY, None when there is no price.
+    """The options UNIT_PRICE and CURRENCY as a price, None if there is none.
 
-    Raises PriceError for what is none; `routing.checks` looks before any message does.
+    Raises PriceError for an invalid one; `routing.checks` finds it before any message.
     """
     text, currency = options.get("UNIT_PRICE"), options.get("CURRENCY", "USD")
     if text is None or text == "":
@@ -50,5 +50,7 @@ def contract_price(options: Mapping[str, Any]) -> Money | None:
     except (InvalidOperation, TypeError, ValueError):
         price = None
     if price is None:
-        raise PriceError(f"UNIT_PRICE {text!r} in CURRENCY {currency!r} is no price.")
+        raise PriceError(
+            f"UNIT_PRICE {text!r} with CURRENCY {currency!r} is not a valid price."
+        )
     return price

@@ -1,8 +1,7 @@
-"""Which provider next, and what to do when it fails: decisions from plain values.
+"""Which provider is next, and what to do when it fails: decisions from plain values.
 
-Pure: no database, no network, no clock. `routing.decision` gathers what it decides
-from, the queue acts on its answers, and each decision carries the record that explains
-it later.
+Pure: no database, no network, no clock. `routing.decision` collects the input, the
+queue acts on the result, and each decision carries a record that explains it later.
 """
 
 from __future__ import annotations
@@ -48,28 +47,28 @@ from routing.strategies import (
 from routing.strategies.fallback import fallback
 from routing.vocabulary import FallbackReason, UnknownOutcomePolicy
 
-# A message that no provider may take is looked at again after at most this long.
+# The longest wait of a message that no provider may take, until it is decided again.
 NO_PROVIDER_PAUSE = timedelta(seconds=10)
 SHORTEST_PAUSE = timedelta(milliseconds=50)
-# How long a throttled message waits when the provider does not say. Each further time
-# in a row doubles the wait, up to the longest.
+# How long a throttled message waits if the provider does not say. Each further time in
+# a row doubles the wait, up to the longest.
 THROTTLE_PAUSE = timedelta(seconds=5)
 LONGEST_THROTTLE_PAUSE = timedelta(minutes=15)
-# Throttled this often in a row, which takes a day, each further time fails a round.
+# After this many in a row, which takes a day, each further one fails a round.
 THROTTLED_AT_MOST = 100
-# How long a message waits at least when its recipient takes none; it doubles as well.
+# The shortest wait of a message that its recipient cannot take now; it doubles as well.
 NOT_NOW_PAUSE = timedelta(seconds=30)
 LONGEST_NOT_NOW_PAUSE = timedelta(hours=4)
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The provider to hand over to, and why. `record` goes onto the attempt."""
+    """The provider to send by, and why. `record` is stored on the attempt."""
 
     provider: str
     fallback_reason: FallbackReason | None
     record: dict[str, Any] = field(compare=False)
-    estimate: Money | None = None  # what the message will cost; None: nobody knows
+    estimate: Money | None = None  # what the message will cost; None if unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class FallBack:
-    """Hand the message to another provider now."""
+    """Send the message by another provider now."""
 
     decision: Decision
 
@@ -94,7 +93,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class AwaitVerdict:
-    """Nobody knows whether it was sent: wait for a receipt until the deadline."""
+    """Unknown whether it was sent: wait for a receipt until the deadline."""
 
     deadline: datetime
 
@@ -104,7 +103,7 @@ class GiveUp:
     """The message failed for good."""
 
 
-# Certainly not sent, and not the message's fault: its round goes on.
+# Certainly not sent, and not the message's fault: its round continues.
 PutOff = Throttled | CarrierCapReached | NotCalled | BatchRejected
 
 Step = Sent | FallBack | Retry | AwaitVerdict | GiveUp
@@ -112,7 +111,7 @@ Step = Sent | FallBack | Retry | AwaitVerdict | GiveUp
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What a message has been through, in its present round and before it."""
+    """What a message has been through, in its current round and before."""
 
     tried: tuple[str, ...]  # providers tried in this round, the latest last
     failed_rounds: int
@@ -128,11 +127,11 @@ class Choices:
 
     @property
     def unsuitable(self) -> set[str]:
-        """The providers that can never carry the message."""
+        """The providers that cannot carry the message at all."""
         return {each.provider for each in self.candidates if each.is_unsuitable}
 
     def candidate(self, provider: str) -> Candidate:
-        """The candidate of this name; the route has it."""
+        """The candidate of this name, which must be one of the route's."""
         return next(each for each in self.candidates if each.provider == provider)
 
     def with_verdicts(self, verdicts: Mapping[str, Verdict | None]) -> Choices:
@@ -152,7 +151,7 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class DecisionContext:
-    """The moment of a decision: time, chance, and what there is to choose from."""
+    """The input of a decision: time, randomness, and the choices."""
 
     now: datetime
     rng: Random
@@ -162,11 +161,11 @@ class DecisionContext:
 
 
 def first_choice(route: Route, choices: Choices) -> Decision | None:
-    """The provider that a round starts with, or None when none may be used now.
+    """The provider that a round starts with, or None if none may be used now.
 
-    The ideal provider is the one that the strategy would pick if all were well and
-    within the thresholds. Any other is a fallback from it, which the route must allow,
-    and the fallback's reason is what ruled the ideal one out.
+    The ideal provider is the one that the strategy would pick if all were available
+    and within the thresholds. Any other is a fallback, which the route must allow; its
+    reason is what ruled the ideal one out.
     """
     ideal = _ideal_provider(route, choices)
     screened = choices.within(route.thresholds)
@@ -195,38 +194,38 @@ def probe_choice(route: Route, choices: Choices) -> Decision | None:
 
 
 def _ideal_provider(route: Route, choices: Choices) -> str | None:
-    """The provider that the strategy would pick if all were well.
+    """The provider that the strategy would pick if all were available.
 
     Strategies that compare providers compare only those that can carry the message.
     """
     is_in_order = route.strategy in IN_ORDER
-    well = [
+    available = [
         each
         if each.is_eligible or (each.is_unsuitable and not is_in_order)
         else replace(each, verdict=None)
         for each in choices.candidates
     ]
-    ideal = STRATEGIES[route.strategy](well, choices.context)
+    ideal = STRATEGIES[route.strategy](available, choices.context)
     return ideal.provider if ideal else None
 
 
 def is_hopeless(route: Route, choices: Choices) -> bool:
-    """Whether no provider that the route may use can ever carry the message."""
+    """Whether none of the providers the route may use can carry the message at all."""
     return bool(route.in_use) and choices.unsuitable.issuperset(route.in_use)
 
 
 def what_rules_out(route: Route, choices: Choices) -> str:
     """Why no provider may take a message now, provider by provider."""
     reasons = [
-        f"{each.provider}: {each.verdict.reason}"
+        f"{each.provider}: {each.verdict.reason.rstrip('.')}"
         for each in choices.within(route.thresholds).candidates
         if each.verdict
     ]
-    return " ".join(reasons)
+    return "; ".join(reasons)
 
 
 def next_try_at(route: Route, choices: Choices, *, now: datetime) -> datetime:
-    """When to look again at a message that no provider may take now."""
+    """When to decide again about a message that no provider may take now."""
     in_use = route.in_use
     changes = [
         each.verdict.until
@@ -239,16 +238,16 @@ def next_try_at(route: Route, choices: Choices, *, now: datetime) -> datetime:
 def next_step(
     route: Route, failure: SendFailure | None, round_: Round, at: DecisionContext
 ) -> Step:
-    """What to do after a call: `failure` is None when the provider accepted.
+    """What to do after a call; `failure` is None if the provider accepted.
 
     1. accepted: sent
     2. may have been sent: never a blind fallback; the route's policy decides. Sent in
-       part: give up, as sending it again would add to the part that arrived
-    3. certainly not sent, and another provider may do better: fall back now
+       part: give up, because sending again would add to the part that arrived
+    3. certainly not sent, and another provider may succeed: fall back now
     4. throttled, the carrier takes no more today, it was too late to call, or the call
        was refused because of another message in it: the same round again, now or later
     5. certainly not sent, and it may work later, here or elsewhere: the next round, if
-       the retry policy grants one
+       the retry policy allows one
     6. anything else: give up
     """
     if failure is None:
@@ -283,7 +282,7 @@ def _after_throttle(
         return _next_round(route, round_, at, not_before=LONGEST_THROTTLE_PAUSE)
     first = failure.retry_after or THROTTLE_PAUSE
     pause = doubled(first, times, at_most=max(first, LONGEST_THROTTLE_PAUSE))
-    if times:  # the first wait is the provider's; later ones must spread out
+    if times:  # the provider chose the first wait; later ones must spread out
         pause = with_jitter(pause, share=at.jitter, rng=at.rng)
     return Retry(at.now + pause, counts_as_retry=False)
 
@@ -291,10 +290,10 @@ def _after_throttle(
 def _may_work_later(
     route: Route, failure: SendFailure, round_: Round, choices: Choices
 ) -> bool:
-    """Whether a later round may end better.
+    """Whether a later round may succeed.
 
-    What this provider refused for good may still leave by another one that cannot be
-    used at the moment.
+    A message that this provider refused for good may still leave by another one that
+    cannot be used at the moment.
     """
     if isinstance(failure, ProviderError | NotNow):
         return True
@@ -314,7 +313,7 @@ def _least_wait(failure: SendFailure, round_: Round) -> timedelta | None:
 
 
 def cautious_step(failure: SendFailure | None, at: DecisionContext) -> Step:
-    """The safe step where `next_step` itself fails: it never sends again."""
+    """The safe step if `next_step` itself fails: it never sends again."""
     if failure is None:
         return Sent()
     is_partly_taken = isinstance(failure, PartlyTaken)
@@ -352,7 +351,7 @@ def _next_round(
 
 
 def _is_elsewhere_better(failure: SendFailure) -> bool:
-    """Whether another provider may take what this one certainly did not send."""
+    """Whether another provider may take a message that this one did not send."""
     if isinstance(failure, NotNow):
         return failure.elsewhere
     return isinstance(
@@ -378,7 +377,7 @@ def _fall_back(
 
 
 def _pick(route: Route, choices: Choices) -> Candidate | None:
-    """What the strategy picks of those left; if it picks none, the first of them."""
+    """The strategy's pick of the eligible ones; if it picks none, the first of them."""
     chosen = STRATEGIES[route.strategy](choices.candidates, choices.context)
     return chosen or fallback(choices.candidates)
 
@@ -409,7 +408,7 @@ def _decision(
 
 
 def describe(candidate: Candidate, route: Route) -> dict[str, Any]:
-    """A candidate as records and screens show it; what is unknown is None."""
+    """A candidate as records and screens show it; unknown values are None."""
     price = None if candidate.price is None else f"{candidate.price.normalize():f}"
     return {
         "provider": candidate.provider,

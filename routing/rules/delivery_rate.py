@@ -1,16 +1,16 @@
-"""How well a provider delivers: a Beta estimate from receipts that forgets.
+"""How well a provider delivers: a Beta estimate from receipts, with decay.
 
-Evidence is counted per provider, channel and country, and halves in a half-life. It is
-drawn towards a prior, the estimate of the wider segment (all countries of the provider,
-all providers of the channel), so that three receipts do not make a provider the best.
-A message whose receipt is overdue counts as the failure that it probably is: silence is
-how most outages look.
+Evidence is counted per provider, channel and country, and decays with a half-life. The
+estimate is drawn towards a prior, that of the wider segment (all countries of the
+provider, all providers of the channel), so that three receipts do not make a provider
+the best. An overdue receipt probably means a failure, and counts as one: in most
+outages receipts just stop coming.
 
 A provider that sends no receipts at all is measured by acceptances, with nothing
 overdue; say so where it is shown.
 
-Pure: values in, values out; the caller counts, and chooses a half-life for which a few
-hundred messages count (10 minutes to a day; 30 minutes at 0.25 messages a second).
+Pure: values in, values out. The caller counts, and chooses a half-life in which there
+are a few hundred messages (10 minutes to a day; 30 minutes at 0.25 messages a second).
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from datetime import datetime, timedelta
 
 from routing.vocabulary import ErrorClass, MessageStatus
 
-PRIOR_WEIGHT = 20.0  # messages that the prior counts for
-ROOT_MEAN = 0.9  # delivery rate of a channel of which nothing is known
-NO_MORE_RECEIPTS = timedelta(minutes=15)  # silence of this age counts as a failure
+PRIOR_WEIGHT = 20.0  # the prior weighs as much as this many messages
+ROOT_MEAN = 0.9  # assumed delivery rate of a channel without evidence
+NO_MORE_RECEIPTS = timedelta(minutes=15)  # overdue longer: counts as a failure
 MEDIAN_DELAY = timedelta(seconds=8)  # of a receipt
 DELAY_SIGMA = 1.3  # of the delay's logarithm
 _NORMAL_95 = 1.96  # standard deviations around the mean that hold 95 %
 VERDICTS = {MessageStatus.DELIVERED, MessageStatus.FAILED, MessageStatus.BOUNCED}
-# Faults of the message or of its recipient are no provider's, nor are carriers' caps.
+# Faults of the message, its recipient or a carrier are not the provider's.
 NOT_THE_PROVIDERS = {
     ErrorClass.RECIPIENT,
     ErrorClass.MESSAGE,
-    ErrorClass.THROTTLED,  # in a receipt: a carrier's cap
+    ErrorClass.THROTTLED,  # in a receipt: a carrier's limit
     ErrorClass.NOT_NOW,
 }
-_CERTAIN = 1e-9  # an estimate of exactly 0 or 1 would divide by zero
+_CERTAIN = 1e-9  # an estimate of exactly 0 or 1 would cause a division by zero
 
-# The share of the receipts of delivered messages that have come by an age.
+# The share of receipts, of delivered messages, that arrive within an age.
 DelayCurve = Callable[[timedelta], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Deliveries and failures of a segment, as they weigh at `updated_at`."""
+    """Deliveries and failures of a segment, decayed to `updated_at`."""
 
     successes: float
     failures: float
@@ -52,26 +52,26 @@ class Evidence:
 
     @property
     def total(self) -> float:
-        """How many messages of just now they weigh as much as."""
+        """Their weight, in messages of now."""
         return self.successes + self.failures
 
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """Messages that were accepted `age` ago, and of which no receipt has come."""
+    """Messages that were accepted `age` ago and have no receipt."""
 
     age: timedelta
-    count: float  # weighed down like evidence, when it is old
+    count: float  # decayed like evidence
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The estimated delivery rate, with the 95 % interval it probably lies in."""
+    """The estimated delivery rate, with its 95 % interval."""
 
     mean: float
     lower: float
     upper: float
-    evidence: float  # messages it rests on, the overdue included and not the prior
+    evidence: float  # messages it is based on, including overdue ones, not the prior
 
 
 def first_verdict(
@@ -79,8 +79,8 @@ def first_verdict(
 ) -> bool | None:
     """Whether the provider delivered, by the first verdict on an attempt.
 
-    None for what is no verdict, comes after another one, or is not the provider's
-    doing. `before` are the statuses that were reported of the attempt until then.
+    None if the status is no verdict, comes after another verdict, or is not the
+    provider's fault. `before` are the statuses reported for the attempt until then.
     """
     if status not in VERDICTS or not VERDICTS.isdisjoint(before):
         return None
@@ -90,9 +90,9 @@ def first_verdict(
 
 
 def decay(evidence: Evidence, now: datetime, half_life: timedelta) -> Evidence:
-    """The evidence as it weighs now: `2 ** (-age / half_life)` of what it did.
+    """The evidence decayed to now, by the factor `2 ** (-age / half_life)`.
 
-    A clock that goes backwards, on another host, changes nothing.
+    A clock that is behind, on another host, changes nothing.
     """
     age = max(now - evidence.updated_at, timedelta(0))
     weight = math.exp2(-(age / half_life))
@@ -111,7 +111,7 @@ def add(
     now: datetime,
     half_life: timedelta,
 ) -> Evidence:
-    """The evidence with receipts that came now, what was there having decayed."""
+    """The evidence decayed to now, plus the receipts that just came."""
     old = decay(evidence, now, half_life)
     return Evidence(old.successes + successes, old.failures + failures, old.updated_at)
 
@@ -126,10 +126,10 @@ def receipt_delay(age: timedelta) -> float:
 
 
 def overdue_now(
-    silence: Iterable[tuple[datetime, int]], now: datetime, half_life: timedelta
+    counts: Iterable[tuple[datetime, int]], now: datetime, half_life: timedelta
 ) -> list[Overdue]:
-    """Messages without a verdict, by when they were accepted, as they weigh now."""
-    ages = [(max(now - at, timedelta(0)), count) for at, count in silence]
+    """Messages without a verdict, by the time of their acceptance, decayed to now."""
+    ages = [(max(now - at, timedelta(0)), count) for at, count in counts]
     return [Overdue(age, count * math.exp2(-(age / half_life))) for age, count in ages]
 
 
@@ -141,11 +141,12 @@ def score(
     overdue: Iterable[Overdue] = (),
     delay_curve: DelayCurve = receipt_delay,
 ) -> Score:
-    """The delivery rate by evidence that has been decayed to now.
+    """The delivery rate, from evidence that has been decayed to now.
 
-    The mean of `Beta(m * p0 + S, m * (1 - p0) + F)`, S and F with the overdue imputed,
-    and its interval as that of the normal distribution of the same variance, cut to 0
-    and 1: a little narrow at the edge, where a decision does not depend on it.
+    The mean of `Beta(m * p0 + S, m * (1 - p0) + F)`, where S and F include imputed
+    overdue messages. The interval is that of the normal distribution with the same
+    variance, cut to 0 and 1: a little too narrow near them, where no decision depends
+    on it.
     """
     estimate = posterior_mean(evidence, prior_mean, prior_weight)
     for late in overdue:
@@ -173,8 +174,8 @@ def prior_from(
 ) -> float:
     """The prior of a segment: each ancestor's estimate is the prior of the next.
 
-    `ancestors` come from the widest on: the channel, then the provider on it. They hold
-    the segment's own evidence too, which is not taken out: it weighs twice, a little.
+    `ancestors` start with the widest: the channel, then the provider on it. They
+    include the segment's own evidence, which therefore counts slightly more than once.
     """
     mean = root_mean
     for ancestor in ancestors:
@@ -185,11 +186,12 @@ def prior_from(
 def _impute(
     evidence: Evidence, late: Overdue, estimate: float, delay_curve: DelayCurve
 ) -> Evidence:
-    """Count overdue messages by how sure it is that a receipt should have come.
+    """Count overdue messages by the probability that a receipt should have come.
 
-    With p the estimate and F the share of receipts that come by this age, a silent
-    message failed with probability `q = (1 - p) / (1 - p * F)`, by Bayes, and weighs F:
-    `w * q` failures and `w * (1 - q)` successes. Too old, it is a failure.
+    With p the estimate and F the share of receipts that come by this age, a message
+    without one failed with probability `q = (1 - p) / (1 - p * F)`, by Bayes. It has
+    the weight F: `F * q` failures and `F * (1 - q)` successes. Overdue too long, it is
+    a failure.
     """
     if late.age >= NO_MORE_RECEIPTS:
         weight = failed = 1.0

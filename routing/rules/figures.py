@@ -1,4 +1,4 @@
-"""The figures that statistics show of whatever was tallied together. Pure."""
+"""The figures that statistics show of a tally. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from routing.rules.tally import Tally
 from routing.vocabulary import AttemptOutcome, FallbackReason, MessageStatus
 
-NOTHING = "\N{EN DASH}"  # where there is nothing to tell
+NOTHING = "\N{EN DASH}"  # where there is no value
 
 
 def figures(tally: Tally) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def figures(tally: Tally) -> dict[str, Any]:
 
 
 def _rounded(value: float | None, digits: int) -> float | None:
-    """None, which is the rate of nothing, stays None: 0 would say that all failed."""
+    """None, the rate of nothing, stays None: 0 would mean that all failed."""
     return None if value is None else round(value, digits)
 
 
@@ -67,12 +67,12 @@ def milliseconds(value: float | None) -> str:
 
 
 def success_rate(tally: Tally) -> str:
-    """The share of the attempts that was accepted, as people read it."""
+    """The share of attempts that were accepted, as people read it."""
     return percent(tally.success_rate)
 
 
 def delivery_rate(tally: Tally) -> str:
-    """The share of the settled messages that arrived, as people read it."""
+    """The share of settled messages that arrived, as people read it."""
     return percent(tally.delivery_rate)
 
 

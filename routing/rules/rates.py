@@ -1,4 +1,4 @@
-"""What a provider takes for a destination: a rate deck as a plain value."""
+"""A provider's prices by destination: a rate deck as a plain value."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from routing.money import Money
 from routing.rules.costs import contract_price
 from routing.vocabulary import Channel
 
-# ISO 3166, with Kosovo and the islands that have numbers but no code of their own; the
-# library knows all of it but the places where nobody has a number.
+# ISO 3166, plus Kosovo and the islands that have numbers but no code of their own; the
+# library lacks only the places without any phone numbers.
 COUNTRIES = frozenset(phonenumbers.SUPPORTED_REGIONS) | {
     *("AQ", "BV", "GS", "HM", "PN", "TF", "UM")
 }
@@ -32,20 +32,20 @@ class RateRow:
 
 
 class RateTable:
-    """A rate deck, ready to price hundreds of thousands of prefixes.
+    """A rate deck, indexed for decks with hundreds of thousands of prefixes.
 
-    A row holds from its day until a later one of the same prefix and country. Of the
-    rows that hold, the first of these gives the price:
+    A row is valid from its day until a later one of the same prefix and country. The
+    first match among the valid rows gives the price:
 
     1. the longest prefix of the number, unless its row names another country: a deck
-       that has 1 for US and CA does not price the Dominican Republic by it;
+       with prefix 1 for US and CA does not price the Dominican Republic;
     2. the country without a prefix;
-    3. the country under prefixes that are not the number's: decks are incomplete;
-    4. the longest prefix, although its row names another country: Reunion's deck line
-       is Mayotte's too.
+    3. the country with prefixes that are not the number's: decks are incomplete;
+    4. the longest prefix, although its row names another country: Reunion's row also
+       applies to Mayotte.
 
-    Where several rows are left, the dearest counts, so that a price which is not sure
-    never wins on cost; rows in several currencies cannot be compared, and give none.
+    If several rows match, the highest price counts, so that an uncertain price never
+    wins on cost; rows in different currencies cannot be compared, and give no price.
     """
 
     def __init__(self, rows: Iterable[RateRow]) -> None:
@@ -57,13 +57,13 @@ class RateTable:
             if row.country:
                 self._by_country.setdefault(row.country, []).append(row)
         self.longest_prefix = max(map(len, self._by_prefix), default=0)  # in digits
-        # A country may have thousands of prefixes: it is searched once a day.
+        # A country may have thousands of prefixes: search them once a day.
         self._national: dict[tuple[str, date], list[Money]] = {}
 
     def price(self, *, recipient: str, country: str, on: date) -> Money | None:
-        """The price of a unit to an E.164 number; None when the deck has none.
+        """The price of a unit to an E.164 number; None if the deck has none.
 
-        `country` is ISO 3166, empty when it is not known.
+        `country` is ISO 3166, empty if unknown.
         """
         foreign: list[RateRow] = []
         for rows in self._prefixes_of(recipient, on):
@@ -93,9 +93,9 @@ class RateTable:
 def estimate(
     rate: Money | None, *, channel: Channel, segments: int, options: Mapping[str, Any]
 ) -> Money | None:
-    """What a message will cost: by the deck's rate, else by contract; None if unknown.
+    """What a message will cost by the deck or else by contract; None if unknown.
 
-    Prices are per segment of an SMS, and per message of the other channels.
+    Prices are per segment for SMS, and per message for the other channels.
     """
     price = contract_price(options) if rate is None else rate
     if price is None:
@@ -105,7 +105,7 @@ def estimate(
 
 
 def problem_with_prefix(text: str) -> str:
-    """Why this is no dial prefix; "" when it is one, or empty."""
+    """Why this is not a dial prefix; "" if it is one, or empty."""
     if not text or (
         text.isascii()
         and text.isdecimal()
@@ -114,20 +114,20 @@ def problem_with_prefix(text: str) -> str:
     ):
         return ""
     return (
-        f"{text[:40]!r} is not a dial prefix such as 4479: digits only, from the "
-        f"country code on, at most {PREFIX_LIMIT}"
+        f"{text[:40]!r} is not a dial prefix such as 4479: digits only, starting with "
+        f"the country code, at most {PREFIX_LIMIT}"
     )
 
 
 def problem_with_country(text: str) -> str:
-    """Why this is no country; "" when it is one, or empty."""
+    """Why this is not a country; "" if it is one, or empty."""
     if not text or text in COUNTRIES:
         return ""
     return f"{text[:40]!r} is not a country code (ISO 3166) such as GB"
 
 
 def _in_force(rows: Iterable[RateRow], on: date) -> list[RateRow]:
-    """Of each prefix and country the row of this day; `rows` are the latest first."""
+    """The valid row of each prefix and country; `rows` come latest first."""
     newest: dict[tuple[str, str], RateRow] = {}
     for row in rows:
         if row.valid_from <= on:
@@ -140,7 +140,7 @@ def _may_price(row: RateRow, country: str) -> bool:
 
 
 def _of_prefix(rows: list[RateRow], country: str) -> Money | None:
-    """Of a prefix's rows: the country's own, else that of any country."""
+    """The price among a prefix's rows: the country's own, else that of any country."""
     for wanted in (country, ""):
         for row in rows:
             if row.country == wanted:

@@ -1,6 +1,6 @@
-"""When to try a message again: policies that decide and return, and never sleep.
+"""When to retry a message: policies that return a decision and never sleep.
 
-A round is one try of a message at its route: the chosen provider and, where that fails
+A round is one try of a message on its route: the chosen provider and, if that fails
 and fallback is allowed, the others. Delays grow with the number of failed rounds, so
 that a fallback within a round does not lengthen them.
 """
@@ -34,7 +34,7 @@ class PastAttempt:
 class RetryHistory:
     """What a retry policy decides from.
 
-    `attempts` are all of the message, the latest last.
+    `attempts` are all attempts of the message, the latest last.
     """
 
     failed_rounds: int
@@ -50,10 +50,10 @@ RetryPolicy = Callable[[RetryHistory], timedelta | None]
 
 @dataclass(frozen=True, slots=True)
 class GuardedRetry:
-    """A policy of somebody else's: where it fails, `fallback` decides.
+    """A custom policy: if it fails, `fallback` decides.
 
-    Besides a delay and None it may say "stop". What else it answers or raises is
-    reported, and no worker dies of it.
+    It returns a delay, or None or "stop" to stop. Anything else, and any exception, is
+    logged, and does not stop the worker.
     """
 
     policy: RetryPolicy
@@ -114,7 +114,7 @@ def policy_for(
     maximum: timedelta,
     custom: RetryPolicy | None = None,
 ) -> RetryPolicy:
-    """The policy of a strategy; `custom` is the one of the Custom strategy."""
+    """The policy of a strategy; `custom` is that of the Custom strategy."""
     if strategy != RetryStrategy.CUSTOM:
         return POLICIES[strategy](initial, maximum)
     if custom is None:
@@ -123,12 +123,12 @@ def policy_for(
 
 
 def doubled(delay: timedelta, times: int, *, at_most: timedelta) -> timedelta:
-    """The delay after it has doubled so many times."""
+    """The delay, doubled `times` times."""
     return _at_most(at_most, delay, 2 ** min(times, 64))
 
 
 def times_throttled(attempts: Sequence[PastAttempt], *, by: str) -> int:
-    """How often in a row, up to the latest attempt, the provider said to slow down."""
+    """How many of the latest attempts, in a row, the provider throttled."""
     in_a_row = takewhile(
         lambda each: each.error_class == ErrorClass.THROTTLED, reversed(attempts)
     )
@@ -143,7 +143,7 @@ def next_midnight(now: datetime, zone: str) -> datetime:
 
 
 def with_jitter(delay: timedelta, *, share: float, rng: Random) -> timedelta:
-    """Add up to `share` of the delay, never take away, so that retries spread out."""
+    """Add up to `share` of the delay, so that retries spread out."""
     return delay + delay * (share * rng.random())
 
 

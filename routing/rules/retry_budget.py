@@ -1,13 +1,13 @@
-"""How many retries a provider may fail: few beside its first sends.
+"""How many retries a provider may fail: few in proportion to its first sends.
 
-Retries that grow with the failures make an outage worse: three retries each are four
-times the load, on a provider that is already down. A budget bounds that to a fifth
-(Finagle's `RetryBudget`, with its window of ten seconds), and the reserve lets a
-provider with little traffic have its retries all the same.
+Retries that grow with the failures make an outage worse: three retries per message are
+four times the load, on a provider that is already down. The budget limits them to a
+fifth (Finagle's `RetryBudget`, with its window of ten seconds), and the reserve still
+allows retries at a provider with little traffic.
 
-A retry that the provider accepts costs nothing, as in the AWS SDKs' standard retry
-mode, which gives its cost back. Else the backlog of an outage would leave at the pace
-of the reserve long after the provider is well: docs/decisions/0005.
+An accepted retry costs nothing, as in the AWS SDKs' standard retry mode, which gives
+its cost back. Otherwise the backlog of an outage would leave at the pace of the reserve
+long after the provider has recovered: docs/decisions/0005.
 
 Pure: the caller counts, per provider, over the last ten seconds.
 """
@@ -28,7 +28,7 @@ STRETCH_SECONDS = 2  # the window moves on in steps of it
 def remaining(
     *, first_sends: int, failed_retries: int, seconds: float = WINDOW_SECONDS
 ) -> int:
-    """Retries that may still go: `first_sends / 5 + seconds - failed_retries`, or 0.
+    """Retries still allowed: `first_sends / 5 + seconds - failed_retries`, at least 0.
 
     `first_sends` and `failed_retries` are those of the last `seconds`.
     """
@@ -38,7 +38,7 @@ def remaining(
 
 
 class Sends(NamedTuple):
-    """What a provider was given in one stretch of two seconds since the epoch."""
+    """A provider's sends in one period of two seconds, numbered since the epoch."""
 
     number: int
     first_sends: int
@@ -48,7 +48,7 @@ class Sends(NamedTuple):
 def count_sends(
     sends: Iterable[Sends], *, first_sends: int, failed_retries: int, now: datetime
 ) -> tuple[Sends, ...]:
-    """The window's sends with what went now, the oldest first."""
+    """The window's sends plus those of now, the oldest first."""
     current = _stretch(now)
     recent = {each.number: each for each in recent_sends(sends, now)}
     _, first, again = recent.get(current, Sends(current, 0, 0))
@@ -63,7 +63,7 @@ def recent_sends(sends: Iterable[Sends], now: datetime) -> list[Sends]:
 
 
 def remaining_now(sends: Iterable[Sends], now: datetime) -> int:
-    """The retries that may still go, by what went in the window."""
+    """The retries still allowed, by the sends within the window."""
     recent = recent_sends(sends, now)
     return remaining(
         first_sends=sum(each.first_sends for each in recent),

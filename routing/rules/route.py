@@ -1,4 +1,4 @@
-"""A route as decisions see it: a plain value, without its database row."""
+"""A route as a plain value, without its database row."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from routing.vocabulary import (
 
 
 class Destination(NamedTuple):
-    """Where a message is going, as far as routes look at it."""
+    """Where a message is going, as far as it matters to routes."""
 
     channel: Channel
     recipient: str  # E.164 number or e-mail address
-    country: str = ""  # ISO 3166, "" when not known
+    country: str = ""  # ISO 3166, "" if unknown
     campaign_kind: CampaignKind = CampaignKind.MARKETING
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which messages a route is for; a blank part is for all."""
+    """Which messages a route is for; a blank part matches all."""
 
     country: str = ""
     dial_prefix: str = ""  # the digits after the +
@@ -44,7 +44,7 @@ class Scope:
         return ", ".join(filter(None, parts)) or "all"
 
     def covers(self, destination: Destination) -> bool:
-        """Whether a message to this destination may take the route."""
+        """Whether the route may be used for a message to this destination."""
         return (
             self.country in ("", destination.country)
             and (
@@ -66,7 +66,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """By which providers a message may leave, in order, and how hard to try."""
+    """Which providers may carry a message, in which order, and how hard to try."""
 
     config_id: int
     channel: Channel
@@ -82,11 +82,11 @@ class Route:
         default_factory=dict, hash=False
     )
     thresholds: Thresholds = NO_THRESHOLDS
-    currency: str = "USD"  # the one that prices are compared in
+    currency: str = "USD"  # prices are compared in it
 
     @property
     def in_use(self) -> tuple[str, ...]:
-        """The providers that it may really send by."""
+        """The providers that it may actually send by."""
         takes_only_the_first = (
             self.strategy in IN_ORDER and not self.is_fallback_enabled
         )
@@ -94,10 +94,10 @@ class Route:
 
 
 def choose_route(routes: Iterable[Route], destination: Destination) -> Route | None:
-    """The most specific route that covers the destination; None when none does.
+    """The most specific route that covers the destination; None if none does.
 
-    Of equally specific ones the higher priority serves. Two can only tie when they have
-    the same scope and priority, which is refused when they are saved.
+    Among equally specific ones the highest priority wins. A tie would need two routes
+    of the same scope and priority, which saving refuses.
     """
     covering = [
         route

@@ -1,10 +1,9 @@
 """What statistics are made of: tallies of attempts and messages that can be added up.
 
-A tally is a bag of named whole numbers, money in millionths of its unit. So adding is
-exact, and in whatever order and grouping they are added, the sum is the same; what was
-counted by mistake is taken back by subtracting it. Response times are kept as a
-histogram whose bins grow by a tenth: a percentile read from it is within 5 % of the
-true one, however many tallies it was added up from.
+A tally is a set of named whole numbers, with money in millionths of its unit. So sums
+are exact, whatever the order and grouping, and a mistake is corrected by subtracting
+it. Response times are kept as a histogram whose bins grow by a tenth: a percentile
+taken from it is within 5 % of the true one, however many tallies were added up.
 
 Pure: no Django, no clock.
 """
@@ -24,12 +23,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from routing.vocabulary import AttemptOutcome, FallbackReason, MessageStatus
 
-BIN_GROWTH = 1.1  # the square root of it is the largest error of a percentile
+BIN_GROWTH = 1.1  # its square root is the largest error of a percentile
 _MILLIONTHS = 6  # decimal places of a price
 _COST, _PRICED = "cost:", "priced:"
 _BIN = "ms:"
 _STATUS, _FAILED_AFTER_SENT = "status:", "failed_after_sent"
-# The columns of an attempt that count, but for its cost.
+# The columns of an attempt that are counted, except its cost.
 COUNTED = ("outcome", "is_late", "is_retry", "fallback_reason", "response_time_ms")
 
 Counts = Mapping[str, int]
@@ -55,7 +54,7 @@ class Spending:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How often what happened. Equal when all its numbers are; 0 is as good as none."""
+    """How often things happened. Equal if all numbers are; 0 is the same as none."""
 
     counts: Counts = field(default_factory=dict)
 
@@ -80,12 +79,12 @@ class Tally:
 
     @property
     def attempts(self) -> int:
-        """Hand-overs to providers, each counted once."""
+        """Attempts to send by a provider, each counted once."""
         return self._of("attempts")
 
     @property
     def retries(self) -> int:
-        """Those of a later round than a message's first."""
+        """Attempts of a later round than a message's first."""
         return self._of("retries")
 
     @property
@@ -94,42 +93,42 @@ class Tally:
         return self._of("late")
 
     def outcome(self, outcome: AttemptOutcome) -> int:
-        """Attempts that ended so."""
+        """Attempts with this outcome."""
         return self._of(f"outcome:{outcome:d}")
 
     def fallbacks(self, reason: FallbackReason) -> int:
-        """Attempts that went to another provider than the first choice, for this."""
+        """Attempts at a provider other than the first choice, for this reason."""
         return self._of(f"fallback:{reason:d}")
 
     def messages(self, status: MessageStatus) -> int:
-        """Messages that reached the status; an end that was corrected is not one."""
+        """Messages that reached the status, without final ones corrected later."""
         return self._of(f"{_STATUS}{status:d}")
 
     @property
     def success_rate(self) -> float | None:
-        """The share of the attempts that providers accepted; None without attempts."""
+        """The share of attempts that providers accepted; None without attempts."""
         return _share(self.outcome(AttemptOutcome.ACCEPTED), self.attempts)
 
     @property
     def settled(self) -> int:
-        """Accepted messages whose end is known."""
+        """Accepted messages that were delivered or lost, as far as known."""
         lost = self.messages(MessageStatus.BOUNCED) + self._of(_FAILED_AFTER_SENT)
         return self.messages(MessageStatus.DELIVERED) + lost
 
     @property
     def delivery_rate(self) -> float | None:
-        """The share of the settled messages that arrived; None without any."""
+        """The share of settled messages that arrived; None without any."""
         return _share(self.messages(MessageStatus.DELIVERED), self.settled)
 
     @property
     def average_response_ms(self) -> float | None:
-        """None when no call was timed."""
+        """Per timed call; None if no call was timed."""
         return _share(self._of("ms_sum"), sum(count for _, count in self._bins()))
 
     def response_ms(self, *quantiles: float) -> list[float] | list[None]:
         """The response times that these shares of the calls did not exceed.
 
-        The nearest ranks', with a relative error of at most 5 %; None when no call was
+        By nearest rank, with a relative error of at most 5 %; None if no call was
         timed.
         """
         bins = sorted(self._bins())
@@ -168,12 +167,12 @@ class Tally:
 def attempt_counts(attempt: Mapping[str, Any]) -> Counts:
     """An attempt as numbers of a tally, from its columns; without its cost.
 
-    A late result is no attempt of its own: of it only its time counts, and its cost.
+    A late result is not counted as an attempt: only its time and its cost count.
     """
     return _attempt_counts(*map(attempt.__getitem__, COUNTED))
 
 
-@lru_cache(maxsize=10_000)  # most are alike, but for their times
+@lru_cache(maxsize=10_000)  # most differ only in their times
 def _attempt_counts(
     outcome: int,
     is_late: bool,
@@ -196,14 +195,17 @@ def _attempt_counts(
 
 
 def cost_counts(cost: Decimal | None, currency: str) -> Counts:
-    """A cost as numbers of a tally; none when it is not known."""
+    """A cost as numbers of a tally; none if it is unknown."""
     if cost is None:
         return {}
     return {f"{_COST}{currency}": int(cost.scaleb(_MILLIONTHS)), _PRICED + currency: 1}
 
 
 def status_counts(status: int, *, was_sent: bool = False) -> Counts:
-    """A message that reached a status; whether a provider had accepted it before."""
+    """A message that reached a status, as numbers of a tally.
+
+    `was_sent`: a provider had accepted it before.
+    """
     counts = {f"{_STATUS}{status:d}": 1}
     if status == MessageStatus.FAILED and was_sent:
         counts[_FAILED_AFTER_SENT] = 1
@@ -223,7 +225,7 @@ class Part(Enum):
 
 
 class Key(NamedTuple):
-    """What tallies are kept by. The provider is blank where there is none yet."""
+    """What tallies are kept by. The provider is blank if none was chosen yet."""
 
     day: date  # UTC
     channel: int
@@ -245,7 +247,7 @@ class TallySheet:
         provider: str,
         times: int = 1,
     ) -> None:
-        """Add numbers to the day (UTC) of `at`, so many times."""
+        """Add numbers to the day (UTC) of `at`, multiplied by `times`."""
         self.add(Key(day_of(at), channel, provider), counts, times=times)
 
     def count_attempt(self, attempt: Mapping[str, Any]) -> None:
@@ -258,7 +260,7 @@ class TallySheet:
     def change_cost(
         self, attempt: Mapping[str, Any], *, cost: Decimal, currency: str
     ) -> None:
-        """Put another cost in the place of what an attempt was counted with."""
+        """Replace the cost that an attempt was counted with."""
         where = _key_of(attempt)
         self.add(where, cost_counts(attempt["cost"], attempt["currency"]), times=-1)
         self.add(where, cost_counts(cost, currency))
@@ -266,22 +268,22 @@ class TallySheet:
     def take_back(
         self, counts: Counts, *, at: datetime, channel: int, provider: str
     ) -> None:
-        """Subtract what was counted by mistake, or is no longer so."""
+        """Subtract numbers that were wrong or no longer apply."""
         self.add(Key(day_of(at), channel, provider), counts, times=-1)
 
     def add(self, key: Key, counts: Counts, *, times: int = 1) -> None:
-        """Add numbers to a key's tally, so many times; -1 subtracts them."""
+        """Add numbers to a key's tally, multiplied by `times`; -1 subtracts them."""
         _add_to(self._counts.setdefault(key, {}), counts, times=times)
 
     def part(self, part: Part) -> TallySheet:
-        """Only the numbers that are about this."""
+        """Only the numbers of this part."""
         sheet = TallySheet()
         for key, counts in self._counts.items():
             sheet.add(key, {name: counts[name] for name in counts if part.holds(name)})
         return sheet
 
     def tallies(self) -> Iterator[tuple[Key, Tally]]:
-        """What there is to keep, in the order of the keys."""
+        """The tallies that are not empty, in the order of the keys."""
         for key in sorted(self._counts):
             if tally := Tally(self._counts[key]):
                 yield key, tally
@@ -315,7 +317,7 @@ def _key_of(attempt: Mapping[str, Any]) -> Key:
 
 
 def _add_to(total: dict[str, int], counts: Counts, *, times: int = 1) -> None:
-    if not total and times == 1:  # most of a report's rows: the first of their key
+    if not total and times == 1:  # most rows of a report are the first of their key
         total.update(counts)
         return
     for name, count in counts.items():
@@ -327,7 +329,7 @@ def _share(part: float, whole: float) -> float | None:
 
 
 def _bin_of(milliseconds: int) -> int:
-    """0 holds what took no time; bin n from 1 on holds [1.1^(n-1), 1.1^n)."""
+    """Bin 0 is for calls that took no time; bin n holds [1.1^(n-1), 1.1^n)."""
     if milliseconds <= 0:
         return 0
     return 1 + math.floor(math.log(milliseconds) / math.log(BIN_GROWTH))

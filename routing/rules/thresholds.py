@@ -1,4 +1,4 @@
-"""What a route asks of a provider: a price it may pay, a delivery rate it must keep.
+"""A route's limits for its providers: a maximum price and a minimum delivery rate.
 
 Pure: rules candidates out before a strategy sees them.
 """
@@ -15,7 +15,7 @@ from routing.vocabulary import FallbackReason
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """The limits of a route; None is no limit."""
+    """The limits of a route; None means no limit."""
 
     max_cost: Decimal | None = None  # of the whole message, in the candidates' currency
     min_quality: float | None = None  # delivery rate, 0.0 to 1.0
@@ -28,15 +28,16 @@ NO_THRESHOLDS = Thresholds()
 def screen(
     candidates: Sequence[Candidate], thresholds: Thresholds
 ) -> tuple[Candidate, ...]:
-    """Rule out what is too dear, then what delivers too little; the order stays.
+    """Rule out candidates that are too expensive, then those that deliver too little.
+    The order stays.
 
-    1. Cost is a promise to whoever pays: it may rule out every candidate, and then the
-       message does not go. A price that nobody knows is not above the maximum: it
+    1. The maximum cost is a promise to the customer: it may rule out every candidate,
+       and then the message is not sent. An unknown price is not above the maximum: it
        passes, and is shown as unknown.
-    2. Quality only compares: with enough evidence, and never against all that are
-       left. Where all deliver too little, the best of them stays.
+    2. The minimum delivery rate is relative: it needs enough evidence and never rules
+       out all that are left. If all deliver too little, the best of them stays.
 
-    A candidate that is ineligible already keeps its verdict.
+    A candidate that is already ineligible keeps its verdict.
     """
     if thresholds.max_cost is None and thresholds.min_quality is None:
         return tuple(candidates)
@@ -71,7 +72,7 @@ def _costly(
 def _poor(
     candidates: Sequence[Candidate], thresholds: Thresholds
 ) -> dict[str, Verdict]:
-    """The candidates that deliver too little, but for the best where all do."""
+    """The candidates that deliver too little; if all do, without the best."""
     minimum = thresholds.min_quality
     if minimum is None:
         return {}

@@ -1,16 +1,16 @@
-"""How fast a provider may be used: GCRA, the leaky bucket that fits in one row.
+"""How fast a provider may be used: GCRA, a leaky bucket that fits in one row.
 
-`tat` (theoretical arrival time) is when the provider would be done with all it was
-given, if it worked at exactly the configured rate. A message may go while that lies at
-most `burst / rate` ahead. So no window of t seconds ever holds more than
-`rate * t + burst` units, whoever sends, as long as all share the row. A unit is a
-message or, where the provider counts so, a segment.
+`tat` (theoretical arrival time) is when the provider would have finished everything it
+was sent, working at exactly the configured rate. A message may go if that is at most
+`burst / rate` ahead. So no window of t seconds ever holds more than `rate * t + burst`
+units, as long as all senders share the row. A unit is a message or, if the provider
+counts that way, a segment.
 
-A 429 slows it: each unit then takes the time of `1 / factor` units, which leaves both
-the burst and the rate smaller, and the bound above as it was.
+A 429 slows it down: each unit then takes the time of `1 / factor` units. This reduces
+both the burst and the rate; the bound above still holds.
 
-Pure: values in, values out. Times are rounded up to the microsecond that a database
-keeps, so never to more than the rate.
+Pure: values in, values out. Times are rounded up to the database's microseconds, so
+the rate is never exceeded.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 SLOW_FACTOR = 0.7  # what a 429 leaves of the rate
-MIN_FACTOR = 0.1  # of the configured rate; slower than that, nothing would recover
+MIN_FACTOR = 0.1  # of the configured rate; any slower, and it would never recover
 RECOVERY = 0.05  # of the configured rate, per minute without a 429
 RECOVERY_STEP = timedelta(minutes=1)
-# Messages already in flight bring more 429s; for so long they are the same news.
+# Messages already in flight bring more 429s; for this long they do not count again.
 SETTLING = timedelta(seconds=5)
-LONGEST_PAUSE = timedelta(days=1)  # whatever a provider asks for
-_TOLERANCE = 1e-6  # seconds; the arithmetic's, not the provider's
+LONGEST_PAUSE = timedelta(days=1)  # even if a provider asks for more
+_TOLERANCE = 1e-6  # seconds; for rounding errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +34,15 @@ class Throttle:
     """The configured rate of a provider, and how much of it is used up."""
 
     rate_per_second: float  # units, the ceiling; above 0
-    burst: float  # units that may go at once after a rest; above 0
-    tat: datetime | None = None  # None when it was never used
+    burst: float  # units that may go at once after an idle time; above 0
+    tat: datetime | None = None  # None if it was never used
     factor: float = 1.0  # share of the rate that the last 429 left
     slowed_at: datetime | None = None  # when that pause ended; None without a 429
 
     def __post_init__(self) -> None:
         for number in (self.rate_per_second, self.burst):
             if not (math.isfinite(number) and number > 0):
-                raise ValueError(f"A throttle's rate and burst are above 0: {self}")
+                raise ValueError(f"A throttle's rate and burst must be above 0: {self}")
 
 
 def factor(throttle: Throttle, now: datetime) -> float:
@@ -57,22 +57,22 @@ def factor(throttle: Throttle, now: datetime) -> float:
 
 
 def available(throttle: Throttle, now: datetime) -> float:
-    """The units that may go now, together; 0.0 when none may.
+    """The total of units that may go now; 0.0 if none may.
 
-    After a rest one message may always go, so it is never less than 1 then.
+    After an idle time it is at least 1, because one message may always go then.
     """
     backlog = _backlog(throttle, now)
     if backlog <= 0:
         return max(1.0, throttle.burst * factor(throttle, now))
-    room = max(0.0, _tolerated(throttle) - backlog)
-    return room * _rate(throttle, now)
+    seconds = max(0.0, _tolerated(throttle) - backlog)
+    return seconds * _rate(throttle, now)
 
 
 def take(throttle: Throttle, units: float, now: datetime) -> Throttle | None:
-    """The throttle after so many units went now; None when they may not go yet.
+    """The throttle after using `units` now; None if they may not go yet.
 
-    A message of more units than the burst goes after a rest, and is then paid for in
-    full: otherwise it could never go.
+    A message of more units than the burst may go after an idle time, and then counts
+    in full: otherwise it could never go.
     """
     if _excess(throttle, units, now) > _TOLERANCE:
         return None
@@ -82,7 +82,7 @@ def take(throttle: Throttle, units: float, now: datetime) -> Throttle | None:
 
 
 def wait_for(throttle: Throttle, units: float, now: datetime) -> timedelta:
-    """How long until so many units may go, if nobody else takes them; 0 when now."""
+    """How long until `units` may go, if no other caller takes them; 0 if now."""
     excess = _excess(throttle, units, now)
     return _rounded_up(excess) if excess > _TOLERANCE else timedelta(0)
 
@@ -90,10 +90,10 @@ def wait_for(throttle: Throttle, units: float, now: datetime) -> timedelta:
 def slow_down(
     throttle: Throttle, retry_after: timedelta | None, now: datetime
 ) -> Throttle:
-    """After a 429: nothing goes for `retry_after`, and then more slowly.
+    """After a 429: nothing goes for `retry_after`, and then less than before.
 
-    The pause ends with an empty bucket: the `tat` is put one burst beyond its end, or
-    else a whole burst might go before it is over. The 429s of one storm slow it once.
+    The `tat` is set one burst beyond the end of the pause: otherwise a whole burst
+    might go before it is over. Several 429s within a short time slow it down once.
     """
     pause = min(max(retry_after or timedelta(0), timedelta(0)), LONGEST_PAUSE)
     resumes_at = now + pause
@@ -123,17 +123,17 @@ def _tolerated(throttle: Throttle) -> float:
 
 
 def _backlog(throttle: Throttle, now: datetime) -> float:
-    """Seconds by which the `tat` lies ahead; negative or 0 after a rest."""
+    """Seconds by which the `tat` lies ahead; negative or 0 after an idle time."""
     return 0.0 if throttle.tat is None else (throttle.tat - now).total_seconds()
 
 
 def _excess(throttle: Throttle, units: float, now: datetime) -> float:
-    """Seconds by which the units would go beyond what is tolerated."""
+    """Seconds by which the units would exceed what is tolerated."""
     tolerated = _tolerated(throttle)
     needed = min(max(0.0, units) / _rate(throttle, now), tolerated)
     return max(0.0, _backlog(throttle, now)) + needed - tolerated
 
 
 def _rounded_up(seconds: float) -> timedelta:
-    # A thousandth of a microsecond is the float's, and is not worth one.
+    # Less than a thousandth of a microsecond is a rounding error.
     return timedelta(microseconds=math.ceil(round(seconds * 1e6, 3)))

@@ -1,1 +1,1 @@
-"""What is counted: entries written with the messages, and reports of them."""
+"""Statistics: entries written together with the messages, and reports from them."""

@@ -1,7 +1,7 @@
-"""Statistics as they are kept: counted in passing, folded now and then.
+"""Statistics as stored: counted with each change, compacted now and then.
 
-Whatever changes a number does so in the transaction that writes what is counted, by
-adding an entry. At every moment the sum of the entries, folded or not, is what counts.
+Every change of a number is an entry, added in the transaction that writes the counted
+rows. At any time the statistics are the sum of all entries, compacted or not.
 """
 
 from __future__ import annotations
@@ -36,13 +36,14 @@ INSERT_ENTRIES = """
 INSERT INTO routing_statisticsentry (day, channel, provider, tally, is_folded)
 SELECT v.day, v.channel, v.provider, v.tally, false FROM {rows}
 """
-FOLD_AT_MOST = 2000  # entries at once: a short transaction, again in a second
+COMPACT_AT_MOST = 2000  # entries at once: a short transaction, again in a second
 
 
 def save_counts(sheet: TallySheet, *, is_prepared: bool = False) -> None:
-    """Add what was counted, in one INSERT; within the caller's transaction.
+    """Add the counts in one INSERT; within the caller's transaction.
 
-    Prepared, it is cheaper; workers may, web processes may be behind a pooler.
+    A prepared statement is cheaper, but only for workers: web processes may be behind
+    a pooler.
     """
     if rows := entries(sheet):
         with prepared_cursor() if is_prepared else connection.cursor() as cursor:
@@ -51,7 +52,7 @@ def save_counts(sheet: TallySheet, *, is_prepared: bool = False) -> None:
 
 
 def entries(sheet: TallySheet) -> list[Row]:
-    """What was counted, as rows of `INSERT_ENTRIES`."""
+    """The counts as rows of `INSERT_ENTRIES`."""
     return [{**key._asdict(), "tally": tally.counts} for key, tally in sheet.tallies()]
 
 
@@ -61,8 +62,8 @@ def read_totals(
     last: date | None = None,
     channel: Channel | None = None,
 ) -> TallySheet:
-    """What the statistics say of some days and a channel, or of all. One statement:
-    it sees what is being folded once.
+    """The totals of some days and a channel, or of all. In one statement, so that
+    entries which are being compacted count once.
     """
     rows = StatisticsEntry.objects.order_by()
     if first is not None:
@@ -78,7 +79,7 @@ def read_totals(
 
 
 def days_with_attempts(*, since: date) -> list[date]:
-    """The days on which there are attempts, or the statistics say that there were."""
+    """The days that have attempts, in their table or in the statistics."""
     attempts = MessageDeliveryAttempt.objects.order_by()
     counted = (
         attempts.filter(attempted_at__gte=_start_of(since))
@@ -91,7 +92,7 @@ def days_with_attempts(*, since: date) -> list[date]:
 
 
 def counted_attempts(*, day: date) -> TallySheet:
-    """What the attempts of a day count for. The database groups what is alike."""
+    """The attempts of a day, counted again. The database groups equal ones."""
     attempts = MessageDeliveryAttempt.objects.order_by().filter(
         attempted_at__gte=_start_of(day), attempted_at__lt=_start_of(day) + ONE_DAY
     )
@@ -113,27 +114,27 @@ def _start_of(day: date) -> datetime:
 
 
 def compact_entries() -> int:
-    """Replace fresh entries by one per day, channel and provider; returns how many.
+    """Replace new entries by one per day, channel and provider; returns how many.
 
-    Safe with any number of workers: what one of them has locked the others leave alone,
-    and find folded, as one or as two, the next time.
+    Safe with any number of workers: they skip entries that another one has locked, and
+    find them compacted the next time, into one or two.
     """
     if not StatisticsEntry.objects.filter(is_folded=False).exists():
         return 0
     with transaction.atomic():
         unlocked = StatisticsEntry.objects.select_for_update(skip_locked=True)
-        fresh = list(unlocked.filter(is_folded=False).order_by("id")[:FOLD_AT_MOST])
-        days = {entry.day for entry in fresh}
-        folded = unlocked.filter(is_folded=True, day__in=days).order_by("id")
-        _replace([*fresh, *_of_same_keys(folded, fresh)])
-    return len(fresh)
+        new = list(unlocked.filter(is_folded=False).order_by("id")[:COMPACT_AT_MOST])
+        days = {entry.day for entry in new}
+        compacted = unlocked.filter(is_folded=True, day__in=days).order_by("id")
+        _replace([*new, *_of_same_keys(compacted, new)])
+    return len(new)
 
 
 def _of_same_keys(
-    folded: Iterable[StatisticsEntry], fresh: Iterable[StatisticsEntry]
+    compacted: Iterable[StatisticsEntry], new: Iterable[StatisticsEntry]
 ) -> list[StatisticsEntry]:
-    keys = {_key_of(entry) for entry in fresh}
-    return [entry for entry in folded if _key_of(entry) in keys]
+    keys = {_key_of(entry) for entry in new}
+    return [entry for entry in compacted if _key_of(entry) in keys]
 
 
 def _replace(entries: list[StatisticsEntry]) -> None:

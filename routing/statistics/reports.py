@@ -1,4 +1,4 @@
-"""What screens and endpoints read."""
+"""Statistics for screens and endpoints."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from routing.vocabulary import Channel
 
 @dataclass(frozen=True, slots=True)
 class StatisticsReport:
-    """What happened in some days: all together, and from three sides.
+    """The figures of some days, in total and by channel, provider and day.
 
-    Days, channels and providers on which nothing was counted are not in it. Messages
-    that no provider was chosen for yet are in none of `by_provider`.
+    Days, channels and providers without any counts are left out. Messages without a
+    provider yet are not in `by_provider`.
     """
 
     total: Tally
@@ -28,9 +28,9 @@ class StatisticsReport:
 def statistics_report(
     period: Period, *, channel: Channel | None = None, provider: str = ""
 ) -> StatisticsReport:
-    """The report of some days, and of one channel or provider where it is named.
+    """The report of some days, and of one channel or provider if given.
 
-    Costs a row per day and provider.
+    Reads one row per day and provider.
     """
     sheet = read_totals(first=period.first, last=period.last, channel=channel)
     tallies = [

@@ -378,7 +378,7 @@ def test_a_reader_sees_which_way_a_message_would_take(reader_client):
 
     assert "TwilioSMS is the choice of Primary." in page
     assert "<th>VonageSMS</th>" in page
-    assert "closed" in page
+    assert "in use" in page
 
 
 def test_an_explanation_tells_delivery_rates_in_words(reader_client):

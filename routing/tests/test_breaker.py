@@ -264,23 +264,23 @@ def test_an_opening_is_forgotten_every_ten_healthy_minutes(minutes, left):
 @pytest.mark.parametrize(
     ("breaker", "words"),
     [
-        (Breaker(), "closed"),
+        (Breaker(), "in use"),
         (
             Breaker(closed_at=NOW, reason="3 probes succeeded"),
-            "closed, 25% of the traffic: 3 probes succeeded",
+            "in use for 25% of the traffic (3 probes succeeded)",
         ),
         (
             Breaker(BreakerState.OPEN, "the probe failed", open_until=NOW + SECOND),
-            "open until 09:00:01 UTC: the probe failed",
+            "out of use until 09:00:01 UTC (the probe failed)",
         ),
         (
             Breaker(BreakerState.OPEN, "the probe failed", open_until=NOW),
-            "open, the next message is a probe: the probe failed",
+            "out of use until the next message tries it (the probe failed)",
         ),
-        (Breaker(BreakerState.HALF_OPEN), "half open"),
+        (Breaker(BreakerState.HALF_OPEN), "being tried again"),
     ],
 )
-def test_it_can_be_told_in_words(breaker, words):
+def test_its_state_can_be_put_in_words(breaker, words):
     assert describe(breaker, NOW) == words
 
 

@@ -59,7 +59,7 @@ NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 TOO_LONG = Verdict("too long for it", is_for_good=True)
-DUE = Verdict("breaker open, the next message is a probe", may_be_probed=True)
+DUE = Verdict("out of use until the next message tries it", may_be_probed=True)
 ROUTE = Route(
     config_id=1,
     channel=Channel.SMS,
@@ -332,7 +332,7 @@ def test_a_recipients_limit_outlasts_an_impatient_route():
 
 @pytest.mark.parametrize("failure", [UnsuitableError(), UnmappedError()], ids=repr)
 def test_what_one_provider_refuses_waits_for_another_that_is_out_of_use(failure):
-    result = step(failure, verdicts={"B": "breaker open"})
+    result = step(failure, verdicts={"B": "out of use"})
 
     assert result == Retry(NOW + MINUTE, counts_as_retry=True)
 
@@ -390,10 +390,10 @@ def test_a_message_does_not_wait_for_a_provider_that_its_route_never_uses():
 
 def test_a_message_that_waits_says_what_rules_each_provider_out():
     route = replace(ROUTE, thresholds=Thresholds(max_cost=Decimal("0.01")))
-    out = choices(prices={"B": Decimal("0.04")}, A="breaker open")
+    out = choices(prices={"B": Decimal("0.04")}, A="out of use")
 
     assert what_rules_out(route, out) == (
-        "A: breaker open B: its price 0.04 is above the maximum of 0.01"
+        "A: out of use; B: its price 0.04 is above the maximum of 0.01"
     )
 
 

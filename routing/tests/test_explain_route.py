@@ -222,7 +222,7 @@ def test_it_prints_a_table_for_people(capsys):
     [
         (["--channel=fax", "--to=+49"], "Unknown channel 'fax'. Known: sms, mms"),
         (["--channel=sms", "--to=hello"], "'hello' is not a valid phone number"),
-        (["--channel=sms", "--to=+49 0151 12345678"], "+4915112345678 is meant"),
+        (["--channel=sms", "--to=+49 0151 12345678"], "if you mean +4915112345678"),
         (["--channel=sms", "--to=+19005551234"], "No message goes to +19005551234"),
         (["--channel=email", "--to=hello"], "'hello' is not an e-mail address."),
         (
@@ -253,10 +253,10 @@ def test_it_shows_breakers_and_throttles(capsys):
     explanation = explained(capsys)
 
     breakers = [each["breaker"] for each in explanation["candidates"]]
-    assert breakers[0].startswith("open until")
-    assert breakers[1:] == ["closed", "closed"]
+    assert breakers[0].startswith("out of use until")
+    assert breakers[1:] == ["in use", "in use"]
     throttles = [each["throttle"] for each in explanation["candidates"]]
-    assert throttles == ["none", "20 messages/s, room for 5 now", "none"]
+    assert throttles == ["none", "20 messages/s, 5 available now", "none"]
     assert explanation["chosen"] == "B"
 
 
@@ -283,8 +283,8 @@ def test_when_no_provider_may_be_used_it_says_why_the_last_error_and_the_next_tr
 
     why = explained(capsys)["why"]
 
-    assert "the message waits. A: breaker open until " in why
-    assert "refuses our account (last error: Account 20003: Authenticate). B: " in why
+    assert "the message waits. A: out of use until " in why
+    assert "refuses our account) (last error: Account 20003: Authenticate). B: " in why
     assert re.search(r"Next try \d\d:\d\d:\d\d UTC\.$", why)
 
 

@@ -111,7 +111,7 @@ def test_what_may_be_two_numbers_is_refused_and_both_are_named(text, region, mea
     with pytest.raises(NotANumber) as refusal:
         read_number(text, region)
 
-    assert f"may be {meant[0]} or {meant[1]}: write the one" in str(refusal.value)
+    assert f"may be {meant[0]} or {meant[1]}: write the right" in str(refusal.value)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_number_as_people_write_it_becomes_e164(text, region, expected):
 def test_a_plus_with_what_is_dialled_at_home_is_refused_with_what_may_be_meant(
     text, meant
 ):
-    with pytest.raises(NotANumber, match=rf"if \{meant} is meant, write that"):
+    with pytest.raises(NotANumber, match=rf"if you mean \{meant}, write that"):
         read_number(text)
 
 
@@ -173,7 +173,7 @@ def test_a_plus_with_what_is_dialled_at_home_is_refused_with_what_may_be_meant(
     ["4.91701E+11", "4,91701E+11", "4E11", "491701234567.0", "+4915112345678.00"],
 )
 def test_what_a_spreadsheet_took_for_an_amount_is_refused_with_the_remedy(text):
-    with pytest.raises(NotANumber, match="a spreadsheet took it for an amount; make"):
+    with pytest.raises(NotANumber, match="a spreadsheet changed it to an amount; "):
         read_number(text, "DE")
 
 

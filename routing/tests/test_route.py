@@ -128,7 +128,7 @@ def test_routes_of_different_scopes_may_share_a_priority():
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"country": "DE", "dial_prefix": "33"}, "No number of DE begins with +33."),
+        ({"country": "DE", "dial_prefix": "33"}, "No number in DE starts with +33."),
         ({"country": "Germany"}, "Two letters"),
         ({"country": "de"}, "Two letters"),
         ({"dial_prefix": "+49"}, "Digits only"),

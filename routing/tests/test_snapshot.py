@@ -110,7 +110,7 @@ def test_a_provider_whose_traffic_comes_back_leaves_the_rest_to_others():
 
     ours, theirs = verdicts(**state)
 
-    assert ours.reason == "breaker closed, 25% of the traffic"
+    assert ours.reason == "in use for 25% of the traffic"
     assert theirs is None
     assert verdicts(draw=0.2, **state) == [None, None]
 

@@ -94,8 +94,8 @@ def test_every_line_leads_to_what_is_behind_it(show, admin_client, busy_month):
 @pytest.mark.parametrize(
     ("query", "says"),
     [
-        ({"start": "2026-13-01"}, "Write a date such as 2026-01-31."),
-        ({"end": "tomorrow"}, "Write a date such as 2026-01-31."),
+        ({"start": "2026-13-01"}, "Enter a date such as 2026-01-31."),
+        ({"end": "tomorrow"}, "Enter a date such as 2026-01-31."),
         ({"start": "2026-02-01"}, "It comes after the last day, 2026-01-31."),
         ({"channel": "7"}, "Select a valid choice."),
         ({"channel": "SMS"}, "Select a valid choice."),

@@ -1,1 +1,1 @@
-"""Text as the networks see it: numbers, addresses, segments, keywords."""
+"""Text as networks handle it: numbers, addresses, segments, keywords."""

@@ -1,4 +1,4 @@
-"""Whether the recipient that a provider names is the one that a message went to.
+"""Whether the recipient in a receipt is the one that a message was sent to.
 
 Providers spell recipients in their own ways: numbers without "+", or as their network
 dials them; domains of other alphabets in ASCII.
@@ -15,11 +15,11 @@ from routing.text.handsets import handset_of
 _NO_DIGITS = re.compile(r"[^0-9]")
 
 
-def is_same_recipient(told: str, sent_to: str) -> bool:
-    """Whether both name one recipient: two numbers of a handset, or two addresses."""
-    if "@" in told or "@" in sent_to:
-        return is_same_mailbox(told, sent_to)
-    number = _number(told)
+def is_same_recipient(reported: str, sent_to: str) -> bool:
+    """Whether both are the same recipient: the same handset, or the same mailbox."""
+    if "@" in reported or "@" in sent_to:
+        return is_same_mailbox(reported, sent_to)
+    number = _number(reported)
     return number != "+" and handset_of(number) == handset_of(_number(sent_to))
 
 

@@ -1,7 +1,7 @@
-"""The one form of an e-mail address, in which it is stored, compared and sent to. Pure.
+"""The canonical form of an e-mail address, for storing, comparing and sending. Pure.
 
-A mailbox can be spelled in many ways that look the same: with characters that nobody
-sees, full-width letters, a domain in its own script or in punycode. Whoever opted out
+A mailbox can be spelled in many ways that look the same: with invisible characters,
+full-width letters, a domain in its own script or in punycode. A recipient who opted out
 under one spelling has opted out under all of them.
 """
 
@@ -16,9 +16,9 @@ import idna
 from routing.text.invisible import IGNORABLE, JOINERS
 
 LENGTH_LIMIT = 254  # characters (RFC 5321, with the erratum 1690 of RFC 3696)
-_RAW_LIMIT = 1000  # before anything is taken out of it
+_RAW_LIMIT = 1000  # before invisible characters are removed
 
-# Most of any list: ASCII without quotes or punycode needs no more than lower case.
+# Most addresses of a list: ASCII without quotes or punycode only needs lower case.
 _PLAIN = re.compile(r"\A[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]++@[A-Za-z0-9.-]*[A-Za-z0-9]")
 _ATOMS = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _JOINERS = re.compile(f"[{JOINERS}]")
@@ -29,14 +29,14 @@ _TO_ESCAPE = re.compile(r'(["\\])')
 
 
 class EmailAddressError(ValueError):
-    """It has no form that can be stored, compared and sent to."""
+    """The address has no canonical form."""
 
 
 def canonical_email(text: str) -> str:
-    """The one form: ASCII in lower case, the domain as DNS knows it (IDNA 2008).
+    """The canonical form: ASCII in lower case, the domain as in DNS (IDNA 2008).
 
-    No mailbox in use distinguishes upper from lower case, and nobody wants the same
-    e-mail twice. Whether it is an address at all is for the caller to check.
+    No mailbox in use distinguishes upper from lower case, and no one wants the same
+    e-mail twice. The caller checks whether it is an address at all.
     """
     if len(text) > _RAW_LIMIT:
         raise EmailAddressError(f"it is longer than {LENGTH_LIMIT} characters")
@@ -49,9 +49,10 @@ def canonical_email(text: str) -> str:
 
 
 def mailbox_key(text: str) -> str:
-    """What to compare addresses by: their one form or, where there is none, the text.
+    """What to compare addresses by: the canonical form or, if there is none, the text.
 
-    For what is stored already, or comes from a provider, and cannot be refused.
+    For addresses that are already stored, or come from a provider, and cannot be
+    refused.
     """
     try:
         return canonical_email(text)
@@ -60,7 +61,7 @@ def mailbox_key(text: str) -> str:
 
 
 def is_same_mailbox(one: str, other: str) -> bool:
-    """Whether two spellings are of one address."""
+    """Whether two spellings mean the same address."""
     return mailbox_key(one) == mailbox_key(other)
 
 
@@ -71,16 +72,16 @@ def _rewritten(text: str) -> str:
 
 
 def _local(text: str) -> str:
-    """In quotes only where it must be.
+    """The part before the @, in quotes only if necessary.
 
     Letters beyond ASCII need SMTPUTF8 (RFC 6531) at every server on the way, which
-    neither SendGrid nor our SMTP has.
+    neither SendGrid nor our SMTP supports.
     """
     text = _JOINERS.sub("", text)
     if foreign := next((each for each in text if not each.isascii()), None):
         raise EmailAddressError(
-            f"it has {foreign!r} before the @, where our e-mail providers carry "
-            "ASCII only"
+            f"it has {foreign!r} before the @, where our e-mail providers accept "
+            "only ASCII"
         )
     text = text.lower()
     if len(text) < 2 or text[0] != '"' or text[-1] != '"':
@@ -93,9 +94,9 @@ def _local(text: str) -> str:
 
 
 def dns_domain(text: str) -> str:
-    """The domain of an address as DNS knows it, in lower case.
+    """The domain of an address as in DNS, in lower case.
 
-    Label by label: what is ASCII already may break rules that IDNA has for others.
+    Label by label: an ASCII label may break rules that IDNA has for other labels.
     """
     if text.startswith("["):
         return _literal(text)
@@ -103,12 +104,12 @@ def dns_domain(text: str) -> str:
         labels = idna.uts46_remap(text).removesuffix(".").split(".")
         return ".".join(map(_label, labels))
     except idna.IDNAError as error:
-        reason = str(error).partition(" at position")[0][:40]  # it quotes all of it
+        reason = str(error).partition(" at position")[0][:40]  # the rest quotes it
         raise EmailAddressError(f"its domain is not valid: {reason}") from None
 
 
 def _label(text: str) -> str:
-    """The label as DNS has it; joiners count only where IDNA lets them stand."""
+    """The label as in DNS; joiners count only where IDNA allows them."""
     if text.isascii() and not text.startswith("xn--"):
         return text
     try:

@@ -1,8 +1,9 @@
-"""What a handset is called where numbers are compared. Pure.
+"""A key for a handset, by which numbers are compared. Pure.
 
-A handset may answer to several numbers: its country has given out longer ones since, or
-writes a digit more for mobiles from abroad. Providers report a STOP under whichever the
-network shows. Nothing is ever sent to the key: only the recipient's own number is.
+A handset may have several numbers: its country has made numbers longer since, or mobile
+numbers have an extra digit when dialled from abroad. Providers report a STOP under the
+number that the network shows. Nothing is ever sent to the key, only to the recipient's
+own number.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-# Another spelling, and the key. X is any digit and [..] one of some; what either stands
-# for goes over in order.
+# Another spelling, and the key. X is any digit and [..] one of several; the digits they
+# match are copied in order.
 _SPELLINGS = [
     # Mexico: no 1 after the country code since 2019; 01, 044 and 045 were dialled.
     ("+521XXXXXXXXXX", "+52XXXXXXXXXX"),
     ("+5201XXXXXXXXXX", "+52XXXXXXXXXX"),
     ("+52044XXXXXXXXXX", "+52XXXXXXXXXX"),
     ("+52045XXXXXXXXXX", "+52XXXXXXXXXX"),
-    # Argentina: a mobile has a 9 from abroad, and a 15 after the area code at home.
+    # Argentina: mobiles have a 9 from abroad, and a 15 after the area code at home.
     ("+54[1-3]XXXXXXXXX", "+549[1-3]XXXXXXXXX"),
     ("+541115XXXXXXXX", "+54911XXXXXXXX"),
     ("+5491115XXXXXXXX", "+54911XXXXXXXX"),
@@ -33,7 +34,7 @@ _SPELLINGS = [
     # Benin, 2024.
     ("+229XXXXXXXX", "+22901XXXXXXXX"),
     ("+2291XXXXXXXX", "+22901XXXXXXXX"),
-    # Ivory Coast, 2021: by network, which the second digit told (Moov, MTN, Orange).
+    # Ivory Coast, 2021: by network, which the second digit shows (Moov, MTN, Orange).
     ("+225[04-9][0-3]XXXXXX", "+22501[04-9][0-3]XXXXXX"),
     ("+225[04-9][4-6]XXXXXX", "+22505[04-9][4-6]XXXXXX"),
     ("+225[04-9][7-9]XXXXXX", "+22507[04-9][7-9]XXXXXX"),
@@ -52,7 +53,7 @@ _SPELLINGS = [
     ("+237[23]XXXXXXX", "+2372[23]XXXXXXX"),
     # Congo: the 0 is part of the number.
     ("+242[14-6]XXXXXXX", "+2420[14-6]XXXXXXX"),
-    # Palestine: also behind Israel's code.
+    # Palestine: also reached by Israel's code.
     ("+9725[69]XXXXXXX", "+9705[69]XXXXXXX"),
     # France overseas: ranges of the national plan with country codes of their own.
     ("+3369[01]XXXXXX", "+59069[01]XXXXXX"),
@@ -77,7 +78,7 @@ _OPEN = re.compile(r"X|\[[0-9-]{1,9}\]")
 
 
 class _Form(NamedTuple):
-    """How numbers are written, as a pattern, and how one is written so."""
+    """A way to write numbers: a pattern that matches, and a template to write one."""
 
     pattern: re.Pattern[str]
     template: str
@@ -99,7 +100,7 @@ _Pairs = dict[str, list[tuple[_Form, _Form]]]
 
 
 def _by_beginning(pairs: list[tuple[str, str]]) -> _Pairs:
-    """Compiled, by the first three characters of the first: what most numbers miss."""
+    """Compiled, by the first three characters, which match none of most numbers."""
     found: _Pairs = defaultdict(list)
     for one, other in pairs:
         found[one[:3]].append((_Form.of(one), _Form.of(other)))
@@ -111,12 +112,12 @@ _FROM_KEY = _by_beginning([(key, other) for other, key in _SPELLINGS])
 
 
 def handset_of(number: str) -> str:
-    """The key of the handset behind an E.164 number: the same for all its spellings."""
+    """The key of the handset of an E.164 number: the same for all its spellings."""
     return next(_rewritten(number, _TO_KEY), number)
 
 
 def spellings_of(number: str) -> set[str]:
-    """All numbers that we know the same handset by."""
+    """All known numbers of the same handset."""
     key = handset_of(number)
     others = {other for other in _rewritten(key, _FROM_KEY) if handset_of(other) == key}
     return {number, key} | others

@@ -1,16 +1,16 @@
-"""Text that may stand in a header. Pure."""
+"""Text that is safe in a header. Pure."""
 
 from __future__ import annotations
 
 from unicodedata import category
 
-# Controls (with CR, LF and NUL), halves of surrogate pairs, and the separators of lines
-# and paragraphs, which are no controls but end a line to some programs.
+# Controls (including CR, LF and NUL), lone surrogates, and line and paragraph
+# separators, which are not controls but end a line in some programs.
 _FORBIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def is_one_line(text: str) -> bool:
-    """Whether nothing in it can end a header and begin another one."""
+    """Whether it cannot end a header and begin another one."""
     if text.isascii():
         return text.isprintable()  # the same at a tenth of the cost
     return _FORBIDDEN.isdisjoint(map(category, text))

@@ -1,17 +1,17 @@
-"""Characters that nobody sees, and what else is no writing. Pure.
+"""Invisible characters, and others that are not text. Pure.
 
-All are pieces of regular expressions, for use within [].
+All are parts of regular expressions, for use within [].
 """
 
 from __future__ import annotations
 
-# C0 and C1, but for what is space: tab, line feed and the like.
+# C0 and C1, except those that are spaces: tab, line feed and the like.
 CONTROLS = r"\x00-\x08\x0e-\x1f\x7f-\x9f"
 # Within words of some scripts they change how letters join.
 JOINERS = r"\u200c\u200d"
-# Marks of direction, which a text in Arabic or Hebrew may need ...
+# Direction marks, which a text in Arabic or Hebrew may need ...
 DIRECTION_MARKS = r"\u061c\u200e\u200f"
-# ... and what turns the direction of all that follows around.
+# ... and controls that reverse the direction of everything after them.
 TURNS = r"\u202a-\u202e\u2066-\u2069"
 
 # Soft hyphens, joiners, zero-width and bidirectional marks, variation selectors.
@@ -19,18 +19,18 @@ UNSEEN = (
     rf"\u00ad\u034f\u180b-\u180f\u200b{JOINERS}{DIRECTION_MARKS}{TURNS}\u2060-\u206f"
     r"\ufe00-\ufe0f\ufeff\ufff0-\ufff8"
 )
-# Default_Ignorable_Code_Point of the Unicode Character Database: what a program that
-# cannot draw it draws as nothing. With fillers, marks of shorthand and music, and tags.
+# Default_Ignorable_Code_Point of the Unicode Character Database: drawn as nothing by a
+# program that does not support them. Includes fillers, shorthand and music marks, tags.
 IGNORABLE = (
     rf"{UNSEEN}\u115f\u1160\u17b4\u17b5\u3164\uffa0"
     r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-# And whatever else shows nothing: controls, blank Braille.
+# And others that show nothing: controls, blank Braille.
 HIDDEN = rf"{CONTROLS}{IGNORABLE}\u2800"
 
-# Controls other than tab and line feed, halves of surrogate pairs, separators of lines
-# and paragraphs, turns, annotations, and the tag that begins a language.
+# Controls other than tab and line feed, lone surrogates, line and paragraph separators,
+# direction overrides, annotations, and the language tag.
 COMMANDS = (
     rf"{CONTROLS}\x0b\x0c\x0d\ud800-\udfff\u2028\u2029{TURNS}\ufff9-\ufffb\U000e0001"
 )
-TAGS = r"\U000e0020-\U000e007f"  # flags of emoji are made of them
+TAGS = r"\U000e0020-\U000e007f"  # used in emoji flags

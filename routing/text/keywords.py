@@ -1,8 +1,7 @@
-"""STOP, START and HELP: what the text of a handset asks for.
+"""STOP, START and HELP: what a text from a handset asks for.
 
-Pure. Who misses a STOP goes on sending to somebody who said no, so it is read with
-tolerance, and in other languages than English; a START gives consent, so it is taken
-only by the letter.
+Pure. Missing a STOP means sending to a person who said no, so it is read with
+tolerance, and in many languages; a START gives consent, so it must match exactly.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ WORDS = {
     **dict.fromkeys(("start", "unstop", "yes"), Keyword.START),
     **dict.fromkeys(("help", "info"), Keyword.HELP),
 }
-# A STOP in other languages, and in more words, from wherever it comes: none of them is
-# an everyday word in another language. Accents do not count; nothing but a courtesy may
-# stand around them.
+# A STOP in other languages, and in more words, from any country: none of them is an
+# everyday word in another language. Accents do not count; only courtesies may be around
+# them.
 STOP_WORDS = {
     "Afrikaans": "teken uit, kanselleer",
     "Albanian": "ndalo, çregjistrohu",
@@ -131,8 +130,8 @@ STOP_WORDS = {
     "Uzbek": "to'xtat, to'xtatish, bekor qilish, тўхтат",
     "Vietnamese": "dừng lại, từ chối, hủy đăng ký, ngừng gửi",
 }
-# Those that mean something else elsewhere, or are what a country's networks ask for: by
-# the beginning of the sender's number.
+# Words that mean something else elsewhere, or that a country's networks use: by the
+# start of the sender's number.
 LOCAL_STOP_WORDS = {
     **dict.fromkeys(("+34", "+5", "+1"), "alto, baja, para, pare, basta, no más"),
     **dict.fromkeys(("+351", "+55", "+244", "+258"), "sair, sai, pare"),
@@ -169,7 +168,7 @@ COURTESIES = frozenset(
         *("messaging", "contacting", "spamming", "this", "these", "thx"),
     ]
 )
-# The same in other languages, around a STOP of any.
+# The same in other languages, around a STOP in any language.
 _FOREIGN_COURTESIES = (
     "bitte, danke, svp, stp, s'il vous plaît, s'il te plaît, merci, por favor, "
     "gracias, obrigado, obrigada, per favore, per piacere, grazie, alstublieft, "
@@ -179,11 +178,11 @@ _FOREIGN_COURTESIES = (
     "tolong, terima kasih, sms"
 )
 _WORD = re.compile(r"[^\W_]+")
-# Of Latin, Greek, Cyrillic, Hebrew and Arabic letters, and what makes emojis of others.
+# Of Latin, Greek, Cyrillic, Hebrew and Arabic letters, and emoji modifiers.
 _ACCENTS = re.compile(
     "[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u20d0-\u20ff\ufe00-\ufe0f]"
 )
-# Accents that are part of the letter, for Unicode, and apostrophes that are letters.
+# Accents that Unicode treats as part of the letter, and apostrophes that are letters.
 _STROKES = str.maketrans("\u0131łđøħ", "ildoh", "\u02bb\u02bc")
 _ALIKE = {
     re.compile("[\u0370-\u03ff]"): str.maketrans(
@@ -195,18 +194,18 @@ _ALIKE = {
         "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0425",
     ),
 }
-_LONGEST_STOP = 100  # characters, with all that does not count
+_LONGEST_STOP = 100  # characters, including those that do not count
 
 
 def keyword_of(
     text: str, *, sender: str = "", more: Collection[str] = ()
 ) -> Keyword | None:
-    """The keyword that the whole message is; None for all that people write else.
+    """The keyword, if the whole message is one; None for any other text.
 
     Case, spaces and punctuation do not count: "Opt-Out!" is "optout". An English STOP
     may have courtesies around it ("please stop texting me"), but no other words: "stop
     by at noon" is a message to a person. `more` are STOP words of the installation; the
-    sender's number says which languages to expect.
+    sender's number shows which languages to expect.
     """
     keyword = _english_keyword(text)
     if keyword is None and _is_foreign_stop(text, sender, more):
@@ -215,16 +214,17 @@ def keyword_of(
 
 
 def folded(text: str) -> str:
-    """A text without all that does not count: case, accents, spaces, punctuation."""
-    # Letters, digits, and the vowel signs of scripts where those make other words.
+    """A text without what does not count: case, accents, spaces, punctuation."""
+    # Letters, digits, and vowel signs, which distinguish words in some scripts.
     return "".join(each for each in _unaccented(text) if category(each)[0] in "LNM")
 
 
 def _unaccented(text: str) -> str:
-    """In lower case; the letters of a Greek or Cyrillic word all of its script.
+    """In lower case, without accents; lookalike Latin letters in a Greek or Cyrillic
+    text become letters of its script.
 
-    The alphabet of SMS has no Greek letter that looks like a Latin one: ΣΤΟΠ comes with
-    the T and the O of Latin.
+    The SMS alphabet lacks Greek letters that look like Latin ones: ΣΤΟΠ arrives with a
+    Latin T and O.
     """
     text = normalize("NFKC", text)
     for script, alike in _ALIKE.items():
@@ -243,13 +243,13 @@ def _is_foreign_stop(text: str, sender: str, more: Collection[str]) -> bool:
 
 
 def _without_courtesies(text: str) -> str:
-    """What is left of the text without them; "" where it has none."""
+    """The text without courtesies; "" if it has none."""
     rest, found = _COURTESY.subn("", f" {_spaced(text)} ")
     return folded(rest) if found else ""
 
 
 def _spaced(text: str) -> str:
-    """Its words, as `folded` would have each."""
+    """The text's words, each as `folded` would give it."""
     plain = _unaccented(text)
     letters = (each if category(each)[0] in "LNM" else " " for each in plain)
     return " ".join("".join(letters).split())

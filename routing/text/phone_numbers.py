@@ -1,9 +1,10 @@
 """Phone numbers as people and programs write them. Pure.
 
-phonenumbers reads for a dialler, and guesses: it drops a zero that it takes for a trunk
-prefix, adds a country code, finds a number within words. A mailing must not guess, or
-it reaches somebody else. So what has a "+" is that very number or none; what has no "+"
-is read in each way that its country knows, and refused unless one of them is left.
+phonenumbers is made for diallers, and guesses: it drops a zero that it considers a
+trunk prefix, adds a country code, finds a number within words. A mailing must not
+guess, or it reaches the wrong person. So a number with a "+" is taken exactly as
+written, or refused. One without is read in every way its country allows, and refused
+unless exactly one is valid.
 """
 
 from __future__ import annotations
@@ -19,33 +20,33 @@ from phonenumbers import PhoneMetadata, PhoneNumberType
 
 
 class NotANumber(ValueError):
-    """This is no phone number, or more than one; the text says what to write."""
+    """Not a phone number, or more than one; the text says what to write."""
 
 
 class NoCountry(NotANumber):
-    """Digits without a "+", which only a country could make a number of."""
+    """Digits without a "+", which need a country to be a number."""
 
 
 class NumberKind(StrEnum):
-    """What answers at a number, in words that follow "it is a"."""
+    """The kind of a number, in words that follow "it is a"."""
 
-    HANDSET = "mobile number"  # or it may be one: in North America nobody can tell
+    HANDSET = "mobile number"  # or possibly one: North American plans do not tell
     LANDLINE = "landline"
-    INTERNET = "number of internet telephony"
+    INTERNET = "VoIP (internet telephony) number"
     FREEPHONE = "freephone number"
     PREMIUM = "premium-rate number"
     SHARED_COST = "shared-cost number"
     PERSONAL = "personal number, which forwards at a price"
     PAGER = "pager"
-    COMPANY = "company's number for all its sites"
-    VOICEMAIL = "number of a voicemail"
-    WORLDWIDE = "satellite or other number of no country"
+    COMPANY = "company-wide number"
+    VOICEMAIL = "voicemail number"
+    WORLDWIDE = "satellite or other number that belongs to no country"
 
 
-# What a text message may reach in some countries and at some providers.
+# Text messages reach these in some countries and at some providers.
 _LINES = {NumberKind.LANDLINE, NumberKind.INTERNET, NumberKind.FREEPHONE}
-# Twilio's test account answers for these; by their plan they would be personal numbers.
-_NOBODYS = "+1500555"
+# Twilio's test numbers; by their numbering plan they would be personal numbers.
+_TEST_NUMBERS = "+1500555"
 _COSTLY = {NumberKind.PREMIUM, NumberKind.SHARED_COST}
 _KINDS = {
     PhoneNumberType.MOBILE: NumberKind.HANDSET,
@@ -66,17 +67,17 @@ class PhoneNumber(NamedTuple):
     """A valid number in E.164."""
 
     text: str
-    country: str  # ISO 3166; empty where it is no country's
+    country: str  # ISO 3166; empty if it belongs to no country
     kind: NumberKind
 
 
 def read_number(text: str, region: str = "") -> PhoneNumber:
-    """The one number that this is; `region` is where a national one is at home.
+    """The number that the text is; `region` is the country of a national number.
 
-    Raises NotANumber where there is none, or several; NoCountry where it might be
-    national, and there is no such region. No digit of a number with a "+"
-    is dropped, added or moved, but for a zero in brackets: +49 (0)170 says itself that
-    it is not dialled from abroad.
+    Raises NotANumber if it is none, or may be several; NoCountry if it might be a
+    national number and there is no such region. No digit of a number with a "+" is
+    dropped, added or moved, except a zero in brackets: the brackets in +49 (0)170 mean
+    that it is not dialled from abroad.
     """
     written = _without_separators(text)
     if written.startswith("+"):
@@ -90,23 +91,23 @@ def read_number(text: str, region: str = "") -> PhoneNumber:
     if readings:
         raise NotANumber(
             f"{text[:40]!r} may be {' or '.join(each.text for each in readings)}: "
-            "write the one that is meant, with its +"
+            "write the right one, with its +"
         )
     raise NotANumber(f"{text[:40]!r} is not a valid phone number in {region}")
 
 
 def problem_with_kind(kind: NumberKind, *, takes_landlines: bool) -> str:
-    """Why no message may go to such a number; empty where it may."""
+    """Why no message may go to such a number; empty if it may."""
     if kind == NumberKind.HANDSET:
         return ""
     if kind not in _LINES:
-        return f"it is a {kind}, which gets no messages"
+        return f"it is a {kind}; no messages are sent to those"
     if takes_landlines:
         return ""
-    return f"it is a {kind}; only SEND_TO_LANDLINES=1 sends to those"
+    return f"it is a {kind}; set SEND_TO_LANDLINES=1 to send to those"
 
 
-# --- What is written ------------------------------------------------------------------
+# --- As written -----------------------------------------------------------------------
 
 _SEPARATORS = re.compile(r"[\s.()\[\]/~\u00b7\u2022\u2053\u2212\u223c\u30fc]")
 _TRUNK_ZERO = re.compile(r"(?<=\d)\s*[(\[]\s*0\s*[)\]]")
@@ -114,9 +115,9 @@ _CODE = re.compile(r"(?:\+|00)?([1-9][0-9]{0,2})")
 _DECIMAL = re.compile(r"(?<!\d)\+?\d{5,}+[.,]\d{1,2}")
 _SCIENTIFIC = re.compile(r"(?<!\d)\+?\d([.,]\d*+)?e\+?\d++", re.IGNORECASE)
 _WRITTEN = re.compile(r"\+?[0-9]+")
-_SHORTEST_PART = 4  # digits, behind a slash
+_SHORTEST_PART = 4  # digits, after a slash
 _NO_CODE = " with its +country code"
-_LONGEST = 80  # characters, with all that stands between digits
+_LONGEST = 80  # characters, including separators
 _PLUSES = str.maketrans({"\uff0b": "+", "\ufe62": "+"})
 
 
@@ -132,22 +133,22 @@ def _without_separators(text: str) -> str:
 
 
 def _has_alternative(plain: str) -> bool:
-    """Whether it ends in the last digits of another number: 0151 1234567/8."""
+    """Whether it ends with the last digits of another number: 0151 1234567/8."""
     _, slash, rest = plain.rpartition("/")
     return bool(slash) and sum(map(str.isdecimal, rest)) < _SHORTEST_PART
 
 
 def _why(plain: str) -> str:
     if _DECIMAL.fullmatch(plain) or _SCIENTIFIC.fullmatch(plain):
-        return ": a spreadsheet took it for an amount; make its column text"
+        return ": a spreadsheet changed it to an amount; format its column as text"
     if any(character.isdecimal() for character in plain):
         return ": it must be one number without letters or an extension"
     return _NO_CODE
 
 
 def _plain(text: str) -> str:
-    """Digits of all scripts as ours, all dashes as separators, nothing invisible."""
-    text = text.strip().removeprefix("'").translate(_PLUSES)  # a spreadsheet's mark
+    """With digits of all scripts as 0-9, dashes as separators, nothing invisible."""
+    text = text.strip().removeprefix("'").translate(_PLUSES)  # ' from a spreadsheet
     return "".join(map(_plain_character, text)).strip()
 
 
@@ -161,10 +162,10 @@ def _plain_character(character: str) -> str:
 
 
 def _without_trunk_zero(plain: str) -> str:
-    """Without the (0) of +49 (0)170, where the country's trunk prefix is a zero.
+    """Without the (0) of +49 (0)170, if the country's trunk prefix is a zero.
 
-    What stands before it is a country code, with its + or 00 or neither: 040 (0) is
-    none of Romania's.
+    Before it must be a country code, with + or 00 or neither: the 040 of 040 (0) is
+    not Romania's.
     """
     zero = _TRUNK_ZERO.search(plain)
     before = _CODE.fullmatch(_SEPARATORS.sub("", plain[: zero.start()] if zero else ""))
@@ -177,7 +178,7 @@ def _without_trunk_zero(plain: str) -> str:
     return f"+{before[1]} {plain[zero.end() :]}"
 
 
-# --- What it may be -------------------------------------------------------------------
+# --- Possible readings ----------------------------------------------------------------
 
 
 def _as_written(e164: str, text: str) -> PhoneNumber:
@@ -187,18 +188,18 @@ def _as_written(e164: str, text: str) -> PhoneNumber:
 
 
 def _suggestion(e164: str) -> str:
-    """What it may have been meant to be: +49 0170 has one zero too many."""
+    """The number it was probably meant to be: +49 0170 has one zero too many."""
     try:
         guess = phonenumbers.parse(e164)
     except phonenumbers.NumberParseException:
         return _NO_CODE
     if not phonenumbers.is_valid_number(guess):
         return _NO_CODE
-    return f"; if {_e164(guess)} is meant, write that"
+    return f"; if you mean {_e164(guess)}, write that"
 
 
 def _valid(e164: str) -> PhoneNumber | None:
-    """The number, if it is valid with just these digits."""
+    """The number, if it is valid with exactly these digits."""
     try:
         number = phonenumbers.parse(e164)
     except phonenumbers.NumberParseException:
@@ -206,9 +207,9 @@ def _valid(e164: str) -> PhoneNumber | None:
     if _e164(number) != e164:
         return None
     kind = _KINDS.get(phonenumbers.number_type(number))
-    if kind is None:  # which is all that phonenumbers' own `is_valid_number` asks
+    if kind is None:  # phonenumbers' own `is_valid_number` checks no more than this
         return None
-    if e164.startswith(_NOBODYS):
+    if e164.startswith(_TEST_NUMBERS):
         kind = NumberKind.HANDSET
     country = phonenumbers.region_code_for_number(number) or ""
     if country != "001":
@@ -221,7 +222,7 @@ def _e164(number: phonenumbers.PhoneNumber) -> str:
 
 
 def _readings(digits: str, metadata: PhoneMetadata) -> Iterator[PhoneNumber]:
-    """All numbers that somebody in this country may mean by these digits."""
+    """All numbers that these digits may mean in this country."""
     code = str(metadata.country_code)
     candidates = [
         f"+{code}{part}"
@@ -236,13 +237,13 @@ def _readings(digits: str, metadata: PhoneMetadata) -> Iterator[PhoneNumber]:
     ]
     yield from readings
     yield from _dialled_elsewhere(digits, readings)
-    # A German landline without its 0 may be anybody's handset without its +.
+    # A German landline without its 0 may be a foreign handset without its +.
     if [each.text for each in readings] == [f"+{code}{digits}"]:
         yield from _foreign(digits, readings[0], metadata)
 
 
 def _looks_national(part: str, metadata: PhoneMetadata) -> bool:
-    """Whether it can be one at all: to read it in full costs ten times as much."""
+    """Whether it can be one at all: parsing it fully costs ten times as much."""
     main = phonenumbers.region_code_for_country_code(metadata.country_code or 0)
     plans = metadata, PhoneMetadata.metadata_for_region(main, None) or metadata
     return any(
@@ -253,7 +254,7 @@ def _looks_national(part: str, metadata: PhoneMetadata) -> bool:
 
 
 def _national_parts(digits: str, metadata: PhoneMetadata) -> Iterator[str]:
-    """The national number as it stands, and without what is dialled before it."""
+    """The national number as written, and without the prefix dialled before it."""
     yield digits
     prefix = metadata.national_prefix_for_parsing
     found = re.match(prefix, digits) if prefix else None
@@ -267,7 +268,7 @@ def _national_parts(digits: str, metadata: PhoneMetadata) -> Iterator[str]:
 
 
 def _from_abroad(digits: str, metadata: PhoneMetadata) -> Iterator[str]:
-    """What follows the country's prefix for calls abroad, such as 00 or 011."""
+    """The digits after the country's prefix for calls abroad, such as 00 or 011."""
     prefix = re.compile(metadata.international_prefix or "(?!)")
     for end in range(2, 9):
         if prefix.fullmatch(digits, 0, end):
@@ -277,7 +278,7 @@ def _from_abroad(digits: str, metadata: PhoneMetadata) -> Iterator[str]:
 def _dialled_elsewhere(
     digits: str, readings: list[PhoneNumber]
 ) -> Iterator[PhoneNumber]:
-    """What they are behind 00, where it is part of a longer prefix: Colombia's 009."""
+    """The number after 00, where 00 is part of a longer prefix: Colombia's 009."""
     if readings and digits.startswith("00"):
         other = _valid(f"+{digits[2:]}")
         if other and other not in readings:
@@ -287,7 +288,7 @@ def _dialled_elsewhere(
 def _foreign(
     digits: str, national: PhoneNumber, metadata: PhoneMetadata
 ) -> Iterator[PhoneNumber]:
-    """What the digits are with a "+", unless they are usual without what is lacking."""
+    """The digits with a "+", unless it is usual to write the national number so."""
     if national.kind == NumberKind.HANDSET or not metadata.national_prefix:
         return
     if (foreign := _valid(f"+{digits}")) and _usual(national) != digits:
@@ -295,7 +296,7 @@ def _foreign(
 
 
 def _usual(number: PhoneNumber) -> str:
-    """The digits that are written at home."""
+    """The digits as usually written in its country."""
     at_home = phonenumbers.format_number(
         phonenumbers.parse(number.text), phonenumbers.PhoneNumberFormat.NATIONAL
     )

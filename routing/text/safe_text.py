@@ -1,9 +1,9 @@
-"""Text that others wrote, made safe to keep and to show. Pure.
+"""Text from outside, made safe to store and to show. Pure.
 
-Terminals act on control characters (ESC and the C1 range begin commands), logs take a
-line end for the end of a record, and bidirectional controls make a page read otherwise
-than what it says. They are taken out where a provider's text comes in, and shown as
-escapes wherever text is printed.
+Terminals act on control characters (ESC and the C1 range begin commands), a line end in
+a log looks like the end of a record, and bidirectional controls change how a page
+reads. They are removed where a provider's text comes in, and shown as escapes wherever
+text is printed.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ _IN_LINES = re.compile(f"[{COMMANDS}{_MARKS}]")
 
 
 def one_line(text: str) -> str:
-    """One line of what can be seen, its words apart by single spaces."""
+    """The visible text on one line, its words separated by single spaces."""
     words = " ".join(text.split())
     return words if words.isascii() and words.isprintable() else _visible(words)
 
 
 def plain_lines(text: str) -> str:
-    """The text with its lines, as a message has them, without what commands."""
+    """The text with its lines, as in a message, without control characters."""
     return _IN_TEXT.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def escaped(text: str, *, keep_lines: bool = False) -> str:
-    r"""What can be shown: everything else is written as in Python, such as `\x1b`."""
+    r"""The text with unprintable characters as Python writes them, such as `\x1b`."""
     if text.isascii() and text.isprintable():
         return text
     return (_IN_LINES if keep_lines else _IN_LINE).sub(_escape, text)

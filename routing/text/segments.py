@@ -1,10 +1,10 @@
 """How many parts an SMS text is sent in.
 
-A text that fits the GSM 7-bit default alphabet (3GPP TS 23.038 §6.2.1) has 160 septets
-in one part, or 153 in each of several; the characters of its extension table cost two
-septets and are never split. Any other text is UCS-2: 70 UTF-16 units in one part, or 67
-in each of several, and a surrogate pair is never split. The figures for several parts
-leave room for the header that joins them (TS 23.040 §9.2.3.24).
+A text in the GSM 7-bit default alphabet (3GPP TS 23.038 §6.2.1) has 160 septets in one
+part, or 153 in each of several; characters of its extension table take two septets and
+are never split. Any other text is UCS-2: 70 UTF-16 units in one part, or 67 in each of
+several, and a surrogate pair is never split. Several parts are shorter because of the
+header that joins them (TS 23.040 §9.2.3.24).
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ GSM7_BASIC = frozenset(
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
 GSM7_EXTENSION = frozenset("\f^{}\\[~]|€")
-# As expressions, which look at a text several times as fast as a loop of Python's.
+# Regular expressions, several times as fast as a loop in Python.
 _EXTENSION = re.compile(f"[{re.escape(''.join(GSM7_EXTENSION))}]")
 _GSM7 = re.compile(f"[{re.escape(''.join(GSM7_BASIC | GSM7_EXTENSION))}]*")
 
 
 def is_gsm7(text: str) -> bool:
-    """Whether the text needs no character outside the GSM 7-bit alphabet."""
+    """Whether the text has only characters of the GSM 7-bit alphabet."""
     return _GSM7.fullmatch(text) is not None
 
 
 def split_segments(text: str) -> list[str]:
-    """The text in the parts that it is sent in; an empty text is one empty part."""
+    """The parts that the text is sent in; an empty text is one empty part."""
     if is_gsm7(text):
         return _split(text, _septets, single=160, each=153)
     return _split(text, _utf16_units, single=70, each=67)
 
 
 def count_segments(text: str) -> int:
-    """How many parts `text` is sent, and billed, in."""
+    """The number of parts that `text` is sent and billed in."""
     return len(split_segments(text))
 
 
@@ -54,11 +54,11 @@ def _split(
 
 
 def _fill(text: str, width: Callable[[str], int], size: int) -> Iterator[str]:
-    """Cut greedily into parts of at most `size`; a wide character moves on whole."""
+    """Cut greedily into parts of at most `size`, without splitting a character."""
     start = 0
     while start < len(text):
         end = start + size
         while (excess := width(text[start:end]) - size) > 0:
-            end -= (excess + 1) // 2  # no more than must go: a character is 2 at most
+            end -= (excess + 1) // 2  # never too many: a character is 2 wide at most
         yield text[start:end]
         start = end

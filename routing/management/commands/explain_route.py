@@ -1,4 +1,4 @@
-"""manage.py explain_route: which provider a message would go to, and why."""
+"""manage.py explain_route: which provider a message would go to now, and why."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from routing.decision.explain import (
     Explanation,
     UnusableAddress,
     explain,
-    parcel_to,
     rate_in_words,
+    request_to,
     sample,
 )
 from routing.decision.planner import Planner
@@ -37,12 +37,12 @@ COLUMNS = (
 
 
 class Command(PlainCommand):
-    help = "Say by which route and provider a message would leave now. Sends nothing."
+    help = "Show which route and provider a message would take now. Sends nothing."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--channel", required=True, help="sms, mms or email")
         parser.add_argument(
-            "--to", required=True, help="a number as +49..., or an e-mail address"
+            "--to", required=True, help="a number such as +49..., or an e-mail address"
         )
         parser.add_argument("--body", default="", help="its length decides the price")
         parser.add_argument(
@@ -50,7 +50,7 @@ class Command(PlainCommand):
             action="append",
             default=[],
             metavar="URL",
-            help="of an MMS; may be given several times",
+            help="for an MMS; may be repeated",
         )
         parser.add_argument(
             "--kind", default="marketing", help="marketing (default) or transactional"
@@ -58,7 +58,7 @@ class Command(PlainCommand):
         parser.add_argument("--json", action="store_true", help="print it as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        routing_request = _parcel(options)
+        routing_request = _request_from(options)
         explanation = explain(
             routing_request,
             planner=Planner(rng=Random()),  # noqa: S311 - no secret
@@ -73,9 +73,9 @@ class Command(PlainCommand):
             _show(explanation, PlainConsole())
 
 
-def _parcel(options: dict[str, Any]) -> RoutingRequest:
+def _request_from(options: dict[str, Any]) -> RoutingRequest:
     try:
-        return parcel_to(
+        return request_to(
             channel=_member(Channel, options["channel"], "channel"),
             to=options["to"],
             body=options["body"],

@@ -26,10 +26,10 @@ from routing.vocabulary import Channel
 
 class Command(PlainCommand):
     help = (
-        "Import a provider's prices from a CSV file (UTF-8, with a header: 'prefix' or "
-        "'country' or both, 'price_per_segment' or 'price', 'currency'; other columns "
-        "are ignored), whole or not at all, and print what changes. Prices that the "
-        "file lacks are kept."
+        "Import a provider's prices from a CSV file, all of them or none, and print "
+        "the changes. The file is UTF-8 with a header: 'prefix' or 'country' or both, "
+        "'price_per_segment' or 'price', and 'currency'; other columns are ignored. "
+        "Prices missing from the file are kept."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -89,7 +89,7 @@ def _day(text: str | None) -> date:
 
 
 def _report(diff: RateDiff) -> Iterator[str]:
-    """One line for each price that is new, changes, or is not in the file."""
+    """A line for each price that is new, changed, or missing from the file."""
     for change in diff.added:
         yield f"+ {_place(change)}: {_text(change.new)}"
     for change in diff.changed:

@@ -1,4 +1,4 @@
-"""manage.py loaddata: Django's own, which leaves the routes that are there alone."""
+"""manage.py loaddata: Django's own, except that it does not touch existing routes."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from routing.models import ChannelRoutingConfig
 
 
 class Command(loaddata.Command):
-    """A route without a primary key, as `default_routes` has them, is a beginning.
+    """A route without a primary key, as in `default_routes`, is only a default.
 
-    It is for a channel that has no route of the same scope yet, active or not. What an
-    operator has made, edited or switched off stays as it is, whatever its number. A
-    backup, whose routes have their primary keys, is restored as ever.
+    It is added if its channel has no route of the same scope yet, active or not. Routes
+    that an operator has made, edited or switched off stay as they are. A backup, whose
+    routes have their primary keys, is restored as usual.
     """
 
     def save_obj(self, obj: DeserializedObject) -> bool:
-        """Django asks this of each object: whether it was saved."""
+        """Called by Django for each object; whether it was saved."""
         route = obj.object
         if isinstance(route, ChannelRoutingConfig) and route.pk is None:
             routes = ChannelRoutingConfig.objects.using(self.using)
             if kept := routes.of_same_scope(route).first():
                 self._say_kept(kept)
                 return False
-            # Rows that brought their numbers along have not moved the sequence on.
+            # Rows loaded with their primary keys have not advanced the sequence.
             self.reset_sequences(connections[self.using], {ChannelRoutingConfig})
         return bool(super().save_obj(obj))
 

@@ -1,4 +1,4 @@
-"""manage.py simulate_providers: every provider, on this machine, reaching nobody."""
+"""manage.py simulate_providers: every provider, on this machine, reaching no one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Command(PlainCommand):
             "--handset-log",
             type=Path,
             metavar="FILE",
-            help="append what is accepted, and what reaches a handset, as JSON lines",
+            help="append messages accepted and messages delivered, as JSON lines",
         )
         parser.add_argument(
             "--public-url",
@@ -66,10 +66,10 @@ class Command(PlainCommand):
 
     def _add_behaviour(self, parser: CommandParser) -> None:
         for name, metavar, default, text in (
-            ("receipt-delay", "SECONDS", 1.0, "from acceptance to the handset"),
-            ("undelivered-share", "P", 0.0, "of messages that reach no handset"),
-            ("duplicate-receipt-share", "P", 0.0, "of receipts that come twice"),
-            ("latency", "SECONDS", 0.0, "that a provider takes to answer"),
+            ("receipt-delay", "SECONDS", 1.0, "time from acceptance to the handset"),
+            ("undelivered-share", "P", 0.0, "share of messages not delivered"),
+            ("duplicate-receipt-share", "P", 0.0, "share of receipts sent twice"),
+            ("latency", "SECONDS", 0.0, "time a provider takes to answer"),
         ):
             parser.add_argument(
                 f"--{name}",
@@ -78,13 +78,15 @@ class Command(PlainCommand):
                 metavar=metavar,
                 help=f"{text} (%(default)s)",
             )
-        parser.add_argument("--no-receipts", action="store_true", help="send none")
+        parser.add_argument(
+            "--no-receipts", action="store_true", help="send no receipts"
+        )
         parser.add_argument(
             "--with-parent",
             action="store_true",
-            help="end when the process that started this one is gone",
+            help="end when the process that started this one has ended",
         )
-        parser.add_argument("--seed", type=int, help="of chance, to repeat a run")
+        parser.add_argument("--seed", type=int, help="random seed, to repeat a run")
 
     def _say_ready(self, addresses: dict[str, str]) -> None:
         where = " ".join(f"{name}={address}" for name, address in addresses.items())

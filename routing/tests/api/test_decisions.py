@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from routing.api.conventions.serializers import ApiSerializer
 from routing.api.decisions import DecisionSerializer, ExplanationSerializer
-from routing.decision.explain import explain, parcel_to
+from routing.decision.explain import explain, request_to
 from routing.decision.planner import Planner
 from routing.factories import RouteFactory
 from routing.rules.decide import Choices, first_choice
@@ -45,7 +45,7 @@ def test_all_that_is_on_record_of_a_decision_is_shown():
 @pytest.mark.django_db
 def test_all_that_an_explanation_says_is_shown():
     RouteFactory()
-    request = parcel_to(
+    request = request_to(
         channel=Channel.SMS, to="+4915112345678", body="", kind=CampaignKind.MARKETING
     )
 

@@ -223,7 +223,7 @@ def test_a_filter_that_cannot_be_meant_is_refused(admin, query):
             {"country": "DE", "dialPrefix": "44"},
             "dialPrefix",
             "invalid",
-            "No number of DE begins with +44.",
+            "No number in DE starts with +44.",
         ),
         ({"channel": 9}, "channel", "invalid_choice", "0 (SMS), 1 (MMS), 2 (Email)"),
         ({"channel": None}, "channel", "null", "may not be null"),
@@ -252,7 +252,7 @@ def test_a_filter_that_cannot_be_meant_is_refused(admin, query):
             {"furtherProviders": [{"provider": "TwilioSMS"}]},
             "furtherProviders[0].provider",
             "invalid",
-            "TwilioSMS is in this route already.",
+            "TwilioSMS is already in this route.",
         ),
         (
             {"furtherProviders": [{"provider": "Nobody"}]},
@@ -373,7 +373,7 @@ def test_a_retry_policy_that_is_not_listed_is_not_even_imported(admin):
     answer = admin.post(ROUTES, EXAMPLE | custom)
 
     _, detail = refusals(answer)["customRetryPolicy"]
-    assert f"which has: {__name__}.stop_at_once." in detail
+    assert f"which lists: {__name__}.stop_at_once." in detail
     assert "this" not in sys.modules
 
 
