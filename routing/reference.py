@@ -12,7 +12,8 @@ from __future__ import annotations
 import hmac
 import re
 from binascii import b2a_base64
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -48,7 +49,7 @@ class AttemptReference(NamedTuple):
     def sealed(self, *, provider: str, key: bytes) -> str:
         """The reference as sent to this provider. Takes about 3 us per message."""
         name = str(self)
-        return f"{name}.{_seal(name, provider, key)}"
+        return f"{name}.{_sealer(provider, key)(name)}"
 
 
 def sealing_key(secret: str, installation: str) -> bytes:
@@ -68,10 +69,20 @@ def is_sealed_by(reference: str, *, provider: str, keys: Iterable[bytes]) -> boo
     match = _PATTERN.fullmatch(reference)
     if match is None or match[4] is None:
         return False
-    seals = [_seal(match[1], provider, key) for key in keys]
+    seals = [_sealer(provider, key)(match[1]) for key in keys]
     return any([hmac.compare_digest(match[4], seal) for seal in seals])  # noqa: C419
 
 
-def _seal(name: str, provider: str, key: bytes) -> str:
-    digest = blake2b(f"{name} {provider}".encode(), key=key, digest_size=_SEAL_BYTES)
-    return b2a_base64(digest.digest())[:11].translate(_URL_SAFE).decode()
+@lru_cache(maxsize=64)
+def _sealer(provider: str, key: bytes) -> Callable[[str], str]:
+    """Makes the seals of a provider. The keyed hash is begun once: each message that is
+    sent gets a seal.
+    """
+    begun, end = blake2b(key=key, digest_size=_SEAL_BYTES), f" {provider}".encode()
+
+    def seal(name: str) -> str:
+        digest = begun.copy()
+        digest.update(name.encode() + end)
+        return b2a_base64(digest.digest())[:11].translate(_URL_SAFE).decode()
+
+    return seal
