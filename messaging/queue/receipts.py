@@ -31,7 +31,7 @@ from routing.models import MessageDeliveryAttempt
 from routing.providers.base import Receipt
 from routing.providers.registry import registry
 from routing.receipts import inbox
-from routing.receipts.inbox import Waiting
+from routing.receipts.inbox import Key, Waiting
 from routing.receipts.matching import Locked, Match, count_strays, match_all
 from routing.receipts.news import News
 from routing.receipts.record import append, correct_costs, receipts_of
@@ -147,21 +147,22 @@ def apply_receipts(choice: Choice = OLDEST, *, now: datetime) -> Applied:
         if not may_be_of_one_message(error):
             raise
         logger.exception("Receipts cannot be applied together.")
-    with transaction.atomic():
-        waiting = choice.take()
-    alone = [_apply_alone(each, choice, now) for each in waiting]
+    keys = inbox.keys(
+        provider=choice.provider, event_ids=choice.event_ids, at_most=choice.at_most
+    )
+    alone = [_apply_alone(each, choice, now) for each in keys]
     return Applied(sum(each.done for each in alone), sum(each.new for each in alone))
 
 
-def _apply_alone(waiting: Waiting, choice: Choice, now: datetime) -> Applied:
-    its_own = choice._replace(provider=waiting.provider, event_ids=[waiting.event_id])
+def _apply_alone(key: Key, choice: Choice, now: datetime) -> Applied:
+    its_own = choice._replace(provider=key.provider, event_ids=[key.event_id])
     try:
         return _apply(its_own, now)
     except Exception as error:
         if not may_be_of_one_message(error):
             raise
-        logger.exception("Receipt %s is set aside.", waiting.event_id)
-        inbox.set_aside(waiting, f"{type(error).__name__}: {error}", now=now)
+        logger.exception("Receipt %s is set aside.", key.event_id)
+        inbox.set_aside(key, f"{type(error).__name__}: {error}", now=now)
         return Applied(done=1)
 
 

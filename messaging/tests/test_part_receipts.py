@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import permutations
 
 import pytest
@@ -46,12 +47,13 @@ def long_message(*, segments=3, status=SENT, **fields):
     return message
 
 
-def tell_parts(message, *statuses):
+def tell_parts(message, *statuses, at=NOW):
     """Vonage tells of parts, each with an id of its own."""
     for part, status in statuses:
         tell(
             message.pk,
             status,
+            at=at,
             provider="VonageSMS",
             external_message_id=part,
             error_code="3" if status in {FAILED, BOUNCED} else "",
@@ -103,6 +105,15 @@ def test_a_part_that_comes_after_all_makes_it_whole():
     message = long_message(segments=2)
 
     tell_parts(message, ("P1", FAILED), ("P2", DELIVERED), ("P1", DELIVERED))
+
+    assert status_of(message) == DELIVERED
+
+
+def test_parts_that_come_to_hosts_with_different_clocks_are_all_counted():
+    message = long_message(segments=2)
+
+    tell_parts(message, ("P1", DELIVERED))
+    tell_parts(message, ("P2", DELIVERED), at=NOW - timedelta(minutes=10))
 
     assert status_of(message) == DELIVERED
 

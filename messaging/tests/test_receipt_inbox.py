@@ -21,9 +21,9 @@ from messaging.queue.receipts import Choice, apply_receipts
 from messaging.queue.worker import Limits, Processor
 from messaging.queue_status import is_work_waiting
 from messaging.tests.scenario import NOW, running, until_one_waits
-from messaging.tests.test_receipts import message, receipt
+from messaging.tests.test_receipts import message, on_record, receipt
 from messaging.vocabulary import WorkerKind
-from routing.models import DeliveryReceipt, WaitingReceipt
+from routing.models import DeliveryQuality, DeliveryReceipt, WaitingReceipt
 from routing.receipts.inbox import store, take_back
 from routing.tests.signed_calls import by_sendgrid
 from routing.tests.test_webhooks import client, message_for
@@ -33,6 +33,7 @@ pytestmark = pytest.mark.django_db
 __all__ = ["client"]
 SENT, DELIVERED = MessageStatus.SENT, MessageStatus.DELIVERED
 FAILED, BOUNCED = MessageStatus.FAILED, MessageStatus.BOUNCED
+QUEUED = MessageStatus.QUEUED
 
 
 def arrive(*receipts, now=NOW):
@@ -150,6 +151,39 @@ def test_one_that_cannot_be_applied_is_set_aside_and_holds_up_no_other():
     assert take_back([aside.pk]) == 1
     drain()
     assert status_of(spoilt) == DELIVERED
+
+
+def test_one_that_this_version_cannot_read_is_set_aside_alone():
+    strange, other = message(SENT), message(SENT)
+    arrive(receipt(strange, DELIVERED))
+    known = WaitingReceipt.objects.get()
+    for document in (known.receipt | {"of_a_later_version": 1}, {"status": 99}):
+        known.receipt, known.set_aside_at, known.problem = document, None, ""
+        known.save()
+        arrive(receipt(other, SENT), receipt(other, DELIVERED))
+
+        assert apply_receipts(now=NOW).done == 3
+
+        assert status_of(other) == DELIVERED
+        aside = WaitingReceipt.objects.get()
+        assert aside.pk == known.pk
+        assert aside.problem
+
+
+def test_a_web_host_whose_clock_is_behind_changes_nothing():
+    ends = []
+    for received_at in (NOW - timedelta(minutes=10), NOW + timedelta(minutes=10)):
+        about = on_record(message(QUEUED), "UNKNOWN", "REJECTED")
+        arrive(receipt(about, FAILED, attempt=1), now=NOW)
+        apply_receipts(now=NOW)
+        arrive(receipt(about, SENT, attempt=1), now=received_at)
+        apply_receipts(now=NOW)
+        ends.append(status_of(about))
+        row = DeliveryQuality.objects.get(country="")
+        assert (row.successes, row.failures) == (0, 1)
+        row.delete()
+
+    assert ends == [FAILED, FAILED]
 
 
 def test_who_wants_no_more_is_held_back_when_the_call_is_answered(client):

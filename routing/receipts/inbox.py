@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import Min
+from django.db.models import Min, QuerySet
 
 from routing.models import WaitingReceipt
 from routing.providers.base import Receipt
@@ -46,6 +46,14 @@ _READ: Mapping[str, Callable[[Any], object]] = {
     "occurred_at": datetime.fromisoformat,
     "cost": Decimal,
 }
+
+
+class Key(NamedTuple):
+    """Which receipt it is."""
+
+    pk: int
+    provider: str
+    event_id: str
 
 
 class Waiting(NamedTuple):
@@ -103,19 +111,34 @@ def take(
     """Lock receipts that wait, the oldest first; within the caller's transaction.
 
     Those that another worker has locked are left to it, or waited for. With
-    `event_ids`, only these of the provider.
+    `event_ids`, only these of the provider. TypeError or ValueError when one was stored
+    in a form that this version does not know.
     """
-    locked = WaitingReceipt.objects.select_for_update(skip_locked=skip_locked)
-    rows = locked.filter(set_aside_at=None)
-    if event_ids is not None:
-        rows = rows.filter(provider=provider, event_id__in=event_ids)
-    values = rows.order_by("pk").values_list(
+    locked = _waiting(provider, event_ids).select_for_update(skip_locked=skip_locked)
+    values = locked.values_list(
         "pk", "provider", "event_id", "receipt", "raw", "received_at"
     )
     return [
         Waiting(pk, name, event_id, _from_document(event_id, said), raw, received_at)
         for pk, name, event_id, said, raw, received_at in values[:at_most]
     ]
+
+
+def keys(
+    *, at_most: int, provider: str = "", event_ids: Collection[str] | None = None
+) -> list[Key]:
+    """The receipts that `take` would, without a lock, whatever they say."""
+    rows = _waiting(provider, event_ids).values_list(*Key._fields)
+    return [Key(*row) for row in rows[:at_most]]
+
+
+def _waiting(
+    provider: str, event_ids: Collection[str] | None
+) -> QuerySet[WaitingReceipt]:
+    rows = WaitingReceipt.objects.filter(set_aside_at=None).order_by("pk")
+    if event_ids is None:
+        return rows
+    return rows.filter(provider=provider, event_id__in=event_ids)
 
 
 def discard(waiting: Sequence[Waiting]) -> None:
@@ -125,10 +148,10 @@ def discard(waiting: Sequence[Waiting]) -> None:
         WaitingReceipt.objects.filter(pk__in=ids).delete()
 
 
-def set_aside(waiting: Waiting, problem: str, *, now: datetime) -> None:
+def set_aside(key: Key, problem: str, *, now: datetime) -> None:
     """Take no further notice of one that cannot be applied, and say why."""
-    WaitingReceipt.objects.filter(pk=waiting.pk).update(
-        set_aside_at=now, problem=problem.replace("\0", "")[:500]
+    WaitingReceipt.objects.filter(pk=key.pk).update(
+        set_aside_at=now, problem=stored_text(problem, 500)
     )
 
 

@@ -59,14 +59,18 @@ def append(waiting: Sequence[Waiting], matches: Mapping[int, Match]) -> dict[int
 
 
 def receipts_of(message_ids: Collection[int]) -> dict[int, list[News]]:
-    """What is on record of messages, in the order in which it came."""
+    """What is on record of messages, in the order in which it was applied.
+
+    Not by `received_at`: that is by the clock of a web host, and what came first by it
+    may have been stored, and applied, after the others.
+    """
     found: dict[int, list[News]] = {}
     if message_ids:
         rows = DeliveryReceipt.objects.filter(
             message__in=message_ids, attempt_number__isnull=False
         )
         columns = ("pk", *News._fields[1:])
-        for row in rows.order_by("received_at", "id").values_list(*columns):
+        for row in rows.order_by("id").values_list(*columns):
             found.setdefault(row[1] or 0, []).append(News(*row))
     return found
 
@@ -74,7 +78,7 @@ def receipts_of(message_ids: Collection[int]) -> dict[int, list[News]]:
 def correct_costs(receipts: Iterable[News], sheet: TallySheet) -> None:
     """Put what the provider charges in the place of what was estimated.
 
-    In the order in which the receipts came. An attempt that is not on record yet gets
+    In the order of the receipts. An attempt that is not on record yet gets
     its cost when it is. What is heeded already changes nothing.
     """
     said = {
