@@ -441,6 +441,8 @@ def _translated(event: AnymailTrackingEvent) -> Receipt:
         or reason.lower() == UNSUBSCRIBED,
         complained=event.event_type == EventType.COMPLAINED
         or reason.lower() == REPORTED,
+        # The whole call beside each of its hundreds of events would be its square.
+        raw=json.dumps(raw),
     )
 
 

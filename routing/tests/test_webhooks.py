@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -90,7 +91,10 @@ def test_a_signed_receipt_is_stored_as_it_came_and_moves_its_message(client, pro
     assert stored.external_message_id == "X1"
     assert stored.status == MessageStatus.DELIVERED
     assert stored.provider_status == "delivered"
-    assert stored.raw == call.body.decode()
+    if provider == "SendGridEmail":  # many events share a call
+        assert [json.loads(stored.raw)] == json.loads(call.body)
+    else:
+        assert stored.raw == call.body.decode()
     message.refresh_from_db()
     assert message.status == MessageStatus.DELIVERED
 

@@ -333,6 +333,14 @@ def test_what_is_no_event_spoils_no_batch(caplog):
     assert caplog.text.count("no event") == 4
 
 
+def test_each_event_of_a_call_brings_its_own_part_of_it():
+    events = [event("delivered", sg_event_id=f"e{n}", smile="🙂\0") for n in range(3)]
+
+    receipts = provider().read_receipts(batch(*events))
+
+    assert [json.loads(receipt.raw) for receipt in receipts] == events
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b"[", b"\xff", b"[" * 100_000])
 def test_what_is_no_batch_is_malformed(body):
     with pytest.raises(MalformedReceipt):
