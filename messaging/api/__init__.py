@@ -1,1 +1,1 @@
-"""The REST API of messaging; its conventions are those of `routing.api`."""
+"""The REST API of messaging, with the conventions of `routing.api`."""

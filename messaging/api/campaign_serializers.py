@@ -1,4 +1,4 @@
-"""What campaigns look like on the wire."""
+"""The JSON form of campaigns."""
 
 from __future__ import annotations
 
@@ -38,43 +38,43 @@ class WallTimeField(serializers.RegexField):
         super().__init__(r"^([01][0-9]|2[0-3]):[0-5][0-9]$", **kwargs)
 
     def to_representation(self, value: Any) -> str:
-        """To the minute."""
+        """Hours and minutes."""
         return f"{value:%H:%M}"
 
 
 class CampaignDraftSerializer(ContentSerializer):
-    """A campaign to be: recipients are added next, then it is launched."""
+    """A new campaign: recipients are added next, then it is launched."""
 
-    name = serializers.CharField(max_length=200, help_text="What operators see.")
+    name = serializers.CharField(max_length=200, help_text="Shown to operators only.")
     body = serializers.CharField(
         trim_whitespace=False, help_text="May use fields such as {{first_name}}."
     )
     quiet_from = WallTimeField(
         required=False,
         allow_null=True,
-        help_text="Nothing leaves from this local time of the recipient on, such as "
-        "21:00; left out: as the installation has it. Marketing only.",
+        help_text="Start of quiet hours in the recipient's local time, such as 21:00. "
+        "If both are left out, the installation's default applies. Marketing only.",
     )
     quiet_until = WallTimeField(
         required=False,
         allow_null=True,
-        help_text="Until this one, such as 08:00; both null: no quiet hours.",
+        help_text="End of quiet hours, such as 08:00. Both null: no quiet hours.",
     )
     priority = serializers.IntegerField(
         default=5,
         min_value=0,
         max_value=HIGHEST_OF_CAMPAIGNS,
-        help_text="Higher ones go first; before all go single transactional messages.",
+        help_text="Higher goes first. Single transactional messages go before all.",
     )
 
     def check_more(self, attrs: dict[str, Any], problems: dict[str, str]) -> None:
-        """Both ends of the quiet hours, or neither."""
+        """Require both ends of quiet hours, or neither."""
         is_left_out = not {"quiet_from", "quiet_until"} & attrs.keys()
         start, end = attrs.pop("quiet_from", None), attrs.pop("quiet_until", None)
         attrs["quiet_hours"] = usual_quiet_hours(attrs["kind"]) if is_left_out else None
         if bool(start) != bool(end):
-            lacking = "quietUntil" if start else "quietFrom"
-            problems[lacking] = "Quiet hours need both quietFrom and quietUntil."
+            missing = "quietUntil" if start else "quietFrom"
+            problems[missing] = "Quiet hours need both quietFrom and quietUntil."
         elif start and end:
             with noted(problems, "quietUntil"):
                 hours = QuietHours(time.fromisoformat(start), time.fromisoformat(end))
@@ -83,7 +83,7 @@ class CampaignDraftSerializer(ContentSerializer):
                 check_quiet_hours(attrs["kind"], attrs["quiet_hours"])
 
     def text(self) -> CampaignText:
-        """As services take it."""
+        """The value that services take."""
         return CampaignText(**self.validated_data)
 
 
@@ -131,16 +131,16 @@ class ProgressSerializer(ApiSerializer):
     left = serializers.IntegerField(help_text="Queued or being sent.")
     next_due_at = serializers.DateTimeField(allow_null=True)
     next_reason = serializers.CharField(
-        help_text='Why the first one waits until then, such as "Quiet hours until '
-        '08:00 in Europe/Berlin."; "" when it was not put off.'
+        help_text='Why the next message was deferred, such as "Quiet hours until 08:00 '
+        'in Europe/Berlin."; "" if it was not.'
     )
     by_status = StatusCountSerializer(
-        many=True, source="counts", help_text="Every status, also those with none."
+        many=True, source="counts", help_text="Every status, including those with 0."
     )
 
 
 class CampaignDetailSerializer(CampaignSerializer):
-    """A campaign and how far it is."""
+    """A campaign with its progress."""
 
     progress = serializers.SerializerMethodField()
 
@@ -150,24 +150,24 @@ class CampaignDetailSerializer(CampaignSerializer):
 
     @extend_schema_field(ProgressSerializer)
     def get_progress(self, campaign: Campaign) -> Any:
-        """Counted now."""
+        """Count the messages now."""
         return ProgressSerializer(progress_of([campaign.pk])).data
 
 
 class RecipientSerializer(ApiSerializer):
-    """Somebody who is to get the campaign."""
+    """A recipient of the campaign."""
 
     to = serializers.CharField(max_length=254)
     country = serializers.CharField(
         default="",
         allow_blank=True,
         max_length=2,
-        help_text="Where a national number is at home, such as DE.",
+        help_text="The country of a national number, such as DE.",
     )
     values = serializers.DictField(
         child=serializers.CharField(allow_blank=True, max_length=CELL_LIMIT),
         default=dict,
-        help_text="What fills the text's fields, by their names.",
+        help_text="Values for the text's merge fields, by field name.",
     )
 
 
@@ -179,11 +179,11 @@ class RecipientListSerializer(ApiSerializer):
     )
     reject_blank = serializers.BooleanField(
         default=False,
-        help_text="Reject recipients that leave a field without a default empty.",
+        help_text="Reject recipients with a blank field that has no default.",
     )
 
     def rows(self, campaign: Campaign) -> Iterator[Recipient | Rejection]:
-        """As services take them; each is numbered by its place in the list, from 0."""
+        """The values that services take, numbered by index in the list, from 0."""
         channel = Channel(campaign.channel)
         for index, each in enumerate(self.validated_data["recipients"]):
             to, country = each["to"], each["country"]
@@ -199,7 +199,7 @@ class RecipientListSerializer(ApiSerializer):
 
 
 class RejectedSerializer(ApiSerializer):
-    """A recipient that was not taken."""
+    """A recipient that was rejected."""
 
     index = serializers.IntegerField(source="line", help_text="In the list, from 0.")
     to = serializers.CharField(source="address")
@@ -207,26 +207,26 @@ class RejectedSerializer(ApiSerializer):
 
 
 class AudienceSerializer(ApiSerializer):
-    """What became of the recipients."""
+    """How many recipients were accepted, and which were rejected."""
 
     accepted = serializers.IntegerField()
     rejected = RejectedSerializer(many=True)
     blanks = serializers.DictField(
         child=serializers.IntegerField(),
         required=False,
-        help_text="How many of the accepted leave a field empty, by its name; left out "
-        "when none does.",
+        help_text="How many accepted recipients leave a field blank, by field name; "
+        "left out if none does.",
     )
 
 
 class WithdrawalSerializer(ApiSerializer):
-    """What a cancellation came to."""
+    """The result of a cancellation."""
 
     status = TermField(choices=CampaignStatus.choices())
     withdrawn = serializers.IntegerField(
-        help_text="Messages that were queued and will not leave; workers give them "
-        "their status, batch by batch."
+        help_text="Messages that were queued and will not leave; workers update their "
+        "status in batches."
     )
     in_flight = serializers.IntegerField(
-        help_text="Messages that a provider has, or may have."
+        help_text="Messages that a provider has or may have."
     )

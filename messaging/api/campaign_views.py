@@ -1,4 +1,4 @@
-"""/api/campaigns: put together, launched, paused, resumed, cancelled."""
+"""/api/campaigns: create, launch, pause, resume, cancel."""
 
 from __future__ import annotations
 
@@ -65,17 +65,17 @@ class CampaignViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Campaig
     lookup_value_regex = ID
 
     def get_serializer_class(self) -> type[BaseSerializer[Campaign]]:
-        """Lists leave out the progress: counting costs a look at every message."""
+        """Lists leave out the progress: counting reads every message."""
         return CampaignSerializer if self.action == "list" else CampaignDetailSerializer
 
     @extend_schema(
-        summary="Begin a campaign",
+        summary="Create a campaign",
         parameters=[IDEMPOTENCY_KEY],
         request=CampaignDraftSerializer,
         responses={201: CampaignDetailSerializer},
     )
     def create(self, request: Request) -> Response:
-        """A draft: add recipients, then launch it."""
+        """Create a draft: add recipients, then launch it."""
         return respond_once(request, lambda: self._create(request))
 
     def _create(self, request: Request) -> Response:
@@ -91,14 +91,14 @@ class CampaignViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Campaig
 
     @extend_schema(
         summary="Add up to 1,000 recipients to a draft",
-        description="Those that cannot be used are told with a reason each, also those "
-        "that the campaign has already; all others are taken.",
+        description="Recipients that cannot be used, or that the campaign already has, "
+        "are rejected with a reason each; all others are accepted.",
         request=RecipientListSerializer,
         responses=AudienceSerializer,
     )
     @action(detail=True, methods=["post"])
     def recipients(self, request: Request, pk: str) -> Response:
-        """Safe to repeat: nobody is added twice."""
+        """Safe to repeat: no recipient is added twice."""
         campaign = self.get_object()
         body = RecipientListSerializer(data=request.data)
         body.is_valid(raise_exception=True)
@@ -111,62 +111,62 @@ class CampaignViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Campaig
                 on_rejected=rejected.append,
                 reject_blank=body.validated_data["reject_blank"],
             )
-        told: dict[str, Any] = {"accepted": report.accepted, "rejected": rejected}
+        answer: dict[str, Any] = {"accepted": report.accepted, "rejected": rejected}
         if report.blanks:
-            told["blanks"] = report.blanks
-        return Response(AudienceSerializer(told).data)
+            answer["blanks"] = report.blanks
+        return Response(AudienceSerializer(answer).data)
 
     @extend_schema(
-        summary="Let a draft's messages leave",
+        summary="Launch a draft",
         request=None,
         responses=CampaignDetailSerializer,
     )
     @action(detail=True, methods=["post"])
     def launch(self, request: Request, pk: str) -> Response:
-        """409 without recipients, or without a route that can send."""
+        """409 if it has no recipients, or no route that can send."""
         campaign = self.get_object()
         with conflicts():
             launch_campaign(campaign, now=timezone.now())
         return Response(self.get_serializer(campaign).data)
 
     @extend_schema(
-        summary="Hold back what has not left",
+        summary="Hold back messages not sent yet",
         request=None,
         responses=CampaignDetailSerializer,
     )
     @action(detail=True, methods=["post"])
     def pause(self, request: Request, pk: str) -> Response:
-        """A running campaign."""
+        """Pause a running campaign."""
         return self._change(pause_campaigns)
 
     @extend_schema(
-        summary="Let a paused campaign go on",
+        summary="Continue a paused campaign",
         request=None,
         responses=CampaignDetailSerializer,
     )
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, pk: str) -> Response:
-        """A paused campaign."""
+        """Resume a paused campaign."""
         return self._change(resume_campaigns)
 
     @extend_schema(
-        summary="Withdraw what has not left, for good",
-        description="What was queued is not sent any more once this has answered; "
-        "`inFlight` counts what a provider has, or may have, at that moment.",
+        summary="Permanently withdraw messages not sent yet",
+        description="Once this has answered, queued messages are no longer sent; "
+        "`inFlight` counts messages that a provider has or may have at that moment.",
         request=None,
         responses=WithdrawalSerializer,
     )
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
-        """A campaign that is not over."""
+        """Cancel a campaign that is not over."""
         campaign = self.get_object()
         done = cancel_campaigns(_only(campaign), now=timezone.now())
         campaign.refresh_from_db()
         if not done.campaigns:
             with conflicts():
                 raise WrongState(campaign)
-        told = {"status": campaign.status} | asdict(done)
-        return Response(WithdrawalSerializer(told).data)
+        answer = {"status": campaign.status} | asdict(done)
+        return Response(WithdrawalSerializer(answer).data)
 
     def _change(self, change: Callable[[CampaignQuerySet], int]) -> Response:
         campaign = self.get_object()
@@ -179,5 +179,5 @@ class CampaignViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Campaig
 
 
 def _only(campaign: Campaign) -> CampaignQuerySet:
-    """The campaign as the services for many take it."""
+    """The campaign as a query set, which the services take."""
     return Campaign.objects.filter(pk=campaign.pk)

@@ -1,5 +1,5 @@
-"""What services refuse because of the present state is answered 409; 413 what is too
-much at once.
+"""Services' refusals as HTTP errors: 409 if the current state does not allow the
+request, 413 if it is too large.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from routing.api.conventions.problems import BodyTooLarge, Conflict
 
 @contextmanager
 def conflicts() -> Iterator[None]:
-    """Around the call of a service."""
+    """Wrap a service call, and translate its refusals."""
     try:
         yield
     except TooMuchText as error:

@@ -1,4 +1,4 @@
-"""What messages and campaigns have in common on the wire: a text, a channel, a time."""
+"""The JSON fields that messages and campaigns share: text, channel and times."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ COUNTRY_IN = "in `country`"
 
 
 class ContentSerializer(ApiSerializer):
-    """A text for a channel, and when to send it."""
+    """A text for a channel, with the time to send it."""
 
     channel = TermField(choices=Channel.choices())
     kind = TermField(
         choices=CampaignKind.choices(),
         default=CampaignKind.MARKETING,
-        help_text="Transactional: somebody is waiting for it.",
+        help_text="Transactional: the recipient is waiting for it.",
     )
     subject = serializers.CharField(
-        default="", allow_blank=True, help_text="Of an e-mail."
+        default="", allow_blank=True, help_text="For e-mail only."
     )
     body = serializers.CharField(trim_whitespace=False)
     media_urls = serializers.ListField(
-        child=serializers.CharField(), default=list, help_text="Of an MMS."
+        child=serializers.CharField(), default=list, help_text="For MMS only."
     )
     scheduled_at = serializers.DateTimeField(
         default=None, allow_null=True, help_text="When to send; null: at once."
@@ -49,11 +49,11 @@ class ContentSerializer(ApiSerializer):
     expires_at = serializers.DateTimeField(
         default=None,
         allow_null=True,
-        help_text="When it is not sent any more.",
+        help_text="After this it is not sent.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Hold the content against its channel; every problem with its field."""
+        """Check the content against its channel; report every problem by field."""
         channel = attrs["channel"] = Channel(attrs["channel"])
         attrs["kind"] = CampaignKind(attrs["kind"])
         problems: dict[str, str] = {}
@@ -73,7 +73,7 @@ class ContentSerializer(ApiSerializer):
         return attrs
 
     def check_more(self, attrs: dict[str, Any], problems: dict[str, str]) -> None:
-        """Overridden where there is more to check."""
+        """Override this to check more."""
 
 
 @contextmanager

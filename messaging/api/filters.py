@@ -1,4 +1,4 @@
-"""By what messages and campaigns are looked for."""
+"""The filters of message and campaign lists."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from routing.vocabulary import CampaignKind, Channel, MessageStatus
 
 @extend_schema_field(OpenApiTypes.INT)
 class IdFilter(filters.Filter):  # type: ignore[misc]
-    """By the id of another row, as far as our databases count."""
+    """By the id of another row, up to the largest that the databases allow."""
 
     field_class = forms.IntegerField
 
@@ -32,7 +32,7 @@ class IdFilter(filters.Filter):  # type: ignore[misc]
 
 
 class MomentField(IsoDateTimeField):  # type: ignore[misc]
-    """A date-time that is one in UTC as well."""
+    """A date-time that is in range in UTC too."""
 
     def clean(self, value: Any) -> Any:
         moment = super().clean(value)
@@ -49,14 +49,14 @@ class MomentFilter(filters.IsoDateTimeFilter):  # type: ignore[misc]
 
 
 class AddressFilter(filters.CharFilter):  # type: ignore[misc]
-    """By a recipient, as messages have it.
+    """By a recipient, in the form stored on messages.
 
-    A `+` in a query string means a space, and few write it as %2B: digits alone are
-    taken for an E.164 number.
+    In a query string `+` means a space, and few callers escape it as %2B, so digits
+    alone are read as an E.164 number.
     """
 
     def filter(self, queryset: Any, value: str) -> Any:
-        """Those to that address."""
+        """Messages to that address."""
         text = mailbox_key(value)
         return super().filter(queryset, f"+{text}" if text.isdecimal() else text)
 
@@ -81,20 +81,20 @@ class CampaignFilters(ApiFilterSet):
 
 
 class OrderedPages(Pages):
-    """Pages from either end: `ordering=-id`, the newest first, or `ordering=id`.
+    """Pages in order of `ordering=-id` (newest first) or `ordering=id`.
 
-    Nothing else: each has an index to walk along, however many rows there are.
+    No other orders: these two can be read by an index, however many rows there are.
     """
 
     allowed = ("-id", "id")
 
     @property
     def query_names(self) -> set[str]:
-        """The parameters that it reads."""
+        """The query parameters that it reads."""
         return super().query_names | {"ordering"}
 
     def get_ordering(self, request: Request, queryset: Any, view: Any) -> tuple[str]:
-        """As asked for; 400 lists what is possible."""
+        """The requested order; 400 lists the possible ones."""
         wanted = request.query_params.get("ordering", self.allowed[0])
         if wanted not in self.allowed:
             allowed = ", ".join(self.allowed)
@@ -102,12 +102,12 @@ class OrderedPages(Pages):
         return (wanted,)
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
-        """With the ordering."""
+        """Add the ordering to the documented parameters."""
         ordering = {
             "name": "ordering",
             "in": "query",
             "required": False,
-            "description": "From the newest (`-id`) or from the oldest (`id`) on.",
+            "description": "Newest first (`-id`) or oldest first (`id`).",
             "schema": {"type": "string", "enum": list(self.allowed)},
         }
         return [*super().get_schema_operation_parameters(view), ordering]

@@ -1,4 +1,4 @@
-"""The header Idempotency-Key: a request that is repeated does nothing twice."""
+"""The Idempotency-Key header: a repeated request takes effect only once."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     name=HEADER,
     type=OpenApiTypes.STR,
     location=OpenApiParameter.HEADER,
-    description="Any text of up to 255 characters, a new one for each request, such as "
-    "a UUID. The same request with the same key is done once: after that it gets the "
-    f"first answer again, with `{REPLAYED}: true`. 409 while the first one is being "
-    "worked on; 422 when the key was used for another request.",
+    description="Any text of up to 255 characters, new for each request, such as a "
+    "UUID. A request repeated with the same key takes effect once and gets the first "
+    f"response again, with `{REPLAYED}: true`. 409 while the first request is still in "
+    "progress; 422 if the key was used for another request.",
 )
 
 
 class AskAgainSoon(Conflict):
-    """A request with the same key is being worked on."""
+    """A request with the same key is still in progress."""
 
     wait = 1  # seconds, for Retry-After
 
@@ -47,13 +47,13 @@ class KeyMismatch(APIException):
 
 
 def respond_once(request: Request, act: Callable[[], Response]) -> Response:
-    """What `act` answers or, if the request has a key that was used, answered then."""
+    """The response of `act`, or the stored one if the request's key was used before."""
     key = request.headers.get(HEADER)
     if key is None:
         return act()
     try:
         answer = answer_once(
-            user_id=cast("int", request.user.pk),  # nobody gets here without
+            user_id=cast("int", request.user.pk),  # requests are authenticated
             key=_checked(key),
             request_digest=_digest(request),
             now=timezone.now(),
@@ -75,7 +75,7 @@ def _checked(key: str) -> str:
 
 
 def _digest(request: Request) -> str:
-    """Of what is asked for; the order of the fields in an object means nothing."""
+    """A digest of the request; the order of fields in an object does not matter."""
     body = json.dumps(request.data, sort_keys=True)
     return sha256(f"{request.method} {request.path} {body}".encode()).hexdigest()
 

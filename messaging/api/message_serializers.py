@@ -1,4 +1,4 @@
-"""What single messages look like on the wire."""
+"""The JSON form of messages."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class SingleMessageSerializer(ContentSerializer):
         default="",
         allow_blank=True,
         max_length=2,
-        help_text="Where a national number is at home, such as DE.",
+        help_text="The country of a national number, such as DE.",
     )
 
     def check_more(self, attrs: dict[str, Any], problems: dict[str, str]) -> None:
-        """The address takes the one form that we know, and no field is left over."""
+        """Normalise the address, and refuse merge fields that are left over."""
         country, to = attrs.pop("country"), attrs.pop("to")
         attrs["address"] = Address("")
         with noted(problems, "to"):
@@ -53,7 +53,7 @@ class SingleMessageSerializer(ContentSerializer):
 
 
 class MessageListSerializer(ApiSerializer):
-    """Up to 1,000 messages: all are taken, or none is."""
+    """Up to 1,000 messages: all are accepted, or none."""
 
     messages: serializers.Field[Any, Any, Any, Any] = serializers.ListSerializer(
         child=SingleMessageSerializer(), allow_empty=False, max_length=AT_ONCE
@@ -61,7 +61,7 @@ class MessageListSerializer(ApiSerializer):
 
 
 def singles_in(data: Any) -> list[SingleMessage]:
-    """The messages of a request; 400 says what is wrong with which."""
+    """The messages of a request; 400 says what is wrong with each."""
     if isinstance(data, Mapping) and "messages" in data:
         several = MessageListSerializer(data=data)
         several.is_valid(raise_exception=True)
@@ -74,15 +74,15 @@ def singles_in(data: Any) -> list[SingleMessage]:
 
 
 class MessageSerializer(ApiModelSerializer):
-    """A message, and where it is on its way."""
+    """A message with its status."""
 
     campaign = serializers.SerializerMethodField(
-        help_text="Null: it was posted without one."
+        help_text="Null: a single message, without a campaign."
     )
     kind = TermField(source="campaign.kind", choices=CampaignKind.choices())
     to = serializers.CharField(source="recipient")
     is_outcome_unknown = serializers.BooleanField(
-        help_text="Nobody knows whether a provider has sent it."
+        help_text="Whether it is unknown if a provider has sent it."
     )
 
     class Meta:
@@ -110,7 +110,7 @@ class MessageSerializer(ApiModelSerializer):
         read_only_fields = fields
 
     def get_campaign(self, message: CampaignMessage) -> int | None:
-        """The id of what somebody made and named."""
+        """The campaign's id; lanes of single messages are not shown."""
         return None if message.campaign.is_standing else message.campaign_id
 
 
@@ -122,7 +122,7 @@ class CostSerializer(ApiSerializer):
 
 
 class MessageDetailSerializer(MessageSerializer):
-    """A message with what it says and what it cost."""
+    """A message with its content and costs."""
 
     subject = serializers.SerializerMethodField()
     body = serializers.SerializerMethodField()
@@ -156,22 +156,22 @@ class MessageDetailSerializer(MessageSerializer):
 
 
 class PostedMessagesSerializer(ApiSerializer):
-    """What was taken, in the order of the request."""
+    """The accepted messages, in the order of the request."""
 
     messages = MessageSerializer(many=True)
 
 
 class RetrySerializer(ApiSerializer):
-    """How a message is tried again."""
+    """The options of a retry."""
 
     expires_at = serializers.DateTimeField(
         default=None,
         allow_null=True,
-        help_text="A new time after which it is not sent; null leaves the old one.",
+        help_text="A new time after which it is not sent; null keeps the old one.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """A time in the past would end the message at once."""
+        """Refuse a time in the past, which would expire the message at once."""
         problems: dict[str, str] = {}
         with noted(problems, "expiresAt"):
             check_times(None, attrs["expires_at"], now=timezone.now())

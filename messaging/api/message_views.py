@@ -41,7 +41,7 @@ from routing.api.conventions.router import ID
 class MessageViewSet(
     ListModelMixin, RetrieveModelMixin, GenericViewSet[CampaignMessage]
 ):
-    """Messages, single ones and those of campaigns."""
+    """Messages: single ones, and those of campaigns."""
 
     required_scope = {
         "list": "read",
@@ -57,14 +57,14 @@ class MessageViewSet(
     lookup_value_regex = ID
 
     def get_serializer_class(self) -> type[BaseSerializer[CampaignMessage]]:
-        """Lists leave out the texts: an e-mail may be long."""
+        """Lists leave out the texts: e-mails may be long."""
         return MessageSerializer if self.action == "list" else MessageDetailSerializer
 
     @extend_schema(
         summary="Send one message, or up to 1,000",
         description='An object is one message. `{"messages": [...]}` is up to 1,000: '
-        "when something is wrong with any, none is taken, and `errors` says what is "
-        "wrong with which. A recipient who has opted out is no error: such a message "
+        "if anything is wrong with one, none are accepted, and `errors` says what is "
+        "wrong with each. A recipient who has opted out is not an error: the message "
         "ends as Suppressed.",
         parameters=[IDEMPOTENCY_KEY],
         request=PolymorphicProxySerializer(
@@ -81,7 +81,7 @@ class MessageViewSet(
         },
     )
     def create(self, request: Request) -> Response:
-        """Queue them; the answer tells their ids."""
+        """Queue messages; the response has their ids."""
         return respond_once(request, lambda: self._post(request))
 
     def _post(self, request: Request) -> Response:
@@ -98,26 +98,26 @@ class MessageViewSet(
         return Response(posted, status=202, headers={"Location": location})
 
     @extend_schema(
-        summary="Withdraw a message that waits",
+        summary="Withdraw a queued message",
         request=None,
         responses=MessageDetailSerializer,
     )
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
-        """409 when it has left, or is being sent."""
+        """409 if it has left or is being sent."""
         message = self.get_object()
         with conflicts():
             cancel_message(message, now=timezone.now())
         return Response(self.get_serializer(message).data)
 
     @extend_schema(
-        summary="Try a message again that has failed for certain",
+        summary="Retry a message that certainly failed",
         request=RetrySerializer,
         responses=MessageDetailSerializer,
     )
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: str) -> Response:
-        """409 when it might have been sent: nobody gets a message twice by this."""
+        """409 if it may have been sent: a retry never sends a message twice."""
         message = self.get_object()
         body = RetrySerializer(data=request.data)
         body.is_valid(raise_exception=True)

@@ -1,1 +1,1 @@
-"""Who is written to: lists read, checked and loaded as messages of a campaign."""
+"""A campaign's recipients: lists are read, checked and loaded as its messages."""

@@ -1,4 +1,4 @@
-"""Taking messages in."""
+"""Insert new messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from routing.sql_rows import Columns, as_json, derived_table
 from routing.statistics.entries import save_counts
 from routing.vocabulary import MessageStatus
 
-# Rows that the database is handed at once; an e-mail may have 262,144 letters.
+# Rows sent to the database at once; an e-mail may have 262,144 characters.
 BLOCK = 100
 
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
@@ -26,7 +26,7 @@ _SPECIAL = re.compile(r"[\\\t\n\r]")
 
 
 class RecipientRow(NamedTuple):
-    """What a message of an audience does not share with the others."""
+    """The columns in which the messages of an audience differ."""
 
     recipient: str
     country: str
@@ -35,7 +35,7 @@ class RecipientRow(NamedTuple):
     segments: int
 
     def copied(self) -> str:
-        """As the text format of COPY wants it, where a backslash begins an escape."""
+        """The row in COPY's text format, where a backslash begins an escape."""
         cells = [*map(str, self)]
         if _SPECIAL.search("".join(cells)):
             cells = [cell.translate(_ESCAPES) for cell in cells]
@@ -68,9 +68,9 @@ def enqueue_audience(
     *,
     while_waiting: Callable[[], object] = lambda: None,
 ) -> None:
-    """The same for many that differ in what is their own; nobody asks for their ids.
+    """Queue and count many messages that differ only in their rows; returns no ids.
 
-    `while_waiting` may be called while the database works; it must not ask it anything.
+    `while_waiting` may be called while the database works; it must make no queries.
     """
     sheet = TallySheet()
     with transaction.atomic():
@@ -83,7 +83,7 @@ def enqueue_audience(
 
 
 def _count_queued(sheet: TallySheet, message: CampaignMessage, times: int = 1) -> None:
-    """Count a message that was just created, or as many that have this in common."""
+    """Count a new message, or `times` new messages like it."""
     sheet.count(
         status_counts(MessageStatus.QUEUED),
         at=message.created_at,
@@ -98,9 +98,9 @@ def _copy(
     rows: Sequence[RecipientRow],
     while_waiting: Callable[[], object],
 ) -> None:
-    """Insert by COPY, at a fraction of the processor time of `bulk_create`.
+    """Insert by COPY, with a fraction of the CPU time of `bulk_create`.
 
-    What all have in common is written down once.
+    The shared columns are formatted only once.
     """
     common = _common_fields()
     rest = "".join(f"\t{_copied(field, shared)}" for field in common) + "\n"
@@ -116,7 +116,7 @@ def _copy(
 
 
 def _insert(shared: CampaignMessage, rows: Sequence[RecipientRow]) -> None:
-    """The same for SQLite, block by block as one table."""
+    """The same for SQLite, one statement per block."""
     common = _common_fields()
     statement = _INSERT.format(
         table=_TABLE,
@@ -148,7 +148,7 @@ def _names(common: Sequence[Field[Any, Any]]) -> str:
 
 
 def _copied(field: Field[Any, Any], shared: CampaignMessage) -> str:
-    """What is the same for all, for COPY; sets what is set on creation."""
+    """A shared column in COPY's format; sets values that are set on creation."""
     value = field.pre_save(shared, add=True)
     if value is None:
         return r"\N"

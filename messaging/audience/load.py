@@ -1,4 +1,4 @@
-"""A campaign's audience: one message per recipient, or a reason why not."""
+"""Load a campaign's audience: one message per recipient, or a reason why not."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from messaging.models import Campaign, CampaignMessage
 from messaging.rules.content import ContentError
 from messaging.rules.wording import Wording
 
-CHUNK = 2000  # rows that are looked up and inserted at once
-CHUNK_TEXT = 8_000_000  # characters of theirs, at most
+CHUNK = 2000  # rows looked up and inserted at once
+CHUNK_TEXT = 8_000_000  # the most characters of text in a chunk
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class LoadReport:
-    """What became of the rows of a file."""
+    """How many rows were accepted and rejected."""
 
     accepted: int = 0
-    rejected: int = 0  # with duplicates
+    rejected: int = 0  # including duplicates
     blanks: Counter[str] = field(default_factory=Counter)  # accepted, by field
 
 
 class Draft(NamedTuple):
-    """A message, and the row that it is made of."""
+    """A message and the row that it is made from."""
 
     row: Recipient
     own: RecipientRow
@@ -53,7 +53,7 @@ def drafts_of(
 ) -> ReadAhead[Chunk]:
     """Each row's message, or why there is none, in chunks.
 
-    Asks the database nothing: rows may be drafted before a transaction is open.
+    This makes no queries: rows may be drafted before a transaction is open.
     """
     return ReadAhead(_chunks(wording, rows))
 
@@ -93,7 +93,7 @@ def add_recipients(
 
 
 class ReadAhead(Iterator[T]):
-    """An iterator that makes its next item before it is asked for, when told to."""
+    """An iterator that can make its next item ahead of time."""
 
     def __init__(self, items: Iterator[T]) -> None:
         self._items = items
@@ -108,7 +108,7 @@ class ReadAhead(Iterator[T]):
 
 
 def _chunks(wording: Wording, rows: Iterable[Recipient | Rejection]) -> Iterator[Chunk]:
-    """So many at once as neither memory nor the database minds."""
+    """Chunks small enough for memory and for the database."""
     chunk: Chunk = []
     size = 0
     for row in rows:
@@ -135,7 +135,7 @@ def _draft(wording: Wording, row: Recipient) -> Draft | Rejection:
 def without_duplicates(
     chunk: Sequence[Draft | Rejection], find_taken: Callable[[list[str]], set[str]]
 ) -> Iterator[Draft | Rejection]:
-    """The same, in the file's order; whoever has a message already is rejected."""
+    """The same rows in the same order; recipients with a message are rejected."""
     taken = find_taken([row.own.recipient for row in chunk if isinstance(row, Draft)])
     for row in chunk:
         if isinstance(row, Rejection):
@@ -158,7 +158,7 @@ def _already_queued(campaign: Campaign, addresses: list[str]) -> set[str]:
 
 
 def _queued_of(campaign: Campaign, addresses: list[str]) -> set[str]:
-    """The same by one array, which the ORM would make a thousand parameters of."""
+    """The same with one array; the ORM would pass thousands of parameters."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT recipient FROM messaging_campaignmessage "

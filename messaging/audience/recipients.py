@@ -1,4 +1,4 @@
-"""Recipients from a CSV file, row by row: each is taken, or rejected with a reason."""
+"""Recipients from a CSV file: each row is accepted, or rejected with a reason."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from routing.csv_files import CsvFile, CsvFileError
 from routing.text.quantities import quantity
 from routing.vocabulary import Channel
 
-# The column with the address, by channel: the first of these that the file has.
+# The address column by channel: the first of these names that the file has ...
 ADDRESS_COLUMNS = {
     Channel.SMS: ("phone", "recipient"),
     Channel.MMS: ("phone", "recipient"),
     Channel.EMAIL: ("email", "recipient"),
 }
-# Or the only one of these, in any case, and however its words are separated.
+# ... or else the only one of these, in upper or lower case, with any separators.
 _PHONES = frozenset(
     [
         *("phone", "phonenumber", "phoneno", "mobile", "mobilenumber", "mobilephone"),
@@ -30,14 +30,14 @@ SYNONYMS = {
     Channel.MMS: _PHONES,
     Channel.EMAIL: frozenset(["email", "emailaddress", "mail", "mailaddress"]),
 }
-# The column that says where a national number is at home, if none is named `country`.
+# The column with the country of national numbers, if none is named `country`.
 COUNTRY_COLUMNS = frozenset(
     [
         *("countrycode", "countryiso", "countryiso2", "countryisocode"),
         *("isocountry", "isocountrycode", "iso2"),
     ]
 )
-# Which addresses of a channel are taken: parse_recipient, or parse_address.
+# Decides which addresses are accepted: parse_recipient or parse_address.
 AddressParser = Callable[..., Address]
 
 
@@ -46,15 +46,15 @@ class RecipientFileError(CsvFileError):
 
 
 class Recipient(NamedTuple):
-    """A usable row: where to send, and the values for the text's fields."""
+    """A usable row: the address, and the values for the text's merge fields."""
 
     line: int
     address: Address
     values: dict[str, str]
-    cells: Sequence[str] = ()  # as they stand in the file
+    cells: Sequence[str] = ()  # as in the file
 
     def rejected(self, reason: str) -> Rejection:
-        """The row as one that cannot be used after all."""
+        """The rejection of this row, which cannot be used after all."""
         return Rejection(self.line, reason, self.address.text, self.cells)
 
 
@@ -64,7 +64,7 @@ class Rejection(NamedTuple):
     line: int
     reason: str
     address: str
-    cells: Sequence[str] = ()  # as they stand in the file
+    cells: Sequence[str] = ()  # as in the file
 
 
 class RecipientFile(CsvFile):
@@ -81,9 +81,9 @@ class RecipientFile(CsvFile):
         parse: AddressParser = parse_recipient,
         country_in: str = "in a column country",
     ) -> None:
-        """Reads the header; RecipientFileError when the file cannot be used.
+        """Read the header; RecipientFileError if the file cannot be used.
 
-        `country_in` says to people where the country of a national number may stand.
+        `country_in` says, in errors, where a national number's country may be given.
         """
         self.channel = channel
         self._parse = parse
@@ -114,7 +114,7 @@ class RecipientFile(CsvFile):
             return Rejection(line, "it contains a NUL character", text, cells)
         region = values.get(self._country_column) or self.default_region
         if text.startswith("+") and self._country_column != "country":
-            region = ""  # it may be a calling code, which says nothing new
+            region = ""  # it may be a calling code, which adds nothing
         try:
             address = self._parse(self.channel, text, region=region)
         except AddressError as error:
@@ -137,7 +137,7 @@ class RecipientFile(CsvFile):
         wanted = ADDRESS_COLUMNS[self.channel]
         if not any(self.columns):
             raise self.refuse(
-                "is empty. The first line names the columns, such as "
+                "is empty. Its first line must name the columns, such as "
                 f"{wanted[0]},first_name."
             )
         if found := next((name for name in wanted if name in self.columns), None):

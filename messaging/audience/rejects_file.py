@@ -1,4 +1,4 @@
-"""The rows of a file that could not be used, beside it."""
+"""The file of rejected rows, beside the file that they come from."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import TextIO
 from messaging.audience.recipients import RecipientFileError, Rejection
 from routing.csv_files import CsvFile, harmless
 
-# What is said of a row; the second where the file has a column of the first.
+# The added columns; the second pair is used if the file has a column of the first.
 ABOUT = (("line", "reason"), ("rejected_line", "rejected_reason"))
 
 
 class RejectsFile:
-    """Rejected rows, written beside their file as they are met.
+    """Rejected rows, written beside their file as they are found.
 
-    Each has its line, its reason and all its cells, so that it can be mended there and
-    sent; no spreadsheet takes a cell of it for a formula. Nobody may read it who may
-    not read that file. The file of an earlier run may hold what somebody mended: a run
+    Each has its line, the reason and all its cells, so that it can be corrected there
+    and sent; no spreadsheet reads its cells as formulas. Its permissions are those of
+    the original file. The file of an earlier run may hold someone's corrections: a run
     that is refused leaves it as it is.
     """
 
@@ -33,7 +33,7 @@ class RejectsFile:
         self._file: TextIO | None = None
 
     def of(self, file: CsvFile) -> RejectsFile:
-        """The rows are this file's; what an earlier run said of them is left out."""
+        """Use this file's columns, without those that an earlier run added."""
         begins_with = tuple(file.columns[:2])
         self._kept = slice(2 if begins_with in ABOUT else 0, None)
         taken = {*file.columns[self._kept]}
@@ -45,7 +45,7 @@ class RejectsFile:
 
     @property
     def hint(self) -> str:
-        """Where to look, for the end of a sentence; "" when nothing was rejected."""
+        """A sentence that says where the rows are; "" if nothing was rejected."""
         return f" The rejected rows are in {self.path}." if self._file else ""
 
     def __enter__(self) -> RejectsFile:
@@ -57,7 +57,7 @@ class RejectsFile:
         return self
 
     def write(self, rejection: Rejection) -> None:
-        """Add a row; the file is made with the first one."""
+        """Add a row; the first one creates the file."""
         with self._refused_in_one_line():
             if self._file is None:
                 self._file = self._made()
@@ -80,7 +80,7 @@ class RejectsFile:
             if self._file is not None:
                 self._file.close()
             elif refusal is None:
-                self.path.unlink(missing_ok=True)  # of an earlier run: all is mended
+                self.path.unlink(missing_ok=True)  # of an earlier run: all corrected
 
     @contextmanager
     def _refused_in_one_line(self) -> Iterator[None]:

@@ -1,1 +1,1 @@
-"""Who may be written to: opt-outs, suppressions, replies, erasure."""
+"""Who may be sent messages: opt-outs, suppressions, replies, erasure."""

@@ -1,6 +1,6 @@
-"""Taking a recipient out of what is stored, so that what happened still adds up.
+"""Erase a recipient's data, so that the records still add up.
 
-Rows stay, for counts, costs and replays go by them; what they say of the person goes.
+Rows stay, because counts, costs and replays need them; what identifies the person goes.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from routing.models import MessageDeliveryAttempt
 from routing.signals import report
 from routing.vocabulary import MessageStatus
 
-BATCH = 1000  # rows of one transaction
+BATCH = 1000  # rows per transaction
 ERASED = "Erased."  # a message's reason
-WITHDRAWN = "Its recipient's data is erased."
-IN_FLIGHT = "messages being sent"  # may be erased when their outcome is known
+WITHDRAWN = "The recipient's data was erased."
+IN_FLIGHT = "messages being sent"  # can be erased once their outcome is known
 _NAME = "erased"
 _Change = Callable[[QuerySet[Any]], object]
 _Step = tuple[str, QuerySet[Any], _Change]
@@ -39,11 +39,13 @@ def erase(
     is_dry_run: bool = False,
     with_suppressions: bool = False,
 ) -> Counter[str]:
-    """Returns how many rows were changed of each kind, or would be in a dry run.
+    """Erase the subject's data; returns how many rows of each kind changed, or would
+    change in a dry run.
 
-    1. Withdraw what waits. What is being sent now is left, and counted.
-    2. Clear what names it elsewhere, which is found by its messages; then those.
-    3. Suppressions stay unless asked for: a no would be forgotten with the person.
+    1. Withdraw queued messages. Messages being sent now are left, and counted.
+    2. Clear other rows that name the subject, which are found by its messages; then the
+       messages.
+    3. Keep suppressions unless asked: otherwise the opt-out would be lost.
     """
     counts = Counter[str]()
     steps = _steps(subject, with_suppressions)
@@ -58,17 +60,17 @@ def erase(
 def _erase(
     subject: DataSubject, steps: Iterable[_Step], counts: Counter[str], now: datetime
 ) -> None:
-    """Batches that are done stay done when a later one fails: that is on record."""
+    """Finished batches stay done if a later one fails; the audit has what was done."""
     try:
         withdraw(subject.messages, now=now, reason=WITHDRAWN)
         for kind, rows, change in steps:
             counts[kind] = _in_batches(rows, change)
     finally:
-        report("erase recipient", None, **counts)  # whom, is nobody's business any more
+        report("erase recipient", None, **counts)  # without the address
 
 
 def _steps(subject: DataSubject, with_suppressions: bool) -> Iterator[_Step]:
-    """What is changed, in order, and how; each is empty once it is done."""
+    """The rows to change, in order, and how; each set is empty once it is done."""
     messages = subject.messages.exclude(status=MessageStatus.SENDING)
     attempts = MessageDeliveryAttempt.objects.filter(message__in=messages)
     receipts = subject.receipts.filter(message__in=messages)
@@ -84,12 +86,12 @@ def _steps(subject: DataSubject, with_suppressions: bool) -> Iterator[_Step]:
 
 
 def _set_aside(subject: DataSubject) -> QuerySet[Any]:
-    """They moved nothing. Others that wait are applied in a moment."""
+    """Receipts set aside changed no message. Other waiting ones are applied shortly."""
     return subject.waiting_receipts().filter(set_aside_at__isnull=False)
 
 
 def _in_batches(rows: QuerySet[Any], change: _Change) -> int:
-    """Along the ids, so that each is changed once."""
+    """Change the rows in order of their ids, so that each is changed once."""
     done = last = 0
     while ids := list(
         rows.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH]
@@ -101,9 +103,9 @@ def _in_batches(rows: QuerySet[Any], change: _Change) -> int:
 
 
 def _blank_messages(messages: QuerySet[CampaignMessage]) -> None:
-    """Each under a name of its own: a campaign has one message per recipient.
+    """Each gets a unique recipient: a campaign has one message per recipient.
 
-    What was queued meanwhile is left for the next run.
+    Messages queued since the run began are left for the next run.
     """
     messages.exclude(status__in=[MessageStatus.QUEUED, MessageStatus.SENDING]).update(
         recipient=Concat(Value(ERASED_RECIPIENT), Cast(F("pk"), CharField())),
@@ -119,7 +121,7 @@ def _blank_attempts(attempts: QuerySet[Any]) -> None:
 
 
 def _blank_receipts(receipts: QuerySet[Any]) -> None:
-    """The event's own id stays, so that a replay of it changes nothing."""
+    """The event id stays, so that a replay changes nothing."""
     receipts.update(raw="", external_message_id="", error_message="")
 
 
@@ -133,7 +135,7 @@ def _blank_inbound(inbound: QuerySet[Any]) -> None:
 
 def _redactor(subject: DataSubject) -> _Change:
     def redact(answers: QuerySet[KeptAnswer]) -> None:
-        """What else was answered stays, so that nothing is done twice."""
+        """The rest of the answer stays, so that repeats still take effect once."""
         for kept in answers:
             body = json.loads(kept.body)
             for part in own_parts(subject, body):

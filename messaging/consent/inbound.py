@@ -1,4 +1,4 @@
-"""What a message from a handset changes: STOP and START."""
+"""What a text from a handset changes: STOP and START."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ logger = logging.getLogger(__name__)
 
 @receiver(inbound_recorded)
 def apply_keyword(*, inbound: InboundMessage, **_: object) -> None:
-    """Suppress at once who says STOP, for all campaigns; START takes it back.
+    """Apply STOP, which suppresses the sender for all campaigns, or START, which
+    revokes that.
 
     A STOP counts for every handset that it may have come from. A START gives consent:
-    where it may have come from several, it counts for none.
+    if it may have come from several handsets, it counts for none.
     """
     if inbound.keyword not in {Keyword.STOP, Keyword.START}:
         return
@@ -34,10 +35,10 @@ def apply_keyword(*, inbound: InboundMessage, **_: object) -> None:
 
 
 def _stop(inbound: InboundMessage, handsets: set[str]) -> None:
-    """A sender that nobody can be found behind is kept as it is, for people to see."""
+    """If no handset is found, suppress the sender as it is, where operators see it."""
     if not handsets:
         logger.warning(
-            "Inbound message %s says STOP, and nothing was sent to its sender.",
+            "Inbound message %s says STOP, but nothing was sent to its sender.",
             inbound.pk,
         )
     for address in sorted(handsets or {inbound.sender} - {""}):

@@ -1,4 +1,4 @@
-"""Who said no, and who took it back."""
+"""Opt-outs, and opt-ins that revoke them."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from routing.signals import report
 
 
 def opt_out(address: str, *, source: str) -> None:
-    """Send no marketing to an e-mail address any more, or nothing to a number.
+    """Stop marketing to an e-mail address, or all messages to a phone number.
 
-    `source` is who said so.
+    `source` is where the opt-out came from.
     """
     suppress([address], reason=SuppressionReason.OPTED_OUT, source=source)
 
 
 def opt_in(address: str) -> None:
-    """Take an opt-out back. A bounce, a complaint or an operator's entry stays."""
+    """Revoke an opt-out. Bounces, complaints and operators' entries stay."""
     Suppression.objects.filter(
         address=address_key(address), reason=SuppressionReason.OPTED_OUT
     ).delete()
 
 
 class SuppressionReport(NamedTuple):
-    """What became of the rows of a list."""
+    """How many addresses of a list were added, known or rejected."""
 
     added: int
-    known: int  # suppressed before, or named twice
+    known: int  # suppressed before, or listed twice
     rejected: int
 
 
@@ -48,7 +48,7 @@ def suppress_all(
     scope: SuppressionScope | None = None,
     on_rejected: Callable[[Rejection], None],
 ) -> SuppressionReport:
-    """Suppress every address of a list as `suppress` does, or none if it breaks off."""
+    """Suppress every address of a list as `suppress` does, or none if that fails."""
     addresses, usable, rejected = set(), 0, 0
     for row in rows:
         if address := _address_of(row):
@@ -65,14 +65,16 @@ def suppress_all(
 
 
 def _address_of(row: Recipient | Rejection) -> str:
-    """Nothing is sent to a number of a former plan, but its STOP still holds."""
+    """The address to suppress. Numbers of a former plan cannot be sent to, but their
+    opt-outs still hold.
+    """
     if isinstance(row, Rejection):
         return former_number(row.address)
     return row.address.text
 
 
 def recipient_of(token: str) -> str | None:
-    """Whose unsubscribe link it is; None when it is none, or its message is gone."""
+    """The recipient behind an unsubscribe link; None if invalid, or if pruned."""
     message_id = message_id_in(token)
     if message_id is None:
         return None

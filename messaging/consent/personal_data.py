@@ -1,4 +1,4 @@
-"""What is stored about one recipient, wherever it stands."""
+"""All data stored about one recipient."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from routing.models import DeliveryReceipt, InboundMessage, WaitingReceipt
 from routing.signals import report
 from routing.text.email_addresses import is_same_mailbox
 
-_SHORTEST_TRACE = 7  # characters that are looked for within other texts
+_SHORTEST_TRACE = 7  # characters of an address to search for in other texts
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class DataSubject:
-    """Whose data it is: an address, however it was typed."""
+    """The person whose data it is: an address, as typed."""
 
     typed: str
 
     @cached_property
     def addresses(self) -> frozenset[str]:
-        """As messages, suppressions and inbound messages may have it."""
+        """The forms in which messages, suppressions and inbound texts may have it."""
         try:
             address = address_in(self.typed)
         except AddressError:
@@ -51,29 +51,29 @@ class DataSubject:
 
     @property
     def suppressions(self) -> QuerySet[Suppression]:
-        """Under the key that addresses are compared by."""
+        """Its suppressions, by the key that addresses are compared by."""
         keys = {address_key(each) for each in self.addresses}
         return Suppression.objects.filter(address__in={*keys, *self.addresses})
 
     @property
     def messages(self) -> CampaignMessageQuerySet:
-        """All that was, or is to be, sent to it."""
+        """All messages sent to it, or queued for it."""
         return CampaignMessage.objects.filter(recipient__in=self.addresses)
 
     @property
     def inbound(self) -> QuerySet[InboundMessage]:
-        """All that it wrote to us."""
+        """All texts received from it."""
         return InboundMessage.objects.filter(sender__in=self.addresses)
 
     @property
     def receipts(self) -> QuerySet[DeliveryReceipt]:
-        """What providers said of its messages."""
+        """The receipts for its messages."""
         return DeliveryReceipt.objects.filter(message__in=self.messages)
 
     def other_receipts(self) -> QuerySet[DeliveryReceipt]:
-        """Those of others, and of no message of ours, that name it as they came.
+        """Receipts for others' messages, or for none, whose raw form names it.
 
-        A call of a provider may tell of many messages at once: it is stored with each.
+        One webhook call may report on many messages; it is stored with each of them.
         """
         own = self.receipts
         calls = own.order_by().values("received_at")
@@ -88,22 +88,22 @@ class DataSubject:
         return DeliveryReceipt.objects.filter(pk__in=named)
 
     def waiting_receipts(self) -> QuerySet[WaitingReceipt]:
-        """Those that are not applied yet, or cannot be, and name it."""
+        """Receipts that name it and are not applied yet, or cannot be."""
         return WaitingReceipt.objects.filter(self._mentioned_in("raw"))
 
     def kept_answers(self) -> QuerySet[KeptAnswer]:
-        """What requests with an Idempotency-Key were answered."""
+        """Stored responses to requests with an Idempotency-Key that name it."""
         return KeptAnswer.objects.filter(self._mentioned_in("body"))
 
     def named_in(self, text: str) -> bool:
-        """Whether one of its addresses stands in a text, in any usual encoding."""
+        """Whether a text contains one of its addresses, in any usual encoding."""
         return any(
             re.search(_within(trace), text, re.IGNORECASE) for trace in self._traces
         )
 
     @cached_property
     def _traces(self) -> list[str]:
-        """Its addresses as they stand in JSON and in forms; numbers with any prefix."""
+        """Its addresses as written in JSON and in forms; numbers with any prefix."""
         texts = {each.removeprefix("+") for each in self.addresses}
         texts |= {json.dumps(each)[1:-1] for each in texts}
         texts |= {each.replace("@", "%40") for each in texts}
@@ -117,7 +117,7 @@ class DataSubject:
 
 
 def _within(trace: str) -> str:
-    """The trace, and not the end or the beginning of another number or name."""
+    """A pattern for the trace, but not as part of another number or name."""
     if trace.isdigit():
         return rf"(?<![0-9]){trace}(?![0-9])"
     before = r"(?:(?<![0-9A-Za-z._+%-])|(?<=%22)|(?<=%3C))"
@@ -125,7 +125,7 @@ def _within(trace: str) -> str:
 
 
 def export(subject: DataSubject) -> Row:
-    """All of it, as plain values."""
+    """All data about the subject, as plain values."""
     messages = [*map(_message, _whole_messages(subject))]
     report("export recipient", messages=len(messages))
     return {
@@ -146,7 +146,7 @@ def export(subject: DataSubject) -> Row:
 
 
 def own_parts(subject: DataSubject, answer: Any) -> Iterator[Row]:
-    """The parts of an answer that are about its messages."""
+    """The parts of a response that are about the subject's messages."""
     if isinstance(answer, dict):
         if answer.get("to") in subject.addresses:
             yield answer
@@ -163,7 +163,7 @@ def _whole_messages(subject: DataSubject) -> Iterator[tuple[DataSubject, Any]]:
 
 
 def _message(found: tuple[DataSubject, CampaignMessage]) -> Row:
-    """With the text that its recipient got, attempts and receipts."""
+    """A message with the text that its recipient got, its attempts and receipts."""
     subject, message = found
     return {
         **_row(message),
@@ -181,7 +181,7 @@ def _receipt(subject: DataSubject, receipt: DeliveryReceipt) -> Row:
 
 
 def _own_events(subject: DataSubject, raw: str) -> str:
-    """Of a call that tells of many e-mails at once, what is about this recipient."""
+    """The events about this recipient, from a call that reports on many e-mails."""
     try:
         events = json.loads(raw)
     except ValueError:
@@ -211,7 +211,7 @@ def _row(row: Model) -> Row:
 
 
 def _in_script(address: str) -> str:
-    """With its domain as people write it, as messages had it in former times."""
+    """The address with its domain in native script, as messages used to have it."""
     local, _, domain = address.rpartition("@")
     try:
         return f"{local}@{idna.decode(domain)}"

@@ -1,8 +1,8 @@
-"""Whose reply it is: the handsets that a message to one of our numbers may come from.
+"""Who replied: the handsets that a text to one of our numbers may come from.
 
-Networks rewrite the sender of a reply: without its country code, with a 0 or a prefix
-of theirs in front, in the spelling of an older numbering plan. What we sent lately says
-who it can have been.
+Networks rewrite the sender of a reply: without its country code, with a 0 or their own
+prefix in front, or in the form of an older numbering plan. Recently sent messages show
+who it may have been.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from messaging.models import CampaignMessage
 from routing.text.handsets import handset_of, spellings_of
 from routing.vocabulary import Channel
 
-LATELY = timedelta(days=90)  # how long after a message its reply may come
+LATELY = timedelta(days=90)  # how long after a message a reply may come
 _COUNTRY_CODES = sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
-_SHORTEST_TAIL = 8  # digits that tell handsets apart, where those before are wrong
+_SHORTEST_TAIL = 8  # last digits that identify a handset if those before are wrong
 _LONGEST = 15  # digits of an E.164 number
 _NO_DIGITS = re.compile(r"[^0-9]")
 
 
 def handsets_behind(sender: str, *, provider: str, now: datetime) -> set[str]:
-    """The keys of the handsets (`handset_of`) that a reply is taken to come from.
+    """The keys (`handset_of`) of the handsets that a reply is assumed to come from.
 
-    1. A valid number that we wrote to is itself.
-    2. Otherwise it is whom we wrote to lately at a number that ends as the sender does,
-       and the sender itself if it is a valid number.
-    3. Nobody that we know.
+    1. The sender, if it is a valid number that we sent to.
+    2. Otherwise recent recipients whose number ends like the sender, and the sender
+       itself if it is a valid number.
+    3. Otherwise none.
     """
     itself = _number_in(sender)
     if itself and _written_to(spellings_of(itself), provider, now):
@@ -42,7 +42,7 @@ def handsets_behind(sender: str, *, provider: str, now: datetime) -> set[str]:
 
 
 def _number_in(sender: str) -> str:
-    """The E.164 number that the sender is, in whichever spelling; "" for none."""
+    """The sender as an E.164 number, from any spelling; "" if it is none."""
     try:
         number = phonenumbers.parse(sender)
         text = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
@@ -56,7 +56,9 @@ def _number_in(sender: str) -> str:
 def _found_by_tail(
     sender: str, provider: str, now: datetime, *, is_whole: bool
 ) -> set[str]:
-    """By as much of the sender's end as leads to anybody. Each look is by index."""
+    """Recipients found by the longest tail of the sender that matches any. Each query
+    uses an index.
+    """
     for tail in _tails(_NO_DIGITS.sub("", sender), is_whole=is_whole):
         if found := _written_to(_numbers_ending_in(tail), provider, now):
             return found
@@ -64,7 +66,7 @@ def _found_by_tail(
 
 
 def _tails(digits: str, *, is_whole: bool) -> Iterator[str]:
-    """The digits, and then fewer and fewer of them, unless they are a whole number."""
+    """The digits, then ever shorter tails of them unless they are a whole number."""
     significant = digits.lstrip("0")
     if len(significant) > 2 * _LONGEST:
         return
@@ -75,7 +77,7 @@ def _tails(digits: str, *, is_whole: bool) -> Iterator[str]:
 
 
 def _numbers_ending_in(tail: str) -> set[str]:
-    """Any country's number with this end, or this as its national part."""
+    """Any country's numbers whose national part is this, and this as a full number."""
     numbers = {f"+{tail}"} | {
         f"+{code}{zero}{tail}" for code in _COUNTRY_CODES for zero in ("", "0")
     }
@@ -84,7 +86,9 @@ def _numbers_ending_in(tail: str) -> set[str]:
 
 
 def _written_to(numbers: Iterable[str], provider: str, now: datetime) -> set[str]:
-    """The handsets of these that we wrote to lately, through this provider if any."""
+    """The handsets of those numbers that we sent to recently; only those sent to
+    through this provider, if there are any.
+    """
     rows = CampaignMessage.objects.filter(
         recipient__in=sorted(numbers),
         channel__in=[Channel.SMS, Channel.MMS],

@@ -1,4 +1,4 @@
-"""Adding addresses to those that are held back."""
+"""Suppress addresses, and look suppressions up."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from messaging.models import Suppression, usual_scope
 from messaging.vocabulary import SuppressionReason, SuppressionScope
 from routing.vocabulary import CampaignKind
 
-BATCH = 1000  # rows of one statement
+BATCH = 1000  # rows per statement
 
 
 def suppressed_among(
     recipients: Iterable[tuple[str, int]],
 ) -> set[tuple[str, int]]:
-    """Those that must not get what is meant for them: recipients, in any spelling, each
-    with the `CampaignKind` of its message.
+    """Those that must not get their message. Recipients are in any spelling, each with
+    the `CampaignKind` of its message.
     """
     keys = {each: {each[0], address_key(each[0])} for each in recipients}
     if not keys:
@@ -44,20 +44,20 @@ def suppress(
     source: str,
     scope: SuppressionScope | None = None,
 ) -> None:
-    """Hold back what goes to these addresses; `source` is who said so.
+    """Suppress these addresses; `source` is where the request came from.
 
     1. Add those that are new, by default with the usual scope of the reason.
-    2. Widen those that held back marketing only, where everything is to be held back
-       now.
-    3. Put a reason that no START lifts in the place of one that a START does, in
-       whichever order they come. Otherwise an address keeps its first reason.
+    2. Widen those that held back only marketing, if everything is held back now.
+    3. A reason that START does not lift replaces one that it lifts, in whatever order
+       they come. Otherwise an address keeps its first reason.
     """
     by_scope: dict[SuppressionScope, set[str]] = defaultdict(set)
     for address in addresses:
         wanted = usual_scope(reason, address) if scope is None else scope
         by_scope[wanted].add(address_key(address))
     for wanted, keys in sorted(by_scope.items()):
-        # In one order everywhere: unique rows that others add are waited for.
+        # In the same order everywhere, because inserts of the same keys wait for each
+        # other.
         ordered = sorted(keys)
         for start in range(0, len(ordered), BATCH):
             _add(ordered[start : start + BATCH], reason, source, wanted)
@@ -69,7 +69,7 @@ def _add(
     source: str,
     scope: SuppressionScope,
 ) -> None:
-    """The rows that are there already are locked: no START may take them away now."""
+    """Existing rows are locked by the upsert, so that no START can delete them now."""
     Suppression.objects.bulk_create(
         [
             Suppression(address=key, reason=reason, source=source, scope=scope)
@@ -96,7 +96,7 @@ def _outlast_a_start(
 def _widen(
     known: QuerySet[Suppression], reason: SuppressionReason, source: str
 ) -> None:
-    """What a START would not lift keeps its reason, so that none lifts it now."""
+    """Reasons that START does not lift are kept, so that it still does not."""
     narrow = known.filter(scope=SuppressionScope.MARKETING)
     narrow.filter(reason=SuppressionReason.OPTED_OUT).update(
         scope=SuppressionScope.ALL, reason=reason, source=source

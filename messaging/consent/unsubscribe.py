@@ -10,14 +10,14 @@ from django.views.decorators.http import require_http_methods
 
 from messaging.consent.opt_outs import opt_out, recipient_of
 
-# The page is all there is: no scripts, nothing from elsewhere, no frame around it.
+# The page is self-contained: no scripts, no other origins, no frames.
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
-    "Referrer-Policy": "no-referrer",  # the address is as good as a key
+    "Referrer-Policy": "no-referrer",  # the URL works like a key
     "X-Robots-Tag": "noindex",
 }
 
@@ -26,7 +26,7 @@ _HEADERS = {
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
-    """POST suppresses the recipient; GET only asks, since programs follow links too."""
+    """POST suppresses the recipient; GET only asks, because programs follow links."""
     recipient = recipient_of(token)
     if recipient is None:
         return _page(request, "unknown", status=404)

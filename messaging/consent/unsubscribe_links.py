@@ -1,8 +1,8 @@
-"""The link in a marketing e-mail by which its recipient says no.
+"""The unsubscribe link in a marketing e-mail.
 
-It names the message and not the address, so that it tells nothing to who sees it, and
-it never expires: an e-mail may be opened after years. It holds as long as SECRET_KEY,
-or SECRET_KEY_FALLBACKS, has the key that signed it.
+It names the message, not the address, so that it reveals nothing to others. It never
+expires, because an e-mail may be opened after years: it works as long as the key that
+signed it is in SECRET_KEY or SECRET_KEY_FALLBACKS.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.core.signing import BadSignature, Signer
 
-# No module's name, though it looks like one: links that went out were signed with it.
+# Not a module's name, though it looks like one: links already sent are signed with it.
 SALT = "messaging.unsubscribe"
 
 
@@ -20,7 +20,7 @@ def unsubscribe_url(message_id: int) -> str:
 
 
 def message_id_in(token: str) -> int | None:
-    """The message that a token names; None when we did not make it."""
+    """The message that a token names; None if we did not sign it."""
     try:
         message_id: int = _signer().unsign_object(token)
     except BadSignature:
