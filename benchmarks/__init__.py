@@ -1,1 +1,1 @@
-"""How fast it is, measured beside a bare loop: `make bench` (docs/benchmarks.md)."""
+"""Speed, measured against a bare loop: `make bench` (docs/benchmarks.md)."""

@@ -1,10 +1,10 @@
-"""Run benchmarks, each in a process and on a database of its own.
+"""Run benchmarks, each in its own process and on its own database.
 
     python -m benchmarks [--json] [NAME ...]
 
-BENCH_SCALE=full takes the sizes of the large rows from the hundred thousands to the
-millions. One that does not end in time is ended; the others run all the same. Exits
-with 1 when a bar is missed, or something could not be measured.
+BENCH_SCALE=full raises the largest sizes from hundreds of thousands of rows to
+millions. A benchmark that takes too long is killed; the others still run. The exit
+status is 1 if a bar is missed or something could not be measured.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from benchmarks.results import Results
 from benchmarks.rows import Row, as_line
 
 BOTH = ("postgresql", "sqlite")
-# Module -> the databases it runs on. They are imported in children only: each of those
-# binds Django to its database.
+# Module -> the databases it runs on. Modules are imported only in child processes,
+# because each of those binds Django to its database.
 BENCHMARKS = {
     "claim_record": BOTH,
     "backlog": BOTH,
@@ -47,12 +47,12 @@ def main() -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
-    parser.add_argument("--json", action="store_true", help="print JSON, no table")
+    parser.add_argument("--json", action="store_true", help="print JSON, not a table")
     arguments = parser.parse_args()
     names = arguments.names or list(BENCHMARKS)
     if unknown := set(names) - set(BENCHMARKS):
-        parser.error(f"no {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
-    # Ended from outside, it takes its server and its workers along.
+        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(BENCHMARKS)}")
+    # On SIGTERM, also end the server and the workers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     table = sys.stderr if arguments.json else sys.stdout
     results = _run(names, partial(print, file=table, flush=True))
@@ -90,7 +90,7 @@ def _measure(
 
 
 def _rows(name: str, databases: Databases) -> Iterator[Row]:
-    """What the benchmark tells, as it comes, of a database of its own."""
+    """The rows of a benchmark, as they come, on its own database."""
     try:
         yield from rows_of(
             [sys.executable, "-m", "benchmarks.child", name],

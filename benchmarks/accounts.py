@@ -6,8 +6,8 @@ NOWHERE = "http://127.0.0.1:0"
 
 
 def accounts(http: int = 0, smtp: int = 0) -> dict[str, str]:
-    """All providers of the default routes have credentials, and one is called; the
-    others are nowhere, so that nothing that goes wrong leaves the machine.
+    """Credentials for all providers of the default routes. Only one of them is called;
+    the others have no server, so that no mistake leaves the machine.
     """
     return {
         "TWILIO_ACCOUNT_SID": "AC" + 32 * "0",

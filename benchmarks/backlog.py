@@ -1,4 +1,4 @@
-"""What one claim of 50 takes, by what waits in the queue, and by who holds it up."""
+"""The time of one claim of 50, by size of the queue and with obstacles in its way."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ LARGEST = 2_000_000 if IS_FULL else 400_000
 CLAIMS, ROUNDS = 40, 3
 PINNED = 200_000 if IS_FULL else 20_000  # messages claimed under a long transaction
 BATCH = 50
-BAR = 1.2  # times what it takes with none of it
+BAR = 1.2  # times the time without them
 
 
 def run() -> Iterator[Row]:
-    """A growing backlog, then rows in the way, then a transaction that stays open.
+    """A growing backlog, then rows in the way, then a long transaction.
 
-    One campaign is due at a time; the rows of the others stay in the table.
+    Only one campaign is due at a time; the rows of the others stay in the table.
     """
     queue(FEW)
     smallest = _claim_ms()
@@ -38,36 +38,36 @@ def run() -> Iterator[Row]:
         queue(size)
         took = _claim_ms()
         yield Row(f"claim, {size:,} due", took, "ms")
-        yield _beside("claim at the fewest", took / smallest)
+        yield _relative_to("claim with the fewest", took / smallest)
     queue(LARGEST // 2, priority=9, due_in=timedelta(days=1))
     took = _claim_ms()
-    yield Row(f"and behind {LARGEST // 2:,} of higher priority, later", took, "ms")
-    yield _beside("claim at the fewest", took / smallest)
+    yield Row(f"and {LARGEST // 2:,} of higher priority, due later", took, "ms")
+    yield _relative_to("claim with the fewest", took / smallest)
     if connection.vendor == "postgresql":
         yield from _under_a_long_transaction()
 
 
-def _beside(what: str, share: float) -> Row:
-    return Row(f"  beside the {what}", share, "", bar=BAR, is_most=True)
+def _relative_to(what: str, share: float) -> Row:
+    return Row(f"  relative to the {what}", share, "", bar=BAR, is_most=True)
 
 
 def _under_a_long_transaction() -> Iterator[Row]:
-    """What was claimed stays behind as dead index entries for as long as it lasts."""
+    """While it lasts, claimed rows stay behind as dead index entries."""
     with _open_transaction():
         claimer = _claimer()
         first = _claims_ms(CLAIMS, claimer)
         progress(f"claiming {PINNED:,} messages under a long transaction")
         _claims_ms(PINNED // BATCH, claimer)
         last = _claims_ms(CLAIMS, claimer)
-        anew = _claims_ms(1, _claimer())
-    yield Row("claim as a long transaction begins", median(first), "ms")
+        fresh = _claims_ms(1, _claimer())
+    yield Row("claim at the start of a long transaction", median(first), "ms")
     yield Row(f"claim {PINNED:,} messages later", median(last), "ms")
-    yield _beside("first", median(last) / median(first))
-    yield Row("a worker that starts then: its first claim", anew[0], "ms")
+    yield _relative_to("first", median(last) / median(first))
+    yield Row("first claim of a worker that starts then", fresh[0], "ms")
 
 
 class _open_transaction:  # noqa: N801 - reads as a block
-    """Another connection that has a snapshot and keeps it."""
+    """Another connection that holds a snapshot."""
 
     def __enter__(self) -> None:
         self._other = connections.create_connection("default")
@@ -80,7 +80,7 @@ class _open_transaction:  # noqa: N801 - reads as a block
 
 
 def _claim_ms() -> float:
-    """The best median of some rounds of claims, which stay."""
+    """The best median of several rounds of claims, which are not undone."""
     return min(median(_claims_ms(CLAIMS, _claimer())) for _ in range(ROUNDS))
 
 

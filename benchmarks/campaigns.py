@@ -1,4 +1,4 @@
-"""Claim and record by how many campaigns are due at once, each getting its share."""
+"""Claim and record, by the number of campaigns due at once; each gets its share."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from benchmarks.stage import IS_FULL, close_campaigns, queue_campaigns
 
 MESSAGES = 40_000 if IS_FULL else 10_000  # of all campaigns together
 NUMBERS = (1, 20, 200)
-# Of the rate with one campaign. SQLite asks each lane by itself, up to fifty of them in
-# a claim; with two hundred, it is as fast as PostgreSQL all the same.
+# Share of the rate with one campaign. SQLite queries each lane, up to fifty per claim,
+# yet with two hundred it is as fast as PostgreSQL.
 BARS = {"postgresql": 0.7}
 
 
 def run() -> Iterator[Row]:
-    """One campaign, then many, in turns; the better of two each."""
+    """One campaign and many, in turns; the better of two runs each."""
     rates = dict.fromkeys(NUMBERS, 0.0)
     for _ in range(2):
         for number in NUMBERS:
@@ -28,7 +28,7 @@ def run() -> Iterator[Row]:
     for number, rate in rates.items():
         yield Row(f"claim + record, {number} campaign(s) due at once", rate, "msg/s")
         if number > 1:
-            yield Row(f"  {number} beside one", rate / rates[1], "", bar=bar)
+            yield Row(f"  {number} relative to one", rate / rates[1], "", bar=bar)
 
 
 def _rate(campaigns: int) -> float:

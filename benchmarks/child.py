@@ -1,4 +1,4 @@
-"""One benchmark in a process of its own: `python -m benchmarks.child NAME`."""
+"""Run one benchmark in this process: `python -m benchmarks.child NAME`."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ if __name__ == "__main__":
     os.environ |= accounts()
     django.setup()
     for row in import_module(f"benchmarks.{sys.argv[1]}").run():
-        row.tell()
+        row.emit()

@@ -1,4 +1,4 @@
-"""A benchmark in a process of its own, which is ended when it takes too long."""
+"""Run a benchmark in its own process, and kill it if it takes too long."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from benchmarks.rows import Row
 
 
 class Failed(Exception):
-    """A benchmark could not be measured to its end."""
+    """A benchmark could not be completed."""
 
 
 def rows_of(
     command: Sequence[str], *, environment: Mapping[str, str], limit: float
 ) -> Iterator[Row]:
-    """What the process tells, as it comes. Failed when it fails, or goes on for longer
-    than `limit`, in seconds.
+    """The rows that the process prints, as they come. Failed if it fails or takes
+    longer than `limit` seconds.
     """
     with _running(command, environment, limit) as child:
         assert child.stdout
         for line in child.stdout:
             yield Row(**json.loads(line))
     if child.returncode == -signal.SIGKILL:
-        raise Failed(f"It was killed, for it took longer than {limit:g} seconds.")
+        raise Failed(f"It was killed because it took longer than {limit:g} seconds.")
     if child.returncode:
         raise Failed(f"It ended with status {child.returncode}; see above.")
 
@@ -37,7 +37,7 @@ def rows_of(
 def _running(
     command: Sequence[str], environment: Mapping[str, str], limit: float
 ) -> Iterator[subprocess.Popen[str]]:
-    """Neither the process nor the workers that it has started outlive the block."""
+    """Run the process; it and the workers that it starts end with the block."""
     with subprocess.Popen(
         command,
         env=environment,

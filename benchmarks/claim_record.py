@@ -1,4 +1,4 @@
-"""Claim and record without sending, beside two bare SQL statements."""
+"""Claim and record without sending, compared with two bare SQL statements."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MESSAGES = 100_000 if IS_FULL else 20_000
 
 
 def run() -> Iterator[Row]:
-    """Ours and the reference's in turns, the best of three each."""
+    """Our code and the reference in turns, the best of three runs each."""
     is_postgres = connection.vendor == "postgresql"
     turns = [(_ours(), _theirs() if is_postgres else 0.0) for _ in range(3)]
     ours, theirs = map(max, zip(*turns, strict=True))

@@ -1,7 +1,7 @@
-"""Whether workers wait for each other: two that claim and record, beside one.
+"""Whether workers wait for each other: two that claim and record, compared with one.
 
-Both count for the same day, channel and provider. With one row of statistics for these,
-which each of them would have to lock until it commits, they would take turns.
+Both count for the same day, channel and provider. If that were one row of statistics,
+each would lock it until commit, and they would take turns.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def run() -> Iterator[Row]:
     together, waiting = _rate(2)
     yield Row("claim + record, one process", alone, "msg/s")
     yield Row("claim + record, two processes", together, "msg/s")
-    yield Row("  beside one", together / alone, "")
+    yield Row("  relative to one", together / alone, "")
     yield Row(
-        "  share of the time that one waited for a lock",
+        "  share of time with a process waiting for a lock",
         waiting,
         "",
         bar=WAITING_BAR,
@@ -45,9 +45,9 @@ def run() -> Iterator[Row]:
 
 
 def _rate(processes: int) -> tuple[float, float]:
-    """Messages per second, and in which share of looks somebody waited for a lock."""
+    """Messages per second, and the share of samples with a wait for a lock."""
     queue(MESSAGES)
-    connections.close_all()  # no process may speak on its parent's
+    connections.close_all()  # a process must not use its parent's
     workers = [
         get_context("fork").Process(target=_work, args=(owner,))
         for owner in range(1, processes + 1)
@@ -55,15 +55,15 @@ def _rate(processes: int) -> tuple[float, float]:
     started = time.monotonic()
     for worker in workers:
         worker.start()
-    looks = []
+    samples = []
     while any(worker.is_alive() for worker in workers):
-        looks.append(_is_one_waiting())
+        samples.append(_is_one_waiting())
         time.sleep(LOOK_EVERY)
     seconds = time.monotonic() - started
     sent = CampaignMessage.objects.filter(status=MessageStatus.SENT)
     assert not unfinished().exists(), sent.count()
     close_campaigns()
-    return MESSAGES / seconds, sum(looks) / len(looks)
+    return MESSAGES / seconds, sum(samples) / len(samples)
 
 
 def _work(owner: int) -> None:

@@ -17,7 +17,7 @@ import psycopg
 from marketing_platform.testing.embedded_postgres import running_server
 
 TEMPLATE = "benchmark_template"
-# As production would have it on this machine: durable, and with room for the data.
+# As in production on this machine: durable, and with room for the data.
 SERVER_OPTIONS = (
     *("-c", "fsync=on", "-c", "full_page_writes=on"),
     *("-c", "shared_buffers=1GB", "-c", "max_wal_size=4GB"),
@@ -26,19 +26,19 @@ SERVER_OPTIONS = (
 
 
 class Databases:
-    """Makes fresh databases of one kind and takes them away again."""
+    """Creates fresh databases of one kind, and drops them."""
 
     def fresh(self, name: str) -> str:
-        """The URL of a new database."""
+        """Create a database; returns its URL."""
         raise NotImplementedError
 
     def drop(self, name: str) -> None:
-        """Take it away."""
+        """Drop the database."""
         raise NotImplementedError
 
 
 class Postgres(Databases):
-    """Databases of one server, copied from a template."""
+    """Databases on one server, copied from a template."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -83,7 +83,7 @@ class Sqlite(Databases):
 
 @contextmanager
 def open_databases(kinds: set[str]) -> Iterator[dict[str, Databases]]:
-    """Those that are wanted, of "postgresql" and "sqlite"."""
+    """The databases of these kinds: "postgresql", "sqlite" or both."""
     opened: dict[str, Databases] = {}
     with TemporaryDirectory(prefix="bench-") as directory:
         if "sqlite" in kinds:
@@ -109,7 +109,7 @@ def _server_url() -> Iterator[str]:
 
 
 def environment_of(url: str) -> dict[str, str]:
-    """The environment of a process that works on the database."""
+    """The environment of a process that uses this database."""
     return {
         **os.environ,
         "DATABASE_URL": url,

@@ -1,4 +1,4 @@
-"""What a worker does but for sending: it claims, and records that all was accepted."""
+"""What a worker does, without sending: claim, and record everything as accepted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LEASE = timedelta(seconds=90)
 
 
 def drain(*, owner: int = 1) -> int:
-    """Go on until nothing is due; returns how many messages were recorded."""
+    """Claim and record until nothing is due; returns how many messages."""
     planner = Planner(rng=Random(0))
     claimer = Claimer(owner=owner, lease=LEASE, planner=planner)
     count = 0

@@ -1,4 +1,4 @@
-"""From queue to provider and back: real workers, real adapters, local servers."""
+"""From queue to provider and back, with real workers and adapters, local servers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from routing.vocabulary import Channel
 
 NAMES = {Channel.SMS: "TwilioSMS", Channel.EMAIL: "SMTPEmail"}
 LATENCIES = (0.0, 0.02, 0.1)  # seconds
-WIDE = 500  # messages in flight, in place of the default
-MESSAGES = 6_000  # for each process
+WIDE = 500  # messages in flight, instead of the default
+MESSAGES = 6_000  # per process
 REFERENCE_SHARE = 0.5
 SMTP_BAR = 1500.0
 
 
 def run() -> Iterator[Row]:
-    """Each protocol at each latency with one process and with two."""
+    """Each protocol at each latency, with one process and with two."""
     send_email_by("SMTPEmail")
     for channel in NAMES:
         for latency in LATENCIES:
@@ -33,7 +33,7 @@ def run() -> Iterator[Row]:
     yield from _many_in_a_call()
     if connection.vendor == "postgresql":
         for window in (settings.QUEUE_WINDOW, WIDE):
-            yield from _beside_reference(window)
+            yield from _against_reference(window)
 
 
 def _one_and_two_processes(channel: Channel, latency: float) -> Iterator[Row]:
@@ -45,11 +45,11 @@ def _one_and_two_processes(channel: Channel, latency: float) -> Iterator[Row]:
         yield Row(
             what, rate, "msg/s", bar=SMTP_BAR if is_barred and is_postgres else None
         )
-        yield Row("  processor time of the workers", cpu * 1000, "ms/msg")
+        yield Row("  CPU time of the workers", cpu * 1000, "ms/msg")
 
 
 def _many_in_a_call() -> Iterator[Row]:
-    """E-mails by SendGrid, each alone, and as many in a call as a claim brings."""
+    """E-mails through SendGrid: one per call, and a whole claim per call."""
     send_email_by("SendGridEmail")
     rates = {}
     for most in ("1", "1000"):
@@ -61,21 +61,21 @@ def _many_in_a_call() -> Iterator[Row]:
             protocol="http",
             SENDGRID_MAX_BATCH=most,
         )
-        how = "each alone" if most == "1" else "many in a call"
+        how = "one per call" if most == "1" else "many per call"
         what = f"SendGridEmail, {LATENCIES[-1] * 1000:.0f} ms, {how}"
         yield Row(what, rates[most], "msg/s")
-        yield Row("  processor time of the worker", cpu * 1000, "ms/msg")
-    yield Row("  many in a call, by each alone", rates["1000"] / rates["1"], "")
+        yield Row("  CPU time of the worker", cpu * 1000, "ms/msg")
+    yield Row("  many per call relative to one", rates["1000"] / rates["1"], "")
 
 
-def _beside_reference(window: int) -> Iterator[Row]:
-    """At the longest latency, ours and the reference in turns."""
+def _against_reference(window: int) -> Iterator[Row]:
+    """Our workers and the reference in turns, at the longest latency."""
     ours, theirs = 0.0, 0.0
     for _ in range(2):
         ours = max(ours, _ours(Channel.SMS, LATENCIES[-1], 1, window)[0])
         theirs = max(theirs, _theirs(LATENCIES[-1], window))
     what = f"{LATENCIES[-1] * 1000:.0f} ms, {window} in flight"
-    yield Row(f"TwilioSMS, {what}, the better of two", ours, "msg/s")
+    yield Row(f"TwilioSMS, {what}, better of two runs", ours, "msg/s")
     yield Row(f"bare reference loop, {what}", theirs, "msg/s")
     yield Row("  our share of it", ours / theirs, "", bar=REFERENCE_SHARE)
 
@@ -89,7 +89,7 @@ def _ours(
     protocol: str = "",
     **settings_of_workers: str,
 ) -> tuple[float, float]:
-    """Messages per second, and processor seconds per message."""
+    """Messages per second, and CPU seconds per message."""
     count = MESSAGES * processes
     protocol = protocol or ("http" if channel == Channel.SMS else "smtp")
     campaign = queue(count, channel=channel, status=CampaignStatus.PAUSED)

@@ -1,4 +1,4 @@
-"""A campaign from a CSV file: rows per second and memory, beside a bare COPY."""
+"""Loading a campaign from CSV: rows per second and memory, compared with bare COPY."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COPY_SHARE = 0.4
 
 
 def run() -> Iterator[Row]:
-    """The whole command's work: read, check, render, insert, launch."""
+    """All the work of `send_campaign`: read, check, render, insert, launch."""
     with TemporaryDirectory() as directory:
         path = Path(directory) / "people.csv"
         _write_people(path)
@@ -33,11 +33,11 @@ def run() -> Iterator[Row]:
         rate = _load(path)
         grown = _peak_megabytes() - before
     yield Row(f"loading {RECIPIENTS:,} recipients", rate, "rows/s")
-    yield Row("  memory it took beside what was there", grown, "MB")
+    yield Row("  additional memory", grown, "MB")
     if connection.vendor == "postgresql":
         bare = _bare_copy()
         yield Row("bare COPY of the same rows into the same table", bare, "rows/s")
-        yield Row("  share of the bare COPY", rate / bare, "", bar=COPY_SHARE)
+        yield Row("  relative to the bare COPY", rate / bare, "", bar=COPY_SHARE)
 
 
 def _load(path: Path) -> float:
@@ -56,7 +56,7 @@ def _load(path: Path) -> float:
 
 
 def _bare_copy() -> float:
-    """Rows that are there already go out as text and come in as another campaign's."""
+    """Copy the loaded rows out as text, and in again as another campaign's."""
     campaign = queue(1)
     copied = ", ".join(columns_of(CampaignMessage))
     values = copied.replace("campaign_id", str(campaign.pk), 1)

@@ -1,4 +1,4 @@
-"""What a worker holds in memory while it sends message after message."""
+"""The memory of a worker that sends many messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MEGABYTES_BAR = 150.0
 
 
 def run() -> Iterator[Row]:
-    """A quarter of the way, when every thread and connection is there, and the end."""
+    """Memory after a quarter, with all threads and connections open, and at the end."""
     campaign = queue(MESSAGES, status=CampaignStatus.PAUSED)
     with server("http", latency=0.02) as port, workers(1, {"http": port}) as [worker]:
         launch(campaign)

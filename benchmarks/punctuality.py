@@ -1,4 +1,4 @@
-"""How soon a message leaves: once it is queued, and once its retry is due."""
+"""How soon a message leaves after it is queued, or after its retry is due."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RETRY_BAR = 1.0  # seconds late
 
 
 def run() -> Iterator[Row]:
-    """One worker that has nothing else to do."""
+    """Measure with one worker that has nothing else to do."""
     with TemporaryDirectory() as directory:
         log = Path(directory) / "arrivals"
         with (
@@ -43,14 +43,12 @@ def run() -> Iterator[Row]:
         bar=P95_BAR_MS.get(connection.vendor),
         is_most=True,
     )
-    yield Row("a retry beyond its time, median", median(late), "s")
-    yield Row(
-        "a retry beyond its time, at most", late[-1], "s", bar=RETRY_BAR, is_most=True
-    )
+    yield Row("delay of a retry, median", median(late), "s")
+    yield Row("delay of a retry, maximum", late[-1], "s", bar=RETRY_BAR, is_most=True)
 
 
 def _queued_one_by_one() -> dict[str, float]:
-    """Recipients, and when their messages were committed."""
+    """When each recipient's message was committed."""
     moments = {}
     for number in range(TRIALS):
         recipient = f"1415200{number:04}"
@@ -61,7 +59,7 @@ def _queued_one_by_one() -> dict[str, float]:
 
 
 def _due_later() -> dict[str, float]:
-    """Recipients whose first round failed, and when their second one is due."""
+    """When the second round of each recipient is due, after a failed first one."""
     moments = {}
     for number in range(TRIALS):
         recipient = f"1415300{number:04}"
@@ -73,7 +71,7 @@ def _due_later() -> dict[str, float]:
 
 
 def _delays(moments: dict[str, float], log: Path) -> list[float]:
-    """Seconds from each moment to the arrival, in order of length."""
+    """Seconds from each moment to the arrival, sorted."""
     lines = (line.split() for line in log.read_text().splitlines())
     arrivals = {recipient: float(moment) for moment, recipient in lines}
     return sorted(arrivals[recipient] - at for recipient, at in moments.items())

@@ -1,4 +1,4 @@
-"""What statistics and lists take to read, by how many attempts there are."""
+"""The time to read statistics and lists, by the number of attempts."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ FEW = 10_000
 MANY = 5_000_000 if IS_FULL else 200_000
 READS, ROUNDS = 9, 3
 PROVIDERS = ("TwilioSMS", "VonageSMS", "Another")
-BAR = 2.0  # times what it takes with few
+BAR = 2.0  # times the time with few
 
 # Copies of the first attempt, one for each other message: spread over a month and three
-# providers, each call of another length, so that the tallies are as large as they get.
+# providers, with different response times, so that tallies get as large as possible.
 _COPIES = """
 INSERT INTO routing_messagedeliveryattempt ({columns})
 SELECT {values} FROM routing_messagedeliveryattempt AS a, messaging_campaignmessage AS m
@@ -56,7 +56,7 @@ def run() -> Iterator[Row]:
         took = _read_ms(client, path)
         yield Row(f"{name}, {FEW:,} attempts", few[name], "ms")
         yield Row(f"{name}, {MANY:,} more", took, "ms")
-        yield Row("  beside few", took / few[name], "", bar=BAR, is_most=True)
+        yield Row("  relative to few", took / few[name], "", bar=BAR, is_most=True)
 
 
 def _paths() -> dict[str, str]:
@@ -72,7 +72,7 @@ def _paths() -> dict[str, str]:
 
 
 def _read_ms(client: Client, path: str) -> float:
-    """The best median of some rounds; the very first read is to warm up."""
+    """The best median of several rounds, after one read to warm up."""
     _read(client, path)
     rounds = [[_read(client, path) for _ in range(READS)] for _ in range(ROUNDS)]
     return min(map(median, rounds)) * 1000
@@ -87,8 +87,8 @@ def _read(client: Client, path: str) -> float:
 
 
 def _attempt(count: int) -> None:
-    """A campaign that was sent over the last month, and its statistics."""
-    progress(f"making {count:,} attempts")
+    """Create a campaign sent over the last month, with its statistics."""
+    progress(f"creating {count:,} attempts")
     campaign = queue(count, status=CampaignStatus.COMPLETED)
     messages = CampaignMessage.objects.filter(campaign=campaign)
     messages.update(status=MessageStatus.SENT, sent_at=timezone.now())

@@ -1,7 +1,7 @@
-"""The bare loop that we are measured against: no Django, no decisions, no certainty.
+"""The bare loop that we are measured against: no Django, no decisions, no guarantees.
 
-A sliding window in asyncio over aiohttp, and two SQL statements with psycopg: what the
-machine can do when a message is a row and a POST, and nothing else.
+A sliding window in asyncio over aiohttp, and two SQL statements with psycopg: what this
+machine can do if a message is just a row and a POST.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FROM v
 
 
 def claim_and_record(url: str, campaign_id: int) -> int:
-    """Empty the campaign without sending; returns how many messages that was."""
+    """Drain the campaign without sending; returns how many messages it had."""
     done = 0
     with psycopg.connect(url, autocommit=True) as connection:
         while ids := connection.execute(CLAIM, [campaign_id, BATCH]).fetchall():

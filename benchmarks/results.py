@@ -1,4 +1,4 @@
-"""What a run of benchmarks found: as a summary, as JSON, and as an exit status."""
+"""The results of a run of benchmarks: as a summary, as JSON, and as an exit status."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.rows import Row
 
 @dataclass(slots=True)
 class Results:
-    """The rows of each benchmark that ran, and why others did not end."""
+    """The rows of each benchmark that ran, and why others failed."""
 
     machine: Mapping[str, str]
     rows: dict[str, list[Row]] = field(default_factory=dict)
@@ -19,7 +19,7 @@ class Results:
 
     @property
     def missed(self) -> list[str]:
-        """The benchmarks' rows that do not clear their bars."""
+        """The rows that do not clear their bars."""
         return [
             f"{name}: {row.what.strip()}"
             for name, rows in self.rows.items()
@@ -29,11 +29,11 @@ class Results:
 
     @property
     def exit_status(self) -> int:
-        """0 when all was measured and every bar is cleared, 1 when not."""
+        """0 if everything was measured and every bar is cleared, else 1."""
         return int(bool(self.missed or self.failures))
 
     def summary(self) -> str:
-        """What stands below the table."""
+        """The lines below the table."""
         barred = [
             row for rows in self.rows.values() for row in rows if row.bar is not None
         ]
@@ -43,7 +43,7 @@ class Results:
         return "\n".join(lines)
 
     def as_document(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """All results, for JSON."""
         return {
             **self.machine,
             "results": {

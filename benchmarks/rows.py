@@ -1,4 +1,4 @@
-"""What a benchmark prints: one measured number, and the bar it has to clear."""
+"""The rows that a benchmark prints: a measured number, and the bar it must clear."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`value` in `unit`; `bar` is the least it may be or, with `is_most`, the most."""
+    """`value` in `unit`; `bar` is its minimum or, with `is_most`, its maximum."""
 
     what: str
     value: float
@@ -19,21 +19,21 @@ class Row:
 
     @property
     def is_cleared(self) -> bool | None:
-        """Whether the bar is cleared; None where there is none."""
+        """Whether the bar is cleared; None if there is none."""
         if self.bar is None:
             return None
         return self.value <= self.bar if self.is_most else self.value >= self.bar
 
     @property
     def verdict(self) -> str:
-        """The bar in words; "" where there is none."""
+        """The bar in words; "" if there is none."""
         if self.bar is None:
             return ""
         limit = f"{'<=' if self.is_most else '>='} {self.bar:g}"
         return f"{limit} {'ok' if self.is_cleared else 'MISSED'}"
 
-    def tell(self) -> None:
-        """Pass the row up to the process that prints the table."""
+    def emit(self) -> None:
+        """Pass the row to the process that prints the table."""
         sys.stdout.write(json.dumps(asdict(self)) + "\n")
         sys.stdout.flush()
 
@@ -46,5 +46,5 @@ def as_line(row: Row) -> str:
 
 
 def progress(text: str) -> None:
-    """Tell whoever waits what takes so long, beside the table or the JSON."""
+    """Say on stderr what takes so long."""
     print(f"  ... {text}", file=sys.stderr, flush=True)

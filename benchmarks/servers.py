@@ -1,8 +1,8 @@
-"""A fast HTTP server and SMTP sink, which answer after a given time.
+"""A fast HTTP server and an SMTP sink that answer after a given time.
 
-Cheap enough to keep ahead of what is measured: raw asyncio, no parser to speak of. Each
-runs in a process of its own: `python -m benchmarks.servers http|smtp LATENCY [LOG]`
-prints its port. With LOG, each arrival is a line there: the time and the recipient.
+Cheap enough to be faster than what is measured: raw asyncio with hardly any parsing.
+Each runs in its own process: `python -m benchmarks.servers http|smtp LATENCY [LOG]`
+prints its port. Each arrival adds a line to LOG: the time and the recipient.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _numbers = itertools.count(1)
 
 
 class _Twilio(asyncio.Protocol):
-    """Creates a Message resource for every POST, whatever it says."""
+    """Creates a Message resource for every POST, whatever its contents."""
 
     def __init__(self, latency: float, log: Path | None) -> None:
         self._latency = latency
@@ -65,7 +65,7 @@ class _Twilio(asyncio.Protocol):
 
 
 class _Sink(asyncio.Protocol):
-    """Takes every message; thinks about it after its last line."""
+    """Accepts every message, after a delay at its end."""
 
     def __init__(self, latency: float, log: Path | None) -> None:
         self._latency = latency
@@ -112,7 +112,7 @@ PROTOCOLS = {"http": _Twilio, "smtp": _Sink}
 
 @contextmanager
 def server(protocol: str, *, latency: float, log: Path | None = None) -> Iterator[int]:
-    """The port of a server that runs for as long as the block lasts."""
+    """Run a server during the block; yields its port."""
     command = [sys.executable, "-m", "benchmarks.servers", protocol, str(latency)]
     command += [str(log)] if log else []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -1,4 +1,4 @@
-"""What benchmarks set up: campaigns with queued messages, and workers to send them."""
+"""Set-up for benchmarks: campaigns with queued messages, and workers to send them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from routing.vocabulary import Channel, MessageStatus
 
 IS_FULL = os.environ.get("BENCH_SCALE") == "full"
 PATIENCE = 1800.0 if IS_FULL else 120.0  # seconds
-MANY = 300_000  # rows; so many take long enough to say so
+MANY = 300_000  # rows that take long enough to report progress
 
 # Copies of a campaign's first message, to other recipients, due a microsecond apart.
 _COPIES = """
@@ -60,7 +60,7 @@ def queue(
     status: CampaignStatus = CampaignStatus.RUNNING,
     due_in: timedelta = timedelta(0),
 ) -> Campaign:
-    """A campaign whose messages fall due after `due_in`, a microsecond apart."""
+    """Create a campaign whose messages fall due after `due_in`, a microsecond apart."""
     if count >= MANY:
         progress(f"queueing {count:,} messages")
     campaign = _campaign(
@@ -71,23 +71,23 @@ def queue(
 
 
 def queue_campaigns(number: int, *, messages: int) -> None:
-    """As many campaigns of one priority, the messages shared out among them."""
+    """Create campaigns of equal priority, with the messages divided among them."""
     for _ in range(number):
         _campaign(messages // number)
     tidy()
 
 
 def close_campaigns() -> None:
-    """None of them runs any more: an idle one that runs is looked at by each claim."""
+    """Complete all campaigns, because each claim checks every running one."""
     Campaign.objects.update(status=CampaignStatus.COMPLETED)
 
 
 def tidy() -> None:
-    """What autovacuum and checkpoints would have done, given the time."""
+    """Do what autovacuum and checkpoints would have done in time."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("VACUUM ANALYZE")
-            with suppress(ProgrammingError):  # for superusers, and pg_checkpoint
+            with suppress(ProgrammingError):  # needs superuser or pg_checkpoint
                 cursor.execute("CHECKPOINT")
         else:
             cursor.execute("ANALYZE")
@@ -122,7 +122,7 @@ def _campaign(
 
 
 def columns_of(model: type[Model]) -> list[str]:
-    """The columns of its table, but for the id."""
+    """The columns of its table, without the id."""
     columns = [field.column for field in model._meta.concrete_fields]
     return [column for column in columns if column and column != "id"]
 
@@ -143,7 +143,7 @@ def _copy(first: CampaignMessage, count: int) -> None:
 
 
 def send_email_by(provider: str) -> None:
-    """Turn the default e-mail route: this one first, the other to fall back to."""
+    """Make this provider the default e-mail route's primary, the other its fallback."""
     other = {"SMTPEmail": "SendGridEmail", "SendGridEmail": "SMTPEmail"}[provider]
     ChannelRoutingConfig.objects.filter(channel=Channel.EMAIL).update(
         primary_provider=provider, fallback_provider=other
@@ -157,7 +157,7 @@ def launch(campaign: Campaign) -> None:
 
 
 class Worker:
-    """A `process_queue --watch`, with its processor time and memory."""
+    """A `process_queue --watch`, with its CPU time and memory."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._stat = Path(f"/proc/{process.pid}/stat")
@@ -170,7 +170,7 @@ class Worker:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory(self) -> float:
-        """Resident, in MB."""
+        """Resident memory, in MB."""
         line = next(
             line
             for line in self._status.read_text().splitlines()
@@ -183,8 +183,8 @@ class Worker:
 def workers(
     count: int, ports: Mapping[str, int], *options: str, **settings: str
 ) -> Iterator[list[Worker]]:
-    """Workers that are up and idle. `ports` are those of their providers' servers, and
-    `settings` variables of their environment.
+    """Start workers, and wait until they are up and idle. `ports` are their providers'
+    ports; `settings` are environment variables.
     """
     command = [sys.executable, "manage.py", "process_queue", "--watch", *options]
     environment = os.environ | accounts(**ports) | settings
@@ -204,7 +204,7 @@ def workers(
 
 
 def unfinished() -> CampaignMessageQuerySet:
-    """The messages that something will still be done about."""
+    """The messages that are not finished."""
     statuses = [MessageStatus.QUEUED, MessageStatus.SENDING]
     return CampaignMessage.objects.filter(status__in=statuses)
 
@@ -215,11 +215,11 @@ def wait_until_sent(campaign: Campaign) -> None:
     wait_until(lambda: not left.exists())
     sent = CampaignMessage.objects.filter(campaign=campaign, status=MessageStatus.SENT)
     total = CampaignMessage.objects.filter(campaign=campaign)
-    assert sent.count() == total.count(), "not all were sent"
+    assert sent.count() == total.count(), "not all messages were sent"
 
 
 def wait_until(is_over: Callable[[], bool], *, every: float = 0.02) -> None:
-    """Look every so many seconds; gives up after PATIENCE."""
+    """Check every `every` seconds; AssertionError after PATIENCE seconds."""
     deadline = time.monotonic() + PATIENCE
     while not is_over():
         assert time.monotonic() < deadline, "it takes too long"

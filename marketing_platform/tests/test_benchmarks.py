@@ -106,7 +106,7 @@ def rows_of_python(code, *, limit=60.0):
 def test_what_a_benchmark_tells_before_it_fails_is_kept():
     rows = rows_of_python(
         "from benchmarks.rows import Row\n"
-        "Row('messages', 1234.5, 'msg/s', bar=1000).tell()\n"
+        "Row('messages', 1234.5, 'msg/s', bar=1000).emit()\n"
         "raise SystemExit(3)"
     )
 
