@@ -186,9 +186,9 @@ def _level_of(status: ProviderStatus) -> Level:
 class CampaignRow:
     """A line of the campaigns under way."""
 
-    standing: CampaignOverview
+    overview: CampaignOverview
     progress: str
-    next_at: datetime | None  # when nothing of it is due before
+    next_at: datetime | None  # its next due time, if nothing is due now
     href: str
 
 
@@ -197,14 +197,14 @@ def campaigns(*, now: datetime) -> list[CampaignRow]:
     return [_campaign_row(each, now) for each in campaigns_under_way(at_most=AT_MOST)]
 
 
-def _campaign_row(standing: CampaignOverview, now: datetime) -> CampaignRow:
-    next_at, total = standing.next_due_at, standing.campaign.message_count
+def _campaign_row(overview: CampaignOverview, now: datetime) -> CampaignRow:
+    next_at, total = overview.next_due_at, overview.campaign.message_count
     of_all = "" if total is None else f" of {total:,}"
     return CampaignRow(
-        standing=standing,
-        progress=f"{standing.waiting}{of_all} wait",
+        overview=overview,
+        progress=f"{overview.waiting}{of_all} wait",
         next_at=next_at if next_at and next_at > now else None,
-        href=listed(MESSAGES, campaign__id__exact=standing.campaign.pk),
+        href=listed(MESSAGES, campaign__id__exact=overview.campaign.pk),
     )
 
 

@@ -190,9 +190,9 @@ def test_it_tells_how_far_campaigns_are(look, bad_morning):
     autumn, paused = look().context["campaigns"]
 
     assert autumn.progress == "3 of 8 wait"
-    assert (autumn.standing.gone, autumn.next_at) == (5, None)
-    assert (paused.progress, paused.standing.gone) == ("1 wait", None)
-    assert paused.standing.is_paused
+    assert (autumn.overview.gone, autumn.next_at) == (5, None)
+    assert (paused.progress, paused.overview.gone) == ("1 wait", None)
+    assert paused.overview.is_paused
 
 
 def test_it_tells_which_workers_live(look, bad_morning):
@@ -258,7 +258,7 @@ def test_a_fresh_installation_is_told_what_to_do_first(look):
 
     assert [step.is_done for step in steps] == [False, False, False]
     assert "<code>python manage.py loaddata default_routes</code>" in page.text
-    assert "No campaign is under way." in page.text
+    assert "No campaigns are under way." in page.text
 
 
 def test_first_steps_are_ticked_off_and_gone_after_the_first_attempt(look):
@@ -276,7 +276,9 @@ def test_it_says_so_when_all_is_well(look):
     worker(owner=1)
     attempts(1)
 
-    assert f"All is well: nothing needs a person. Checks: {len(CHECKS)}." in look().text
+    assert (
+        f"All is well: nothing needs attention. Checks: {len(CHECKS)}." in look().text
+    )
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_blank_days_are_the_last_thirty_and_odd_providers_have_nothing(show, que
     page = show(**query)
 
     assert page.status_code == 200
-    assert "Nothing was counted on these days." in page.text
+    assert "There are no counts for these days." in page.text
 
 
 @pytest.mark.parametrize("side", ["channel", "provider", "day"])
