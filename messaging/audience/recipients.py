@@ -137,7 +137,7 @@ class RecipientFile(CsvFile):
         wanted = ADDRESS_COLUMNS[self.channel]
         if not any(self.columns):
             raise self.refuse(
-                "is empty. Its first line must name the columns, such as "
+                "is empty. The first line names the columns, such as "
                 f"{wanted[0]},first_name."
             )
         if found := next((name for name in wanted if name in self.columns), None):

@@ -76,7 +76,7 @@ def _steps(subject: DataSubject, with_suppressions: bool) -> Iterator[_Step]:
     receipts = subject.receipts.filter(message__in=messages)
     yield "receipts of others", subject.other_receipts(), _blank_raw
     yield "receipts set aside", _set_aside(subject), QuerySet.delete
-    yield "kept answers", subject.kept_answers(), _redactor(subject)
+    yield "stored responses", subject.kept_answers(), _redactor(subject)
     yield "attempts", attempts, _blank_attempts
     yield "receipts", receipts, _blank_receipts
     yield "inbound messages", subject.inbound, _blank_inbound

@@ -1,4 +1,4 @@
-"""Arguments that several commands take, in the same words."""
+"""Arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ class Arguments(Protocol):
     """A parser of `argparse`, or a group of its arguments."""
 
     def add_argument(self, *flags: str, **options: Any) -> Any:
-        """As `argparse` has it."""
+        """As in `argparse`."""
 
 
-# Where somebody may name the country of a file's national numbers.
+# Where the country of a file's national numbers may be given, in error texts.
 COUNTRY_IN = "in a column country or with --default-region"
 
 
 def add_default_region(parser: Arguments) -> None:
-    """Where the national numbers of a file are at home."""
+    """Add the default country of a file's national numbers."""
     parser.add_argument(
         "--default-region",
         default="",
@@ -27,5 +27,5 @@ def add_default_region(parser: Arguments) -> None:
 
 
 def add_address(parser: Arguments) -> None:
-    """Whose data a command is about."""
+    """Add the address whose data a command handles."""
     parser.add_argument("address", help="+447400123456, or ada@example.com")

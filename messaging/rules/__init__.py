@@ -1,1 +1,1 @@
-"""What a message says and when it may leave: pure functions of plain values."""
+"""The contents of messages, and when they may leave: pure functions of plain values."""

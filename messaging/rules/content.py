@@ -1,4 +1,4 @@
-"""What a message may say: limits per channel. Pure."""
+"""What a message may contain: limits per channel. Pure."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from messaging.rules.quiet_hours import QuietHours
 from routing.text.header_text import is_one_line
 from routing.vocabulary import CampaignKind, Channel
 
-# Characters. SMS and MMS: the most that Twilio takes in `Body`; e-mail: our own bound.
+# Characters. SMS and MMS: Twilio's limit for `Body`; e-mail: our own limit.
 BODY_LIMITS = {Channel.SMS: 1600, Channel.MMS: 1600, Channel.EMAIL: 262_144}
 SUBJECT_LIMIT = 500
-MEDIA_LIMIT = 10  # of MMS, the most that Twilio takes
+MEDIA_LIMIT = 10  # per MMS, Twilio's limit
 
-# Halves of surrogate pairs, as in arguments of the command line that were other bytes.
+# Halves of surrogate pairs, which stand for invalid bytes on the command line.
 _HALVES = re.compile("[\ud800-\udfff]")
 
 
@@ -26,7 +26,7 @@ class ContentError(ValueError):
 
 
 def is_unicode(text: str) -> bool:
-    """Whether it can be stored; what the command line got as other bytes cannot."""
+    """Whether the text can be stored; invalid bytes from the command line cannot."""
     return text.isascii() or not _HALVES.search(text)
 
 
@@ -38,26 +38,26 @@ def check_body(channel: Channel, body: str) -> None:
     if "\0" in body:
         raise ContentError("The body contains a NUL character. Remove it.")
     if not is_unicode(body):
-        raise ContentError("The body has bytes that are not UTF-8. Remove them.")
+        raise ContentError("The body is not valid UTF-8. Remove the invalid bytes.")
 
 
 def check_length(channel: Channel, length: int) -> None:
-    """Refuse a body of so many characters."""
+    """Refuse a body that is too long for its channel."""
     if length > (limit := BODY_LIMITS[channel]):
         raise ContentError(
-            f"The body has {length} characters; {channel.label} takes {limit}. "
+            f"The body has {length} characters; {channel.label} allows {limit}. "
             "Shorten it."
         )
 
 
 def check_subject_length(length: int) -> None:
-    """Refuse a subject of so many characters."""
+    """Refuse a subject that is too long."""
     if length > SUBJECT_LIMIT:
         raise ContentError(f"The subject is longer than {SUBJECT_LIMIT} characters.")
 
 
 def check_subject(channel: Channel, subject: str) -> None:
-    """E-mail has a subject of one line, the other channels have none."""
+    """Require a one-line subject for e-mail, and none on other channels."""
     if channel != Channel.EMAIL:
         if subject:
             raise ContentError(f"{channel.label} has no subject. Leave it out.")
@@ -75,7 +75,7 @@ def check_times(
     """Refuse a schedule in the past, and an expiry that leaves no time to send."""
     if scheduled_at is not None and scheduled_at <= now:
         raise ContentError(
-            f"The schedule {scheduled_at.isoformat()} is in the past. "
+            f"The scheduled time {scheduled_at.isoformat()} is in the past. "
             "Leave it out to send at once."
         )
     starts_at = scheduled_at or now
@@ -87,16 +87,16 @@ def check_times(
 
 
 def check_quiet_hours(kind: CampaignKind, hours: QuietHours | None) -> None:
-    """Only marketing has any."""
+    """Allow quiet hours for marketing only."""
     if hours is not None and kind != CampaignKind.MARKETING:
         raise ContentError(
-            f"A {kind.label.lower()} campaign has no quiet hours: somebody waits for "
-            "it. Leave them out."
+            f"A {kind.label.lower()} campaign has no quiet hours, because recipients "
+            "wait for it. Leave them out."
         )
 
 
 def check_media(channel: Channel, media_urls: Collection[str]) -> None:
-    """MMS carries media by https URLs of public hosts, the others carry none."""
+    """Require https URLs on public hosts for MMS, and no media on other channels."""
     if channel != Channel.MMS:
         if media_urls:
             raise ContentError(f"{channel.label} carries no media. Use MMS.")
@@ -104,11 +104,11 @@ def check_media(channel: Channel, media_urls: Collection[str]) -> None:
     if not media_urls:
         raise ContentError("An MMS needs at least one media URL.")
     if len(media_urls) > MEDIA_LIMIT:
-        raise ContentError(f"An MMS carries at most {MEDIA_LIMIT} media.")
+        raise ContentError(f"An MMS can have at most {MEDIA_LIMIT} media URLs.")
     for url in media_urls:
-        if "{{" in unquote(unquote(url)):  # however often it was encoded
+        if "{{" in unquote(unquote(url)):  # even if it was encoded twice
             raise ContentError(
-                f"The media URL {url[:100]!r} has fields: none is filled."
+                f"The media URL {url[:100]!r} has a merge field; URLs cannot have any."
             )
         if problem := problem_with_url(url):
             raise ContentError(

@@ -1,8 +1,8 @@
-"""The country of a handset's number that is written as E.164, as most of a list are.
+"""The country of a handset's number in E.164 form, as most numbers of a list are.
 
-routing.text.phone_numbers reads any way to write a number and any kind of it, at a cost
-of half of loading a list. Here the same metadata becomes one expression per country
-code and length, and what is not plain, or not surely a handset's, is left to that.
+routing.text.phone_numbers reads every notation and kind of number, but takes half the
+time of loading a list. Here the same metadata becomes one pattern per country code and
+length; numbers in other notations, or not surely a handset's, are left to that module.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from functools import cache
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 from phonenumbers.phonemetadata import PhoneNumberDesc
 
-# A national part that starts with 0 (Italy) has a mark of its own in the library.
+# A national part that starts with 0 (Italy) has a flag of its own in the library.
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _NEVER = r"(?!)"
 
 
 def country_of(text: str) -> str | None:
-    """The country of a handset's number; None: it may be another kind, or no number.
+    """The country of a handset's number; None if it may be another kind, or no number.
 
-    Only where reading it changes none of its digits, so that it is E.164 as it stands.
+    Only for numbers whose digits parsing would not change: they already are E.164.
     """
     if not _E164.fullmatch(text):
         return None
@@ -37,9 +37,9 @@ def country_of(text: str) -> str | None:
 
 @cache
 def _plan(code: int, length: int) -> re.Pattern[str]:
-    """All numbers of one length that begin with this code; the group is the country.
+    """A pattern for numbers of one length with this code; the group is the country.
 
-    None if the code is the whole world's.
+    It matches nothing if the code belongs to no country.
     """
     found = [
         (name, PhoneMetadata.metadata_for_region(name, None))
@@ -51,12 +51,12 @@ def _plan(code: int, length: int) -> re.Pattern[str]:
     plan = _NEVER
     for name, metadata in reversed(regions):  # the main one comes first
         handset = f"(?P<{name}>{_handsets(metadata, length)})"
-        if digits := metadata.leading_digits:  # a beginning that is no other country's
+        if digits := metadata.leading_digits:  # only this country's numbers have them
             plan = f"(?={digits}){handset}|(?!{digits})(?:{plan})"
         else:
             other = f"(?!{_numbers(metadata, length)})"
             plan = f"{handset}|{other}(?:{plan})"
-    # What might be dialled within the country only, and be rewritten.
+    # Forms that are dialled only within the country, which parsing would rewrite.
     prefix = regions[0][1].national_prefix_for_parsing
     return re.compile(f"(?!0|{prefix})(?:{plan})" if prefix else f"(?!0)(?:{plan})")
 
@@ -64,7 +64,7 @@ def _plan(code: int, length: int) -> re.Pattern[str]:
 def _handsets(metadata: PhoneMetadata, length: int) -> str:
     """A pattern for the region's numbers of this length that may be a handset's.
 
-    What is of a special kind, too, is that.
+    Numbers that match a special kind too are of that kind.
     """
     general = _pattern(metadata.general_desc, length)
     mobile = _pattern(metadata.mobile, length)
@@ -95,7 +95,7 @@ def _any_of(kinds: Iterable[PhoneNumberDesc | None], length: int) -> str:
 
 
 def _pattern(kind: PhoneNumberDesc | None, length: int) -> str:
-    """The pattern of a kind of numbers; none if it has none of this length."""
+    """The pattern of a kind of numbers; "" if it has none of this length."""
     if kind is None or (kind.possible_length and length not in kind.possible_length):
         return ""
     return kind.national_number_pattern or ""

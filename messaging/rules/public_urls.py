@@ -1,8 +1,8 @@
-"""Which URLs lead to a public https host: the only ones that we pass on to providers.
+"""Which URLs have a public https host: only these are passed on to providers.
 
-Pure: no name is looked up. We never fetch such a URL ourselves; the provider does, and
-what a name resolves to is for it to guard. This guard keeps addresses of private
-networks, and all odd spellings of addresses, out of messages, logs and providers.
+Pure: no name is looked up. We never fetch such a URL; the provider does, and must check
+what a name resolves to. This check keeps addresses of private networks, and odd
+spellings of addresses, out of messages, logs and providers.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ _URL = re.compile(
     r"https://(?P<host>\[[0-9A-Fa-f:.]*\]|[A-Za-z0-9.-]+)(?P<port>:[0-9]*)?/[!-\[\]-~]*"
 )
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-# Not in the public DNS, by RFC 6761, 6762, 8375, 9476 and ICANN's word, or by habit.
+# Not in the public DNS, by RFC 6761, 6762, 8375, 9476, ICANN's decision or custom.
 _PRIVATE_DOMAINS = {
     *("alt", "arpa", "corp", "home", "internal", "intranet", "lan", "local"),
     *("localdomain", "localhost", "onion", "private"),
 }
-# All of IPv6 that is allotted to the world, and what hides an IPv4 address in there.
+# The global part of IPv6, and its networks that embed an IPv4 address.
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _TRANSLATED = (IPv6Network("2001::/32"), IPv6Network("2002::/16"))  # Teredo, 6to4
 
 
 def problem_with_url(url: str) -> str:
-    """Why it is no https URL of a public host, to be read after "it"; "" if it is one.
+    """Why it is not an https URL on a public host, to be read after "it"; "" if it is.
 
-    Whatever libraries disagree about (spaces, backslashes, userinfo, other alphabets)
-    is refused by the pattern.
+    The pattern refuses everything that libraries disagree about (spaces, backslashes,
+    userinfo, other alphabets).
     """
     if len(url) > URL_LIMIT:
         return f"is longer than {URL_LIMIT} characters"
@@ -43,9 +43,9 @@ def problem_with_url(url: str) -> str:
 
 
 def problem_with_host(host: str) -> str:
-    """Why it is no host of the public internet, to be read after "it"; "" if it is one.
+    """Why it is not a host on the public internet, to be read after "it"; "" if it is.
 
-    In lower case, an IPv6 address in brackets.
+    `host` is in lower case, with an IPv6 address in brackets.
     """
     if host.startswith("["):
         return (
@@ -55,15 +55,15 @@ def problem_with_host(host: str) -> str:
     if re.fullmatch(r"[0-9]+|0x[0-9a-f]*", labels[-1]):  # then it is read as IPv4
         return "" if _is_public_v4(host) else "names an address that is not public"
     if not all(map(_LABEL.fullmatch, labels)) or len(host) > 253:
-        return "names a host that is no domain name"
+        return "names a host that is not a domain name"
     if len(labels) < 2 or labels[-1] in _PRIVATE_DOMAINS:
-        return "names a host of a private network"
+        return "names a host in a private network"
     return ""
 
 
 def _is_public_v4(text: str) -> bool:
-    """Whether it is one in four plain decimal numbers: 127.1, 0x7f.1 and 017.0.0.1 are
-    spellings that only some programs know.
+    """Whether it is a public address in plain dotted decimal: only some programs read
+    spellings such as 127.1, 0x7f.1 and 017.0.0.1.
     """
     try:
         address = IPv4Address(text)

@@ -1,4 +1,4 @@
-"""Quiet hours: when nobody wants to be written to, by the clock on the wall. Pure."""
+"""Quiet hours: the local times at which no marketing is sent. Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from zoneinfo import ZoneInfo
 
 _SPAN = re.compile(r"([0-9]{1,2}):([0-9]{2})\s*-\s*([0-9]{1,2}):([0-9]{2})")
 _WAIT = re.compile(r"Quiet hours until ([0-9]{2}:[0-9]{2}) in (\S+)\.")
-# Zones whose waking hours do not meet within two nights never do.
+# Zones whose waking hours do not overlap within two nights never do.
 _LONGEST = timedelta(days=2)
 
 
 @cache
 def is_time_zone(name: str) -> bool:
-    """Whether this host has the rules of a time zone of this name."""
+    """Whether this host knows a time zone of this name."""
     try:
         ZoneInfo(name)
     except (OSError, ValueError, KeyError):  # no such file, no path, no such zone
@@ -25,12 +25,12 @@ def is_time_zone(name: str) -> bool:
 
 
 class QuietHoursError(ValueError):
-    """These are no quiet hours."""
+    """The text does not give valid quiet hours."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuietHours:
-    """From one local time until before another, over midnight where that is earlier."""
+    """From one local time to just before another; past midnight if that is earlier."""
 
     start: time
     end: time
@@ -38,8 +38,8 @@ class QuietHours:
     def __post_init__(self) -> None:
         if self.start == self.end:
             raise QuietHoursError(
-                "Quiet hours must end at another time than they begin at, such as "
-                "21:00-08:00."
+                "Quiet hours must not end at the time that they begin. Use times such "
+                "as 21:00-08:00."
             )
 
     def __str__(self) -> str:
@@ -55,14 +55,14 @@ class QuietHours:
         except QuietHoursError:
             raise
         except ValueError:
-            pass  # a clock has no such time
+            pass  # not a time of day
         raise QuietHoursError(
-            f"{text[:40]!r} are no quiet hours such as 21:00-08:00, in the recipients' "
+            f"{text[:40]!r} is not a span such as 21:00-08:00, in the recipients' "
             "local time."
         )
 
     def cover(self, wall: time) -> bool:
-        """Whether it is quiet when a clock shows this."""
+        """Whether this time of day is in quiet hours."""
         if self.start < self.end:
             return self.start <= wall < self.end
         return wall >= self.start or wall < self.end
@@ -70,7 +70,7 @@ class QuietHours:
 
 @dataclass(frozen=True, slots=True)
 class Quiet:
-    """It is quiet now, until then, as the clocks of this zone show it."""
+    """It is quiet now in this zone, until then."""
 
     until: datetime
     zone: str
@@ -80,15 +80,14 @@ class Quiet:
         return f"Quiet hours until {until:%H:%M} in {self.zone}."
 
 
-@lru_cache(maxsize=256)  # most of a claim are in the same few zones, at the same moment
+@lru_cache(maxsize=256)  # most messages of a claim share a few zones and one moment
 def quiet_at(
     hours: QuietHours, now: datetime, *, zones: tuple[str, ...], home: str
 ) -> Quiet | None:
-    """Whether it is quiet for somebody who may be in any of these zones.
+    """Whether it is quiet for a recipient who may be in any of these zones.
 
-    It is as long as it is quiet in one of them. Without zones, and where they lie so
-    far apart that no time suits all (a number of a whole continent), `home` stands for
-    them.
+    It is quiet as long as it is in one of them. `home` is used if there are no zones,
+    or if they are so far apart that no time suits all (a continent-wide number).
     """
     quiet, moment = None, now
     while ends := [
@@ -105,9 +104,9 @@ def quiet_at(
 
 @lru_cache(maxsize=256)
 def is_outdated(reason: str, hours: QuietHours | None, now: datetime) -> bool:
-    """Whether what waits for this reason waits for other quiet hours than these.
+    """Whether a message that waits for this reason waits for other quiet hours.
 
-    In doubt it does: what is looked at again for nothing just goes on waiting.
+    True if in doubt: a message checked again for nothing just goes on waiting.
     """
     wait = _WAIT.fullmatch(reason)
     if wait is None:
@@ -119,10 +118,10 @@ def is_outdated(reason: str, hours: QuietHours | None, now: datetime) -> bool:
 
 
 def _end(hours: QuietHours, now: datetime, zone: str) -> datetime:
-    """When the quiet hours end that it is in now.
+    """When the current quiet hours end.
 
-    A time that clocks skip is counted from before they are set forward (RFC 5545,
-    3.3.5); of one that they show twice, either may be the end.
+    A time that clocks skip is read with the offset from before the change (RFC 5545,
+    3.3.5); for a time that they show twice, either may be the end.
     """
     today = now.astimezone(ZoneInfo(zone)).date()
     ends = [

@@ -1,9 +1,9 @@
-"""Which time zones a recipient may be in, as far as the address tells. Pure.
+"""The time zones that a recipient may be in, as far as the address shows. Pure.
 
-Which zones a country has is read from the tz database, whose rules clocks follow.
-phonenumbers knows the areas of landlines, and of all numbers in North America; for
-whole calling codes it has only what the code's countries share, and a neighbour's clock
-for some (Paris for Algeria, whose summers differ).
+The zones of a country come from the tz database. phonenumbers knows the areas of
+landlines, and of all numbers in North America. For whole calling codes it has only the
+zones that the code's countries share, and for some a neighbour's (Paris for Algeria,
+whose summer time differs).
 """
 
 from __future__ import annotations
@@ -23,25 +23,24 @@ from routing.vocabulary import Channel
 
 Zones = tuple[str, ...]
 
-# Every tenth day from when this was written; rules of before do not matter.
+# Every tenth day for three years from when this was written; older rules do not matter.
 _MOMENTS = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(10 * n) for n in range(110)]
 
-# In the tz database for what some people there keep to, beside their country's time:
-# all of China has Beijing's, and +380 Kyiv's.
+# In the tz database because some people there use them besides official time: all of
+# China has Beijing's, and +380 has Kyiv's.
 _UNOFFICIAL = {"Asia/Urumqi", "Europe/Simferopol"}
 
 
-# Of Indonesia's handsets phonenumbers names the capital's zone, or two of three, by
-# prefixes that say which operator it was, and little of where: Papua is two hours
-# ahead.
-_TAKEN_ALONG = {62}
+# For Indonesia's handsets, phonenumbers gives the capital's zone, or two of three, by
+# prefixes that show the operator but hardly the place: Papua is two hours ahead.
+_NO_AREAS = {62}
 
 
 def zones_of(channel: Channel, recipient: str, country: str, *, now: datetime) -> Zones:
-    """All that it may be; none where the address tells nothing.
+    """All zones that the recipient may be in; none if the address shows nothing.
 
-    A number tells its area, or its whole country where it may be taken along. For an
-    e-mail its country counts, if all clocks there show the same now.
+    A number shows its area, or only its country if handsets have no area. For an
+    e-mail the country counts, if all clocks there show the same time now.
     """
     zones = _clocks_of_country(country)
     if channel != Channel.EMAIL:
@@ -55,7 +54,7 @@ def _zones_of_number(text: str, country: str) -> Zones:
         number = phonenumbers.parse(text)
     except phonenumbers.NumberParseException:
         return ()
-    # Many countries share a calling code, +1 or +44: the number's own is what counts.
+    # Countries may share a calling code, such as +1 or +44: use the number's own.
     country = country or phonenumbers.region_code_for_number(number) or ""
     area = set(_zones_of_area(number))
     found = tuple(zone for zone in _zones_of_country(country) if zone in area)
@@ -63,21 +62,21 @@ def _zones_of_number(text: str, country: str) -> Zones:
 
 
 def _zones_of_area(number: phonenumbers.PhoneNumber) -> Zones:
-    """Where the number is bound to a part of its calling code; else none."""
-    if number.country_code in _TAKEN_ALONG and _is_handsets(number):
+    """The zones of the number's area, if it belongs to a part of its calling code."""
+    if number.country_code in _NO_AREAS and _is_mobile(number):
         return ()
     zones = time_zones_for_number(number)
     whole = TIMEZONE_DATA.get(str(number.country_code), ())
     return () if set(zones) >= set(whole) else zones
 
 
-def _is_handsets(number: phonenumbers.PhoneNumber) -> bool:
+def _is_mobile(number: phonenumbers.PhoneNumber) -> bool:
     return phonenumbers.number_type(number) == phonenumbers.PhoneNumberType.MOBILE
 
 
 @cache
 def _clocks_of_country(country: str) -> Zones:
-    """One of all zones that show the same all the time: Germany has two such."""
+    """A country's zones, one for all with the same clock: Germany has two of those."""
     clocks: dict[tuple[timedelta | None, ...], str] = {}
     for zone in _zones_of_country(country):
         clocks.setdefault(_offsets(zone), zone)
@@ -85,16 +84,16 @@ def _clocks_of_country(country: str) -> Zones:
 
 
 def _offsets(zone: str) -> tuple[timedelta | None, ...]:
-    """What its clocks show at moments enough to tell it from others."""
+    """The zone's offsets at enough moments to distinguish it from others."""
     return tuple(each.astimezone(ZoneInfo(zone)).utcoffset() for each in _MOMENTS)
 
 
 @cache
 def _zones_of_country(country: str) -> Zones:
-    """Those that this host has the rules of, the best known first."""
+    """The country's zones that this host knows, those of phonenumbers first."""
     code = phonenumbers.country_code_for_region(country)
     known = TIMEZONE_DATA.get(str(code), ())
-    # Kosovo, Ascension and Tristan da Cunha are no countries of ISO 3166.
+    # Kosovo, Ascension and Tristan da Cunha are not in ISO 3166.
     zones = _tz_database().get(country) or known
     return tuple(
         filter(is_time_zone, sorted(zones, key=lambda each: each not in known))

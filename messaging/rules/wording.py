@@ -1,4 +1,4 @@
-"""What a campaign says to each of its recipients. Pure."""
+"""A campaign's text as each recipient reads it. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from routing.vocabulary import CampaignKind, Channel
 
 
 class Text(Protocol):
-    """A campaign, or one to be."""
+    """A campaign, or one that is not stored yet."""
 
     @property
     def subject(self) -> str: ...
@@ -35,14 +35,14 @@ class Text(Protocol):
     def terms(self) -> tuple[Channel, CampaignKind]: ...
 
 
-# What one recipient reads: subject, body as it is stored (both blank: what all read),
-# its segments, and the fields that stay empty for want of a value. A plain tuple: one
-# is made for every row of a file.
+# What one recipient reads: the subject and the stored body (blank if it is the same for
+# all), its segments, and the fields that stay blank because a value is missing. A plain
+# tuple, because one is made for every row of a file.
 Words = tuple[str, str, int, Sequence[str]]
 
 
 class Wording:
-    """A campaign's text, parsed once; ContentError when a `{{` in it is no field."""
+    """A campaign's text, parsed once; ContentError if a `{{` in it is not a field."""
 
     def __init__(self, text: Text, *, reject_blank: bool = False) -> None:
         self._text = text
@@ -59,13 +59,13 @@ class Wording:
 
     def to(self, values: Mapping[str, str]) -> Words:
         """What the recipient with these values reads; ContentError if that cannot be
-        sent. How long it gets is known before it is made: a field may stand in a text
-        500 times, and its value have 10,000 letters.
+        sent. The length is checked before the text is made: a field may occur 500 times
+        in a text, and its value may have 10,000 characters.
         """
         if not self.wanted <= values.keys():
-            raise ContentError(f"it has no value for {braced(self._lacking(values))}")
+            raise ContentError(f"it has no value for {braced(self._missing(values))}")
         if self._is_one_for_all and not values.get(UNSUBSCRIBE_FIELD):
-            return self._for_all or self._said_to_all()
+            return self._for_all or self._same_for_all()
         texts = self.body.texts(values)
         check_length(self.channel, self.body.length(texts))
         written = self.body.fill(texts)
@@ -78,7 +78,7 @@ class Wording:
             self._blanks(values) if self.wanted else (),
         )
 
-    def _said_to_all(self) -> Words:
+    def _same_for_all(self) -> Words:
         body = self._text.body
         check_length(self.channel, self.body.length(self.body.texts({})))
         check_body(self.channel, body)
@@ -99,7 +99,7 @@ class Wording:
             raise ContentError(f"its {min(blanks)} is blank")
         return blanks
 
-    def _lacking(self, values: Mapping[str, str]) -> str:
+    def _missing(self, values: Mapping[str, str]) -> str:
         return next(
             name
             for name in [*self.subject.wanted, *self.body.wanted]

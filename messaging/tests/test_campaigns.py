@@ -346,7 +346,7 @@ def test_a_subject_that_a_value_spoils_is_rejected(send, name):
         ({"name": "a\0b"}, "not valid UTF-8 text"),
         ({"body": ""}, "body is empty"),
         ({"body": "x" * 1601}, "SMS takes 1600"),
-        ({"body": "\udcff"}, "body has bytes that are not UTF-8"),
+        ({"body": "\udcff"}, "body is not valid UTF-8"),
         ({"body": "Hi {{surname}}"}, "uses {{surname}}, but there is no such column"),
         ({"body": "Hi {{phone}"}, "has '{{phone}', which is no field"),
         ({"body": "{{phone}}" * 501}, "body has 4509 characters"),

@@ -41,7 +41,7 @@ def test_a_body_with_a_nul_character_is_refused():
 def test_a_body_that_is_not_unicode_is_refused():
     as_argv_has_it = b"caf\xe9".decode("utf-8", "surrogateescape")
 
-    with pytest.raises(ContentError, match=r"body .* not UTF-8"):
+    with pytest.raises(ContentError, match="body is not valid UTF-8"):
         check_body(Channel.SMS, as_argv_has_it)
 
 
@@ -124,5 +124,5 @@ def test_media_come_by_https_urls_only(url):
     ["{{picture}}", "%7B%7bpicture%7D%7D", "{%7Bpicture}}", "%257B%257Bpicture"],
 )
 def test_a_media_url_has_no_fields(field):
-    with pytest.raises(ContentError, match="has fields: none is filled"):
+    with pytest.raises(ContentError, match="has a merge field"):
         check_media(Channel.MMS, [f"https://example.com/{field}.png"])

@@ -132,8 +132,8 @@ def test_a_dry_run_counts_and_changes_nothing(stored):
     says = run("erase_recipient", TYPED, "--dry-run")
 
     assert says == (
-        "Would erase: receipts of others 1, kept answers 1, attempts 2, receipts 2, "
-        "messages 2. Suppressions that stay: 1.\n"
+        "Would erase: receipts of others 1, stored responses 1, attempts 2, receipts "
+        "2, messages 2. Suppressions kept: 1.\n"
     )
     assert everything() == before
 
@@ -182,7 +182,7 @@ def test_what_is_being_sent_is_left_and_told():
     lease = {"lease_owner": 1, "lease_expires_at": NOW + MINUTE}
     message = emailed(ADA, MessageStatus.SENDING, **lease)
 
-    with pytest.raises(CommandError, match="nobody knows yet whether they were: 1"):
+    with pytest.raises(CommandError, match="outcome is not known yet: 1"):
         run("erase_recipient", ADA)
 
     message.refresh_from_db()

@@ -221,7 +221,7 @@ def command(*arguments):
 def test_a_dry_run_counts_and_changes_nothing():
     message()
 
-    assert command("--messages-after=365d", "--dry-run") == "Would clear: messages 1."
+    assert command("--messages-after=365d", "--dry-run") == "Would prune: messages 1."
     assert left() == (1, 1, 1)
     assert not RetentionMark.objects.exists()
 
@@ -229,9 +229,9 @@ def test_a_dry_run_counts_and_changes_nothing():
 def test_the_command_tells_what_it_cleared():
     message()
 
-    assert command("--attempts-after=365d") == "Cleared: attempts 1, receipts 1."
+    assert command("--attempts-after=365d") == "Pruned: attempts 1, receipts 1."
     assert json.loads(command("--messages-after=365d", "--json")) == {"messages": 1}
-    assert command("--messages-after=365d") == "Cleared: nothing."
+    assert command("--messages-after=365d") == "Pruned: nothing."
 
 
 @pytest.mark.parametrize("age", ["365", "0d", "-1d", "a year", "365w"])

@@ -105,7 +105,7 @@ def test_every_port_but_443_is_refused(port):
     ],
 )
 def test_a_host_of_a_private_network_is_refused(host):
-    assert "a host of a private network" in problem_with_url(f"https://{host}/a")
+    assert "a host in a private network" in problem_with_url(f"https://{host}/a")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_host_of_a_private_network_is_refused(host):
     ],
 )
 def test_a_host_that_is_no_domain_name_is_refused(host):
-    assert "no domain name" in problem_with_url(f"https://{host}/a")
+    assert "not a domain name" in problem_with_url(f"https://{host}/a")
 
 
 @pytest.mark.parametrize(

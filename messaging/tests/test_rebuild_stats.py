@@ -170,7 +170,7 @@ def test_what_was_pruned_stays_counted(route, capsys):
 
 
 def test_the_command_wants_a_day(capsys):
-    with pytest.raises(CommandError, match="'June' is no day such as 2026-01-31"):
+    with pytest.raises(CommandError, match="'June' is not a date such as 2026-01-31"):
         call_command("rebuild_stats", "--since=June")
 
 

@@ -83,8 +83,8 @@ def test_it_warns_of_empty_fields_and_of_fields_of_other_systems(
     run(recipients=file, body="Hi {{name}} *|LNAME|*")
 
     assert capsys.readouterr().err.splitlines() == [
-        "Empty name: 1 recipient.",
-        "Sent as it stands: *|LNAME|*. Fields are written {{first_name}}.",
+        "Blank name: 1 recipient.",
+        "Sent unchanged: *|LNAME|*. Write fields as {{first_name}}.",
     ]
 
 
@@ -313,7 +313,7 @@ def test_it_says_when_a_scheduled_campaign_leaves(route, run, settings):
 
     out = run(schedule="2130-01-31T08:00Z")
 
-    assert "They leave from 2130-01-31 09:00 CET." in out
+    assert "Sending starts at 2130-01-31 09:00 CET." in out
 
 
 @pytest.mark.parametrize(
@@ -373,7 +373,7 @@ def test_quiet_hours_are_the_installations_unless_told_otherwise(
     out = run(**options)
 
     assert Campaign.objects.get().quiet_hours == expected
-    assert (f"None leaves in {expected}" in out) == (expected is not None)
+    assert (f"Quiet hours: {expected}," in out) == (expected is not None)
 
 
 def test_an_installation_has_no_quiet_hours_unless_it_sets_some(route, run):
@@ -387,7 +387,7 @@ def test_a_schedule_in_the_past_is_refused(route, run):
 
     says = refusal_of(run, schedule=an_hour_ago.isoformat())
 
-    past = f"The schedule {an_hour_ago.isoformat()} is in the past."
+    past = f"The scheduled time {an_hour_ago.isoformat()} is in the past."
     assert says == f"{past} Leave it out to send at once."
 
 
@@ -415,18 +415,18 @@ def test_a_schedule_in_the_past_is_refused(route, run):
         ({"name": ""}, "A campaign needs a name of at most 200 characters."),
         (
             {"quiet-hours": "at night"},
-            "--quiet-hours: 'at night' are no quiet hours such as 21:00-08:00, in the "
+            "--quiet-hours: 'at night' is not a span such as 21:00-08:00, in the "
             "recipients' local time.",
         ),
         (
             {"quiet-hours": "08:00-08:00"},
-            "--quiet-hours: Quiet hours must end at another time than they begin at, "
-            "such as 21:00-08:00.",
+            "--quiet-hours: Quiet hours must not end at the time that they begin. Use "
+            "times such as 21:00-08:00.",
         ),
         (
             {"kind": "transactional", "quiet-hours": "21:00-08:00"},
-            "A transactional campaign has no quiet hours: somebody waits for it. Leave "
-            "them out.",
+            "A transactional campaign has no quiet hours, because recipients wait for "
+            "it. Leave them out.",
         ),
         (
             {"default-region": "Mars"},

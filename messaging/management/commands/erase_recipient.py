@@ -1,4 +1,4 @@
-"""manage.py erase_recipient: take one recipient out of all that is stored."""
+"""manage.py erase_recipient: erase all data about one recipient."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from routing.terminal import PlainCommand
 
 class Command(PlainCommand):
     help = (
-        "Erase a phone number or e-mail address, in whichever spelling, from messages "
-        "with their texts, attempts, receipts as they came, inbound messages and kept "
-        "answers. What waits for it is withdrawn. Rows stay, without the person: "
-        "statistics, costs and campaigns are as they were. Suppressions stay as well, "
-        "so that a no is not forgotten."
+        "Erase a phone number or e-mail address, in any spelling, from messages and "
+        "their texts, attempts, raw receipts, inbound messages and stored responses. "
+        "Messages queued for it are withdrawn. Rows stay, without the person, so that "
+        "statistics, costs and campaigns do not change. Suppressions stay too, so that "
+        "opt-outs keep working."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -30,10 +30,10 @@ class Command(PlainCommand):
         parser.add_argument(
             "--with-suppressions",
             action="store_true",
-            help="also forget that the address must get nothing",
+            help="also delete the address's suppressions",
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="count, and change nothing"
+            "--dry-run", action="store_true", help="only count; change nothing"
         )
         parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -54,8 +54,8 @@ class Command(PlainCommand):
         )
         if in_flight and not is_dry_run:
             raise CommandError(
-                "Messages that are being sent, or of which nobody knows yet whether "
-                f"they were: {in_flight}. Run it again when they have ended."
+                "Messages being sent, or whose outcome is not known yet: "
+                f"{in_flight}. Run this again when they are finished."
             )
 
 
@@ -66,5 +66,5 @@ def _sentence(counts: Counter[str], kept: int, is_dry_run: bool) -> str:
         if count and kind != IN_FLIGHT
     )
     done = "Would erase" if is_dry_run else "Erased"
-    keeps = f" Suppressions that stay: {kept}." if kept else ""
+    keeps = f" Suppressions kept: {kept}." if kept else ""
     return f"{done}: {listed or 'nothing'}.{keeps}"

@@ -1,4 +1,4 @@
-"""manage.py export_recipient: all that is stored about one recipient, as JSON."""
+"""manage.py export_recipient: all data stored about one recipient, as JSON."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from routing.terminal import PlainCommand
 
 class Command(PlainCommand):
     help = (
-        "Print all that is stored about a phone number or e-mail address, in whichever "
+        "Print all data stored about a phone number or e-mail address, in any "
         "spelling, as JSON: messages with texts, attempts and receipts, inbound "
-        "messages, suppressions and kept answers."
+        "messages, suppressions and stored responses."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -29,7 +29,7 @@ class Command(PlainCommand):
             "--output",
             type=Path,
             metavar="FILE",
-            help="a new file, which only its owner may read, in place of the screen",
+            help="write to a new file that only its owner may read",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""manage.py import_suppressions: who said no elsewhere gets nothing from here."""
+"""manage.py import_suppressions: take over opt-outs made elsewhere."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Command(PlainCommand):
     help = (
         "Suppress the addresses of a CSV file (UTF-8, with a header: 'phone' or "
         "'email', and 'country' for national numbers; other columns are ignored). "
-        "Those that are suppressed already keep their reason, unless more is held back "
-        "now. Rows that cannot be used go to FILE.rejected.csv with line, reason and "
-        "all their cells."
+        "Addresses already suppressed keep their reason, unless more is held back now. "
+        "Rows that cannot be used go to FILE.rejected.csv with line, reason and all "
+        "their cells."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -39,11 +39,13 @@ class Command(PlainCommand):
         parser.add_argument(
             "--scope",
             choices=SCOPES,
-            help="what is held back; by default marketing only for e-mail addresses "
+            help="what is held back; by default only marketing for e-mail addresses "
             "that opted out, and everything for others",
         )
         parser.add_argument(
-            "--source", required=True, help="who said so, such as 'former platform'"
+            "--source",
+            required=True,
+            help="where they come from, such as 'former platform'",
         )
         add_default_region(parser)
 
@@ -55,7 +57,7 @@ class Command(PlainCommand):
                 channel=KINDS[options["addresses"]],
                 default_region=options["default_region"],
                 country_in=COUNTRY_IN,
-                parse=parse_address,  # also of numbers that messages never go to
+                parse=parse_address,  # also numbers that cannot be sent to
             )
             with rejects.of(rows):
                 report = suppress_all(

@@ -1,4 +1,4 @@
-"""manage.py process_queue: take messages from the queue to their providers."""
+"""manage.py process_queue: send the messages that are due."""
 
 from __future__ import annotations
 
@@ -25,17 +25,19 @@ from routing.terminal import PlainCommand
 
 class Command(PlainCommand):
     help = (
-        "Send the messages that are due. SIGTERM or Ctrl-C claims no more, waits for "
-        "what is in flight, records it, and leaves."
+        "Send the messages that are due. On SIGTERM or Ctrl-C it claims no more, waits "
+        "for messages in flight, records their results, and exits."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         mode = parser.add_mutually_exclusive_group()
         mode.add_argument(
-            "--once", action="store_true", help="leave when nothing is due (default)"
+            "--once", action="store_true", help="exit when nothing is due (default)"
         )
         mode.add_argument(
-            "--watch", action="store_true", help="stay, and send as messages fall due"
+            "--watch",
+            action="store_true",
+            help="keep running, and send messages as they fall due",
         )
         parser.add_argument(
             "--batch-size",
@@ -50,7 +52,7 @@ class Command(PlainCommand):
             help="messages in flight at once (default %(default)s)",
         )
         parser.add_argument(
-            "--max-messages", type=int, help="claim no more than this many in all"
+            "--max-messages", type=int, help="claim at most this many messages in all"
         )
         parser.add_argument(
             "--json", action="store_true", help="print the report as JSON"
@@ -63,7 +65,7 @@ class Command(PlainCommand):
             idle_limit=None if options["watch"] else timedelta(0),
         )
         if not options["watch"]:
-            # One that is to stay waits for its database; this one says what is wrong.
+            # Fails now if the database is down; with --watch the worker waits for it.
             is_work_waiting(database_now())
 
         def stop(number: int, frame: FrameType | None) -> None:
@@ -73,13 +75,13 @@ class Command(PlainCommand):
         signal.signal(signal.SIGINT, stop)
         report = processor.run()
         now = database_now()
-        # One that was told to leave, leaves.
+        # With --watch, exit at once after SIGTERM.
         waiting = [] if options["watch"] else waits(now=now)
         if options["json"]:
             self.stdout.write(json.dumps(_as_dict(report, waiting)))
             return
         self.stdout.write(_sentence(report))
-        for line in _whys(report, waiting, now):
+        for line in _reasons(report, waiting, now):
             self.stdout.write(line)
 
 
@@ -98,7 +100,7 @@ def _limits(options: dict[str, Any]) -> Limits:
 
 
 def _as_dict(report: Report, waiting: Sequence[Wait]) -> dict[str, Any]:
-    told = [
+    shown = [
         {
             "count": each.count.number,
             "reason": each.reason,
@@ -106,7 +108,7 @@ def _as_dict(report: Report, waiting: Sequence[Wait]) -> dict[str, Any]:
         }
         for each in waiting
     ]
-    return asdict(report) | {"waiting": told}
+    return asdict(report) | {"waiting": shown}
 
 
 def _sentence(report: Report) -> str:
@@ -115,8 +117,8 @@ def _sentence(report: Report) -> str:
     return f"Done: {counts}."
 
 
-def _whys(report: Report, waiting: Sequence[Wait], now: datetime) -> Iterator[str]:
-    """Why messages ended unsent, and why others are still there."""
+def _reasons(report: Report, waiting: Sequence[Wait], now: datetime) -> Iterator[str]:
+    """Why messages ended unsent, and why others still wait."""
     for reason, count in report.ended.items():
         yield f"{count} not sent: {reason.rstrip('.')}."
     yield from map(str, waiting)

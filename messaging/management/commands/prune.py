@@ -1,4 +1,4 @@
-"""manage.py prune: clear away what is old."""
+"""manage.py prune: delete old data."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ UNITS = {"d": "days", "h": "hours"}
 AGES = {
     "messages_after": "finished messages, with their attempts and receipts",
     "attempts_after": "attempts and receipts of finished messages",
-    "inbound_after": "messages from handsets",
-    "content_after": "what messages say, and receipts as they came; the rest stays",
+    "inbound_after": "texts received from handsets",
+    "content_after": "texts of messages, and raw receipts; the rest stays",
 }
 
 
 class Command(PlainCommand):
     help = (
-        "Clear away what is older than you say, in small batches, also while workers "
+        "Delete data older than the given ages, in small batches; safe while workers "
         "run. Statistics stay. Ages are days or hours: 400d, 12h."
     )
 
@@ -38,13 +38,13 @@ class Command(PlainCommand):
             flag = f"--{name.replace('_', '-')}"
             parser.add_argument(flag, type=_age, metavar="AGE", help=what)
         parser.add_argument(
-            "--dry-run", action="store_true", help="count, and change nothing"
+            "--dry-run", action="store_true", help="only count; change nothing"
         )
         parser.add_argument(
             "--pause",
             type=float,
             default=0.02,
-            help="seconds between batches, for the workers (default %(default)s)",
+            help="seconds between batches, to spare the workers (default %(default)s)",
         )
         parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -52,7 +52,7 @@ class Command(PlainCommand):
         policy = Policy(**{name: options[name] for name in AGES})
         if policy == Policy():
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in AGES)
-            raise CommandError(f"Say what to clear away: at least one of {flags}.")
+            raise CommandError(f"Say what to delete: give at least one of {flags}.")
         counts: Counter[str] = Counter()
         is_dry_run = options["dry_run"]
         if not is_dry_run:
@@ -77,4 +77,4 @@ def _age(text: str) -> timedelta:
 
 def _sentence(counts: Counter[str], is_dry_run: bool) -> str:
     listed = ", ".join(f"{what} {count:,}" for what, count in counts.items() if count)
-    return f"{'Would clear' if is_dry_run else 'Cleared'}: {listed or 'nothing'}."
+    return f"{'Would prune' if is_dry_run else 'Pruned'}: {listed or 'nothing'}."

@@ -1,4 +1,4 @@
-"""`manage.py rebuild_stats`: the statistics, made anew from what is on record."""
+"""manage.py rebuild_stats: rebuild the statistics from the records."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from routing.vocabulary import Channel
 
 
 class Command(PlainCommand):
-    """Counts attempts and messages again, and corrects what the statistics say."""
+    """Counts attempts and messages again, and corrects the statistics."""
 
     help = (
-        "Make the statistics anew from the messages and attempts on record. Safe while "
-        "workers run. Days of which something was pruned are left as they are."
+        "Rebuild the statistics from the messages and attempts on record. Safe while "
+        "workers run. Days with pruned records are left as they are."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -32,7 +32,7 @@ class Command(PlainCommand):
             help="the first day (UTC) to correct, such as 2026-01-31",
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="say what differs, change nothing"
+            "--dry-run", action="store_true", help="only show differences"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -61,7 +61,9 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise ArgumentTypeError(f"{text!r} is no day such as 2026-01-31.") from error
+        raise ArgumentTypeError(
+            f"{text!r} is not a date such as 2026-01-31."
+        ) from error
 
 
 def _line(key: Key, tally: Tally) -> str:

@@ -13,8 +13,8 @@ from routing.terminal import PlainCommand
 
 class Command(PlainCommand):
     help = (
-        "Run the django-q2 cluster (`qcluster`), and start it again when it dies or "
-        "stalls. SIGTERM or Ctrl-C lets it finish what is in flight, and leaves."
+        "Run the django-q2 cluster (`qcluster`), and restart it if it dies or stalls. "
+        "On SIGTERM or Ctrl-C it finishes what is in flight, and exits."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:

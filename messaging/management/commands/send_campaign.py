@@ -1,4 +1,4 @@
-"""manage.py send_campaign: a campaign from a CSV file, on its way."""
+"""manage.py send_campaign: create and launch a campaign from a CSV file."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class Command(PlainCommand):
         "Queue a campaign for the recipients of a CSV file (UTF-8, with commas, "
         "semicolons or tabs, and a header: 'phone' or 'email', and any columns that "
         "the text uses as {{column}}). Rows that cannot be used go to "
-        "FILE.rejected.csv with line, reason and all their cells, to be mended there "
-        "and sent."
+        "FILE.rejected.csv with line, reason and all their cells; correct them there, "
+        "and send that file."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -78,9 +78,9 @@ class Command(PlainCommand):
             self.stderr.write(self.style.WARNING(warning))
         if campaign.scheduled_at:
             at = timezone.localtime(campaign.scheduled_at)
-            self.stdout.write(f"They leave from {at:%Y-%m-%d %H:%M %Z}.")
+            self.stdout.write(f"Sending starts at {at:%Y-%m-%d %H:%M %Z}.")
         if hours := campaign.quiet_hours:
-            self.stdout.write(f"None leaves in {hours} where its recipient is.")
+            self.stdout.write(f"Quiet hours: {hours}, in each recipient's local time.")
         if options["watch"]:
             watch_campaigns([campaign.pk], console=PlainConsole())
 
@@ -102,13 +102,13 @@ class Command(PlainCommand):
             raise CommandError(f"{error}{rejects.hint}") from error
         for warning in _warnings(text, preview.blanks):
             self.stderr.write(self.style.WARNING(warning))
-        self.stdout.writelines(f"{line}\n" for line in _told(preview, text))
+        self.stdout.writelines(f"{line}\n" for line in _described(preview, text))
         self.stdout.write(f"Dry run: nothing was queued.{rejects.hint}")
 
     def _send_or_ask(
         self, options: dict[str, Any], rejects: RejectsFile
     ) -> tuple[Campaign, LoadReport]:
-        """A second campaign of the same name and file is made if that is meant."""
+        """Ask before sending a second campaign of the same name and file."""
         try:
             return self._send(options, rejects)
         except AlreadySent as error:
@@ -138,7 +138,7 @@ class Command(PlainCommand):
 
 def _add_text(group: Arguments) -> None:
     group.add_argument("--channel", required=True, help="sms, mms or email")
-    group.add_argument("--name", required=True, help="what operators see")
+    group.add_argument("--name", required=True, help="shown to operators only")
     group.add_argument("--body", required=True, metavar="TEXT")
     group.add_argument("--subject", default="", help="e-mail only")
     group.add_argument(
@@ -147,7 +147,7 @@ def _add_text(group: Arguments) -> None:
     group.add_argument(
         "--kind",
         default="marketing",
-        help="marketing (default) or transactional; routes may tell them apart",
+        help="marketing (default) or transactional; routes may depend on it",
     )
 
 
@@ -160,7 +160,7 @@ def _add_times(group: Arguments) -> None:
     group.add_argument(
         "--expires",
         metavar="ISO",
-        help="what has not left by this time is not sent any more",
+        help="do not send messages that still wait at this time",
     )
     group.add_argument(
         "--priority",
@@ -171,8 +171,8 @@ def _add_times(group: Arguments) -> None:
     group.add_argument(
         "--quiet-hours",
         metavar="FROM-UNTIL",
-        help="local times of the recipients, such as 21:00-08:00, in which nothing "
-        "leaves; or none (default: QUIET_HOURS, for marketing)",
+        help="send nothing between these times where the recipient is, such as "
+        "21:00-08:00; or none (default: QUIET_HOURS, for marketing)",
     )
 
 
@@ -182,8 +182,8 @@ def _add_recipients(group: Arguments) -> None:
     group.add_argument(
         "--reject-blank",
         action="store_true",
-        help="reject rows that leave a field of the text empty; a field with a "
-        "default, as {{first_name|there}}, never is",
+        help="reject rows with a blank field that has no default; a default is "
+        "written {{first_name|there}}",
     )
 
 
@@ -191,22 +191,22 @@ def _add_run(group: Arguments) -> None:
     group.add_argument(
         "--dry-run",
         action="store_true",
-        help="queue nothing: print what would be, and what it would cost",
+        help="queue nothing; print what would be sent, and what it would cost",
     )
     group.add_argument(
         "--again",
         action="store_true",
-        help="also if a campaign of this name was made of this file before",
+        help="send even if a campaign of this name was made from this file before",
     )
     group.add_argument(
         "--no-input",
         "--noinput",
         action="store_false",
         dest="interactive",
-        help="ask nothing: refuse what would be asked about",
+        help="never ask; refuse instead",
     )
     group.add_argument(
-        "--watch", action="store_true", help="show progress until all have left"
+        "--watch", action="store_true", help="show progress until all are sent"
     )
 
 
@@ -220,14 +220,14 @@ def _priority(text: str) -> int:
 
 # The groups of `--help`.
 GROUPS = {
-    "what it says": _add_text,
-    "to whom": _add_recipients,
-    "when": _add_times,
+    "content": _add_text,
+    "recipients": _add_recipients,
+    "times": _add_times,
     "this run": _add_run,
 }
 
 
-def _told(preview: Preview, text: CampaignText) -> Iterator[str]:
+def _described(preview: Preview, text: CampaignText) -> Iterator[str]:
     """A preview, line by line."""
     is_sms = text.channel == Channel.SMS
     segments = f", {quantity(preview.segments, 'segment')}" if is_sms else ""
@@ -264,17 +264,16 @@ def _recipients(options: dict[str, Any]) -> RecipientFile:
 
 
 def _warnings(text: Campaign | CampaignText, blanks: Counter[str]) -> Iterator[str]:
-    """What may not be meant so."""
+    """What may be a mistake."""
     for problem in problems_of(
         readiness(Channel(text.channel), CampaignKind(text.kind))
     ):
-        yield f"It leaves without a provider of its route. {problem}"
+        yield f"A provider of its route is not used. {problem}"
     for name, count in blanks.items():
-        yield f"Empty {name}: {quantity(count, 'recipient')}."
+        yield f"Blank {name}: {quantity(count, 'recipient')}."
     if foreign := foreign_fields(f"{text.subject}\n{text.body}"):
         yield (
-            f"Sent as it stands: {', '.join(foreign)}. Fields are written "
-            "{{first_name}}."
+            f"Sent unchanged: {', '.join(foreign)}. Write fields as {{{{first_name}}}}."
         )
 
 

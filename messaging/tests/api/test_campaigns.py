@@ -84,7 +84,7 @@ def test_quiet_hours_are_the_installations_unless_told_otherwise(
     [
         ({"quietFrom": "21:00"}, "quietUntil", "need both quietFrom and quietUntil"),
         (NIGHT | {"quietFrom": None}, "quietFrom", "need both quietFrom"),
-        (NIGHT | {"quietUntil": "21:00"}, "quietUntil", "must end at another time"),
+        (NIGHT | {"quietUntil": "21:00"}, "quietUntil", "must not end at the time"),
         (NIGHT | {"quietUntil": "8"}, "quietUntil", "must be a time such as 08:00"),
         (NIGHT | {"quietFrom": "24:00"}, "quietFrom", "must be a time such as 08:00"),
         (NIGHT | {"quietFrom": 21}, "quietFrom", "must be a text in quotes"),
