@@ -27,6 +27,6 @@ def route(db, memory_providers):
 
 @pytest.fixture
 def needs_a_server(db):
-    """For tests of what several connections do at once."""
+    """For tests that need several connections at once."""
     if connection.vendor != "postgresql":
         pytest.skip("an in-memory SQLite database has one connection")

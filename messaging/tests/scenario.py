@@ -32,14 +32,14 @@ PATIENCE = 10  # seconds, before a thread counts as stuck
 
 
 def messages(count, *, campaign=None, **fields):
-    """Queued messages of one campaign, due a minute ago unless told otherwise."""
+    """Queued messages of one campaign, due a minute ago by default."""
     campaign = campaign or CampaignFactory()
     fields = {"due_at": NOW - MINUTE} | fields
     return [MessageFactory(campaign=campaign, **fields) for _ in range(count)]
 
 
 def unfinished():
-    """The messages that something will still be done about."""
+    """The messages that are not finished."""
     return CampaignMessage.objects.filter(
         status__in=[MessageStatus.QUEUED, MessageStatus.SENDING]
     )
@@ -54,12 +54,12 @@ def claimer(owner=1):
 
 
 def claim(*, limit=50, owner=1, now=NOW):
-    """What a worker claims."""
+    """The messages that a worker claims."""
     return claimer(owner).claim(limit=limit, now=now).claimed
 
 
 def accepted(claimed, *, external_id="SM1", at=NOW, cost=None):
-    """The provider took it."""
+    """The result of an accepted message."""
     done = SendResult(
         provider=claimed.decision.provider,
         attempted_at=at,
@@ -71,7 +71,7 @@ def accepted(claimed, *, external_id="SM1", at=NOW, cost=None):
 
 
 def failed(claimed, failure, step, *, at=NOW):
-    """The provider did not take it, and this is what comes next."""
+    """The result of a failure, with the step that follows."""
     done = SendResult(
         provider=claimed.decision.provider,
         attempted_at=at,
@@ -90,7 +90,7 @@ def write(*results, owner=1, now=NOW):
 
 @contextmanager
 def running(work):
-    """In another thread, with a connection of its own."""
+    """Run in another thread, with its own connection."""
 
     def run():
         try:
@@ -114,7 +114,7 @@ def until_one_waits():
             cursor.execute(f"SELECT 1 FROM pg_stat_activity WHERE {waiting}")
             if cursor.fetchone():
                 return
-            # What is seen of others stays the same within a transaction.
+            # Within a transaction, pg_stat_activity does not change.
             cursor.execute("SELECT pg_stat_clear_snapshot()")
     raise AssertionError("Nobody waits for a lock.")
 
@@ -138,9 +138,9 @@ def run_machine(machine, *, examples):
 
 
 def statements_of(work):
-    """The statements that the work takes, with their parameters.
+    """The statements that the work runs, with their parameters.
 
-    But for what makes plans anew, which comes every few seconds.
+    Without those that renew plans every few seconds.
     """
     seen = []
 

@@ -1,11 +1,11 @@
-"""What tests of the statistics share."""
+"""Helpers for tests of the statistics."""
 
 from __future__ import annotations
 
 from datetime import date, timedelta
 from itertools import count
 
-from messaging.audience.insert import enqueue as take_in_messages
+from messaging.audience.insert import enqueue as enqueue_messages
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.queue.receipts import record_receipts
 from messaging.queue.worker import Processor
@@ -29,14 +29,14 @@ event_numbers = count(1)
 
 
 def enqueue(number=1, *, channel=Channel.SMS, **fields):
-    """Queue messages of one campaign as the application does, with their count."""
+    """Queue messages of one campaign as the application does, and count them."""
     campaign = CampaignFactory(channel=channel)
     fields = {"due_at": NOW - HOUR} | fields
-    take_in_messages(MessageFactory.build_batch(number, campaign=campaign, **fields))
+    enqueue_messages(MessageFactory.build_batch(number, campaign=campaign, **fields))
 
 
-def tell(message_id, status, *, attempt=1, at=NOW, **fields):
-    """The provider says so of an attempt."""
+def receive(message_id, status, *, attempt=1, at=NOW, **fields):
+    """Receive a receipt for an attempt."""
     provider = fields.pop("provider", "TwilioSMS")
     values = {
         "event_id": f"event-{next(event_numbers)}",
@@ -50,23 +50,23 @@ def tell(message_id, status, *, attempt=1, at=NOW, **fields):
 
 
 def total(day=None):
-    """What the statistics say of a day, or of all."""
+    """The statistics of a day, or of all days."""
     return sum((t for _, t in read_totals(first=day, last=day).tallies()), Tally())
 
 
 def differences():
-    """What rebuilding would change."""
+    """The corrections that a rebuild would make."""
     corrections = rebuild_statistics(since=LONG_AGO, is_dry_run=True)
     return [pair for each in corrections for pair in each.tallies()]
 
 
 def statuses():
-    """Messages by the status that they count for."""
+    """Message counts by status."""
     everything = total()
     counts = {status: everything.messages(status) for status in MessageStatus}
     return {status: number for status, number in counts.items() if number}
 
 
 def drain():
-    """A worker sends what is due."""
+    """Send what is due, as a worker."""
     Processor(kind=WorkerKind.COMMAND, idle_limit=timedelta(seconds=1)).run()

@@ -1,4 +1,4 @@
-"""Addresses in the one form that the rest of the house knows."""
+"""Addresses in the one form that all other code uses."""
 
 from __future__ import annotations
 

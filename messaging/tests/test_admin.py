@@ -57,7 +57,7 @@ def rows(db):
 
 @pytest.fixture
 def viewer_client(client, django_user_model):
-    """Somebody who may look at everything and change nothing."""
+    """A user who may view everything and change nothing."""
     viewer = django_user_model.objects.create_user("viewer", is_staff=True)
     viewer.user_permissions.set(
         Permission.objects.filter(
@@ -71,13 +71,13 @@ def viewer_client(client, django_user_model):
 
 @pytest.fixture(params=["admin_client", "viewer_client"])
 def reader_client(request):
-    """An administrator, then somebody who may only look."""
+    """An administrator, then a user who may only view."""
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
-def told_message(db):
-    """A message whose first provider failed and whose second delivered it."""
+def fallen_back_message(db):
+    """A message that fell back: the first provider failed, the second delivered."""
     message = MessageFactory(
         status=MessageStatus.DELIVERED,
         attempt_count=2,
@@ -130,12 +130,12 @@ def page(model, name="changelist", *arguments):
 
 
 def act(client, action, *campaigns):
-    """Runs an action of the campaign list; returns what the page then says."""
+    """Runs an action of the campaign list; returns the page's messages."""
     return run_action(client, page("campaign"), action, campaigns)
 
 
 def intervene(client, action, *chosen):
-    """Runs an action of the message list; returns what the page then says."""
+    """Runs an action of the message list; returns the page's messages."""
     return run_action(client, page("campaignmessage"), action, chosen)
 
 
@@ -209,7 +209,7 @@ def test_a_campaigns_urgency_can_be_changed_and_its_text_cannot(admin_client):
 
 
 def edit(client, campaign, **fields):
-    """Saves the page of a campaign with these fields; returns what comes then."""
+    """Saves a campaign's page with these fields; returns the response."""
     form = {"name": campaign.name, "priority": 5} | fields
     return client.post(page("campaign", "change", campaign.pk), form)
 
@@ -284,8 +284,10 @@ def test_a_campaign_page_says_how_far_it_is_and_leads_to_its_messages(admin_clie
     assert admin_client.get(there).context["cl"].result_count == 3
 
 
-def test_the_message_page_tells_what_happened_in_order(reader_client, told_message):
-    shown = reader_client.get(page("campaignmessage", "change", told_message.pk))
+def test_the_message_page_shows_what_happened_in_order(
+    reader_client, fallen_back_message
+):
+    shown = reader_client.get(page("campaignmessage", "change", fallen_back_message.pk))
 
     assert [entry.title for entry in shown.context["timeline"]] == [
         "Queued",
@@ -304,8 +306,8 @@ def test_the_message_page_tells_what_happened_in_order(reader_client, told_messa
         assert fact in shown.text
 
 
-def test_the_message_page_says_why_this_provider(reader_client, told_message):
-    shown = reader_client.get(page("campaignmessage", "change", told_message.pk))
+def test_the_message_page_says_why_this_provider(reader_client, fallen_back_message):
+    shown = reader_client.get(page("campaignmessage", "change", fallen_back_message.pk))
 
     assert "Strategy: Primary" in shown.text
     assert "TwilioSMS: Provider 30001" in shown.text
@@ -515,12 +517,12 @@ def test_messages_in_quarantine_can_be_found(admin_client):
 
 
 def test_messages_that_may_have_come_twice_can_be_found(admin_client):
-    doubled = MessageFactory(status=MessageStatus.DELIVERED, double_risk_at=NOW)
-    MessageFactory(campaign=doubled.campaign)
+    duplicate = MessageFactory(status=MessageStatus.DELIVERED, double_risk_at=NOW)
+    MessageFactory(campaign=duplicate.campaign)
 
     response = admin_client.get(page("campaignmessage"), {"outcome": "double"})
 
-    assert list(response.context["cl"].queryset) == [doubled]
+    assert list(response.context["cl"].queryset) == [duplicate]
 
 
 def test_long_texts_are_cut_in_the_list_of_messages_and_show_when_pointed_at(

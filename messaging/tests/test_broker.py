@@ -1,4 +1,4 @@
-"""When the cluster is handed a drain task, and what it is handed."""
+"""When the cluster gets a drain task, and which one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def due_message(**fields):
 
 
 def heartbeat(*, age=timedelta(0), kind=WorkerKind.CLUSTER, host=None):
-    """A worker of this host that gave its last sign of life `age` ago."""
+    """A worker on this host whose last heartbeat was `age` ago."""
     now = timezone.now()
     return WorkerHeartbeat.objects.create(
         owner=uuid.uuid4().int >> 66,
@@ -50,7 +50,7 @@ def heartbeat(*, age=timedelta(0), kind=WorkerKind.CLUSTER, host=None):
 
 
 def emitted(broker):
-    """The functions that the broker wants run, in order."""
+    """The functions that the broker has run, in order."""
     return [SignedPackage.loads(package)["func"] for _, package in handed_out(broker)]
 
 
@@ -190,7 +190,7 @@ def test_a_database_that_fails_is_looked_at_again_later(broker, error):
 
 @contextmanager
 def messages_that_fail(error):
-    """Each look at campaigns and messages raises this."""
+    """Each query of campaigns and messages raises this."""
 
     def fail(execute, sql, *rest):
         if "messaging_campaign" in sql:
@@ -202,7 +202,7 @@ def messages_that_fail(error):
 
 
 def test_the_backstop_drains_every_minute_for_ever():
-    # As the migration does it: what it made may be gone after a test that flushes.
+    # As the migration does; its rows may be gone after a test that flushes.
     import_module("messaging.migrations.0002_drain_schedule").create(apps, None)
     schedule = Schedule.objects.get(func=DRAIN_TASK)
 

@@ -1,4 +1,4 @@
-"""Messages that share a call: who does, what is on record, and what comes of each."""
+"""Messages that share a call: which ones, what is on record, and their results."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def memory(settings, campaign):
 
 
 def emails(campaign, count, **fields):
-    """Messages to addresses that sort as they were made."""
+    """Messages to addresses that sort in creation order."""
     return [
         each
         for n in range(count)
@@ -99,7 +99,7 @@ def call_ids():
     return list(rows.values_list("call_id", flat=True))
 
 
-# Who shares a call.
+# Which messages share a call.
 
 
 def test_a_call_takes_as_many_as_its_provider_and_the_last_goes_alone(memory, campaign):
@@ -247,11 +247,11 @@ def test_an_attempt_tells_the_call_that_it_shared(memory, campaign):
     write(*[accepted(each, external_id=str(each.message_id)) for each in claim()])
 
     attempts = MessageDeliveryAttempt.objects.order_by("message_id")
-    told = [
+    shared = [
         (each.decision.get("call_id"), each.decision.get("shared_with"))
         for each in attempts
     ]
-    assert told == [(first.pk, 2)] * 3 + [(None, None)]
+    assert shared == [(first.pk, 2)] * 3 + [(None, None)]
     assert call_ids() == [None] * 4
 
 

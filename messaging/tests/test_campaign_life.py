@@ -1,4 +1,4 @@
-"""Campaigns: launched, paused, resumed, cancelled."""
+"""Campaigns: launch, pause, resume, cancel."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_cancel_tells_what_was_withdrawn_and_what_is_in_flight():
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    """As if a handful of messages were a large campaign."""
+    """Treat a handful of messages as a large campaign."""
     monkeypatch.setattr("messaging.transitions.BATCH", 2)
     monkeypatch.setattr("messaging.queue.completion.BATCH", 2)
     monkeypatch.setattr("messaging.queue.sweep.BATCH", 2)
@@ -197,7 +197,7 @@ def test_cancel_leaves_the_lanes_of_single_messages_open():
 
 @pytest.fixture
 def draft(route):
-    """A campaign that is still being put together, over a route that works."""
+    """A draft, over a route that works."""
     return CampaignFactory(status=CampaignStatus.DRAFT)
 
 

@@ -58,7 +58,7 @@ def routes(settings):
 
 @pytest.fixture
 def send(tmp_path):
-    """Sends a campaign to the rows of a file; returns it, and what was rejected."""
+    """Sends a campaign to the rows of a file; returns it and the rejections."""
 
     def send(rows, *, header="phone,name", region="", **fields):
         fields = {"name": "Spring", "channel": Channel.SMS, "body": "Hello"} | fields
@@ -378,7 +378,7 @@ def without_credentials(*names):
     return {name: {"BACKEND": "routing.providers.twilio.TwilioSMS"} for name in names}
 
 
-# The doctor finds and a campaign is refused by the same answers.
+# The doctor and the refusal of a campaign use the same checks.
 @pytest.mark.parametrize(
     ("lacking", "level"),
     [

@@ -24,7 +24,7 @@ def wait_for(condition):
 
 @contextmanager
 def child(tmp_path, script):
-    """A child that runs a script, and is stopped whatever happens."""
+    """A child that runs a script, and is always stopped."""
     made = Child("c", [sys.executable, "-c", script], log=tmp_path / "log")
     try:
         yield made
@@ -33,7 +33,7 @@ def child(tmp_path, script):
 
 
 def lines(tmp_path, count):
-    """The child's output, once it has written so many lines."""
+    """The child's first lines of output."""
     log = tmp_path / "log"
     wait_for(lambda: log.exists() and log.read_text().count("\n") >= count)
     return log.read_text().split()

@@ -1,4 +1,4 @@
-"""Which messages leave now, and by which provider first."""
+"""Which messages leave now, and through which provider first."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ SECOND = timedelta(seconds=1)
 
 
 class Hands:
-    """What a clock reads, set by hand: seconds of the monotonic clock, and dates."""
+    """Clocks set by hand: monotonic seconds, and dates."""
 
     def __init__(self, *, database=NOW, host=NOW):
         self.database, self.host, self.seconds = database, host, 0.0

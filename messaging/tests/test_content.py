@@ -1,4 +1,4 @@
-"""What a message may say."""
+"""What a message may contain."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ def test_evidence_from_the_future_of_another_clock_is_taken_as_it_is():
 
 
 def sent_ago(count, minutes, *, provider="TwilioSMS", **fields):
-    """Messages that were accepted so many minutes ago, and silent since."""
+    """Messages accepted this many minutes ago, without a receipt since."""
     messages(
         count,
         provider=provider,

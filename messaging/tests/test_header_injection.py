@@ -1,4 +1,4 @@
-"""What is taken at the door can be sent: no text waits in the queue as a poison."""
+"""Every accepted text can be sent: none waits in the queue as poison."""
 
 from __future__ import annotations
 

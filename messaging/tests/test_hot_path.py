@@ -1,4 +1,4 @@
-"""What a claim and a record cost does not grow with what they move."""
+"""The cost of a claim and a record does not grow with the number of messages."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ pytestmark = pytest.mark.usefixtures("route")
 
 
 def worker():
-    """A worker's claims, with what it keeps at hand between two of them."""
+    """A worker's claimer, with what it remembers between claims."""
     return Claimer(owner=1, lease=LEASE, planner=Planner(rng=Random(0)))
 
 
 def queries_of(work):
-    """How many statements the work takes."""
+    """The number of statements that the work runs."""
     return len(statements_of(work))
 
 
@@ -123,7 +123,7 @@ def test_whether_campaigns_are_finished_is_read_from_the_indexes(route):
 
 
 def plan_of(statement, parameters):
-    """The database's plan, were a scan of the whole table out of the question."""
+    """The database's plan if it must not scan the whole table."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SET LOCAL enable_seqscan = off")

@@ -1,4 +1,4 @@
-"""Doing a thing once, however often a caller asks for it with the same key."""
+"""Act once per idempotency key, however often a caller repeats the request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""manage.py import_suppressions: a list of people who said no elsewhere."""
+"""manage.py import_suppressions: take over opt-outs made elsewhere."""
 
 from io import StringIO
 

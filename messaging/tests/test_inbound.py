@@ -1,4 +1,4 @@
-"""STOP and START: what a handset says holds from that moment on, for all campaigns."""
+"""STOP and START take effect at once, for all campaigns."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ADA, BOB = "+14155550101", "+14155550102"
 
 
 def say(text, *, sender=ADA, event_id="SM1"):
-    """A message of a handset, as its provider passed it on."""
+    """A text from a handset, as its provider delivers it."""
     record_inbound(
         provider_name="TwilioSMS",
         inbound=Inbound(event_id, sender, "+15005550006", text),

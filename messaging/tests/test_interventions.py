@@ -1,4 +1,4 @@
-"""What people do about one message: cancel it, or send it once more."""
+"""What operators and callers can do with one message: cancel it, or send it again."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def unknown_attempt(message):
     )
 
 
-def told(message, **fields):
+def receipt_for(message, **fields):
     fields = {"event_id": "1", "provider_status": "undelivered"} | fields
     return DeliveryReceipt.objects.create(
         message=message,
@@ -164,7 +164,7 @@ def test_an_earlier_attempt_that_nobody_knows_of_forbids_a_retry_too():
 def test_certainty_that_it_was_not_sent_allows_a_retry(news):
     message = MessageFactory(status=MessageStatus.FAILED, **OVER)
     unknown_attempt(message)
-    told(message, **news)
+    receipt_for(message, **news)
 
     retry_message(message, now=NOW)
 
@@ -173,11 +173,11 @@ def test_certainty_that_it_was_not_sent_allows_a_retry(news):
 
 @pytest.mark.parametrize("says", [MessageStatus.SENT, MessageStatus.DELIVERED])
 def test_what_went_out_after_all_is_not_retried(says):
-    """Looked up too early: it was not there yet, and the fallback then failed."""
+    """The look-up came too early and found nothing; then the fallback failed."""
     message = MessageFactory(status=MessageStatus.FAILED, **OVER)
     unknown_attempt(message)
-    told(message, event_id=f"1.1:{NOT_FOUND}")
-    told(message, event_id="2", status=says)
+    receipt_for(message, event_id=f"1.1:{NOT_FOUND}")
+    receipt_for(message, event_id="2", status=says)
 
     with pytest.raises(InterventionRefused, match="might get it twice"):
         retry_message(message, now=NOW)
@@ -186,7 +186,7 @@ def test_what_went_out_after_all_is_not_retried(says):
 def test_an_acceptance_that_came_late_forbids_a_retry():
     message = MessageFactory(status=MessageStatus.FAILED, **OVER)
     unknown_attempt(message)
-    told(message, event_id=f"1.1:{NOT_FOUND}")
+    receipt_for(message, event_id=f"1.1:{NOT_FOUND}")
     AttemptFactory(message=message, is_late=True)
 
     with pytest.raises(InterventionRefused, match="might get it twice"):

@@ -1,4 +1,4 @@
-"""Whose turn it is: lanes, and the places that they were left at."""
+"""Lanes: whose messages go next, and where each lane was left."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOM = dict.fromkeys(Channel, math.inf)
 
 
 def lock(lanes, limit, *, now=NOW, available=ROOM):
-    """The ids that are locked; they are as good as claimed."""
+    """Lock messages, and mark them as claimed; returns their ids."""
     locked, _ = lanes.lock_due(limit, available, now=now)
     ids = [each.pk for each in locked]
     CampaignMessage.objects.filter(pk__in=ids).update(

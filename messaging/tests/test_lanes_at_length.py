@@ -1,7 +1,7 @@
-"""Whatever happens to lanes, no due message is passed over for long.
+"""Whatever happens to lanes, no due message is skipped for long.
 
 Workers claim in turn, each by its own clock; messages are committed late, let go, put
-off and paused meanwhile, and throttles leave little room.
+off and paused, and throttles leave little room.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from routing.vocabulary import Channel, MessageStatus
 pytestmark = [pytest.mark.django_db, pytest.mark.long]
 WORKERS = (0, 1, 2)
 LANES = (0, 1, 2)  # the last one is of single messages
-SKEW = timedelta(seconds=2)  # of each worker's clock, to either side
+SKEW = timedelta(seconds=2)  # of each worker's clock, in either direction
 TICK = timedelta(milliseconds=30)
 QUEUED = MessageStatus.QUEUED
 workers, lanes = st.sampled_from(WORKERS), st.sampled_from(LANES)

@@ -1,4 +1,4 @@
-"""The life of messages and attempts, by any steps in any order, over the real services.
+"""The life of messages and attempts: any steps in any order, over the real services.
 
 Workers claim, call, record, stop for a while and die; receipts come early, late, twice
 and out of order; time passes; people cancel, pause and say STOP. What the providers in
@@ -64,7 +64,7 @@ BREAK, CALIFORNIA = QuietHours.parse("02:05-02:25"), ZoneInfo("America/Los_Angel
 QUEUED, SENDING, SENT, DELIVERED, FAILED, BOUNCED, CANCELLED, SUPPRESSED, EXPIRED = (
     MessageStatus
 )
-# What an end may still turn into: only proof of delivery overrules it.
+# What a final status may become: only proof of delivery overrides it.
 AFTER = {
     SENT: {SENT, DELIVERED, FAILED, BOUNCED},
     DELIVERED: {DELIVERED},
@@ -88,7 +88,7 @@ class Life(RuleBasedStateMachine):
     @initialize(count=st.integers(1, 3))
     def begin(self, count):
         self.now = NOW
-        self.told = set()  # events of receipts
+        self.events = set()  # of receipts
         self.last_status = {}
         self.processors = {number: self.processor() for number in WORKERS}
         self.claimed = {number: [] for number in WORKERS}  # calls not made yet
@@ -115,7 +115,7 @@ class Life(RuleBasedStateMachine):
 
     # What happens.
 
-    @precondition(lambda self: can_take_in())
+    @precondition(lambda self: has_room())
     @rule()
     def enqueue(self):
         MessageFactory(campaign=self.campaign, due_at=self.now)
@@ -127,7 +127,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from(WORKERS), ending=st.sampled_from(sorted(FAILURES)))
     def call(self, worker, ending):
-        """Hand over what was claimed before, else what can be claimed now."""
+        """Send what was claimed before, or else what can be claimed now."""
         if not self.claimed[worker]:
             self.claim(worker)
         while self.claimed[worker]:
@@ -155,13 +155,13 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def let_leases_run_out(self):
-        """Whoever is frozen meanwhile has lost them."""
+        """A frozen worker loses its leases."""
         self.now += LEASE
         self.sweep()
 
     @rule(worker=st.sampled_from(WORKERS), ending=st.sampled_from(sorted(FAILURES)))
     def freeze(self, worker, ending):
-        """Stopped with its calls made, it goes on when it has lost its leases."""
+        """Stop a worker after its calls; it continues after its leases ran out."""
         self.call(worker, ending)
         self.let_leases_run_out()
         self.record(worker)
@@ -194,18 +194,18 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: taken())
     @rule(data=st.data(), status=st.sampled_from([SENT, DELIVERED, BOUNCED]))
     def receive(self, data, status):
-        """A provider tells of what it took: early, late, again, in any order."""
+        """A provider reports on a message: early, late, twice, in any order."""
         provider, reference = data.draw(st.sampled_from(taken()))
         event = f"{reference}:{status.label}"
         receipt = Receipt(event, reference, "", status, status.label)
         record_receipts(
             provider_name=provider, receipts=[receipt], raw="", now=self.now
         )
-        self.told.add((provider, event))
+        self.events.add((provider, event))
 
     @rule(what=st.sampled_from(["go on", "go on", "pause", "cancel", "say STOP"]))
     def intervene(self, what):
-        """People do what people do."""
+        """An operator acts, or a recipient opts out."""
         campaigns = Campaign.objects.all()
         if what == "go on":
             resume_campaigns(campaigns)
@@ -252,13 +252,13 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def each_receipt_counts_once(self):
-        told = DeliveryReceipt.objects.exclude(provider_status__contains="looked up")
-        assert told.count() == len(self.told)
+        stored = DeliveryReceipt.objects.exclude(provider_status__contains="looked up")
+        assert stored.count() == len(self.events)
 
     # How it goes on.
 
     def start(self, worker, claimed):
-        """Hold what a worker is to hand over next; none of it was to be held back."""
+        """Check what a worker will send next: none of it should be held back."""
         stopped = set(Suppression.objects.values_list("address", flat=True))
         for each in claimed:
             assert each.content.recipient not in stopped, "nothing leaves after STOP"
@@ -287,7 +287,7 @@ class Life(RuleBasedStateMachine):
         return processor.results.resume(results) if results else []
 
     def come_to_rest(self):
-        """All ends well, given time: nothing stays open, nothing is denied."""
+        """In the end nothing stays open, and nothing sent is reported as not sent."""
         self.intervene("go on")
         for _ in range(30):
             if not unfinished().exists():
@@ -311,8 +311,8 @@ class Life(RuleBasedStateMachine):
             assert known or message.is_outcome_unknown, "what was taken is not denied"
 
 
-def can_take_in():
-    """An open campaign takes messages in, here at most four."""
+def has_room():
+    """Whether the campaign is open and has fewer than four messages."""
     is_open = Campaign.objects.filter(
         status__in=[CampaignStatus.RUNNING, CampaignStatus.PAUSED]
     ).exists()
@@ -320,7 +320,7 @@ def can_take_in():
 
 
 def taken():
-    """What the providers took: by whom, and under which reference of ours."""
+    """The accepted messages: provider and our reference."""
     return [
         (name, message.reference)
         for name in PROVIDERS
@@ -361,7 +361,7 @@ def test_whatever_happens_no_message_is_lost_doubled_or_denied(settings_of_life)
 
 @pytest.fixture
 def settings_of_life(settings):
-    """Providers in memory that can be asked, and take several messages in a call."""
+    """In-memory providers with look-ups, and several messages per call."""
     options = {"SETTLING_SECONDS": 60, "TIMEOUT": 30, "MAX_BATCH": 3}
     settings.MESSAGE_PROVIDERS = {
         name: definition | {"OPTIONS": options}

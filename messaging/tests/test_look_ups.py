@@ -1,4 +1,4 @@
-"""What becomes of messages of which nobody knows whether they were sent."""
+"""Messages whose outcome is unknown, and what a look-up makes of them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LOST_AT = NOW + LEASE
 
 @pytest.fixture
 def askable(settings):
-    """Twilio and Vonage in memory, which can be asked a minute after a call."""
+    """In-memory Twilio and Vonage, which can be asked a minute after a call."""
     settings.MESSAGE_PROVIDERS = {
         name: definition
         | {"OPTIONS": {"SETTLING_SECONDS": SETTLING.total_seconds(), "TIMEOUT": 30}}
@@ -54,7 +54,7 @@ def askable(settings):
 
 @pytest.fixture
 def lost(askable):
-    """A message whose worker died, when its lease has run out."""
+    """A message whose worker died and whose lease has run out."""
     messages(1)
     (claimed,) = claim()
     recover(LOST_AT)
@@ -72,7 +72,7 @@ def look_ups(owner=2):
 
 
 def ask(now, *, worker=None):
-    """A worker asks about what is due, and acts on the answers."""
+    """Make the look-ups that are due, and act on the answers."""
     worker = worker or look_ups()
     worker.begin(now=now)
     deadline = time.monotonic() + 5
@@ -134,7 +134,7 @@ def test_a_provider_that_cannot_tell_is_asked_again_with_growing_pauses(lost, as
 
 
 class Babbling(MemorySMS):
-    """Answers look-ups with what is no status."""
+    """Answers look-ups with an invalid status."""
 
     def look_up(self, enquiry):
         return replace(super().look_up(enquiry), status="yes")
@@ -200,7 +200,7 @@ def test_what_another_message_was_sent_as_is_not_taken_for_this_one(lost, askabl
 
 
 def test_what_settled_another_unknown_message_does_not_settle_this_one(lost, askable):
-    """Of the other one's attempt no id is on record: only a receipt tells it."""
+    """The other one's attempt has no id on record: only a receipt has it."""
     askable.send(lost.content)
     other = messages(1)[0]
     recipient = lost.content.recipient
@@ -217,7 +217,7 @@ def test_what_settled_another_unknown_message_does_not_settle_this_one(lost, ask
 
 
 def with_id(external_id, look_up):
-    """The answers of a provider that says under which id it has a message."""
+    """The answers of a provider that gives the id of a message."""
     return lambda enquiry: replace(look_up(enquiry), external_message_id=external_id)
 
 
@@ -234,7 +234,7 @@ def test_a_message_without_a_route_waits_until_it_has_one(lost, askable):
 
 @pytest.fixture
 def arrivals(simulator_process):
-    """What the simulated providers took so far: by whom, and for whom."""
+    """The messages that simulated providers accepted: provider and recipient."""
 
     def read():
         entries = read_handset_log(simulator_process.handset_log)
@@ -249,7 +249,7 @@ def arrivals(simulator_process):
 
 @pytest.fixture
 def quickly(simulator, settings):
-    """Providers that are asked at once."""
+    """Look-ups without a wait."""
     settings.MESSAGE_PROVIDERS = {
         name: {**definition, "OPTIONS": definition["OPTIONS"] | quick(definition)}
         for name, definition in settings.MESSAGE_PROVIDERS.items()
@@ -263,7 +263,7 @@ def quick(definition):
 
 
 def work_until(is_done):
-    """A worker that stays until the condition holds."""
+    """Run a worker until the condition holds."""
     worker = Processor(kind=WorkerKind.COMMAND, limits=Limits(lease=LEASE))
     deadline = time.monotonic() + 20
     turn = worker._turn

@@ -22,7 +22,7 @@ class Connections:
 
     def __init__(self):
         self.hosts = None
-        sys.addaudithook(self._hear)  # for good: Python takes no hook away again
+        sys.addaudithook(self._hear)  # for good: Python cannot remove a hook
 
     def __enter__(self):
         self.hosts = set()

@@ -1,4 +1,4 @@
-"""Fields of a text: which ones there are, how they are filled, what is refused."""
+"""Merge fields: which are found, how they are filled, what is refused."""
 
 from __future__ import annotations
 

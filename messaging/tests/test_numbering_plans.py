@@ -1,4 +1,4 @@
-"""What is known of clean numbers is what reading them says."""
+"""The fast path for clean numbers agrees with the full parser."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 
 
 def assert_the_same(text):
-    """A handset's number is read the same; anything else is left to be read."""
+    """A handset's number gets the same country; others are left to the parser."""
     country = country_of(text)
     try:
         number = read_number(text)

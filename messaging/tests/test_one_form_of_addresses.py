@@ -1,4 +1,4 @@
-"""What was stored before addresses had one form is brought into it, and loses no no."""
+"""Addresses stored in older forms are normalised, and no opt-out is lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def migrate():
 
 
 def stored(address, reason=OPTED_OUT, scope=ALL):
-    """As it was written before; `save` would bring it into its form."""
+    """A row as older versions stored it; `save` would normalise it."""
     [row] = Suppression.objects.bulk_create(
         [Suppression(address=address, reason=reason, scope=scope, source="before")]
     )

@@ -19,7 +19,7 @@ from messaging.tests.scenario import (
     unfinished,
     write,
 )
-from messaging.tests.tallies import differences, enqueue, tell
+from messaging.tests.tallies import differences, enqueue, receive
 from routing.factories import AttemptFactory, RouteFactory
 from routing.models import DeliveryQuality
 from routing.providers.base import Acceptance, PartlyTaken
@@ -37,7 +37,7 @@ def vonage(settings):
 
 
 def long_message(*, segments=3, status=SENT, **fields):
-    """One that Vonage has taken."""
+    """A message that Vonage has accepted."""
     enqueue(segments=segments)
     message = CampaignMessage.objects.latest("pk")
     CampaignMessage.objects.filter(pk=message.pk).update(
@@ -48,9 +48,9 @@ def long_message(*, segments=3, status=SENT, **fields):
 
 
 def tell_parts(message, *statuses, at=NOW):
-    """Vonage tells of parts, each with an id of its own."""
+    """Receive Vonage's receipts for parts, each with its own id."""
     for part, status in statuses:
-        tell(
+        receive(
             message.pk,
             status,
             at=at,
@@ -135,7 +135,7 @@ def test_a_provider_with_one_receipt_for_all_parts_is_taken_at_its_word():
     message = long_message()
     CampaignMessage.objects.update(provider="TwilioSMS")
 
-    tell(message.pk, DELIVERED, provider="TwilioSMS")
+    receive(message.pk, DELIVERED, provider="TwilioSMS")
 
     assert status_of(message) == DELIVERED
 
@@ -146,9 +146,11 @@ def test_the_providers_number_of_parts_counts(settings):
     (message,) = messages(1)
     (claimed,) = claim()
     result = accepted(claimed)
-    told = Acceptance("P1", segments=2, parts=2)
+    acceptance = Acceptance("P1", segments=2, parts=2)
 
-    write(result._replace(send_result=result.send_result._replace(acceptance=told)))
+    write(
+        result._replace(send_result=result.send_result._replace(acceptance=acceptance))
+    )
 
     message.refresh_from_db()
     assert message.segments == 2

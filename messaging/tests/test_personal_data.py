@@ -1,4 +1,4 @@
-"""All that is stored about one recipient can be shown and erased, and nothing else."""
+"""All data about one recipient can be exported and erased, and nothing else."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def emailed(recipient, status=MessageStatus.DELIVERED, **fields):
 
 @pytest.fixture
 def stored(admin_user):
-    """Something about Ada in each table, beside Eve's."""
+    """Data about Ada in each table, and about Eve."""
     emailed(ADA)
-    emailed("ada@bücher.example")  # as it was stored in former times
+    emailed("ada@bücher.example")  # as older versions stored it
     emailed(EVE)
     MessageFactory(recipient=NUMBER)
     MessageFactory(recipient=FORMERLY, status=MessageStatus.SENT)

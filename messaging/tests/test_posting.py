@@ -1,4 +1,4 @@
-"""Messages that are posted singly."""
+"""Single messages."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def test_it_prints_its_report_for_people(route, capsys):
 
 
 def says(capsys):
-    """What it prints after its figures."""
+    """What it prints after its counts."""
     call_command("process_queue")
     return capsys.readouterr().out.splitlines()[1:]
 

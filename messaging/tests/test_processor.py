@@ -70,7 +70,7 @@ def drain(*, idle=0.0, **limits):
 
 
 def ask(settings, provider, *, settling_seconds):
-    """Let the provider be asked about a message after so long; 0: never."""
+    """Let the provider be asked about a message after this many seconds; 0: never."""
     definition = settings.MESSAGE_PROVIDERS[provider]
     options = definition["OPTIONS"] | {"SETTLING_SECONDS": settling_seconds}
     settings.MESSAGE_PROVIDERS = settings.MESSAGE_PROVIDERS | {
@@ -312,7 +312,7 @@ def test_a_provider_that_refused_a_message_as_unsuitable_is_not_asked_again(
 
 
 def email_route(count):
-    """SMTP first, SendGrid to fall back to, and so many mails."""
+    """SMTP first, SendGrid to fall back to, and this many e-mails."""
     RouteFactory(
         channel=Channel.EMAIL,
         primary_provider="SMTPEmail",

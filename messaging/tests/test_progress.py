@@ -1,4 +1,4 @@
-"""The bar over a campaign's messages."""
+"""The progress bar of a campaign's messages."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def test_it_says_until_when_all_wait_and_why():
     with sending_bar(console) as show:
         show(CampaignProgress({MessageStatus.QUEUED: 2}, morning, reason))
 
-    said = console.file.getvalue()
-    assert said.startswith("2 queued (next at ")
-    assert said.endswith(": Quiet hours until 08:00 in Europe/Berlin)\n")
+    shown = console.file.getvalue()
+    assert shown.startswith("2 queued (next at ")
+    assert shown.endswith(": Quiet hours until 08:00 in Europe/Berlin)\n")
 
 
 def test_a_narrow_terminal_cuts_off_no_figure():
@@ -46,7 +46,7 @@ def test_a_narrow_terminal_cuts_off_no_figure():
     with sending_bar(terminal) as show:
         show(progress)
 
-    said = terminal.file.getvalue()
-    assert f"{7 * 1051}/{9 * 1051}" in said
-    assert "…" not in said
-    assert "1051 expired" in said
+    shown = terminal.file.getvalue()
+    assert f"{7 * 1051}/{9 * 1051}" in shown
+    assert "…" not in shown
+    assert "1051 expired" in shown

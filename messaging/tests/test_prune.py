@@ -1,4 +1,4 @@
-"""What `manage.py prune` clears away, and what it leaves."""
+"""What `manage.py prune` deletes, and what it keeps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def campaign(status=CampaignStatus.COMPLETED):
 
 
 def message(*, created_at=OLD, status=MessageStatus.DELIVERED, **fields):
-    """A message that was made, and came to its end, then."""
+    """A message that was created and ended at this time."""
     fields = {"finished_at": created_at} | fields
     if "campaign" not in fields:
         fields["campaign"] = campaign()
@@ -44,7 +44,7 @@ def message(*, created_at=OLD, status=MessageStatus.DELIVERED, **fields):
 
 
 def refused_message(**fields):
-    """One that no provider ever sent."""
+    """A message that no provider sent."""
     made = message(status=MessageStatus.FAILED, **fields)
     made.attempts.update(outcome=AttemptOutcome.REJECTED)
     made.receipts.all().delete()

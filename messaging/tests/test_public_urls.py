@@ -1,4 +1,4 @@
-"""Only https URLs of public hosts pass, in whatever spelling the others come."""
+"""Only https URLs on public hosts pass, however the others are spelled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages that would fail every worker are taken aside, and the others go on."""
+"""Messages that would fail every worker are quarantined, and the others go on."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ NO_KIND = 9
 
 @pytest.fixture
 def resending(route):
-    """A route that sends again, at once, what nobody knows about."""
+    """A route that resends unknown outcomes at once."""
     route.unknown_outcome_policy = UnknownOutcomePolicy.RESEND
     route.retry_strategy = RetryStrategy.LINEAR
     route.initial_retry_delay_seconds, route.max_retries = 0, 10

@@ -1,4 +1,4 @@
-"""How the queue and its campaigns stand just now."""
+"""The current state of the queue and its campaigns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changed quiet hours: workers look again at what waits for those of before."""
+"""Changed quiet hours: messages that wait for the old ones are checked again."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def due():
 
 
 def reviewed(now=EVENING):
-    """What is due after the review of a worker that has just started."""
+    """The messages due after the review of a newly started worker."""
     QuietChanges().review(now=now)
     return due()
 

@@ -1,4 +1,4 @@
-"""Quiet hours at the gate: what falls due in them waits for the recipient's morning."""
+"""Quiet hours at the gate: messages due in them wait for the recipient's morning."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TO_VONAGE = FallBack(Decision("VonageSMS", FallbackReason.PRIMARY_FAILED, {}))
 
 @pytest.fixture
 def campaign(route):
-    """One that leaves its recipients their sleep."""
+    """A campaign with quiet hours."""
     return CampaignFactory(quiet_from=NIGHT.start, quiet_until=NIGHT.end)
 
 

@@ -163,7 +163,7 @@ def test_it_ends_the_first_time_that_it_is_not_quiet(hours, now, zone):
 
 
 def clocks_changed(moment, zone):
-    """Within the hours before, as clocks that skip the end do."""
+    """Whether clocks changed in the hours before, and may have skipped the end."""
     before = moment - timedelta(hours=2)
     return before.astimezone(ZoneInfo(zone)).utcoffset() != (
         moment.astimezone(ZoneInfo(zone)).utcoffset()

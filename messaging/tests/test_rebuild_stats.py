@@ -1,4 +1,4 @@
-"""Statistics made anew from the record: the same, whatever happened."""
+"""Statistics rebuilt from the records: the same, whatever happened."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from messaging.tests.tallies import (
     differences,
     drain,
     enqueue,
+    receive,
     statuses,
-    tell,
     total,
 )
 from messaging.vocabulary import SuppressionReason
@@ -181,7 +181,7 @@ def recover(now):
 
 
 class World:
-    """Whatever may happen to messages, at random."""
+    """Random events in the life of messages."""
 
     def __init__(self, rng):
         RouteFactory(channel=Channel.EMAIL)
@@ -210,7 +210,7 @@ class World:
         self.flying += claim(limit=self.rng.randint(1, 9), now=self.now)
 
     def record(self):
-        """What came of some: one at a time may be late by hours."""
+        """Record results; one at a time may be hours late."""
         if not self.flying:
             return
         self.rng.shuffle(self.flying)
@@ -241,7 +241,7 @@ class World:
             return
         message = self.rng.choice(tried)
         capped = {"error_class": ErrorClass.THROTTLED, "cap_zone": "Europe/Berlin"}
-        tell(
+        receive(
             message.pk,
             self.rng.choice(VERDICTS),
             attempt=self.rng.randint(1, message.attempt_count),
@@ -271,7 +271,7 @@ class World:
         cancel_campaigns(Campaign.objects.filter(pk__in=oldest), now=self.now)
 
     def intervene(self):
-        """Somebody cancels a message, or has it tried again."""
+        """An operator cancels or retries a message."""
         message = self.rng.choice(CampaignMessage.objects.order_by("id") or [None])
         if message is not None:
             with suppress(InterventionRefused):
@@ -279,7 +279,7 @@ class World:
                 act(message, now=self.now)
 
     def policy(self):
-        """What the route does of unknown outcomes changes."""
+        """The route's policy for unknown outcomes changes."""
         ChannelRoutingConfig.objects.update(
             unknown_outcome_policy=self.rng.choice(list(UnknownOutcomePolicy))
         )

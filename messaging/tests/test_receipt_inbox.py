@@ -37,7 +37,7 @@ QUEUED = MessageStatus.QUEUED
 
 
 def arrive(*receipts, now=NOW):
-    """The provider has called and was answered; no worker has looked since."""
+    """A webhook call is stored, but no worker has run since."""
     store(provider_name="TwilioSMS", receipts=receipts, raw="raw", now=now)
 
 
@@ -46,7 +46,7 @@ def status_of(about):
 
 
 def drain():
-    """A worker does what there is to do."""
+    """Run a worker until there is nothing left to do."""
     limits = Limits(window=5, batch_size=5)
     worker = Processor(kind=WorkerKind.COMMAND, limits=limits, idle_limit=timedelta(0))
     return worker.run()

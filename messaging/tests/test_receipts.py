@@ -60,7 +60,7 @@ MOVES = {
     (FAILED, DELIVERED): DELIVERED,  # given up too early
     (FAILED, BOUNCED): BOUNCED,
     (BOUNCED, DELIVERED): DELIVERED,  # of an SMS in parts, some arrived
-    (CANCELLED, DELIVERED): DELIVERED,  # withdrawn, but an attempt had got through
+    (CANCELLED, DELIVERED): DELIVERED,  # cancelled, but an attempt had got through
     (SUPPRESSED, DELIVERED): DELIVERED,
     (EXPIRED, DELIVERED): DELIVERED,
 }
@@ -73,7 +73,7 @@ EMAIL_MOVES = {
 MOVES_BY_EARLIER = {
     (status, DELIVERED): DELIVERED for status in MessageStatus if status != DELIVERED
 }
-# Given up without anybody knowing: any word about it is better than that.
+# Given up with an unknown outcome: any receipt is better than none.
 UNSETTLED_MOVES = {SENT: SENT, DELIVERED: DELIVERED, FAILED: FAILED, BOUNCED: BOUNCED}
 VERDICTS = [SENT, DELIVERED, FAILED, BOUNCED, None]
 
@@ -96,7 +96,7 @@ def message(status, *, channel=Channel.SMS, **fields):
 
 
 def receipt(about, status, *, attempt=LATEST, **fields):
-    """A provider's word about an attempt, an event of its own unless told otherwise."""
+    """A provider's word about an attempt, an event of its own by default."""
     values = {
         "event_id": f"event-{next(event_numbers)}",
         "reference": reference_for(about.pk, attempt, provider="TwilioSMS"),
@@ -107,7 +107,7 @@ def receipt(about, status, *, attempt=LATEST, **fields):
     return Receipt(**(values | fields))
 
 
-def tell(*receipts, now=NOW):
+def receive(*receipts, now=NOW):
     """The receipts arrive."""
     return record_receipts(
         provider_name="TwilioSMS", receipts=receipts, raw="raw", now=now
@@ -115,7 +115,7 @@ def tell(*receipts, now=NOW):
 
 
 def status_after(about, *receipts):
-    tell(*receipts)
+    receive(*receipts)
     about.refresh_from_db()
     return about.status
 
@@ -160,7 +160,7 @@ PENDING_MOVES = [
 
 
 def on_record(about, *outcomes):
-    """The message's attempts ended so."""
+    """Record these outcomes of the message's attempts."""
     for number, outcome in enumerate(outcomes, start=1):
         MessageDeliveryAttempt.objects.create(
             message=about,
@@ -210,7 +210,7 @@ def test_what_was_told_while_another_try_was_made_counts_when_that_has_failed(
     (about,) = messages(1)
     write(failed(claim()[0], OutcomeUnknown(), Retry(NOW, counts_as_retry=True)))
     (again,) = claim()
-    tell(*(receipt(about, each, attempt=1) for each in news))
+    receive(*(receipt(about, each, attempt=1) for each in news))
 
     fallbacks = write(failed(again, ProviderError("refused"), step))
 
@@ -255,10 +255,10 @@ def test_receipts_of_an_attempt_end_the_same_in_any_order_however_often_they_com
         )
         for _ in range(2)
     )
-    told = [receipt(one, verdict, attempt=attempt) for verdict in verdicts]
+    arrived = [receipt(one, verdict, attempt=attempt) for verdict in verdicts]
     retold = [receipt(other, verdict, attempt=attempt) for verdict in verdicts]
 
-    end = status_after(one, *told)
+    end = status_after(one, *arrived)
 
     assert status_after(other, *(retold[i] for i in [*order, *again])) == end
 
@@ -267,8 +267,8 @@ def test_a_receipt_that_comes_twice_is_stored_once_and_counts_once():
     about = message(SENT)
     same = receipt(about, DELIVERED)
 
-    assert tell(same, same) == 1
-    assert tell(same, now=NOW + timedelta(hours=1)) == 0
+    assert receive(same, same) == 1
+    assert receive(same, now=NOW + timedelta(hours=1)) == 0
 
     about.refresh_from_db()
     assert about.finished_at == NOW
@@ -288,7 +288,7 @@ def test_the_time_of_an_event_is_the_providers_where_it_gives_one():
     happened_at = datetime(2026, 11, 24, 8, 59, tzinfo=UTC)
     sent, delivered = message(SENDING), message(SENT)
 
-    tell(receipt(sent, SENT, occurred_at=happened_at), receipt(delivered, DELIVERED))
+    receive(receipt(sent, SENT, occurred_at=happened_at), receipt(delivered, DELIVERED))
 
     sent.refresh_from_db()
     delivered.refresh_from_db()
@@ -299,11 +299,11 @@ def test_the_time_of_an_event_is_the_providers_where_it_gives_one():
 def test_bad_news_says_why_and_good_news_takes_the_reason_back():
     about = message(SENT)
 
-    tell(receipt(about, FAILED, error_code="30003", error_message="Handset is off"))
+    receive(receipt(about, FAILED, error_code="30003", error_message="Handset is off"))
     about.refresh_from_db()
     assert about.status_reason == "TwilioSMS 30003: Handset is off"
 
-    tell(receipt(about, DELIVERED))
+    receive(receipt(about, DELIVERED))
     about.refresh_from_db()
     assert about.status_reason == ""
 
@@ -311,7 +311,9 @@ def test_bad_news_says_why_and_good_news_takes_the_reason_back():
 def test_bad_news_without_words_says_what_kind_of_error_it_is():
     about = message(SENT)
 
-    tell(receipt(about, FAILED, error_code="30005", error_class=ErrorClass.RECIPIENT))
+    receive(
+        receipt(about, FAILED, error_code="30005", error_class=ErrorClass.RECIPIENT)
+    )
 
     about.refresh_from_db()
     assert about.status_reason == "TwilioSMS 30005: recipient error"
@@ -321,7 +323,7 @@ def test_a_receipt_may_come_before_the_attempt_is_recorded(route):
     (about,) = messages(1)
     (claimed,) = claim()
 
-    tell(receipt(about, DELIVERED, attempt=1))
+    receive(receipt(about, DELIVERED, attempt=1))
     write(accepted(claimed))
 
     about.refresh_from_db()
@@ -336,7 +338,7 @@ def test_an_early_receipt_outlives_an_answer_that_nobody_understood(route):
     (about,) = messages(1)
     (claimed,) = claim()
 
-    tell(receipt(about, DELIVERED, attempt=1))
+    receive(receipt(about, DELIVERED, attempt=1))
     write(failed(claimed, OutcomeUnknown(), AwaitVerdict(NOW + timedelta(hours=1))))
 
     about.refresh_from_db()
@@ -350,7 +352,7 @@ def test_late_good_news_calls_off_the_retry_at_another_provider(route, news):
     (claimed,) = claim()
     write(failed(claimed, OutcomeUnknown(), Retry(NOW, counts_as_retry=True)))
 
-    tell(receipt(about, news, attempt=1))
+    receive(receipt(about, news, attempt=1))
 
     assert claim(now=NOW + timedelta(hours=1)) == []
     about.refresh_from_db()
@@ -363,7 +365,7 @@ def test_a_delivery_by_the_first_provider_stands_whatever_the_second_answers(rou
     write(failed(claimed, OutcomeUnknown(), Retry(NOW, counts_as_retry=True)))
     (again,) = claim()
 
-    tell(receipt(about, DELIVERED, attempt=1))
+    receive(receipt(about, DELIVERED, attempt=1))
     write(accepted(again))
 
     about.refresh_from_db()
@@ -379,7 +381,9 @@ def test_the_cost_that_a_receipt_tells_takes_the_place_of_the_estimate(route):
     (about,) = messages(1)
     write(accepted(claim()[0]))
 
-    tell(receipt(about, DELIVERED, attempt=1, cost=Decimal("0.0333"), currency="EUR"))
+    receive(
+        receipt(about, DELIVERED, attempt=1, cost=Decimal("0.0333"), currency="EUR")
+    )
 
     assert cost_on_record() == (Decimal("0.0333"), "EUR")
 
@@ -388,7 +392,7 @@ def test_the_cost_that_an_early_receipt_tells_waits_for_its_attempt(route):
     (about,) = messages(1)
     (claimed,) = claim()
 
-    tell(receipt(about, SENT, attempt=1, cost=Decimal("0.0333"), currency="EUR"))
+    receive(receipt(about, SENT, attempt=1, cost=Decimal("0.0333"), currency="EUR"))
     write(accepted(claimed))
 
     assert cost_on_record() == (Decimal("0.0333"), "EUR")
@@ -401,7 +405,7 @@ def test_a_cost_that_is_told_while_the_attempt_is_written_counts_too(route):
     (claimed,) = claim()
 
     with ExitStack() as writing, transaction.atomic():
-        tell(receipt(about, SENT, attempt=1, cost=Decimal("0.0333"), currency="EUR"))
+        receive(receipt(about, SENT, attempt=1, cost=Decimal("0.0333"), currency="EUR"))
         writing.enter_context(running(lambda: write(accepted(claimed))))
         until_one_waits()
 
@@ -413,7 +417,7 @@ def test_a_receipt_without_a_cost_leaves_the_attempts_as_it_is(route):
     write(accepted(claim()[0]))
     MessageDeliveryAttempt.objects.update(cost=Decimal("0.01"), currency="USD")
 
-    tell(receipt(about, DELIVERED, attempt=1))
+    receive(receipt(about, DELIVERED, attempt=1))
 
     assert cost_on_record() == (Decimal("0.01"), "USD")
 
@@ -440,7 +444,7 @@ def test_a_campaign_that_was_complete_goes_on_after_a_carriers_cap():
     about = message(SENT)
     Campaign.objects.update(status=CampaignStatus.COMPLETED, completed_at=NOW)
 
-    tell(receipt(about, BOUNCED, **CAPPED))
+    receive(receipt(about, BOUNCED, **CAPPED))
 
     campaign = Campaign.objects.get()
     assert (campaign.status, campaign.completed_at) == (CampaignStatus.RUNNING, None)
@@ -450,7 +454,7 @@ def test_a_cancelled_campaign_stays_so_after_a_carriers_cap():
     about = message(SENT)
     Campaign.objects.update(status=CampaignStatus.CANCELLED, completed_at=NOW)
 
-    tell(receipt(about, BOUNCED, **CAPPED))
+    receive(receipt(about, BOUNCED, **CAPPED))
 
     assert Campaign.objects.get().status == CampaignStatus.CANCELLED
 
@@ -466,7 +470,7 @@ def test_a_receipt_without_reference_finds_its_attempt_by_the_providers_id(route
     (about,) = messages(1)
     write(accepted(claim()[0], external_id="SM99"))
 
-    tell(receipt(about, DELIVERED, reference="", external_message_id="SM99"))
+    receive(receipt(about, DELIVERED, reference="", external_message_id="SM99"))
 
     about.refresh_from_db()
     assert about.status == DELIVERED
@@ -487,7 +491,7 @@ def test_another_providers_id_is_not_taken_for_ours(route):
 
 @pytest.mark.parametrize("reference", ["", "m999999a1", "somebody-elses"])
 def test_a_receipt_of_no_message_of_ours_is_kept_all_the_same(reference):
-    tell(receipt(message(SENT), DELIVERED, reference=reference))
+    receive(receipt(message(SENT), DELIVERED, reference=reference))
 
     stored = DeliveryReceipt.objects.get()
     assert stored.message is None
@@ -498,7 +502,7 @@ def test_a_receipt_of_no_message_of_ours_is_kept_all_the_same(reference):
 def test_an_opt_out_suppresses_the_address(verdict):
     about = message(SENT)
 
-    tell(receipt(about, verdict, opted_out=True))
+    receive(receipt(about, verdict, opted_out=True))
 
     suppression = Suppression.objects.get()
     assert suppression.address == about.recipient
@@ -507,7 +511,7 @@ def test_an_opt_out_suppresses_the_address(verdict):
 
 
 def test_a_complaint_suppresses_as_a_complaint():
-    tell(receipt(message(DELIVERED), None, complained=True))
+    receive(receipt(message(DELIVERED), None, complained=True))
 
     assert Suppression.objects.get().reason == SuppressionReason.COMPLAINT
 
@@ -518,13 +522,13 @@ def test_an_address_that_is_suppressed_already_keeps_its_first_reason():
         address=about.recipient, reason=SuppressionReason.MANUAL, source="Ada"
     )
 
-    tell(receipt(about, None, opted_out=True))
+    receive(receipt(about, None, opted_out=True))
 
     assert Suppression.objects.get().source == "Ada"
 
 
 @pytest.mark.parametrize(
-    ("told", "reason"),
+    ("later", "reason"),
     [
         ({"complained": True}, SuppressionReason.COMPLAINT),
         (
@@ -533,12 +537,12 @@ def test_an_address_that_is_suppressed_already_keeps_its_first_reason():
         ),
     ],
 )
-def test_what_holds_back_all_replaces_an_opt_out_of_marketing(told, reason):
+def test_what_holds_back_all_replaces_an_opt_out_of_marketing(later, reason):
     about = message(SENT, channel=Channel.EMAIL, recipient="bob@bücher.example")
-    tell(receipt(about, None, opted_out=True))
+    receive(receipt(about, None, opted_out=True))
     assert Suppression.objects.get().scope == SuppressionScope.MARKETING
 
-    tell(receipt(about, told.pop("status", None), **told))
+    receive(receipt(about, later.pop("status", None), **later))
 
     suppression = Suppression.objects.get()
     assert suppression.address == "bob@xn--bcher-kva.example"
@@ -580,19 +584,19 @@ def test_two_events_with_long_names_stay_two():
     about = message(SENT)
     name = "e" * 300
 
-    told = tell(
+    count = receive(
         receipt(about, SENT, event_id=f"{name}:sent"),
         receipt(about, DELIVERED, event_id=f"{name}:delivered"),
     )
 
-    assert told == 2
+    assert count == 2
 
 
 @pytest.mark.parametrize(
     ("channel", "error_class", "is_suppressed"),
     [
         (Channel.EMAIL, ErrorClass.RECIPIENT, True),
-        (Channel.EMAIL, ErrorClass.PROVIDER, False),  # the mood of a server
+        (Channel.EMAIL, ErrorClass.PROVIDER, False),  # a temporary refusal by a server
         (Channel.SMS, ErrorClass.RECIPIENT, False),  # a phone may come back
     ],
 )
@@ -601,7 +605,7 @@ def test_a_mailbox_that_does_not_exist_is_suppressed(
 ):
     about = message(SENT, channel=channel)
 
-    tell(receipt(about, BOUNCED, error_class=error_class))
+    receive(receipt(about, BOUNCED, error_class=error_class))
 
     reasons = list(Suppression.objects.values_list("reason", flat=True))
     assert reasons == ([SuppressionReason.HARD_BOUNCE] if is_suppressed else [])

@@ -1,4 +1,4 @@
-"""Recipients from a CSV file: each row is taken, or rejected with a reason."""
+"""Recipients from a CSV file: each row is accepted, or rejected with a reason."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ csv_noise = st.text(alphabet='a1+,"\n\r\t \0\ufeffé', max_size=60)
 
 @pytest.fixture
 def csv_file(tmp_path):
-    """Makes a RecipientFile from what the file contains."""
+    """Makes a RecipientFile with these contents."""
 
     def make(content, *, channel=Channel.SMS, **options):
         data = content if isinstance(content, bytes) else content.encode()

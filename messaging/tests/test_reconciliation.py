@@ -1,4 +1,4 @@
-"""Everybody gets the same answer to whether an attempt got through."""
+"""Whether an attempt got through, decided the same way everywhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage
 from messaging.reconciliation import Evidence, Verdict, may_have_been_sent
 from messaging.tests.scenario import accepted, claim, messages, write
-from messaging.tests.test_doubles import tell
+from messaging.tests.test_possible_duplicates import receive
 from routing.factories import RouteFactory
 from routing.vocabulary import AttemptOutcome, Channel, MessageStatus
 
@@ -82,8 +82,8 @@ def test_a_bounced_email_that_is_sent_again_is_no_possible_duplicate(settings):
     messages(1, campaign=campaign, recipient="ada@example.com")
     (first,) = claim()
     write(accepted(first))
-    tell(first, DELIVERED)
-    tell(first, BOUNCED)
+    receive(first, DELIVERED)
+    receive(first, BOUNCED)
     message = CampaignMessage.objects.get()
     assert not may_have_been_sent(message)
 

@@ -1,4 +1,4 @@
-"""What came of the messages in flight, in bulk and fenced."""
+"""Recording the results of messages in flight, in bulk and fenced."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from messaging.tests.scenario import (
     statements_of,
     write,
 )
-from messaging.tests.tallies import tell
+from messaging.tests.tallies import receive
 from messaging.vocabulary import CampaignStatus, SuppressionReason
 from routing.decision.routing_table import RoutingTable
 from routing.dispatch import SendResult
@@ -249,7 +249,7 @@ def test_a_late_acceptance_and_a_failure_end_the_same_in_either_order(to_be_sent
                 if step == "a":
                     write(accepted(to_be_sent_again))
                 else:
-                    tell(pk, MessageStatus.FAILED)
+                    receive(pk, MessageStatus.FAILED)
             assert message().status == MessageStatus.FAILED, steps
             transaction.set_rollback(True)
 

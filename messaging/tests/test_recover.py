@@ -1,4 +1,4 @@
-"""Messages whose worker died, whose verdict did not come, whose campaign ended."""
+"""Messages whose worker died, whose verdict did not come, or whose campaign ended."""
 
 from __future__ import annotations
 
@@ -230,8 +230,8 @@ def test_an_attempt_that_was_never_made_is_not_put_on_record(route):
     receipt_for(claimed.fallen_back(claimed.decision, NOW + LEASE), at=NOW)
 
     assert recover_attempts(since=NOW - MINUTE, until=NOW + MINUTE) == 0
-    told = [entry.facts for entry in timeline_of(message())]
-    assert ["for attempt 2, which was never made"] in told
+    facts = [entry.facts for entry in timeline_of(message())]
+    assert ["for attempt 2, which was never made"] in facts
 
 
 def test_a_receipt_of_a_living_workers_message_is_left_to_it(route):
@@ -245,8 +245,8 @@ def test_a_receipt_of_a_living_workers_message_is_left_to_it(route):
 def test_an_attempt_that_a_receipt_says_little_of_is_left_to_its_lease(route):
     messages(1)
     (claimed,) = claim()
-    told = Receipt("1", claimed.content.reference, "SM1", None, "processed")
-    record_receipts(provider_name="TwilioSMS", receipts=[told], raw="", now=NOW)
+    receipt = Receipt("1", claimed.content.reference, "SM1", None, "processed")
+    record_receipts(provider_name="TwilioSMS", receipts=[receipt], raw="", now=NOW)
 
     assert recover_attempts(since=NOW - MINUTE, until=NOW + LEASE) == 0
     assert recover(NOW + LEASE) == 1

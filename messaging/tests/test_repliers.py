@@ -1,4 +1,4 @@
-"""A STOP ends messages to the handset that it comes from, whatever its sender says."""
+"""A STOP ends messages to its handset, however the network writes the sender."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def say(text, sender, *, ours="+447700900000", event_id="X1"):
 
 
 def is_held_back(recipient, kind=CampaignKind.MARKETING):
-    """Whether the next campaign passes the number over."""
+    """Whether the next campaign skips the number."""
     message = MessageFactory(campaign=CampaignFactory(kind=kind), recipient=recipient)
     messages = CampaignMessage.objects.with_suppression().select_related("campaign")
     return bool(holds_on(messages.filter(pk=message.pk), now=timezone.now()))
@@ -54,8 +54,8 @@ def is_held_back(recipient, kind=CampaignKind.MARKETING):
         ("+447400123456", "00447400123456"),
         ("+447400123456", "+4407400123456"),
         ("+525512345678", "5512345678"),
-        ("+5215512345678", "+5512345678"),  # a valid number, of somebody in Brazil
-        ("+447400123456", "+9990447400123456"),  # a prefix of the network's
+        ("+5215512345678", "+5512345678"),  # a valid number in Brazil
+        ("+447400123456", "+9990447400123456"),  # with a prefix of the network
         ("+3545123456", "5123456"),
     ],
 )

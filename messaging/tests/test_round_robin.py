@@ -1,4 +1,4 @@
-"""A RoundRobin route shares its messages out exactly, whoever claims them."""
+"""A RoundRobin route divides its messages exactly, whichever worker claims them."""
 
 from __future__ import annotations
 

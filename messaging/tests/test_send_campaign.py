@@ -40,7 +40,7 @@ def csv_file(tmp_path):
 
 @pytest.fixture
 def run(csv_file):
-    """Runs the command on two good recipients, unless told otherwise."""
+    """Runs the command, by default on two good recipients."""
 
     def run(*extra, **options):
         if "recipients" not in options:
@@ -519,7 +519,7 @@ def test_watch_stays_until_every_message_has_left(route, run, capsys, settling):
 
 @pytest.fixture
 def settling(settings):
-    """Messages are delivered as soon as somebody has looked at their progress."""
+    """Messages are delivered as soon as their progress has been read once."""
 
     from django.db import connection
 

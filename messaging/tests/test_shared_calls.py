@@ -1,4 +1,4 @@
-"""What comes of messages that share a call, over the wire of the simulated SendGrid."""
+"""The results of messages that share a call, with the simulated SendGrid."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def campaign():
 
 
 def emails(campaign, count):
-    """Messages to addresses that sort as they were made."""
+    """Messages to addresses that sort in creation order."""
     return [
         each
         for n in range(count)
@@ -47,7 +47,7 @@ def sendgrid(simulator, campaign):
 
 @pytest.fixture
 def taken(simulator_process):
-    """Who was sent something, by which provider."""
+    """The recipients that got something, by provider."""
 
     def read():
         entries = read_handset_log(simulator_process.handset_log)

@@ -1,4 +1,4 @@
-"""Breakers and throttles, as all workers share them through the database."""
+"""Breakers and throttles, shared by all workers through the database."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def test_a_claim_does_not_wait_for_a_breaker_that_another_worker_holds(route):
 
 @contextmanager
 def locked_elsewhere(rows):
-    """Another worker has these rows, and would let go after half the patience."""
+    """Another worker holds these rows, and releases them after half the patience."""
     is_locked, may_go = threading.Event(), threading.Event()
 
     def hold():

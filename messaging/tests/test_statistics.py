@@ -1,4 +1,4 @@
-"""Statistics: counted as things happen, and the same when made anew from the record."""
+"""Statistics: counted as things happen, and the same when rebuilt."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from messaging.tests.tallies import (
     DAY,
     differences,
     enqueue,
+    receive,
     statuses,
-    tell,
     total,
 )
 from routing.money import Money
@@ -41,7 +41,7 @@ def test_a_message_counts_as_queued_then_as_sent_then_as_what_became_of_it(route
     write(accepted(claimed))
     assert statuses() == {MessageStatus.QUEUED: 1, MessageStatus.SENT: 1}
 
-    tell(claimed.message_id, MessageStatus.DELIVERED)
+    receive(claimed.message_id, MessageStatus.DELIVERED)
     assert statuses()[MessageStatus.DELIVERED] == 1
     assert total().delivery_rate == 1
 
@@ -50,10 +50,10 @@ def test_an_end_that_was_wrong_is_taken_back_on_its_own_day(route):
     enqueue()
     (claimed,) = claim()
     write(accepted(claimed))
-    tell(claimed.message_id, MessageStatus.FAILED)
+    receive(claimed.message_id, MessageStatus.FAILED)
     assert total(NOW.date()).messages(MessageStatus.FAILED) == 1
 
-    tell(claimed.message_id, MessageStatus.DELIVERED, at=NOW + DAY)
+    receive(claimed.message_id, MessageStatus.DELIVERED, at=NOW + DAY)
 
     assert total(NOW.date()).messages(MessageStatus.FAILED) == 0
     tomorrow = total((NOW + DAY).date())
@@ -67,7 +67,7 @@ def test_a_delivery_counts_for_the_provider_that_got_through(route):
     to_vonage = Decision("VonageSMS", FallbackReason.PRIMARY_FAILED, {})
     write(failed(claimed, ProviderError(), FallBack(to_vonage)))
 
-    tell(claimed.message_id, MessageStatus.DELIVERED)
+    receive(claimed.message_id, MessageStatus.DELIVERED)
 
     delivered = {
         key.provider
@@ -110,7 +110,9 @@ def test_the_cost_that_a_receipt_tells_takes_the_place_of_the_estimate(route):
     (claimed,) = claim()
     write(accepted(claimed, cost=Money(Decimal("0.01"), "USD")))
 
-    tell(claimed.message_id, None, cost=Decimal("0.0075"), currency="USD", at=NOW + DAY)
+    receive(
+        claimed.message_id, None, cost=Decimal("0.0075"), currency="USD", at=NOW + DAY
+    )
 
     assert total(NOW.date()).spending()["USD"].total == Decimal("0.0075")
     assert total((NOW + DAY).date()) == Tally()

@@ -1,4 +1,4 @@
-"""What workers do beside sending must not keep them from it."""
+"""Chores must not keep workers from sending."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cluster runs the functions of a list, and nothing else, by whatever way it comes.
+"""The cluster runs the functions on a list and nothing else, however a task arrives.
 
 Each attack leaves a file if it gets through.
 """
@@ -42,7 +42,7 @@ def broker():
 
 @pytest.fixture
 def trace(tmp_path):
-    """The file that an attack makes."""
+    """The file that an attack creates."""
     return tmp_path / "trace"
 
 
@@ -52,7 +52,7 @@ def task(**parts):
 
 
 class Bomb:
-    """Unpickling it makes the file."""
+    """Unpickling this creates the file."""
 
     def __init__(self, path):
         self.path = path
@@ -215,8 +215,8 @@ def test_a_schedule_that_is_not_allowed_stops_no_other(broker, fields):
     assert run_schedules(broker, now=NOW, known=known) == 0
 
     assert [opened(each.payload)["group"] for each in OrmQ.objects.all()] == ["ours"]
-    told = AuditEvent.objects.filter(action="refuse task")
-    assert told.count() == 1  # and not twice a minute
+    refusals = AuditEvent.objects.filter(action="refuse task")
+    assert refusals.count() == 1  # and not twice a minute
     assert Schedule.objects.filter(pk=bad.pk).exists()  # as evidence
 
 

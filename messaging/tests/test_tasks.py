@@ -97,7 +97,7 @@ class RealCluster:
         )
 
     def launch(self, count):
-        """A campaign of so many messages, due at once."""
+        """Launch a campaign of this many messages, due at once."""
         numbers = (f"+1415555{number:04}" for number in range(100, 100 + count))
         self._recipients.write_text("\n".join(["phone", *numbers]))
         self._installation.run(
@@ -120,7 +120,7 @@ class RealCluster:
 
 @pytest.fixture
 def cluster(installation, database, tmp_path):
-    """A cluster at work; whatever is left of it afterwards is killed."""
+    """A running cluster; whatever is left of it afterwards is killed."""
     real = RealCluster(installation, database, tmp_path)
     real.process.start()
     yield real
@@ -128,7 +128,7 @@ def cluster(installation, database, tmp_path):
 
 
 def accepted(simulator_process):
-    """The recipients of all messages that the simulated providers took."""
+    """The recipients of all messages that the simulated providers accepted."""
     log = read_handset_log(simulator_process.handset_log)
     return [each.message.recipient for each in log if each.event == "accepted"]
 
@@ -142,15 +142,15 @@ def test_a_real_cluster_sends_a_campaign_once_each(cluster, simulator_process):
     assert len(accepted(simulator_process)) == 20
 
 
-@pytest.mark.parametrize("tell", [os.kill, os.killpg], ids=["process", "group"])
+@pytest.mark.parametrize("kill", [os.kill, os.killpg], ids=["process", "group"])
 def test_a_real_cluster_leaves_at_once_with_nothing_in_flight(
-    cluster, simulator, simulator_process, tell
+    cluster, simulator, simulator_process, kill
 ):
     simulator.configure(latency=0.5, receipts=False)
     cluster.launch(3000)  # more than half a minute's work
     wait_until(lambda: accepted(simulator_process))
 
-    tell(cluster.process.group, signal.SIGTERM)
+    kill(cluster.process.group, signal.SIGTERM)
     wait_until(lambda: not cluster.process.is_running, seconds=10)
 
     wait_until(cluster.is_gone)

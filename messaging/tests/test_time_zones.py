@@ -1,4 +1,4 @@
-"""Where a recipient's clock stands, by number or country."""
+"""A recipient's time zone, by number or country."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One module decides, writes and counts what becomes of a message."""
+"""One module decides, writes and counts every change of status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who gets marketing e-mail can end it by one click; who only looks ends nothing."""
+"""Recipients of marketing e-mail can end it by one click; only viewing ends nothing."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def text(**fields):
 
 
 def check(**fields):
-    """Hold a campaign for people of whom only the address is known."""
+    """Check a campaign for people with only an address."""
     wording = Wording(text(**fields))
     check_columns(wording.body, ["email"], wording.own)
     check_columns(wording.subject, ["email"])

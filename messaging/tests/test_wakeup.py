@@ -1,4 +1,4 @@
-"""Waking a worker that waits, and telling it apart from a wait that is over."""
+"""Waking a waiting worker, and distinguishing that from a timeout."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AT_ONCE = timedelta(milliseconds=10)
 
 @pytest.fixture
 def waiter():
-    """One that listens already."""
+    """A waiter that already listens."""
     waiter = Waiter()
     waiter.wait(AT_ONCE)
     return waiter

@@ -1,4 +1,4 @@
-"""The window: what comes back from the providers, and what does not."""
+"""The window: results that come back from providers, and those that do not."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def hanging(route, settings):
 
 @pytest.fixture
 def no_more_threads():
-    """The host grants none from when it is called on: each would need 64 TiB."""
+    """From this call on the host allows no threads: each would need 64 TiB."""
     yield lambda: threading.stack_size(2**46)
     threading.stack_size(0)
 
@@ -53,7 +53,7 @@ def window(patience, size=1):
 
 
 def take(window):
-    """The one result that comes next."""
+    """The next result, which must be the only one."""
     while not (done := window.finished(wait=0.01, at_most=1)):
         pass
     ((_, send_result),) = done

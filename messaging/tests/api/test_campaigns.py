@@ -1,4 +1,4 @@
-"""/api/campaigns: put together, launched, paused, resumed, cancelled."""
+"""/api/campaigns: create, launch, pause, resume, cancel."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sender(api, route):
 
 @pytest.fixture
 def draft(sender):
-    """The path of a campaign that is being put together."""
+    """The path of a draft."""
     return f"/api/campaigns/{sender.post('/api/campaigns', DRAFT).json()['id']}"
 
 
@@ -58,7 +58,7 @@ NO_NIGHT = {"quietFrom": None, "quietUntil": None}
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "expected"),
     [
         ({}, {"quietFrom": "22:30", "quietUntil": "07:00"}),  # the installation's
         (NIGHT, NIGHT),
@@ -67,16 +67,16 @@ NO_NIGHT = {"quietFrom": None, "quietUntil": None}
     ],
 )
 def test_quiet_hours_are_the_installations_unless_told_otherwise(
-    sender, settings, given, told
+    sender, settings, given, expected
 ):
     settings.QUIET_HOURS = QuietHours.parse("22:30-07:00")
 
     answer = sender.post("/api/campaigns", DRAFT | given)
 
     assert answer.status_code == 201
-    assert told.items() <= answer.json().items()
+    assert expected.items() <= answer.json().items()
     shown = sender.get(f"/api/campaigns/{answer.json()['id']}").json()
-    assert told.items() <= shown.items()
+    assert expected.items() <= shown.items()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The header Idempotency-Key: a request that is repeated does nothing twice."""
+"""The Idempotency-Key header: a repeated request takes effect only once."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ event_numbers = count(1)
 TO_VONAGE = FallBack(Decision("VonageSMS", FallbackReason.PRIMARY_FAILED, {}))
 
 
-def tell(claimed, status, *, now=NOW):
-    """The provider says what became of an attempt."""
+def receive(claimed, status, *, now=NOW):
+    """Receive a receipt for an attempt."""
     receipt = Receipt(
         event_id=f"event-{next(event_numbers)}",
         reference=claimed.content.reference,
@@ -47,7 +47,7 @@ def tell(claimed, status, *, now=NOW):
 
 @pytest.fixture
 def fallen_back(route):
-    """A message that Twilio refused for certain, and that is on its way by Vonage."""
+    """A message that Twilio certainly refused, and that Vonage is sending."""
     messages(1)
     (first,) = claim()
     (second,) = write(failed(first, ProviderError(), TO_VONAGE))
@@ -61,7 +61,7 @@ def is_double_risk():
 def test_a_fallback_that_is_delivered_is_no_double(fallen_back):
     _, second = fallen_back
     write(accepted(second))
-    tell(second, MessageStatus.DELIVERED)
+    receive(second, MessageStatus.DELIVERED)
 
     assert not is_double_risk()
 
@@ -71,14 +71,14 @@ def test_a_delivery_by_the_first_after_the_second_accepted_is_a_double(fallen_ba
     write(accepted(second))
     assert not is_double_risk()
 
-    tell(first, MessageStatus.DELIVERED)
+    receive(first, MessageStatus.DELIVERED)
 
     assert is_double_risk()
 
 
 def test_an_acceptance_by_the_second_after_the_first_delivered_is_a_double(fallen_back):
     first, second = fallen_back
-    tell(first, MessageStatus.DELIVERED)
+    receive(first, MessageStatus.DELIVERED)
     assert not is_double_risk()
 
     write(accepted(second))
@@ -90,9 +90,9 @@ def test_an_acceptance_by_the_second_after_the_first_delivered_is_a_double(falle
 def test_a_second_that_bounced_makes_no_double(fallen_back):
     first, second = fallen_back
     write(accepted(second))
-    tell(second, MessageStatus.BOUNCED)
+    receive(second, MessageStatus.BOUNCED)
 
-    tell(first, MessageStatus.DELIVERED)
+    receive(first, MessageStatus.DELIVERED)
 
     assert not is_double_risk()
 
@@ -102,8 +102,8 @@ def test_parts_of_one_attempt_are_no_double(route):
     (only,) = claim()
     write(accepted(only))
 
-    tell(only, MessageStatus.DELIVERED)
-    tell(only, MessageStatus.DELIVERED)
+    receive(only, MessageStatus.DELIVERED)
+    receive(only, MessageStatus.DELIVERED)
 
     assert not is_double_risk()
 
@@ -113,7 +113,7 @@ def test_an_attempt_that_was_never_made_got_nothing_through(fallen_back):
     write(accepted(second))
     third = second.fallen_back(second.decision, second.lease_expires_at)
 
-    tell(third, MessageStatus.DELIVERED)
+    receive(third, MessageStatus.DELIVERED)
 
     assert not is_double_risk()
 
@@ -137,7 +137,7 @@ def test_a_lost_worker_that_comes_back_after_it_was_sent_again_is_a_double(route
 def test_the_timeline_says_so(fallen_back):
     first, second = fallen_back
     write(accepted(second))
-    tell(first, MessageStatus.DELIVERED, now=NOW + MINUTE)
+    receive(first, MessageStatus.DELIVERED, now=NOW + MINUTE)
 
     titles = [entry.title for entry in timeline_of(CampaignMessage.objects.get())]
 

@@ -1,4 +1,4 @@
-"""Messages that are taken in, many at once."""
+"""Inserting many messages at once."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 pytestmark = pytest.mark.django_db
 
 
-def take_in_alone(message):
+def enqueue_alone(message):
     enqueue([message])
 
 
-def take_in_as_audience(*messages):
-    """All but what is their own is as with the first."""
+def enqueue_as_audience(*messages):
+    """Queue them as an audience; shared columns are the first one's."""
     owns = [
         RecipientRow(**{name: getattr(message, name) for name in RecipientRow._fields})
         for message in messages
@@ -29,9 +29,9 @@ def take_in_as_audience(*messages):
     enqueue_audience(messages[0], owns)
 
 
-def taken_in_by(take, **fields):
-    """A message as it was stored, without what is its own."""
-    take(MessageFactory.build(campaign=CampaignFactory(), **fields))
+def stored_by(queue, **fields):
+    """A stored message, without the columns of its own."""
+    queue(MessageFactory.build(campaign=CampaignFactory(), **fields))
     stored = CampaignMessage.objects.values().latest("id")
     return {
         name: value
@@ -52,15 +52,15 @@ def taken_in_by(take, **fields):
 )
 def test_an_audience_is_stored_as_single_messages_are(fields):
     fields = {"due_at": NOON, **fields}
-    alone = taken_in_by(take_in_alone, **fields)
+    alone = stored_by(enqueue_alone, **fields)
 
-    assert taken_in_by(take_in_as_audience, **fields) == alone
+    assert stored_by(enqueue_as_audience, **fields) == alone
 
 
 def test_each_of_an_audience_has_its_own():
     campaign = CampaignFactory()
     numbers = [f"+1415555{number:04}" for number in range(250)]
-    take_in_as_audience(
+    enqueue_as_audience(
         *(
             MessageFactory.build(
                 campaign=campaign, recipient=number, body=f"Hi {number}"
@@ -78,6 +78,6 @@ def test_an_audience_is_stored_whole_or_not_at_all():
     twice = [MessageFactory.build(campaign=campaign, recipient="+1") for _ in "12"]
 
     with pytest.raises(IntegrityError):
-        take_in_as_audience(*twice)
+        enqueue_as_audience(*twice)
 
     assert not campaign.messages.exists()
