@@ -411,7 +411,7 @@ class SuppressionAdmin(BoundedActions):
         form_url: str = "",
         extra_context: dict[str, object] | None = None,
     ) -> HttpResponse:
-        """Headed by the address, which the row's own name keeps out of logs."""
+        """Show the address as the heading: `__str__` leaves it out, because of logs."""
         row = self.get_object(request, unquote(object_id))
         context = {"subtitle": row.address if row else None, **(extra_context or {})}
         return super().change_view(request, object_id, form_url, context)

@@ -169,7 +169,7 @@ def refuse_a_second(name: str, recipients: RecipientFile) -> None:
     """AlreadySent if a campaign of this name was made from this file, or from one with
     the same content. Usually someone has pressed a key twice.
     """
-    made = Campaign.objects.made_of(
+    made = Campaign.objects.made_from(
         name, file=_source(recipients), digest=recipients.digest
     )
     if earlier := made.first():

@@ -24,7 +24,7 @@ def cancel_message(message: CampaignMessage, *, now: datetime) -> None:
     """Withdraw a queued message; InterventionRefused if it is not queued."""
     this_one = CampaignMessage.objects.filter(pk=message.pk)
     with transaction.atomic():
-        cancelled = withdraw(this_one, reason="It was cancelled.", now=now)
+        cancelled = withdraw(this_one, reason="The message was cancelled.", now=now)
         if cancelled:
             report("cancel", message)
     message.refresh_from_db()

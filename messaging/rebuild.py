@@ -107,8 +107,8 @@ def _whole_since() -> date:
 def _snapshot() -> Iterator[None]:
     """A transaction that sees one moment, and excludes other rebuilds.
 
-    SQLite has only one writing transaction anyway. On PostgreSQL the lock conflicts
-    only with itself; it comes before the snapshot, which the first query takes.
+    SQLite has only one writing transaction anyway. On PostgreSQL the lock keeps out
+    only its own kind; it comes before the snapshot, which the first query takes.
     """
     with transaction.atomic(durable=True):
         if connection.vendor == "postgresql":

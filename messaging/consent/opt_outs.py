@@ -74,7 +74,7 @@ def _address_of(row: Recipient | Rejection) -> str:
 
 
 def recipient_of(token: str) -> str | None:
-    """The recipient behind an unsubscribe link; None if invalid, or if pruned."""
+    """The recipient of an unsubscribe link; None if invalid, or the message is gone."""
     message_id = message_id_in(token)
     if message_id is None:
         return None

@@ -28,7 +28,7 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
         """All but the lanes of single messages."""
         return self.filter(is_standing=False)
 
-    def made_of(self, name: str, *, file: str, digest: str) -> CampaignQuerySet:
+    def made_from(self, name: str, *, file: str, digest: str) -> CampaignQuerySet:
         """Those of this name whose recipients came from this file, or from one with
         the same content.
         """

@@ -143,8 +143,8 @@ def _receipts_without_attempt(
 
 
 def _overtaken(since: datetime, until: datetime) -> list[CampaignMessage]:
-    """Those that news of an earlier attempt has ended, with the latest one not on
-    record.
+    """Messages that a receipt for an earlier attempt has settled, and whose latest
+    attempt is not on record.
     """
     earlier = DeliveryReceipt.objects.filter(
         received_at__gt=since,

@@ -63,7 +63,10 @@ def test_a_message_that_waits_is_cancelled():
     cancel_message(message, now=NOW)
 
     assert message.status == MessageStatus.CANCELLED
-    assert (message.status_reason, message.finished_at) == ("It was cancelled.", NOW)
+    assert (message.status_reason, message.finished_at) == (
+        "The message was cancelled.",
+        NOW,
+    )
 
 
 def test_a_message_that_is_being_sent_is_not_cancelled(route):
