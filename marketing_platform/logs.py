@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from django.conf import settings
 
@@ -76,7 +76,6 @@ def _own_secrets() -> Iterator[str]:
     yield settings.SECRET_KEY
     yield from settings.SECRET_KEY_FALLBACKS
     yield from (str(each.get("PASSWORD", "")) for each in settings.DATABASES.values())
-    yield urlsplit(str(settings.Q_CLUSTER.get("redis", ""))).password or ""
 
 
 def _provider_secrets() -> Iterator[str]:

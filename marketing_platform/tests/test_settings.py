@@ -21,11 +21,6 @@ import json, sys
 from django.conf import settings
 print(json.dumps({name: getattr(settings, name) for name in sys.argv[1:]}, default=str))
 """
-BROKER = """
-from django_q.brokers import get_broker
-broker = get_broker()
-print([cls.__name__ for cls in type(broker).__mro__])
-"""
 
 
 @pytest.fixture
@@ -411,25 +406,6 @@ def test_with_simulators_no_real_credential_is_in_the_settings(environment):
     )
 
     assert not [name for name, value in ACCOUNTS.items() if f'"{value}"' in found]
-
-
-@pytest.mark.parametrize(
-    ("variables", "broker", "base"),
-    [
-        ({}, "DatabaseBroker", "ORM"),
-        ({"REDIS_URL": "redis://127.0.0.1:1/0"}, "RedisBroker", "Redis"),
-    ],
-    ids=["without REDIS_URL", "with REDIS_URL"],
-)
-def test_redis_url_chooses_the_broker_of_the_cluster(
-    environment, variables, broker, base
-):
-    script = f"import django; django.setup(){BROKER}"
-
-    classes = finish(start(script, env=environment | variables))
-
-    assert f"'{broker}'" in classes
-    assert f"'{base}'" in classes
 
 
 def test_the_cluster_avoids_the_traps_of_its_library(environment):

@@ -27,7 +27,6 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 from django.utils import timezone
 from django_q.brokers.orm import ORM
-from django_q.brokers.redis_broker import Redis
 from django_q.signing import SignedPackage
 
 from messaging.cluster.ending import WATCHED_VARIABLE, is_watchdog_gone, watch_in_forks
@@ -153,11 +152,7 @@ class DrainsWhenDue:
 
 
 class DatabaseBroker(DrainsWhenDue, ORM):  # type: ignore[misc]
-    """The cluster's own tasks wait in the database: the default."""
-
-
-class RedisBroker(DrainsWhenDue, Redis):  # type: ignore[misc]
-    """The cluster's own tasks wait in Redis."""
+    """The cluster's own tasks wait in the database."""
 
 
 @contextmanager

@@ -20,7 +20,6 @@ from threading import BoundedSemaphore
 from typing import Any
 
 from django.core.mail.backends.smtp import EmailBackend
-from urllib3.util.wait import wait_for_read
 
 from routing.providers.base import (
     Acceptance,
@@ -36,6 +35,7 @@ from routing.providers.error_codes import UNAVAILABLE
 from routing.providers.options import DocsRow, Option
 from routing.providers.smtp_status import CODES as CODES
 from routing.providers.smtp_status import Reply, kind_of
+from routing.providers.transport.connections import is_closing
 from routing.providers.transport.deadline import DEFAULT_SECONDS, Call, current_call
 from routing.providers.transport.mime import WrittenMail, write
 from routing.providers.transport.smtp_connection import (
@@ -193,13 +193,10 @@ class _Session:
         return self.connection is not None and self.connection.sock is not None
 
     def is_usable(self) -> bool:
-        """Whether the server still answers; after a pause, a NOOP finds out.
-
-        A server that sends something unasked is closing the connection.
-        """
+        """Whether the server still answers; after a pause, a NOOP finds out."""
         idle = time.monotonic() - self.used_at
         is_worn = idle > KEEP_SECONDS or self.messages >= MESSAGES_PER_CONNECTION
-        if is_worn or not self.is_open or wait_for_read(self.connection.sock, 0):
+        if is_worn or not self.is_open or is_closing(self.connection.sock):
             return False
         call = current_call()
         call.use(self.connection.sock)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from typing import Any
-
-import urllib3
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
 
 _TIMEOUT_SECONDS = 10
 
@@ -20,9 +20,7 @@ class SimulatorClient:
     def __init__(self, base_port: int) -> None:
         self.base_port = base_port
         self._url = f"http://127.0.0.1:{base_port}"
-        self._pool = urllib3.PoolManager(
-            retries=False, timeout=urllib3.Timeout(_TIMEOUT_SECONDS)
-        )
+        self._opener = build_opener(ProxyHandler({}))  # it is on this machine
 
     def set_fault(self, provider: str, kind: str, **parameters: Any) -> None:
         """Give a provider a bad day; see `faults.Fault` for kinds and parameters."""
@@ -57,16 +55,16 @@ class SimulatorClient:
         """Forget faults, messages, counts and changed options."""
         self._call("POST", "/reset", {"truncate_handset_log": truncate_handset_log})
 
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._pool.clear()
-
     def _call(
         self, method: str, path: str, payload: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        body = None if payload is None else json.dumps(payload)
-        response = self._pool.request(method, self._url + path, body=body)
-        answer: dict[str, Any] = response.json()
-        if response.status != 200:
-            raise SimulatorRefused(answer.get("error", response.status))
-        return answer
+        body = None if payload is None else json.dumps(payload).encode()
+        request = Request(self._url + path, body, method=method)  # noqa: S310 - http
+        try:
+            with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as response:
+                answer: dict[str, Any] = json.load(response)
+                return answer
+        except HTTPError as refusal:
+            with refusal:
+                why = json.load(refusal).get("error", refusal.code)
+            raise SimulatorRefused(why) from None

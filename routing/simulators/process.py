@@ -64,7 +64,6 @@ class SimulatorProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.client.close()
         self._stop()
 
     def _command(self) -> list[str]:

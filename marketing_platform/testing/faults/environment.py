@@ -13,8 +13,7 @@ from random import Random
 import urllib3
 
 from marketing_platform.demo.audience import write_emails
-from marketing_platform.demo.processes import web_command
-from marketing_platform.demo.stage import free_port
+from marketing_platform.demo.stage import free_port, web_command
 from marketing_platform.testing.databases import Database
 from marketing_platform.testing.faults.hosts import Host
 from marketing_platform.testing.faults.worker_pool import Forked, WorkerPool
@@ -68,7 +67,6 @@ class Environment:
             database_url=database.url,
             simulator_port=simulators.base_port,
             PUBLIC_URL=self.public_url,
-            REDIS_URL="",
             **TIMES,
         )
         self.installation.run("migrate", "-v0")

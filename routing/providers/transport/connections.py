@@ -8,6 +8,8 @@ a TLS handshake, for every call beyond its size.
 from __future__ import annotations
 
 import contextlib
+import select
+import socket
 import ssl
 import time
 from collections import defaultdict, deque
@@ -16,8 +18,6 @@ from functools import cached_property
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from typing import Any
-
-from urllib3.util.wait import wait_for_read
 
 from routing.providers.transport.deadline import current_call
 
@@ -117,11 +117,8 @@ class Connection(HTTPConnection):
         return time.monotonic() - self.released_at > IDLE_SECONDS
 
     def is_usable(self) -> bool:
-        """Whether it may be written to.
-
-        A server that sends something unasked is closing the connection.
-        """
-        return not (self.sock is None or self.is_stale() or wait_for_read(self.sock, 0))
+        """Whether it may be written to."""
+        return not (self.sock is None or self.is_stale() or is_closing(self.sock))
 
     def connect(self) -> None:
         """Connect within the call's deadline."""
@@ -154,6 +151,13 @@ class _TLSConnection(Connection):
         plain = self.sock
         self.sock = self._context.wrap_socket(plain, server_hostname=self.host)
         current_call().use(self.sock)
+
+
+def is_closing(idle: socket.socket) -> bool:
+    """Whether the server has sent something unasked: it is closing the connection."""
+    poll = select.poll()
+    poll.register(idle, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _read(response: HTTPResponse) -> bytes:
