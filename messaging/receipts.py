@@ -68,6 +68,21 @@ class Hearing:
         if reason is not None:
             self.suppressed.append((reason, news.provider))
 
+    def count_parts_again(self, said: Sequence[News], *, counted: int) -> None:
+        """Apply the receipts of the latest attempt again, now that its number of parts
+        is corrected; until now it was taken to be `counted`.
+        """
+        latest = (self.message.attempt_count, self.message.provider)
+        same = [each for each in said if (each.attempt_number, each.provider) == latest]
+        parts = self.message.segments
+        if not same or not are_of_parts(same, parts=parts):
+            return
+        whole = news_of_parts(same, parts=parts)
+        self._judge(whole[-1], news_of_parts(same, parts=counted)[-1:])
+        for each in whole:
+            self.heed(each, before=said)
+        self._become(after_lost_parts(self.message, whole[-1]))
+
     def _judge(self, news: News, before: Sequence[News]) -> None:
         """The first verdict on an attempt counts for or against its provider."""
         statuses = [each.status for each in before]

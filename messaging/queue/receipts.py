@@ -216,6 +216,24 @@ def settle_late_acceptances(
     write(changes, sheet)
 
 
+def count_parts_again(counted: Mapping[int, int], *, now: datetime) -> None:
+    """Settle messages whose receipts came before their number of parts was corrected.
+    Must run last in the caller's transaction. This is rare.
+
+    `counted` holds the previous number of parts, by message id.
+    """
+    messages = _lock(counted, skip_locked=False).messages
+    said, outcomes = receipts_of(messages), _outcomes_of(messages)
+    hearings = []
+    for pk, state in messages.items():
+        if said.get(pk) and _sends_per_part(state.provider):
+            hearing = Hearing(state, outcomes.get(pk, {}))
+            hearing.count_parts_again(said[pk], counted=counted[pk])
+            hearings.append(hearing)
+    if hearings:
+        _write(hearings, messages, now=now)
+
+
 def _lock(ids: Collection[int], *, skip_locked: bool) -> Locked[MessageState]:
     """Lock messages. Nobody is waited for, unless for the sake of a single one: so no
     two can wait for each other.

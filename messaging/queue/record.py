@@ -12,7 +12,7 @@ from messaging.models import CampaignMessage
 from messaging.queue import record_sql
 from messaging.queue.claimed import Claimed, Result
 from messaging.queue.gate import holds_on
-from messaging.queue.receipts import settle_late_acceptances
+from messaging.queue.receipts import count_parts_again, settle_late_acceptances
 from messaging.queue.record_sql import Written
 from messaging.queue.side_effects import (
     correct_parts,
@@ -64,6 +64,8 @@ def record(
     6. mark messages that an earlier attempt may also have got through
     7. suppress addresses that providers say have opted out or do not exist
     8. update the providers' breakers
+    9. where a provider counts parts differently, apply the receipts of parts again:
+       they may have come before this count
     """
     # The same order for all workers, so that none deadlock.
     results = sorted(results, key=lambda each: each.claimed.message_id)
@@ -74,7 +76,7 @@ def record(
         sheet, unusual = _write(results, owner, lease, now)
         held = {each.claimed.message_id for each in results}
         held -= {each.message_id for each in unusual if not each.is_settled}
-        correct_parts(results)
+        counted_parts = correct_parts(results)
         settle_late_acceptances(late_acceptances(results, held), sheet, now=now)
         # The statement does not see a receipt that it had to wait for; but that receipt
         # has then settled the message.
@@ -89,6 +91,7 @@ def record(
         mark_possible_duplicates(possible_duplicates(results, held), now=now)
         suppress_recipients(results)
         update_breakers(results, planner, now)
+        count_parts_again(counted_parts, now=now)
     if has_failures:
         planner.note_failures()
     return _fallbacks(results, held, now + lease)

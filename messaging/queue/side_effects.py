@@ -16,16 +16,19 @@ from routing.rules.decide import Sent
 from routing.vocabulary import Channel
 
 
-def correct_parts(results: Iterable[Result]) -> None:
+def correct_parts(results: Iterable[Result]) -> dict[int, int]:
     """Store a provider's own count of parts if it differs; each part has receipts.
-    This is rare.
+    This is rare. Returns the previous counts, by message id.
     """
+    counted = {}
     for each in results:
         acceptance = each.send_result.acceptance
         parts = acceptance.parts if acceptance else None
         if parts and parts != each.claimed.request.segments:
             messages = CampaignMessage.objects.filter(pk=each.claimed.message_id)
             messages.update(segments=parts)
+            counted[each.claimed.message_id] = each.claimed.request.segments
+    return counted
 
 
 def late_acceptances(

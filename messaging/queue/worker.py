@@ -160,10 +160,9 @@ class Processor:
 
     def _apply_last_receipts(self) -> None:
         """Apply receipts skipped so far because other workers held their messages."""
-        while not self._is_stopping and self._receipts.run(
-            now=self._clock(), is_woken=True
-        ):
-            pass
+        self._is_woken = True
+        while not self._is_stopping and self._apply_receipts():
+            self._is_woken = True
 
     def _close_campaigns(self) -> None:
         """Close campaigns once more, including those cancelled just now. A worker that
@@ -219,13 +218,14 @@ class Processor:
         """Whether a chore besides sending was left half done."""
         return self._sweeper.has_more or self._receipts.has_more
 
-    def _apply_receipts(self) -> None:
+    def _apply_receipts(self) -> int:
         """Apply one batch at a time, so that neither receipts nor sending wait long."""
         applied = self._receipts.run(now=self._clock(), is_woken=self._is_woken)
         self.report.receipts += applied
         self._is_woken = False
         if applied and self._idle_timer:
             self._idle_timer.restart()
+        return applied
 
     def _look_up(self) -> None:
         """Ask about unknown outcomes; continue with messages that were not sent."""

@@ -156,6 +156,32 @@ def test_the_providers_number_of_parts_counts(settings):
     assert message.segments == 2
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("counted", [1, 2, 3])
+@pytest.mark.parametrize("faster", [0, 1, 2])
+@pytest.mark.parametrize(
+    "ends", [(DELIVERED, DELIVERED), (DELIVERED, BOUNCED), (DELIVERED, SENT)]
+)
+def test_the_provider_may_tell_its_number_of_parts_after_their_receipts(
+    counted, faster, ends
+):
+    RouteFactory(primary_provider="VonageSMS", fallback_provider="TwilioSMS")
+    enqueue(segments=counted, due_at=NOW - timedelta(minutes=1))
+    (message,) = CampaignMessage.objects.all()
+    before = differences()
+    (claimed,) = claim()
+    result = accepted(claimed, external_id="P1")
+    told = Acceptance("P1", segments=2, parts=2)
+    parts = list(zip(["P1", "P2"], ends, strict=True))
+
+    tell_parts(message, *parts[:faster])
+    write(result._replace(send_result=result.send_result._replace(acceptance=told)))
+    tell_parts(message, *parts[faster:])
+
+    assert status_of(message) == ends[1]
+    assert differences() == before
+
+
 def test_a_message_that_was_taken_in_part_has_failed_and_stays_so():
     RouteFactory(primary_provider="VonageSMS", fallback_provider="TwilioSMS")
     (message,) = messages(1)

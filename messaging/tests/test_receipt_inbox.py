@@ -66,6 +66,15 @@ def test_a_receipt_that_arrives_moves_nothing_until_a_worker_applies_it():
     assert not is_work_waiting(NOW)
 
 
+def test_what_a_worker_applies_last_is_in_its_report():
+    arrive(receipt(message(SENT), DELIVERED))
+    limits = Limits(window=5, batch_size=5, max_messages=0)
+
+    report = Processor(kind=WorkerKind.COMMAND, limits=limits).run()
+
+    assert report.receipts == 1
+
+
 def test_an_event_waits_once_and_is_applied_once_however_often_it_comes():
     about = message(SENT)
     event = receipt(about, DELIVERED)
