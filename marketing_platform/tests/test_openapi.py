@@ -116,7 +116,7 @@ def test_no_field_has_a_default_that_generators_take_for_required(document):
         for field, each in schema["properties"].items():
             assert "default" not in each, f"{name}.{field}"
     kind = objects(document)["SingleMessageRequest"]["properties"]["kind"]
-    assert kind["description"].endswith("Left out: 0.")
+    assert kind["description"].endswith("Default: 0.")
 
 
 def test_the_document_says_where_the_api_is_and_is_the_same_each_time(

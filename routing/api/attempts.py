@@ -1,4 +1,4 @@
-"""What happened to a message: its hand-overs to providers, in order."""
+"""What happened to a message: its delivery attempts, in order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from routing.models import MessageDeliveryAttempt
 
 
 class AttemptSerializer(ApiModelSerializer):
-    """One hand-over of one message to one provider, and what came of it."""
+    """One attempt to send a message by a provider, and its result."""
 
     decision = DecisionSerializer(read_only=True)
 
@@ -46,7 +46,7 @@ class AttemptSerializer(ApiModelSerializer):
 
 
 class AttemptViewSet(GenericViewSet[MessageDeliveryAttempt]):
-    """Append-only: what is on record is never changed."""
+    """Append-only: a recorded attempt is never changed."""
 
     required_scope = "read"
     owner_lookup = "message__owner_id"
@@ -71,7 +71,9 @@ class AttemptViewSet(GenericViewSet[MessageDeliveryAttempt]):
 
 
 def _is_message(message_id: str, owner_id: int | None) -> bool:
-    """Whether the caller sees one: its model is in the app above, known by the key."""
+    """Whether the caller may see such a message. Its model belongs to the app above,
+    and is known here only by the foreign key.
+    """
     message = MessageDeliveryAttempt.message.field.related_model
     found = message._default_manager.filter(pk=message_id)
     if owner_id is not None:

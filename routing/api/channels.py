@@ -1,4 +1,4 @@
-"""A channel in a path, which several endpoints have."""
+"""A channel in the path of an endpoint."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rest_framework.exceptions import ValidationError
 from routing.api.conventions.filters import listed
 from routing.vocabulary import Channel
 
-# Of a view set's action: `url_path=f"channel/{CHANNEL_IN_PATH}"`.
+# For a view set's action: `url_path=f"channel/{CHANNEL_IN_PATH}"`.
 CHANNEL_IN_PATH = r"(?P<channel>[^/.]+)"
 CHANNEL_PARAMETER = OpenApiParameter(
     "channel",
@@ -21,7 +21,7 @@ CHANNEL_PARAMETER = OpenApiParameter(
 
 
 def channel_in_path(text: str) -> Channel:
-    """The channel; 400 lists those there are."""
+    """The channel; 400 lists the valid ones."""
     try:
         return Channel(int(text))
     except ValueError:

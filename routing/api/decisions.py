@@ -1,4 +1,4 @@
-"""A routing decision on the wire: on record with an attempt, or explained now."""
+"""A routing decision on the wire: recorded with an attempt, or explained now."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from routing.vocabulary import (
 
 
 class LabelField(TermField):
-    """A word that the record has as its label, as the integer that the wire has."""
+    """An enum member that the record stores as its label, as its integer."""
 
     def __init__(
         self, terms: type[ChoiceEnum], *, is_always_known: bool = False
     ) -> None:
-        """Of what is decided now, and by this release, the word is always known."""
+        """`is_always_known`: decided now, by this release, so the label is known."""
         super().__init__(
             choices=terms.choices(),
             read_only=True,
@@ -32,12 +32,12 @@ class LabelField(TermField):
         self._values = {term.label: term.value for term in terms}
 
     def to_representation(self, value: Any) -> Any:
-        """The integer; None for a word of another release."""
+        """The integer; None for a label of another release."""
         return self._values.get(value)
 
 
 class CandidateSerializer(ApiSerializer):
-    """A provider of the route, as it stood at the moment of the decision."""
+    """A provider of the route, at the time of the decision."""
 
     provider = serializers.CharField()
     verdict = serializers.CharField(
@@ -45,17 +45,19 @@ class CandidateSerializer(ApiSerializer):
     )
     weight = serializers.IntegerField(help_text="Its share of a RoundRobin route.")
     price = serializers.CharField(
-        allow_null=True, help_text="Of the whole message; null when nobody knows."
+        allow_null=True, help_text="For the whole message; null if unknown."
     )
     currency = serializers.CharField(allow_null=True)
     score = serializers.FloatField(
         allow_null=True, help_text="Its estimated delivery rate, from 0 to 1."
     )
-    evidence = serializers.FloatField(help_text="Messages that the score rests on.")
+    evidence = serializers.FloatField(
+        help_text="How many messages the score is based on."
+    )
 
 
 class DecisionSerializer(ApiSerializer):
-    """Why a message went where it went."""
+    """Why a message went to this provider."""
 
     route = serializers.IntegerField(
         default=None, allow_null=True, help_text="The id of the route it followed."
@@ -67,20 +69,20 @@ class DecisionSerializer(ApiSerializer):
     call_id = serializers.IntegerField(
         default=None,
         allow_null=True,
-        help_text="The first message of the call that it shared with others; null when "
-        "it went alone.",
+        help_text="The first message of the call that it shared with others; null if "
+        "it was sent alone.",
     )
     shared_with = serializers.IntegerField(
         default=0, help_text="How many other messages were in that call."
     )
     recovered = serializers.BooleanField(
         default=False,
-        help_text="Whether it was written by recovery, after its worker was lost.",
+        help_text="Whether recovery wrote it, after its worker was lost.",
     )
 
 
 class ExplainedRouteSerializer(ApiSerializer):
-    """The route that serves a message."""
+    """The route of a message."""
 
     id = serializers.IntegerField()
     channel = LabelField(Channel, is_always_known=True)
@@ -94,24 +96,28 @@ class ExplainedRouteSerializer(ApiSerializer):
 
 
 class ExplainedCandidateSerializer(CandidateSerializer):
-    """A provider of the route, as it stands now."""
+    """A provider of the route, as of now."""
 
-    breaker = serializers.CharField(help_text="`closed`, or until when it is open.")
-    throttle = serializers.CharField(help_text="Its rate, and what room is left.")
+    breaker = serializers.CharField(
+        help_text="`in use`, or until when the provider is out of use, in words."
+    )
+    throttle = serializers.CharField(
+        help_text="Its rate, and how much is available now, in words."
+    )
 
 
 class ExplanationSerializer(ApiSerializer):
     """Where a message would go now, and why."""
 
     to = serializers.CharField()
-    country = serializers.CharField(help_text="Empty when the address tells none.")
+    country = serializers.CharField(help_text="Empty if the address does not show it.")
     segments = serializers.IntegerField()
     route = ExplainedRouteSerializer(
-        allow_null=True, help_text="Null when none covers the message: it would wait."
+        allow_null=True, help_text="Null if none covers the message: it would wait."
     )
     candidates = ExplainedCandidateSerializer(many=True)
     chosen = serializers.CharField(
-        allow_null=True, help_text="Null when no provider may be used: it would wait."
+        allow_null=True, help_text="Null if no provider may be used: it would wait."
     )
     fallback_reason = LabelField(FallbackReason)
     why = serializers.CharField(help_text="In a sentence.")

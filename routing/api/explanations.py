@@ -21,7 +21,7 @@ from routing.vocabulary import CampaignKind, Channel
 
 
 class ExplainSerializer(ApiSerializer):
-    """The message whose way is asked for."""
+    """The message to explain."""
 
     channel = TermField(choices=Channel.choices())
     to = serializers.CharField(
@@ -34,14 +34,14 @@ class ExplainSerializer(ApiSerializer):
         child=serializers.CharField(max_length=2000),
         default=list,
         max_length=20,
-        help_text="Of an MMS: not every provider can carry them.",
+        help_text="For an MMS: not every provider can carry all media.",
     )
     campaign_kind = TermField(
         choices=CampaignKind.choices(), default=CampaignKind.MARKETING.value
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """The message as routing sees it."""
+        """The message as a routing request."""
         try:
             routing_request = request_to(
                 channel=Channel(attrs["channel"]),

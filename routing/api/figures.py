@@ -6,14 +6,15 @@ from rest_framework import serializers
 
 from routing.api.conventions.serializers import ApiSerializer
 
-_RATE = "From 0 to 1; null when there is nothing to divide by."
+_RATE = "From 0 to 1; null if there is nothing to divide by."
 
 
 class MessagesSerializer(ApiSerializer):
     """Messages by the status that they reached on these days.
 
-    Queued counts what was taken in, Sent what a provider accepted, and the others what
-    became of it: a message counts at most once in each of the three.
+    Queued counts messages accepted into the queue, Sent those accepted by a provider,
+    and the others their final status: a message counts at most once in each of the
+    three.
     """
 
     queued = serializers.IntegerField()
@@ -27,7 +28,7 @@ class MessagesSerializer(ApiSerializer):
 
 
 class OutcomesSerializer(ApiSerializer):
-    """Attempts by what is known of them."""
+    """Attempts by their outcome."""
 
     pending = serializers.IntegerField()
     accepted = serializers.IntegerField()
@@ -36,7 +37,7 @@ class OutcomesSerializer(ApiSerializer):
 
 
 class FallbacksSerializer(ApiSerializer):
-    """Attempts that went to another provider than the first choice, by why."""
+    """Attempts at a provider other than the first choice, by reason."""
 
     total = serializers.IntegerField()
     primary_failed = serializers.IntegerField()
@@ -47,7 +48,7 @@ class FallbacksSerializer(ApiSerializer):
 
 
 class ResponseTimesSerializer(ApiSerializer):
-    """How long the providers' answers took; null when no call was timed."""
+    """How long providers took to answer; null if no call was timed."""
 
     average = serializers.FloatField(allow_null=True)
     p50 = serializers.FloatField(
@@ -69,18 +70,18 @@ class CostsSerializer(ApiSerializer):
         max_digits=None,
         decimal_places=6,
         allow_null=True,
-        help_text="Null when no cost is known.",
+        help_text="Null if no cost is known.",
     )
     per_delivered_message = serializers.DecimalField(
         max_digits=None,
         decimal_places=6,
         allow_null=True,
-        help_text="Null when none was delivered.",
+        help_text="Null if none was delivered.",
     )
 
 
 class FiguresSerializer(ApiSerializer):
-    """What happened to messages, and how providers did: `routing.rules.figures`."""
+    """Figures of messages and of providers: `routing.rules.figures`."""
 
     messages = MessagesSerializer()
     delivery_rate = serializers.FloatField(
@@ -88,7 +89,9 @@ class FiguresSerializer(ApiSerializer):
         help_text="delivered / (delivered + bounced + failed after acceptance). "
         + _RATE,
     )
-    attempts = serializers.IntegerField(help_text="Hand-overs to providers.")
+    attempts = serializers.IntegerField(
+        help_text="Each call of a provider for a message is one."
+    )
     outcomes = OutcomesSerializer()
     success_rate = serializers.FloatField(
         allow_null=True, help_text="accepted / attempts. " + _RATE
@@ -98,7 +101,7 @@ class FiguresSerializer(ApiSerializer):
     )
     fallbacks = FallbacksSerializer()
     late_results = serializers.IntegerField(
-        help_text="Results that came after their attempt was written off as unknown."
+        help_text="Results that arrived after their attempt was written off as unknown."
     )
     response_time_ms = ResponseTimesSerializer()
     costs = CostsSerializer(many=True)

@@ -1,4 +1,4 @@
-"""Routes over REST: what the back office edits, under the same rules."""
+"""Routes over REST, under the same rules as in the back office."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class FurtherProviderSerializer(ApiSerializer):
 
 
 class RouteSerializer(ApiModelSerializer):
-    """By which providers the messages of a channel leave, and how hard to try."""
+    """Which providers carry the messages of a channel, and how hard to try."""
 
     further_providers = FurtherProviderSerializer(many=True, required=False)
 
-    # Where the rules that concern two fields are reported.
+    # The field at which a rule about two fields is reported.
     field_of_rule = {
         "priority_taken": "priority",
         "maximum_below_initial": "maxRetryDelaySeconds",
@@ -84,7 +84,7 @@ class RouteSerializer(ApiModelSerializer):
         ]
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Ask the models, also about the further providers."""
+        """Let the models check the values, including the further providers."""
         own = {k: v for k, v in attrs.items() if k != "further_providers"}
         route = self.checked(own)
         further = attrs.get("further_providers")
@@ -102,7 +102,7 @@ class RouteSerializer(ApiModelSerializer):
     def update(
         self, instance: ChannelRoutingConfig, validated_data: dict[str, Any]
     ) -> ChannelRoutingConfig:
-        """Save the route and, where they are given, all of its further providers."""
+        """Save the route and, if given, all of its further providers."""
         further = validated_data.pop("further_providers", None)
         for name, value in validated_data.items():
             setattr(instance, name, value)
@@ -131,7 +131,7 @@ def _further_values(route: ChannelRoutingConfig) -> list[dict[str, Any]]:
 def _problems_with_further(
     route: ChannelRoutingConfig, values: list[dict[str, Any]]
 ) -> dict[Any, Any]:
-    """What is wrong with which of them, by index."""
+    """Their problems, by index."""
     errors: dict[Any, Any] = {}
     seen: set[str] = set()
     for index, each in enumerate(_further(route, values)):
@@ -140,7 +140,7 @@ def _problems_with_further(
         except ModelProblems as problems:
             errors[index] = wire_errors(problems)
         if each.provider in seen:
-            text = f"{each.provider} is in this list already."
+            text = f"{each.provider} is already in this list."
             errors[index] = {"provider": [ErrorDetail(text, "twice")]}
         seen.add(each.provider)
     return errors
@@ -161,21 +161,22 @@ class RouteFilters(ApiFilterSet):
 @extend_schema_view(
     list=extend_schema(summary="All routes"),
     retrieve=extend_schema(summary="One route"),
-    create=extend_schema(summary="Make a route"),
-    update=extend_schema(summary="Change a route; fields that are left out stay"),
+    create=extend_schema(summary="Create a route"),
+    update=extend_schema(summary="Change a route; omitted fields stay as they are"),
     partial_update=extend_schema(summary="Change some fields of a route"),
     destroy=extend_schema(summary="Delete a route"),
 )
 class RouteViewSet(ModelViewSet[ChannelRoutingConfig]):
-    """Of the active routes that cover a message the most specific one serves, and of
-    those the one with the highest priority. A change is in use within seconds.
+    """A message takes the most specific active route that covers it; among equally
+    specific ones, the one with the highest priority. A change takes effect within
+    seconds.
     """
 
     required_scope = "admin"
     queryset = ChannelRoutingConfig.objects.prefetch_related("further_providers")
     serializer_class = RouteSerializer
     filterset_class = RouteFilters
-    pagination_class = None  # a handful, and only the whole shows which one serves
+    pagination_class = None  # few, and only the whole list shows which one is used
     lookup_value_regex = ID
 
     @extend_schema(

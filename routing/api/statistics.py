@@ -1,4 +1,4 @@
-"""Statistics over REST: of a channel, or of all of them together."""
+"""Statistics over REST: of one channel, or of all channels together."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class DayField(serializers.DateField):
     """A day in UTC: a date, or the day that a date-time falls on."""
 
     default_error_messages = {
-        "invalid": "Write a date such as 2026-01-31, or a date-time such as "
+        "invalid": "Send a date such as 2026-01-31, or a date-time such as "
         "2026-01-31T12:00:00Z (with + as %2B)."
     }
 
     def to_internal_value(self, value: Any) -> date:
-        """A date-time without a zone is taken to be in UTC."""
+        """The day; a date-time without a zone counts as UTC."""
         try:
             if day := parse_date(value):
                 return day
@@ -60,15 +60,15 @@ class DayField(serializers.DateField):
 
 
 class PeriodSerializer(QuerySerializer):
-    """The days that a report is about, both included."""
+    """The days of a report, including the first and the last."""
 
     start_date = DayField(
-        required=False, help_text="Without it, 30 days up to `endDate`."
+        required=False, help_text="By default, 30 days up to `endDate`."
     )
-    end_date = DayField(required=False, help_text="Without it, today in UTC.")
+    end_date = DayField(required=False, help_text="By default, today in UTC.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """As a `period`; 400 when the first day comes after the last."""
+        """As a `period`; 400 if the first day comes after the last."""
         named = attrs.get("start_date"), attrs.get("end_date")
         try:
             return {"period": Period.named(*named, today=day_of(timezone.now()))}
@@ -77,25 +77,25 @@ class PeriodSerializer(QuerySerializer):
 
 
 class ProviderFiguresSerializer(FiguresSerializer):
-    """What happened with one provider."""
+    """The figures of one provider."""
 
     provider = serializers.CharField()
 
 
 class DayFiguresSerializer(FiguresSerializer):
-    """What happened on one day, in UTC."""
+    """The figures of one day, in UTC."""
 
     date = serializers.DateField()
 
 
 class ChannelFiguresSerializer(FiguresSerializer):
-    """What happened on one channel."""
+    """The figures of one channel."""
 
     channel = TermField(choices=Channel.choices())
 
 
 class ReportSerializer(ApiSerializer):
-    """What happened in some days, in total and from several sides."""
+    """The figures of some days, in total, by provider and by day."""
 
     start_date = serializers.DateField()
     end_date = serializers.DateField()
@@ -117,7 +117,7 @@ class OverallReportSerializer(ReportSerializer):
 
 
 class StatisticsViewSet(GenericViewSet[Any]):
-    """Read from what was counted as it happened: a year is as quick as a day."""
+    """Counted as things happen, so that a year is as quick to read as a day."""
 
     required_scope = "monitor"
     filter_backends = []
@@ -145,7 +145,7 @@ class StatisticsViewSet(GenericViewSet[Any]):
 
 
 def _period(request: Request) -> Period:
-    # As a plain dictionary: in a form, a field that is left blank is as good as none.
+    # As a plain dictionary: in a form, DRF treats a blank field like a missing one.
     query = PeriodSerializer(data=request.query_params.dict())
     query.is_valid(raise_exception=True)
     period: Period = query.validated_data["period"]

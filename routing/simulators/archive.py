@@ -1,4 +1,4 @@
-"""What the simulated vendors remember of what they took, for look-ups. Bounded."""
+"""The messages that the simulated vendors accepted, for look-ups. Bounded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CAPACITY = 50_000
 
 @dataclass(slots=True)
 class Remembered:
-    """A message, when it was taken, and how it ended; None: it has not yet."""
+    """A message, when it was accepted, and whether it was delivered; None: not yet."""
 
     message: SimulatedMessage
     taken_at: datetime
@@ -22,25 +22,25 @@ class Remembered:
 
 
 class Archive:
-    """The newest messages of all vendors, in the order in which they came."""
+    """The newest messages of all vendors, in order of arrival."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._kept: OrderedDict[tuple[str, str], Remembered] = OrderedDict()
 
     def add(self, message: SimulatedMessage, now: datetime) -> None:
-        """Remember a message; the oldest one makes room."""
+        """Remember a message; when full, forget the oldest."""
         if len(self._kept) >= self._capacity:
             self._kept.popitem(last=False)
         self._kept[_key(message)] = Remembered(message, now)
 
     def finish(self, message: SimulatedMessage, *, is_delivered: bool) -> None:
-        """Note how it ended, if it is still known."""
+        """Note the result, if the message is still known."""
         if kept := self._kept.get(_key(message)):
             kept.is_delivered = is_delivered
 
     def of(self, provider: str, *, until: datetime) -> Iterator[Remembered]:
-        """What a provider took before a moment."""
+        """What a provider accepted before this time."""
         for kept in self._kept.values():
             if kept.message.provider == provider and kept.taken_at < until:
                 yield kept

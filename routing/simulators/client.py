@@ -1,4 +1,4 @@
-"""Steers a running simulator from a test, a demo or a bench. Needs no Django."""
+"""Controls a running simulator from a test, the demo or a benchmark. No Django."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class SimulatorClient:
         self._opener = build_opener(ProxyHandler({}))  # it is on this machine
 
     def set_fault(self, provider: str, kind: str, **parameters: Any) -> None:
-        """Give a provider a bad day; see `faults.Fault` for kinds and parameters."""
+        """Make a provider fail; see `faults.Fault` for kinds and parameters."""
         self._call("PUT", f"/faults/{provider}", {"kind": kind, **parameters})
 
     def clear_fault(self, provider: str) -> None:
-        """Make one provider well again."""
+        """End the fault of one provider."""
         self._call("DELETE", f"/faults/{provider}")
 
     def clear_faults(self) -> None:
-        """Make all providers well again."""
+        """End all faults."""
         self._call("DELETE", "/faults")
 
     def configure(self, **options: Any) -> None:
@@ -39,13 +39,13 @@ class SimulatorClient:
         self._call("PATCH", "/options", options)
 
     def state(self) -> dict[str, Any]:
-        """Counts per provider, faults in force, receipts and options."""
+        """Counts per provider, current faults, receipts and options."""
         return self._call("GET", "/state")
 
     def text_us(self, provider: str, sender: str, text: str) -> tuple[int, str]:
-        """Let a handset text us by a provider; returns the status and body we answered.
+        """Let a handset text us through a provider; returns our status and body.
 
-        Who listens is at the option `public_url`; status 0: nobody.
+        The call goes to the option `public_url`; status 0: no answer.
         """
         message = {"provider": provider, "sender": sender, "text": text}
         answer = self._call("POST", "/inbound", message)

@@ -21,7 +21,7 @@ from routing.simulators.faults import BadFault, Fault
 from routing.simulators.inbound import INBOUND_PROVIDERS, inbound_call
 from routing.simulators.simulation import Simulation
 
-# The wires that providers of these names go over, by listener.
+# The providers that each listener simulates.
 PROVIDERS_BY_LISTENER = {
     "twilio": ("TwilioSMS", "TwilioMMS"),
     "vonage": ("VonageSMS", "VonageMMS"),
@@ -32,7 +32,7 @@ PROVIDERS = [name for names in PROVIDERS_BY_LISTENER.values() for name in names]
 
 
 class Control:
-    """Translates requests into calls. `on_change` lets listeners follow the faults."""
+    """The control port's requests. `on_change` lets listeners follow the faults."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Control:
         self._on_reset = on_reset
 
     def routes(self) -> list[web.RouteDef]:
-        """What the control port answers."""
+        """The routes of the control port."""
         return [
             web.put("/faults/{provider}", self.put_fault),
             web.delete("/faults/{provider}", self.clear_fault),
@@ -58,7 +58,7 @@ class Control:
         ]
 
     async def put_fault(self, request: web.Request) -> web.Response:
-        """Put a fault in force."""
+        """Start a fault."""
         provider = _provider(request)
         try:
             fault = Fault.read(await _object(request))
@@ -69,19 +69,19 @@ class Control:
         return web.json_response(fault.describe())
 
     async def clear_fault(self, request: web.Request) -> web.Response:
-        """Make one provider well again."""
+        """End the fault of one provider."""
         self.simulation.faults.clear(_provider(request))
         await self._on_change()
         return web.json_response({})
 
     async def clear_faults(self, request: web.Request) -> web.Response:
-        """Make all providers well again."""
+        """End all faults."""
         self.simulation.faults.clear()
         await self._on_change()
         return web.json_response({})
 
     async def change_options(self, request: web.Request) -> web.Response:
-        """Change the options named, and leave the others."""
+        """Change the given options, and leave the others."""
         try:
             self.simulation.change_options(await _object(request))
         except TypeError as error:
@@ -93,7 +93,7 @@ class Control:
         return web.json_response(self.simulation.state())
 
     async def text_in(self, request: web.Request) -> web.Response:
-        """Let a handset text us, and tell how the receiver answered."""
+        """Let a handset text us, and return the receiver's answer."""
         wishes = await _object(request)
         try:
             call = inbound_call(
@@ -104,7 +104,7 @@ class Control:
         except KeyError as error:
             known = ", ".join(INBOUND_PROVIDERS)
             raise _bad_request(
-                f"No handset writes to {error}, only to {known}."
+                f"Handsets cannot write to {error}, only to {known}."
             ) from error
         except TypeError as error:
             raise _bad_request(str(error)) from error
@@ -112,9 +112,9 @@ class Control:
         return web.json_response({"status": status, "body": body})
 
     async def reset(self, request: web.Request) -> web.Response:
-        """Back to the first day; the handset log only if it is asked for.
+        """Back to the initial state; the handset log only on request.
 
-        Connections to the receiver are closed too: it may be about to leave.
+        Also closes connections to the receiver, which may be about to exit.
         """
         wishes = await _object(request)
         await self.simulation.close()
@@ -128,7 +128,8 @@ class Control:
 def _provider(request: web.Request) -> str:
     provider = request.match_info["provider"]
     if provider not in PROVIDERS:
-        raise _bad_request(f"No provider {provider!r} here: {', '.join(PROVIDERS)}.")
+        known = ", ".join(PROVIDERS)
+        raise _bad_request(f"No simulated provider {provider!r}. Known: {known}.")
     return provider
 
 
@@ -138,7 +139,7 @@ async def _object(request: web.Request) -> dict[str, Any]:
     except ValueError as error:
         raise _bad_request("The body is not JSON.") from error
     if not isinstance(value, dict):
-        raise _bad_request("A JSON object is wanted.")
+        raise _bad_request("The body must be a JSON object.")
     return value
 
 

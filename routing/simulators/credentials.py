@@ -1,4 +1,4 @@
-"""What the simulators call their own: port offsets, and credentials worth nothing.
+"""The simulators' port offsets and worthless credentials.
 
 The credentials are those that each provider's class declares for its simulator.
 """

@@ -1,7 +1,7 @@
-"""What a provider can be told to do wrong, and for how long.
+"""The faults that a simulated provider can have, and for how long.
 
-Pure: chance and time come in from outside. How each kind looks on a wire is in
-`http_faults` and `smtp`.
+Pure: chance and time come in from outside. `http_faults` and `smtp_faults` implement
+each kind.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from random import Random
 
 
 class FaultKind(StrEnum):
-    """The bad days of a provider."""
+    """The ways in which a provider fails."""
 
     SLOW = "slow"  # does its work, answers `delay` seconds later
-    ERROR = "error"  # answers its own `code`, `status` and `message`
+    ERROR = "error"  # answers with `code`, `status` and `message`
     THROTTLE = "throttle"  # asks to slow down, for `retry_after` seconds if given
     UNAVAILABLE = "unavailable"  # 503, or SMTP 421
     HANG = "hang"  # reads the request, never answers
@@ -36,26 +36,26 @@ _TAKEN_BY_DEFAULT = {
 
 
 class BadFault(ValueError):
-    """The fault is not described as it should be."""
+    """The description of the fault is invalid."""
 
 
 def _flag(value: object) -> bool:
     if not isinstance(value, bool):
-        raise TypeError("true or false is wanted")
+        raise TypeError("expected true or false")
     return value
 
 
 def _share(value: object) -> float:
     share = float(str(value))
     if not 0 <= share <= 1:
-        raise ValueError("a number from 0 to 1 is wanted")
+        raise ValueError("expected a number from 0 to 1")
     return share
 
 
 def _number(value: object) -> float:
     number = float(str(value))
     if number < 0:
-        raise ValueError("a number from 0 up is wanted")
+        raise ValueError("expected a number from 0 up")
     return number
 
 
@@ -64,14 +64,14 @@ def _count(value: object) -> int:
 
 
 def _retry_after(value: object) -> int | str:
-    """Seconds, or any text: providers have their own ideas of this header."""
+    """Seconds, or any text: providers use this header in their own ways."""
     return value if isinstance(value, str) else _count(value)
 
 
 def _stage(value: object) -> str:
     stage = str(value).upper()
     if stage not in {"AUTH", "MAIL", "RCPT", "DATA"}:
-        raise ValueError("AUTH, MAIL, RCPT or DATA is wanted")
+        raise ValueError("expected AUTH, MAIL, RCPT or DATA")
     return stage
 
 
@@ -94,25 +94,25 @@ _READERS: dict[str, Callable[[object], object]] = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One bad day: what happens, to which requests, until when."""
+    """What goes wrong, for which requests, and until when."""
 
     kind: FaultKind
-    seconds: float | None = None  # ends by itself after these
-    count: int | None = None  # strikes so many requests and no more
+    seconds: float | None = None  # ends by itself after this time
+    count: int | None = None  # strikes this many requests and no more
     share: float = 1.0  # strikes a request with this probability
     delay: float = 5.0
     code: str = ""  # the provider's own
-    status: int | None = None  # of HTTP; None for the one that goes with the code
+    status: int | None = None  # of HTTP; None: the one that goes with the code
     message: str = ""
     retry_after: int | str | None = None  # seconds or text; None sends no such header
-    accepted: bool | None = None  # taken, and so delivered, before it goes wrong?
-    stage: str = ""  # of SMTP; "" for the one that fits the kind
+    accepted: bool | None = None  # whether the message is delivered all the same
+    stage: str = ""  # of SMTP; "": the one that fits the kind
     interval: float = 0.05
     megabytes: int = 64
 
     @classmethod
     def read(cls, description: Mapping[str, object]) -> Fault:
-        """Read a description from outside; BadFault says what is wrong with it."""
+        """Read a description from outside; raises BadFault if it is invalid."""
         try:
             fault = cls(**{k: _READERS[k](v) for k, v in description.items()})  # type: ignore[arg-type]
         except (KeyError, TypeError, ValueError) as error:
@@ -146,7 +146,7 @@ class _ActiveFault:
 
 
 class FaultBoard:
-    """The faults in force, at most one per provider."""
+    """The current faults, at most one per provider."""
 
     def __init__(self, *, random: Random, clock: Callable[[], float]) -> None:
         self._random = random
@@ -154,19 +154,19 @@ class FaultBoard:
         self._active: dict[str, _ActiveFault] = {}
 
     def put(self, provider: str, fault: Fault) -> None:
-        """Put a fault in force, in place of the provider's last one."""
+        """Start a fault, in place of the provider's last one."""
         ends_at = None if fault.seconds is None else self._clock() + fault.seconds
         self._active[provider] = _ActiveFault(fault, ends_at, fault.count)
 
     def clear(self, provider: str | None = None) -> None:
-        """Make one provider, or all of them, well again."""
+        """End the faults of one provider, or of all."""
         if provider is None:
             self._active.clear()
         else:
             self._active.pop(provider, None)
 
     def current(self, provider: str) -> Fault | None:
-        """The provider's fault while it lasts; looking does not use it up."""
+        """The provider's fault while it lasts; this does not use it up."""
         active = self._active.get(provider)
         if active is None:
             return None
@@ -178,10 +178,10 @@ class FaultBoard:
     def strike(
         self, provider: str, *, stages: frozenset[str] | None = None
     ) -> Fault | None:
-        """The fault that this request meets, if any; uses one of `count` up.
+        """The fault that strikes this request, if any; uses up one of `count`.
 
         With `stages`, a fault of another stage is left for later. A closed listener
-        strikes connections, not requests.
+        affects connections, not requests.
         """
         fault = self.current(provider)
         if fault is None or fault.kind is FaultKind.REFUSE:
@@ -196,6 +196,6 @@ class FaultBoard:
         return fault
 
     def describe(self) -> dict[str, dict[str, object]]:
-        """The faults in force by provider, for the control port."""
+        """The current faults by provider, for the control port."""
         current = {provider: self.current(provider) for provider in [*self._active]}
         return {name: fault.describe() for name, fault in current.items() if fault}

@@ -1,8 +1,7 @@
-"""The handset log: what providers took, and what reached a recipient.
+"""The handset log: what providers accepted, and what reached a recipient.
 
-JSON lines, appended with one write each, so that the line is there before the answer
-leaves and survives a kill. It is the evidence against which the engine's own records
-are held.
+JSON lines, each appended with one write, so that the line is there before the answer is
+sent, and survives a kill. The engine's own records are checked against it.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ HandsetEvent = Literal["accepted", "handset"]
 
 @dataclass(frozen=True, slots=True)
 class SimulatedMessage:
-    """A message that a simulated provider took."""
+    """A message that a simulated provider accepted."""
 
     provider: str
     external_message_id: str
-    reference: str  # the sender's own, "" when it gave none
-    recipient: str  # with its "+", also where the wire has none
+    reference: str  # the sender's own, "" if it gave none
+    recipient: str  # with its "+", even if the protocol has none
     body: str
     subject: str = ""
     media_urls: tuple[str, ...] = ()
     segments: int = 1
-    unsubscribe_url: str = ""  # of an e-mail that mail programs show a button for
+    unsubscribe_url: str = ""  # of an e-mail with a one-click unsubscribe button
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +43,21 @@ class HandsetEntry:
 
 
 def one_click_url(headers: Mapping[str, Any] | EmailMessage) -> str:
-    """Where a mail program posts to unsubscribe; "" when it shows no button."""
+    """Where a mail program posts to unsubscribe; "" if it shows no button."""
     if headers.get("List-Unsubscribe-Post") != "List-Unsubscribe=One-Click":
         return ""
     return str(headers.get("List-Unsubscribe", "")).strip().strip("<>")
 
 
 class HandsetLog:
-    """Appends to the log; without a path it forgets."""
+    """Appends to the log; without a path it does nothing."""
 
     def __init__(self, path: Path | None) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         self._file = None if path is None else os.open(path, flags, 0o644)
 
     def write(self, event: HandsetEvent, message: SimulatedMessage) -> None:
-        """Append one line, at once: there is no buffer to lose."""
+        """Append one line, unbuffered."""
         if self._file is None:
             return
         line = {
@@ -82,7 +81,7 @@ class HandsetLog:
             os.ftruncate(self._file, 0)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None

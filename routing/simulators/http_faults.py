@@ -1,7 +1,7 @@
-"""How an HTTP answer goes wrong on the wire, whichever vendor it is from.
+"""How an HTTP answer goes wrong, for all vendors.
 
-Each function gets the answer that the vendor would have given, or None when the
-message is not taken.
+Each function gets the answer that the vendor would have given, or None if the message
+is not accepted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The HTTP server of one vendor, whose connections can be hung up while it runs."""
+"""The HTTP server of one vendor, whose connections can be closed while it runs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 _SHUTDOWN_SECONDS = 0.5
-_LARGEST_REQUEST = 30 * 2**20  # bytes, what SendGrid takes
+_LARGEST_REQUEST = 30 * 2**20  # bytes, SendGrid's limit
 
 
 class HttpVendor:
-    """Answers the routes of a vendor on the connections that its listener accepts."""
+    """Answers a vendor's requests on the connections that its listener accepts."""
 
     def __init__(self, routes: list[web.RouteDef]) -> None:
         app = web.Application(
@@ -26,10 +26,10 @@ class HttpVendor:
         self._busy: set[asyncio.BaseProtocol] = set()
 
     async def start(self) -> Callable[[], asyncio.BaseProtocol]:
-        """What the listener makes of a new connection."""
+        """Start; returns the protocol factory for new connections."""
         await self._runner.setup()
         if self._runner.server is None:
-            raise RuntimeError("aiohttp has set no server up.")
+            raise RuntimeError("aiohttp has not set up a server.")
         return self._runner.server
 
     async def stop(self) -> None:
@@ -39,7 +39,7 @@ class HttpVendor:
     def hang_up(self) -> None:
         """Close idle connections now, and busy ones after their answer.
 
-        aiohttp's own `close()` leaves an idle connection open with nobody to read it.
+        aiohttp's own `close()` leaves idle connections open that are never read.
         """
         if self._runner.server is None:
             return

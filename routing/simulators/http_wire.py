@@ -1,4 +1,4 @@
-"""The frame of a wire that speaks HTTP: read, play the fault if one strikes, answer."""
+"""The base of a simulated HTTP API: read, apply the fault if there is one, answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from routing.simulators.simulation import Simulation
 
 
 class Refusal(Exception):
-    """The provider does not take the request."""
+    """The provider refuses the request."""
 
     def __init__(
         self, code: str, message: str = "", *, status: int | None = None
@@ -40,15 +40,15 @@ class Call:
         return parse_qs(self.body.decode(errors="replace"), keep_blank_values=True)
 
     def json(self) -> Any:
-        """The JSON document; ValueError when it is none."""
+        """The JSON document; raises ValueError if it is not JSON."""
         return json.loads(self.body)
 
 
 class HttpWire:
-    """A vendor's way in over HTTP. Subclasses, one per wire, speak the vendor's tongue.
+    """A vendor's HTTP API. Each subclass implements one.
 
-    `server` mounts `routes`; `answer` calls the hooks below it. All hooks but `reset`
-    and `routes` are overridden by every wire.
+    `server` mounts `routes`; `answer` calls the hooks below it. Subclasses override all
+    hooks, and `reset` and `routes` if they need to.
     """
 
     path: ClassVar[str]  # where messages are posted
@@ -59,11 +59,11 @@ class HttpWire:
         self.simulation = simulation
 
     def routes(self) -> list[web.RouteDef]:
-        """What the vendor's listener answers for this wire."""
+        """The routes of this API."""
         return [web.post(self.path, self.answer)]
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request to send, the way today's faults have it."""
+        """Answer one request to send, subject to the current fault."""
         call = Call(request.headers, await request.read())
         provider = self.provider_of(call)
         self.simulation.count(provider, "requests")
@@ -80,15 +80,15 @@ class HttpWire:
         raise NotImplementedError
 
     def take(self, call: Call) -> web.Response:
-        """Check the request as the vendor does and accept it, or raise Refusal."""
+        """Check the request like the vendor and accept it, or raise Refusal."""
         raise NotImplementedError
 
     def refuse(self, refusal: Refusal) -> web.Response:
-        """The vendor's own shape of an error."""
+        """The error in the vendor's format."""
         raise NotImplementedError
 
     def reset(self) -> None:
-        """Forget all messages; overridden where some are kept."""
+        """Forget all messages; overridden by APIs that keep some."""
 
     def _take_or_refuse(self, call: Call) -> web.Response:
         try:
@@ -121,7 +121,7 @@ class HttpWire:
 
 
 def _unavailable(fault: Fault) -> web.Response:
-    """What a load balancer says in the vendor's place."""
+    """The answer of a load balancer in front of the vendor."""
     response = web.Response(
         status=503,
         text="<html><body><h1>503 Service Unavailable</h1></body></html>\n",

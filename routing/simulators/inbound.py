@@ -1,4 +1,4 @@
-"""A handset texts us: the call that each vendor makes of it, signed as its receipts.
+"""A text from a handset: each vendor's webhook call for it, signed like its receipts.
 
 https://www.twilio.com/docs/messaging/guides/webhook-request
 https://developer.vonage.com/en/messaging/sms/guides/inbound-sms
@@ -33,9 +33,9 @@ def inbound_call(
     now: datetime,
     changes: Changes | None = None,
 ) -> ReceiptCall:
-    """The webhook call of a provider to which `sender` (E.164) wrote `text`.
+    """The webhook call of a provider to whose number `sender` (E.164) wrote `text`.
 
-    KeyError for a provider to which no handset can write.
+    Raises KeyError for a provider to which handsets cannot write.
     """
     fields = _FIELDS[provider](sender, text, now) | dict(changes or {})
     kept = {name: value for name, value in fields.items() if value is not None}

@@ -1,4 +1,4 @@
-"""A listening socket that can be closed and opened again while the process lives."""
+"""A listening socket that can be closed and opened again while the process runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BACKLOG = 2048
 
 
 class PortTaken(Exception):
-    """The port cannot be listened on."""
+    """It is impossible to listen on the port."""
 
 
 class Listener:
@@ -32,7 +32,7 @@ class Listener:
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
-        """Listen, if it does not yet."""
+        """Listen, unless it already does."""
         if self._server is not None:
             return
         loop = asyncio.get_running_loop()
@@ -48,7 +48,7 @@ class Listener:
             ) from error
 
     def close(self) -> None:
-        """Refuse new connections and hang up on idle ones; work in hand is finished."""
+        """Refuse new connections and close idle ones; busy ones finish first."""
         if self._server is None:
             return
         self._server.close()

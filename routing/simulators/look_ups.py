@@ -1,4 +1,4 @@
-"""Look-ups at the simulated Vonage and SendGrid; Twilio's are with its messages.
+"""Look-ups at the simulated Vonage and SendGrid; Twilio's are in its own module.
 
 https://developer.vonage.com/en/api/reports
 https://www.twilio.com/docs/sendgrid/api-reference/email-activity/filter-all-messages
@@ -32,11 +32,11 @@ class VonageReportsWire:
         self.simulation = simulation
 
     def routes(self) -> list[web.RouteDef]:
-        """What the vendor's listener answers for this wire."""
+        """The routes of this API."""
         return [web.get(self.path, self.answer)]
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """The records of a page, the oldest first."""
+        """The records of a page, oldest first."""
         if not is_basic_authorized(request.headers):
             return _problem(401, "unauthorized", "You did not provide credentials.")
         if status := self.simulation.options.look_up_status:
@@ -83,11 +83,11 @@ class SendGridActivityWire:
         self.simulation = simulation
 
     def routes(self) -> list[web.RouteDef]:
-        """What the vendor's listener answers for this wire."""
+        """The routes of this API."""
         return [web.get(self.path, self.answer)]
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Those whose unique argument is the one that is asked for."""
+        """The messages whose unique argument matches the query."""
         expected = f"Bearer {credentials.SENDGRID_API_KEY}"
         if request.headers.get("Authorization") != expected:
             return _errors(401, "authorization required")

@@ -1,4 +1,4 @@
-"""Runs the simulators as a child process, for tests, the demo and benches."""
+"""Runs the simulators as a child process, for tests, the demo and benchmarks."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from routing.simulators.simulation import SimulationOptions
 __all__ = ["SimulatorNotStarted", "SimulatorProcess", "read_handset_log"]
 
 _MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
-# Below the ports that the system gives to outgoing connections.
+# Below the ports that the system uses for outgoing connections.
 _BASE_PORTS = range(20000, 30000, 10)
 _START_SECONDS = 30
 _STOP_SECONDS = 10
 
 
 class SimulatorNotStarted(Exception):
-    """The simulators did not come up."""
+    """The simulators did not start."""
 
 
 class SimulatorProcess:
     """The simulators in a process of their own, as a context manager.
 
-    `directory` is where the handset log goes; without one it is temporary, and gone
-    when the context ends. `base_port` is found if it is not given.
+    The handset log goes to `directory`; without one it is temporary, and deleted when
+    the context ends. A free `base_port` is chosen if none is given.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class SimulatorProcess:
         ]
 
     def _stop(self) -> None:
-        """End the child by its pid; ask first."""
+        """End the child: SIGTERM first, SIGKILL if that does not help."""
         child = self._child
         if child is None:
             return
@@ -107,12 +107,12 @@ class SimulatorProcess:
 
 
 def free_base_port() -> int:
-    """A base port whose whole range is free now; it may be lost before it is used."""
-    # From anywhere on, so that two who look at once hardly meet.
+    """A base port whose whole range is free now; it may be taken before it is used."""
+    # In random order, so that two processes that search at once rarely collide.
     for base_port in random.sample(_BASE_PORTS, len(_BASE_PORTS)):
         if all(_is_free(base_port + offset) for offset in PORT_OFFSETS.values()):
             return base_port
-    raise SimulatorNotStarted("No range of ports is free from 20000 to 30000.")
+    raise SimulatorNotStarted("No range of ports from 20000 to 30000 is free.")
 
 
 def _is_free(port: int) -> bool:
@@ -132,6 +132,6 @@ def _wait_until_ready(child: subprocess.Popen[str]) -> None:
     line = child.stdout.readline() if readable else ""
     if not line.startswith("ready"):
         raise SimulatorNotStarted(
-            f"No 'ready' within {_START_SECONDS} s, but {line!r}; its error is on "
-            "stderr."
+            f"Expected 'ready' within {_START_SECONDS} s, got {line!r}; see the error "
+            "on stderr."
         )

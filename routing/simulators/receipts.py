@@ -1,4 +1,4 @@
-"""Sends receipts back as providers do: later, signed, again on failure, or twice."""
+"""Sends receipts as providers do: later, signed, again on failure, or twice."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from random import Random
 import aiohttp
 
 CONCURRENCY = 32
-# Seconds before each next try. The real ones try for hours; a demo has minutes.
+# Seconds before each retry. Real providers try for hours; a demo has minutes.
 RETRY_DELAYS = (0.2, 0.5, 1.0)
 _TIMEOUT = aiohttp.ClientTimeout(total=15)
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiptCall:
-    """One webhook call, signed and ready to go."""
+    """One webhook call, signed and ready to send."""
 
     url: str
     headers: dict[str, str]
@@ -38,7 +38,7 @@ class ReceiptSender:
 
     @property
     def pending(self) -> int:
-        """How many messages have receipts on their way."""
+        """How many messages have pending receipts."""
         return len(self._tasks)
 
     def send(self, calls: Iterable[ReceiptCall]) -> None:
@@ -48,13 +48,13 @@ class ReceiptSender:
         task.add_done_callback(self._tasks.discard)
 
     def forget(self) -> None:
-        """Drop what is on its way, and the counts."""
+        """Drop pending receipts, and the counts."""
         for task in self._tasks:
             task.cancel()
         self.counts.clear()
 
     async def close(self) -> None:
-        """Drop what is on its way, and the connections."""
+        """Drop pending receipts, and close the connections."""
         self.forget()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._session is not None:
@@ -69,7 +69,7 @@ class ReceiptSender:
                 await self._post(call)
 
     async def _post(self, call: ReceiptCall) -> None:
-        """Try until the receiver takes it or refuses it; then give up quietly."""
+        """Try until the receiver accepts or refuses it; finally give up silently."""
         for delay in (*RETRY_DELAYS, None):
             async with self._gate:
                 answer = await self.ask(call)
@@ -92,4 +92,4 @@ class ReceiptSender:
             ) as response:
                 return response.status, await response.text(errors="replace")
         except (aiohttp.ClientError, TimeoutError, ValueError):
-            return None  # ValueError: the sender gave a callback that is no URL
+            return None  # ValueError: the sender's callback is not a URL

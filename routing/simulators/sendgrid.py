@@ -1,4 +1,4 @@
-"""SendGrid's mail/send and its event webhook, which comes in signed batches.
+"""SendGrid's mail/send and its event webhook, which sends signed batches.
 
 https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send
 """
@@ -78,7 +78,7 @@ class SendGridWire(HttpWire):
         return web.Response(status=202, headers={"X-Message-Id": message_id})
 
     def refuse(self, refusal: Refusal) -> web.Response:
-        """SendGrid has no codes but HTTP's; a field may follow ours after a colon."""
+        """SendGrid only has HTTP status codes; ours may be followed by `:field`."""
         code, _, field = refusal.code.partition(":")
         status = refusal.status or int(code or 400)
         error = {"message": refusal.message or _MESSAGES.get(status, "Bad Request")}
@@ -122,7 +122,7 @@ class SendGridWire(HttpWire):
             self._flush_timer = loop.call_later(_BATCH_SECONDS, self._flush)
 
     def _flush(self) -> None:
-        """Post what there is as one batch, and start the next."""
+        """Post the events so far as one batch, and start the next."""
         events = self._events.copy()
         self.reset()
         url = f"{self.simulation.options.public_url}/webhooks/{PROVIDER}/"
@@ -165,7 +165,7 @@ _DETAILS: dict[str, dict[str, str]] = {
 
 
 def _read(call: Call) -> dict[str, Any]:
-    """The mail, checked as far as SendGrid checks it before its 202."""
+    """The mail, with the checks that SendGrid makes before its 202."""
     try:
         mail = call.json()
         _check(mail)
@@ -251,7 +251,7 @@ def _messages(
 ) -> Iterator[tuple[SimulatedMessage, Mapping[str, Any]]]:
     """Each recipient's message, with the arguments that its events carry.
 
-    All have ids that begin with the call's.
+    All ids start with the call's id.
     """
     content = mail.get("content") or [{}]
     places = itertools.count()
@@ -274,7 +274,7 @@ def _messages(
 
 
 def _substituted(text: str, tags: Mapping[str, str]) -> str:
-    """As SendGrid does it, also within what was substituted, four levels deep."""
+    """Like SendGrid: also within substituted text, four levels deep."""
     for _ in range(_NESTED_SUBSTITUTIONS):
         for tag, value in tags.items():
             text = text.replace(tag, value)

@@ -39,11 +39,11 @@ async def run_simulators(
     with_parent: bool,
     on_ready: Callable[[dict[str, str]], None],
 ) -> None:
-    """Simulate until SIGTERM or SIGINT; raises PortTaken when it cannot begin.
+    """Simulate until SIGTERM or SIGINT; raises PortTaken if it cannot start.
 
-    `with_parent` ends it also when the process that started it is gone.
+    With `with_parent` it also ends when the process that started it has ended.
     """
-    # Before anyone is told that we are ready, and may leave.
+    # Before we report that we are ready: after that the parent may exit.
     parent = os.getppid() if with_parent else None
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -91,7 +91,7 @@ class Simulators:
         return {name: f"{HOST}:{port}" for name, port in self._ports.items()}
 
     async def follow_faults(self) -> None:
-        """Close the listeners that are to refuse connections, and open the others."""
+        """Close the listeners that should refuse connections, and open the others."""
         async with self._lock:
             for name, providers in PROVIDERS_BY_LISTENER.items():
                 if any(map(self._refuses, providers)):
@@ -100,7 +100,7 @@ class Simulators:
                     await self._listeners[name].open()
 
     async def close(self) -> None:
-        """Stop listening and leave; messages on their way are lost."""
+        """Stop listening; messages not yet delivered are lost."""
         if self._follower is not None:
             self._follower.cancel()
         for listener in self._listeners.values():
@@ -117,7 +117,7 @@ class Simulators:
         """Open a listener again when its fault ends by itself."""
         while True:
             await asyncio.sleep(_FOLLOW_SECONDS)
-            with suppress(PortTaken):  # by a passer-by; the next round tries again
+            with suppress(PortTaken):  # by another process; try again next time
                 await self.follow_faults()
 
     async def _open_all(self) -> None:

@@ -1,4 +1,4 @@
-"""What the wires share: options, faults, the road to the handset, receipts, counts."""
+"""Shared by all vendors: options, faults, delivery to the handset, receipts, counts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from routing.simulators.faults import FaultBoard
 from routing.simulators.handset import HandsetLog, SimulatedMessage
 from routing.simulators.receipts import ReceiptCall, ReceiptSender
 
-# What a wire does when its message arrived, or did not.
+# Called when a message was delivered, or not.
 OnArrival = Callable[[bool], None]
 
 
 @dataclass(frozen=True, slots=True)
 class SimulationOptions:
-    """How the simulated world behaves on a good day."""
+    """How the simulated providers behave without faults."""
 
     public_url: str = "http://127.0.0.1:8000"  # where SendGrid posts its events
     receipt_delay: float = 1.0  # seconds from acceptance to the handset
@@ -31,18 +31,18 @@ class SimulationOptions:
     duplicate_receipt_share: float = 0.0
     latency: float = 0.0  # seconds a provider takes to answer
     receipts: bool = True
-    look_up_lag: float = 0.0  # seconds until a look-up shows what was taken
-    look_up_status: int = 0  # answer look-ups with this HTTP status; 0: as they deserve
+    look_up_lag: float = 0.0  # seconds until a look-up shows an accepted message
+    look_up_status: int = 0  # answer look-ups with this HTTP status; 0: normally
     seed: int | None = None
 
     def check(self) -> None:
-        """Raise TypeError for a value that would only fail later, inside a timer."""
+        """Raise TypeError for a value that would only fail later, in a timer."""
         for name in ("receipt_delay", "latency", "look_up_lag"):
             if not _is_number(getattr(self, name)):
-                raise TypeError(f"{name} is a number of seconds, from 0 up.")
+                raise TypeError(f"{name} must be a number of seconds, from 0 up.")
         for name in ("undelivered_share", "duplicate_receipt_share"):
             if not _is_number(getattr(self, name), limit=1):
-                raise TypeError(f"{name} is a number from 0 to 1.")
+                raise TypeError(f"{name} must be a number from 0 to 1.")
 
 
 def _is_number(value: object, *, limit: float = inf) -> bool:
@@ -50,7 +50,7 @@ def _is_number(value: object, *, limit: float = inf) -> bool:
 
 
 class Simulation:
-    """The world behind the wires. Lives in one event loop."""
+    """The state shared by all vendors. Runs in one event loop."""
 
     def __init__(self, options: SimulationOptions, handset_log: HandsetLog) -> None:
         self.options = self._initial_options = options
@@ -76,9 +76,9 @@ class Simulation:
         on_arrival: OnArrival | None = None,
         is_reachable: bool = True,
     ) -> None:
-        """Take a message: log it, draw its fate, and let it arrive in its time.
+        """Accept a message: log it, draw its fate, and deliver it after the delay.
 
-        Without `on_arrival`, or without receipts, it arrives at once.
+        Without `on_arrival`, or without receipts, it is delivered at once.
         """
         self.count(message.provider, "accepted")
         self.handset_log.write("accepted", message)
@@ -96,12 +96,12 @@ class Simulation:
             self.receipts.send(calls)
 
     def shown(self, provider: str) -> Iterator[Remembered]:
-        """The messages of a provider that its look-ups show by now."""
+        """The messages of a provider that its look-ups already show."""
         lag = timedelta(seconds=self.options.look_up_lag)
         return self.archive.of(provider, until=datetime.now(UTC) - lag)
 
     def change_options(self, changes: dict[str, Any]) -> None:
-        """Change some options; TypeError names one that is unknown or of no use."""
+        """Change some options; raises TypeError for an unknown or invalid one."""
         options = replace(self.options, **changes)
         options.check()
         self.options = options
@@ -109,7 +109,7 @@ class Simulation:
             self.random.seed(self.options.seed)
 
     def reset(self) -> None:
-        """Back to the day the process started; the handset log stays."""
+        """Back to the initial state; the handset log stays."""
         self.options = self._initial_options
         self.random.seed(self.options.seed)
         self.faults.clear()
@@ -133,7 +133,7 @@ class Simulation:
         }
 
     async def close(self) -> None:
-        """Leave nothing behind in the event loop."""
+        """Remove everything from the event loop."""
         self.reset()
         await self.receipts.close()
 

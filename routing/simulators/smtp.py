@@ -1,7 +1,7 @@
-"""An SMTP server that takes every message, except on its bad days.
+"""An SMTP server that accepts every message, except during a fault.
 
-Our reference comes in the header X-Message-Reference. SMTP sends no receipts, so a
-message is on its handset as soon as it is accepted.
+Our reference is in the header X-Message-Reference. SMTP has no receipts, so a message
+is delivered as soon as it is accepted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PROVIDER = "SMTPEmail"
 _AUTH_STAGE = frozenset({"AUTH"})
 _MESSAGE_STAGES = frozenset({"", "MAIL", "RCPT", "DATA"})
 
-# aiosmtpd tells every command of every session at INFO, and warns of its own logins.
+# aiosmtpd logs every command of every session at INFO, and warns about its own logins.
 logging.getLogger("mail.log").setLevel(logging.ERROR)
 
 
@@ -57,7 +57,7 @@ class SMTPWire:
         return session
 
     def hang_up(self) -> None:
-        """Close the connections that have no message in hand."""
+        """Close the connections that are not processing a message."""
         for session in list(self._sessions):
             if session.transport is not None and session.is_idle:
                 session.transport.close()
@@ -70,12 +70,12 @@ class SMTPWire:
         hostname: str,
         replies: list[str],
     ) -> list[str]:
-        """Announce that commands may come all at once, as aiosmtpd takes them."""
+        """Announce PIPELINING, which aiosmtpd supports without saying so."""
         session.host_name = hostname
         return [*replies[:-1], "250-PIPELINING", replies[-1]]
 
     async def handle_AUTH(self, server: SMTPSession, *_: Any) -> Any:  # noqa: N802
-        """Refuse the login if a fault of that stage strikes; else aiosmtpd goes on."""
+        """Refuse the login if a fault of that stage strikes; else aiosmtpd decides."""
         fault = self.simulation.faults.strike(PROVIDER, stages=_AUTH_STAGE)
         reply = await self._misbehave(fault, server)
         return MISSING if reply is None else reply
@@ -88,7 +88,7 @@ class SMTPWire:
         address: str,
         options: list[str],
     ) -> str:
-        """Begin a message, and draw the fault that it will meet on its way."""
+        """Begin a message, and draw the fault that will strike it."""
         self.simulation.count(PROVIDER, "requests")
         envelope.fault = self.simulation.faults.strike(PROVIDER, stages=_MESSAGE_STAGES)
         reply = await self._misbehave(envelope.fault_at("MAIL"), server)
@@ -119,7 +119,7 @@ class SMTPWire:
     async def handle_DATA(  # noqa: N802
         self, server: SMTPSession, _session: Any, envelope: SimulatedEnvelope
     ) -> str:
-        """Take the message; it is on its handset before the answer leaves."""
+        """Accept the message; it is delivered before the answer is sent."""
         fault = envelope.fault_at("DATA")
         if fault is None or fault.is_taken:
             self._accept(envelope)
@@ -146,7 +146,7 @@ class SMTPWire:
             self.simulation.accept(message)
 
     async def _misbehave(self, fault: Fault | None, server: SMTPSession) -> str | None:
-        """The reply of a fault that strikes here; None when all goes well."""
+        """The reply of a fault that strikes here; None without one."""
         if fault is None:
             return None
         self.simulation.count(PROVIDER, f"fault_{fault.kind}")
@@ -162,7 +162,7 @@ def _header(mail: EmailMessage, name: str) -> str:
 
 
 def _text(mail: EmailMessage) -> str:
-    """The text as it was before it got the line ends of the wire."""
+    """The text without the line ends of SMTP."""
     body = mail.get_body(("plain", "html"))
     text = "" if body is None else str(body.get_content())
     return text.replace("\r\n", "\n").removesuffix("\n")

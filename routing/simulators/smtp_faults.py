@@ -1,4 +1,4 @@
-"""How an SMTP reply goes wrong, and the session that carries the fault of a message."""
+"""How an SMTP reply goes wrong, and the session that keeps a message's fault."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from routing.simulators.faults import Fault, FaultKind
 ALL_WELL = "250 2.0.0 OK"
 _MEGABYTE = 1 << 20
 
-# The stage at which a fault of each kind shows, unless it names one itself. DATA is
+# The stage at which a fault of each kind strikes, unless it gives one itself. DATA is
 # the final dot: from there on, a lost answer leaves the outcome unknown.
 _STAGES = {
     FaultKind.ERROR: "RCPT",
@@ -28,12 +28,12 @@ _REPLIES = {
 
 
 class SimulatedEnvelope(Envelope):
-    """One message on its way in, and the fault that it meets."""
+    """One incoming message, and the fault that strikes it."""
 
     fault: Fault | None = None
 
     def fault_at(self, stage: str) -> Fault | None:
-        """The fault, if this is the stage at which it shows."""
+        """The fault, if it strikes at this stage."""
         if self.fault is None:
             return None
         shows_at = self.fault.stage or _STAGES.get(self.fault.kind, "DATA")
@@ -45,12 +45,12 @@ class SMTPSession(SMTP):
 
     @property
     def writer(self) -> asyncio.StreamWriter:
-        """The way past aiosmtpd, for replies that it would not send."""
+        """The stream below aiosmtpd, for replies that it would not send."""
         return self._writer
 
     @property
     def is_idle(self) -> bool:
-        """Whether no message is in hand."""
+        """Whether no message is being processed."""
         return self.envelope is None or not self.envelope.mail_from
 
     def _create_envelope(self) -> SimulatedEnvelope:
@@ -58,7 +58,7 @@ class SMTPSession(SMTP):
 
 
 async def misbehave(fault: Fault, session: SMTPSession) -> str | None:
-    """Play the fault; returns the reply to send, or None to go on as if well."""
+    """Apply the fault; returns the reply to send, or None to continue normally."""
     if fault.kind in _REPLIES:
         code, _, text = _REPLIES[fault.kind].partition(" ")
         return f"{fault.code or code} {fault.message or text}"
@@ -71,7 +71,7 @@ async def _slow(fault: Fault, session: SMTPSession) -> str | None:
 
 
 async def _hang(fault: Fault, session: SMTPSession) -> str | None:
-    await asyncio.Event().wait()  # aiosmtpd cancels it when the client leaves
+    await asyncio.Event().wait()  # aiosmtpd cancels it when the client disconnects
     return None
 
 
@@ -81,7 +81,7 @@ async def _drop(fault: Fault, session: SMTPSession) -> str | None:
 
 
 async def _garbage(fault: Fault, session: SMTPSession) -> str | None:
-    return "?\x00\x01 this is no SMTP reply"
+    return "?\x00\x01 this is not an SMTP reply"
 
 
 async def _huge(fault: Fault, session: SMTPSession) -> str | None:
@@ -96,7 +96,7 @@ async def _drip(fault: Fault, session: SMTPSession) -> str | None:
     for byte in ALL_WELL.encode():
         session.writer.write(bytes([byte]))
         await asyncio.sleep(fault.interval)
-    return ""  # aiosmtpd ends the line
+    return ""  # aiosmtpd adds the line end
 
 
 _MISBEHAVIOURS: dict[

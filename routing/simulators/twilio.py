@@ -1,4 +1,4 @@
-"""Twilio's Messages API: the resource, its errors, and its status callbacks.
+"""Twilio's Messages API: the resource, its errors and its status callbacks.
 
 https://www.twilio.com/docs/messaging/api/message-resource
 """
@@ -28,7 +28,7 @@ _E164 = re.compile(r"\+[1-9]\d{6,14}")
 _BODY_LIMIT = 1600
 _MEDIA_LIMIT = 10
 
-# The numbers of Twilio's own test account.
+# Twilio's own test numbers.
 _MAGIC_RECIPIENTS = {
     "+15005550001": "21211",
     "+15005550002": "21612",
@@ -100,7 +100,7 @@ class TwilioWire(HttpWire):
         form = call.form()
         _check(form)
         message = self.store.add(_message(form))
-        resource = message.resource(ACCOUNT_PATH)  # as it is before it goes anywhere
+        resource = message.resource(ACCOUNT_PATH)  # before it is sent anywhere
         callback = form.get("StatusCallback", [""])[0]
         self.simulation.accept(
             _simulated(message, form, callback, self.provider_of(call)),
@@ -177,7 +177,7 @@ class TwilioWire(HttpWire):
 
 
 def _check(form: dict[str, list[str]]) -> None:
-    """Refuse what Twilio refuses, in its order."""
+    """Refuse what Twilio refuses, in the same order."""
     recipient = form.get("To", [""])[0]
     if not recipient:
         raise Refusal("21604")

@@ -15,13 +15,13 @@ from routing.simulators import credentials
 
 CAPACITY = 50_000
 _PAGE_LIMIT = 1000
-# Made up, as those of `routing.providers.twilio`: per segment, and per MMS.
+# Made up, like those of `routing.providers.twilio`: per segment, and per MMS.
 _SMS_PRICE, _MMS_PRICE = Decimal("0.0079"), Decimal("0.0200")
 
 
 @dataclass(slots=True, kw_only=True)
 class TwilioMessage:
-    """A Message resource and what became of it."""
+    """A Message resource and its status."""
 
     sid: str
     recipient: str
@@ -38,14 +38,14 @@ class TwilioMessage:
     def finish(
         self, status: str, *, error_code: int | None, error_message: str | None
     ) -> None:
-        """Note that the message left, and how it ended."""
+        """Note that the message was sent, and whether it was delivered."""
         self.sent_at = datetime.now(UTC)
         self.status = status
         self.error_code = error_code
         self.error_message = error_message
 
     def resource(self, account_path: str) -> dict[str, Any]:
-        """The resource as Twilio shows it; a price appears once it was sent."""
+        """The resource as Twilio shows it; it has a price once it was sent."""
         uri = f"{account_path}/Messages/{self.sid}"
         return {
             "account_sid": credentials.TWILIO_ACCOUNT_SID,
@@ -71,7 +71,7 @@ class TwilioMessage:
         }
 
     def _price(self) -> str | None:
-        """A charge, so negative; unknown until the message was sent."""
+        """Negative, as a charge; unknown until the message was sent."""
         if self.sent_at is None:
             return None
         return str(-(_MMS_PRICE if self.media_count else _SMS_PRICE * self.segments))
@@ -86,7 +86,7 @@ class TwilioStore:
         self._by_recipient: dict[str, dict[str, TwilioMessage]] = {}
 
     def add(self, message: TwilioMessage) -> TwilioMessage:
-        """Remember a message; the oldest one makes room."""
+        """Remember a message; when full, forget the oldest."""
         if len(self._by_sid) >= self._capacity:
             self._drop_oldest()
         self._by_sid[message.sid] = message
@@ -94,7 +94,7 @@ class TwilioStore:
         return message
 
     def find(self, sid: str) -> TwilioMessage:
-        """One message; KeyError when it is not, or no longer, known."""
+        """One message; raises KeyError if it is not (or no longer) known."""
         return self._by_sid[sid]
 
     def clear(self) -> None:
@@ -105,9 +105,9 @@ class TwilioStore:
     def page(
         self, query: Mapping[str, str], account_path: str, *, until: datetime
     ) -> dict[str, Any]:
-        """One page of those that fit the query and were taken before `until`.
+        """One page of those that match the query and were accepted before `until`.
 
-        ValueError when the query cannot be read.
+        Raises ValueError for an invalid query.
         """
         number = max(int(query.get("Page", "0")), 0)
         size = min(max(int(query.get("PageSize", "50")), 1), _PAGE_LIMIT)
@@ -133,7 +133,7 @@ class TwilioStore:
         }
 
     def _newest(self, query: Mapping[str, str]) -> Iterable[TwilioMessage]:
-        """Newest first; those of one recipient without a walk through all others."""
+        """Newest first; those of one recipient without scanning all others."""
         if recipient := query.get("To"):
             return reversed(self._by_recipient.get(recipient, {}).values())
         return reversed(self._by_sid.values())
@@ -146,7 +146,7 @@ class TwilioStore:
             del self._by_recipient[message.recipient]
 
 
-# The wire writes `DateSent>=2026-01-01`, which a query string splits at the "=".
+# Twilio's filter is `DateSent>=2026-01-01`, which a query string splits at the "=".
 _DATE_TESTS: dict[str, Callable[[datetime, datetime], bool]] = {
     "DateSent": lambda sent_at, bound: sent_at.date() == bound.date(),
     "DateSent<": lambda sent_at, bound: sent_at <= bound,
@@ -155,7 +155,7 @@ _DATE_TESTS: dict[str, Callable[[datetime, datetime], bool]] = {
 
 
 def _matcher(query: Mapping[str, str]) -> Callable[[TwilioMessage], bool]:
-    """The filters From and DateSent; a message not sent yet has no date to pass."""
+    """The filters From and DateSent; a message not sent yet has no date to match."""
     bounds = {key: _moment(query[key]) for key in _DATE_TESTS if key in query}
     sender = query.get("From")
 

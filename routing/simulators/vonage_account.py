@@ -1,4 +1,4 @@
-"""What both Vonage wires share: the account's key and secret."""
+"""Shared by both Vonage APIs: the account's key and secret."""
 
 from __future__ import annotations
 

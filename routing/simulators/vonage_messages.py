@@ -92,7 +92,7 @@ class VonageMessagesWire(HttpWire):
 
 
 def _is_authorized(headers: Mapping[str, str]) -> bool:
-    """Basic, or any JWT: the simulated account has no application key to check it."""
+    """Basic, or any JWT: the simulated account has no application key to verify it."""
     scheme, _, token = headers.get("Authorization", "").partition(" ")
     is_jwt = scheme == "Bearer" and token.count(".") == 2
     return is_jwt or is_basic_authorized(headers)
@@ -145,7 +145,7 @@ def _simulated(sent: Mapping[str, Any], message_uuid: str) -> SimulatedMessage:
 
 
 def _problem(code: str, detail: str = "") -> dict[str, str]:
-    """An error as RFC 7807 has it; numbers are of the Messages API, words of all."""
+    """An error as in RFC 7807; numeric codes are the Messages API's, others general."""
     page = "messages-olympus" if code.isdigit() else ""
     title = _TITLES.get(code, "Error")
     return {

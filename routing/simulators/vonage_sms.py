@@ -53,7 +53,7 @@ _TEXTS = {
 
 
 def sign(parameters: Mapping[str, str]) -> str:
-    """The `sig` of a receipt: HMAC-SHA256 in capitals, as the document shows it."""
+    """The `sig` of a receipt: HMAC-SHA256 in capitals, as documented."""
     signed = "".join(
         f"&{key}={_defused(parameters[key])}" for key in sorted(parameters)
     )
@@ -114,7 +114,7 @@ class VonageSMSWire(HttpWire):
 
 
 def _parameters(call: Call) -> dict[str, str]:
-    """The fields of a form or of a JSON object; none when it is neither."""
+    """The fields of a form or of a JSON object; none if it is neither."""
     if "json" not in call.headers.get("Content-Type", ""):
         return {key: values[0] for key, values in call.form().items()}
     try:

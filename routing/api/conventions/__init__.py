@@ -1,1 +1,1 @@
-"""How every endpoint of the API reads, answers, names and refuses."""
+"""Conventions of all endpoints: input, output, names and errors."""

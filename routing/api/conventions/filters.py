@@ -1,4 +1,4 @@
-"""Filters in the query string, named in camelCase; what is not known is refused."""
+"""Filters in the query string, named in camelCase; unknown ones are refused."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from routing.api.conventions.naming import camel_case, unknown_names
 from routing.vocabulary import ChoiceEnum
 
 if TYPE_CHECKING:
-    # rest_framework.views imports this module, by the settings.
+    # rest_framework.views imports this module, through the settings.
     from rest_framework.views import APIView
 
 
 class TermFilter(filters.TypedChoiceFilter):  # type: ignore[misc]
-    """By a word of a vocabulary, as its integer."""
+    """By a member of an enum, as its integer."""
 
     def __init__(self, terms: type[ChoiceEnum], **kwargs: Any) -> None:
         super().__init__(
@@ -35,7 +35,7 @@ class TermFilter(filters.TypedChoiceFilter):  # type: ignore[misc]
 
 @extend_schema_field(OpenApiTypes.BOOL)
 class FlagFilter(filters.TypedChoiceFilter):  # type: ignore[misc]
-    """By `true` or `false`; django-filter's own takes anything else for neither."""
+    """By `true` or `false`; django-filter's own ignores any other value."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
@@ -47,7 +47,7 @@ class FlagFilter(filters.TypedChoiceFilter):  # type: ignore[misc]
 
 
 class ApiFilterSet(filters.FilterSet):  # type: ignore[misc]
-    """Declares its filters in snake_case; the query string has them in camelCase."""
+    """Declares filters in snake_case; in the query string they are in camelCase."""
 
     @classmethod
     def get_filters(cls) -> dict[str, Any]:
@@ -58,14 +58,14 @@ class ApiFilterSet(filters.FilterSet):  # type: ignore[misc]
 class StrictFilterBackend(filters.DjangoFilterBackend):  # type: ignore[misc]
     """Refuses parameters that neither the filter set nor the pagination knows.
 
-    Ignored, a misspelt or an empty filter would return everything. `query_names` of the
-    view may name more.
+    If it were ignored, a misspelt or empty filter would return everything. The view's
+    `query_names` may allow more.
     """
 
     def filter_queryset(
         self, request: Request, queryset: QuerySet[Any], view: APIView
     ) -> QuerySet[Any]:
-        """The rows that pass; 400 names what is wrong with which parameter."""
+        """The rows that pass; 400 lists the bad parameters."""
         filterset = self.get_filterset_class(view, queryset)
         known = set(filterset.base_filters) if filterset else set()
         known |= getattr(getattr(view, "paginator", None), "query_names", set())
@@ -79,7 +79,7 @@ class StrictFilterBackend(filters.DjangoFilterBackend):  # type: ignore[misc]
 
 
 def not_one_value(parameters: QueryDict) -> dict[str, str]:
-    """A problem for each parameter that is empty, or that comes twice."""
+    """A problem for each parameter that is empty or repeated."""
     return {
         name: "Give it one value, or leave it out."
         for name, values in parameters.lists()

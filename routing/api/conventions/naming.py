@@ -1,4 +1,4 @@
-"""The names on the wire: camelCase of ours, and nothing that a client made up."""
+"""Names on the wire: ours in camelCase, and no unknown ones."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def camel_case(name: str) -> str:
 
 
 def unknown_names(given: Iterable[object], known: Iterable[str]) -> dict[str, str]:
-    """A problem for each name that is not known, listing those that are.
+    """A problem for each unknown name, listing the allowed ones.
 
-    Of very many, the first ones: each repeats what is allowed.
+    At most the first `UNKNOWN_SHOWN`, since each lists all that are allowed.
     """
     allowed = set(known)
     problem = f"Unknown. Allowed: {', '.join(sorted(allowed)) or 'none'}."
@@ -26,5 +26,5 @@ def unknown_names(given: Iterable[object], known: Iterable[str]) -> dict[str, st
 
 
 def printable(text: object) -> str:
-    """What a client sent, short and fit for UTF-8: JSON may hold lone surrogates."""
+    """A client's text, shortened and valid UTF-8: JSON may contain lone surrogates."""
     return str(text)[:100].encode("utf-8", "replace").decode()

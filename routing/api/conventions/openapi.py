@@ -1,4 +1,4 @@
-"""What drf-spectacular does not know by itself of our conventions."""
+"""Our conventions, for drf-spectacular."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from routing.api.conventions.router import ID
 Endpoint = tuple[str, str, str, Any]
 
 _ALWAYS = {
-    "400": "Something in the request is not acceptable; `errors` says what.",
+    "400": "The request is invalid; `errors` says why.",
     "401": "There is no valid token.",
     "403": "The token's scope is too low.",
     "429": "Too many requests: wait for as long as `Retry-After` says.",
 }
 _WITH_BODY = {"413": "The body is too large.", "415": "The body is not JSON."}
-_WITH_PATH = {"404": "There is no such thing."}
-_WITH_CHANGE = {"409": "It does not fit the present state."}
+_WITH_PATH = {"404": "Not found."}
+_WITH_CHANGE = {"409": "The current state does not allow it."}
 
 
 class ApiSchema(AutoSchema):
-    """Adds the refusals that every endpoint shares, and closes the bodies."""
+    """Adds the error responses of every endpoint, and forbids unknown fields."""
 
     def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
         bodies = super()._get_response_bodies(direction)
@@ -62,23 +62,23 @@ class ApiSchema(AutoSchema):
         if direction == "request":
             schema["additionalProperties"] = False
         elif properties:
-            schema["required"] = sorted(properties)  # we leave none out
+            schema["required"] = sorted(properties)  # we never omit any
         return schema
 
 
 def _with_default_in_words(schema: dict[str, Any], direction: str) -> dict[str, Any]:
-    """A field's schema without `default`: generators for TypeScript take a field that
-    has one for required, in requests, too. What we assume is told in the description.
+    """A field's schema with its `default` only in the description: TypeScript
+    generators treat a field with a default as required, even in requests.
     """
     rest = {key: value for key, value in schema.items() if key != "default"}
     if direction == "request" and schema.get("default") not in (None, ""):
-        told = f"Left out: {json.dumps(schema['default'])}."
-        rest["description"] = f"{schema.get('description', '')} {told}".strip()
+        default = f"Default: {json.dumps(schema['default'])}."
+        rest["description"] = f"{schema.get('description', '')} {default}".strip()
     return rest
 
 
 def without_trailing_slash(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
-    """Each path once, in the form without the slash."""
+    """Each path once, without its trailing slash."""
     return [(path.rstrip("/"), *rest) for path, *rest in endpoints]
 
 

@@ -1,4 +1,4 @@
-"""Lists that grow come in pages."""
+"""Pages of lists that grow."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from routing.api.conventions.router import ID
 
 
 class Pages(CursorPagination):
-    """`{"next", "previous", "results"}`, the newest first; follow `next` to go on.
+    """`{"next", "previous", "results"}`, the newest first; follow `next` for more.
 
-    A cursor costs the same on any page, and no row is skipped or repeated when others
-    are added meanwhile. There is no total: it would cost more than the page.
+    A cursor costs the same on any page, and skips or repeats no row when others are
+    added in the meantime. There is no total: it would cost more than the page.
     """
 
     page_size = 50
@@ -30,7 +30,7 @@ class Pages(CursorPagination):
         return {self.cursor_query_param, self.page_size_query_param}
 
     def get_page_size(self, request: Request) -> int:
-        """As asked for; DRF would pass over what is no number, or too large."""
+        """As requested; DRF would ignore values that are too large or not a number."""
         asked = request.query_params.get(self.page_size_query_param)
         if asked is None:
             return self.page_size
@@ -41,13 +41,13 @@ class Pages(CursorPagination):
         return int(asked)
 
     def decode_cursor(self, request: Request) -> Any:
-        """Where to go on; DRF would answer 404, as if the list were not there."""
+        """The position. For a bad cursor DRF would answer 404."""
         try:
             cursor = super().decode_cursor(request)
         except NotFound:
             raise self._not_ours() from None
         if cursor and not re.fullmatch(ID, str(cursor.position or 0)):
-            raise self._not_ours()  # made by hand: all our lists go by the id
+            raise self._not_ours()  # made up: all our lists are ordered by id
         return cursor
 
     def _not_ours(self) -> ValidationError:
@@ -66,7 +66,7 @@ class Pages(CursorPagination):
         return [cursor, page_size]
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """All three are always there; DRF describes links as OpenAPI 3.0 had them."""
+        """All three are required; DRF describes links as in OpenAPI 3.0."""
         link = {"type": ["string", "null"], "format": "uri"}
         return {
             "type": "object",

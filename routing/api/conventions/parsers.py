@@ -1,4 +1,4 @@
-"""How bodies are read."""
+"""Parsing of bodies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rest_framework.parsers import JSONParser
 
 
 class ShallowJSONParser(JSONParser):
-    """JSON whose nesting Python can follow; DRF's own lets a RecursionError through."""
+    """Refuses JSON that is nested too deeply; DRF's own raises a RecursionError."""
 
     def parse(
         self,

@@ -1,7 +1,7 @@
-"""What the API answers when it refuses: one shape, as RFC 9457 (problem+json) has it.
+"""Error responses of the API, all in the form of RFC 9457 (problem+json).
 
-`errors` names each field that is at fault, with a code for programs and a sentence for
-people; it is empty when the problem is not about fields.
+`errors` lists the bad fields, each with a code for programs and a sentence for people;
+it is empty if the problem is not about fields.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class FieldErrorSerializer(serializers.Serializer[Any]):
 
     field = serializers.CharField(
         allow_null=True,
-        help_text="As `maxRetries` or `furtherProviders[0].weight`; null when it is "
+        help_text="Such as `maxRetries` or `furtherProviders[0].weight`; null if it is "
         "about the whole body.",
     )
     code = serializers.CharField(help_text="For programs, such as `required`.")
@@ -44,22 +44,22 @@ class FieldErrorSerializer(serializers.Serializer[Any]):
 class ProblemSerializer(serializers.Serializer[Any]):
     """Why the request was refused (RFC 9457)."""
 
-    type = serializers.CharField(help_text="`about:blank`: the status says it all.")
+    type = serializers.CharField(help_text="`about:blank`: see the status.")
     title = serializers.CharField(help_text="The status in words.")
     status = serializers.IntegerField()
-    detail = serializers.CharField(help_text="What is wrong, and what to do.")
+    detail = serializers.CharField(help_text="What is wrong, and what to do about it.")
     errors = FieldErrorSerializer(many=True)  # type: ignore[assignment]
 
 
 class Conflict(APIException):
-    """What is asked for does not fit the present state."""
+    """The current state does not allow the request."""
 
     status_code = status.HTTP_409_CONFLICT
-    default_detail = "Another change came first: read the present state and try again."
+    default_detail = "Another change came first: read the current state and try again."
     default_code = "conflict"
 
 
-# Of one request: a body of 2.5 MB may have hundreds of thousands of mistakes.
+# Per request: a body of 2.5 MB may have hundreds of thousands of mistakes.
 ERRORS_SHOWN = 1000
 
 
@@ -72,13 +72,13 @@ class BodyTooLarge(APIException):
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's handling, in our shape. None, which is a 500, for what nobody foresaw."""
+    """DRF's handling, in our format. None, which means 500, for unexpected errors."""
     if isinstance(exc, IntegrityError):
-        exc = Conflict()  # validation had found nothing: somebody else was faster
+        exc = Conflict()  # validation had passed: another request was faster
     elif isinstance(exc, RequestDataTooBig):
         exc = BodyTooLarge()
     elif isinstance(exc, Http404) and (pk := context["kwargs"].get("pk")):
-        # Django's own words name our classes.
+        # Django's own text contains our class names.
         exc = NotFound(f"There is nothing with the id {pk}.")
     response = drf_exception_handler(exc, context)
     if response is None:
@@ -96,7 +96,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
 def problem(
     status_code: int, detail: str, errors: list[dict[str, Any]] | None = None
 ) -> dict[str, Any]:
-    """The body of a refusal."""
+    """The body of an error response."""
     return {
         "type": "about:blank",
         "title": HTTPStatus(status_code).phrase,
@@ -128,7 +128,7 @@ def _below(field: str, key: object) -> str:
 
 
 def _summary(errors: list[dict[str, Any]]) -> str:
-    """The first problem in full, so that a log line or a terminal is enough."""
+    """The first problem in full, so that it shows in a log line or a terminal."""
     first, *others = errors
     more = f" ({len(others)} more in `errors`.)" if others else ""
     field = f"{first['field']}: " if first["field"] else ""
@@ -136,17 +136,17 @@ def _summary(errors: list[dict[str, Any]]) -> str:
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's handler404; below /api/ it answers in the API's shape."""
+    """Django's handler404; below /api/ it answers in the API's format."""
     if not request.path.startswith("/api/"):
         return defaults.page_not_found(request, exception)
-    return _as_json(404, "There is nothing at this address. See /api/docs/.")
+    return _as_json(404, "This address does not exist. See /api/docs/.")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler500; below /api/ it answers in the API's shape."""
+    """Django's handler500; below /api/ it answers in the API's format."""
     if not request.path.startswith("/api/"):
         return defaults.server_error(request)
-    return _as_json(500, "Our mistake: it was logged. Try again later.")
+    return _as_json(500, "An error on our side. It was logged; try again later.")
 
 
 def _as_json(status_code: int, detail: str) -> HttpResponse:

@@ -1,8 +1,8 @@
-"""What every body keeps: camelCase, integer enums, and no field that we do not know.
+"""Rules of all bodies: camelCase, enums as integers, and no unknown fields.
 
-Serializers declare their fields in snake_case, as the models have them; the fields are
-renamed when they are built, so that DRF and the OpenAPI document see the wire names.
-DRF's `validate_<field>` hooks would need the wire name too: use `validate`.
+Serializers declare their fields in snake_case, like the models; the fields are renamed
+when they are built, so that DRF and the OpenAPI document see the names on the wire.
+DRF's `validate_<field>` hooks would need those names too: use `validate`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from routing.api.conventions.filters import listed, not_one_value
 from routing.api.conventions.naming import camel_case, unknown_names
 
-# DRF takes "yes" for true and "7" for 7. JSON can say what it means.
+# DRF accepts "yes" as true and "7" as 7. JSON has types of its own for these.
 _JSON_TYPES: list[tuple[type[serializers.Field[Any, Any, Any, Any]], Any, str]] = [
     (serializers.BooleanField, bool, "true or false"),
     (serializers.IntegerField, int, "a whole number"),
@@ -31,7 +31,7 @@ _JSON_TYPES: list[tuple[type[serializers.Field[Any, Any, Any, Any]], Any, str]] 
 
 
 class TermField(serializers.ChoiceField):
-    """A word of a vocabulary, as its integer."""
+    """A member of an enum, as its integer."""
 
     default_error_messages = {"invalid_choice": "Choose one of: {allowed}."}
 
@@ -40,17 +40,17 @@ class TermField(serializers.ChoiceField):
         super().__init__(**kwargs)
 
     def to_internal_value(self, data: Any) -> Any:
-        """The integer; texts and fractions are none."""
+        """The integer; texts and fractions are refused."""
         if type(data) is not int or data not in self.choices:
             self.fail("invalid_choice", allowed=listed(self.choices))
         return data
 
 
 class _Named(serializers.Serializer[Any]):
-    """Wire names, and a refusal of all others."""
+    """Uses the names on the wire, and refuses all others."""
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        """The fields by their wire names."""
+        """The fields by their names on the wire."""
         renamed = {}
         for name, field in super().get_fields().items():
             wire = camel_case(name)
@@ -60,7 +60,7 @@ class _Named(serializers.Serializer[Any]):
         return renamed
 
     def to_internal_value(self, data: Any) -> Any:
-        """As DRF does it, once the names and the types are right."""
+        """Like DRF, after checking the names and types."""
         if isinstance(data, Mapping):
             problems = unknown_names(data, self.fields)
             if problems:
@@ -70,7 +70,7 @@ class _Named(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
     def wrong_types(self, data: Mapping[str, Any]) -> dict[str, str]:
-        """A problem for each value that JSON would write in another way."""
+        """A problem for each value of the wrong JSON type."""
         return {
             name: f"This must be {wanted}."
             for name, value in data.items()
@@ -79,7 +79,7 @@ class _Named(serializers.Serializer[Any]):
 
 
 def _point_at(field: Any, name: str) -> None:
-    """Keep a field on its attribute although its own name becomes another."""
+    """Keep a field on its attribute although it is renamed."""
     if isinstance(field, serializers.SerializerMethodField):
         field.method_name = field.method_name or f"get_{name}"
     elif field.source is None:
@@ -87,7 +87,7 @@ def _point_at(field: Any, name: str) -> None:
 
 
 def _wanted_instead(field: Any, value: Any) -> str:
-    """What the JSON type should be; "" when it is that."""
+    """What the JSON type should be; "" if it is right."""
     if value is None or field.read_only:
         return ""
     for cls, types, wanted in _JSON_TYPES:
@@ -100,38 +100,38 @@ def _wanted_instead(field: Any, value: Any) -> str:
 
 
 class ApiSerializer(_Named):
-    """A body that is no model's."""
+    """A body without a model."""
 
 
 class QuerySerializer(_Named):
-    """The parameters of a query string: all of them texts, each of them one."""
+    """The parameters of a query string: texts, with one value each."""
 
     def wrong_types(self, data: Mapping[str, Any]) -> dict[str, str]:
-        """A problem for each one that DRF would take for left out."""
+        """A problem for each one that DRF would treat as missing."""
         return not_one_value(data) if isinstance(data, QueryDict) else {}
 
 
 class ApiModelSerializer(_Named, serializers.ModelSerializer[Any]):
-    """A body that is a model's; the model's own rules decide.
+    """A body with a model, whose own rules decide.
 
-    `field_of_rule` says at which field a rule about several of them is reported, by the
-    code of the constraint.
+    `field_of_rule` gives the field at which a rule about several fields is reported, by
+    the constraint's code.
     """
 
     field_of_rule: Mapping[str, str] = {}
     serializer_choice_field = TermField
 
     def get_unique_together_validators(self) -> list[Any]:
-        """None: `full_clean` holds all of them, with the model's words."""
+        """None: `full_clean` checks all of them, with the model's messages."""
         return []
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Ask the model, as the back office does."""
+        """Let the model check the values, as in the back office."""
         self.checked(attrs)
         return attrs
 
     def checked(self, attrs: dict[str, Any]) -> Any:
-        """What would be saved, after `full_clean`; its problems by their wire names."""
+        """What would be saved, after `full_clean`. Its problems have wire names."""
         candidate = _changed(self.instance, attrs, self.Meta.model)
         try:
             candidate.full_clean()
@@ -143,7 +143,7 @@ class ApiModelSerializer(_Named, serializers.ModelSerializer[Any]):
 def _changed(
     instance: models.Model | None, attrs: dict[str, Any], model: type[models.Model]
 ) -> models.Model:
-    """A copy with these values, so that a refusal leaves the row as it was."""
+    """A copy with these values, so that a refusal leaves the instance unchanged."""
     kept = {}
     if instance is not None:
         kept = {f.attname: getattr(instance, f.attname) for f in model._meta.fields}
@@ -157,7 +157,7 @@ def _changed(
 def wire_errors(
     problems: ModelProblems, field_of_rule: Mapping[str, str] | None = None
 ) -> dict[str, list[ErrorDetail]]:
-    """A model's problems, by wire name, with their codes."""
+    """A model's problems by the name on the wire, with their codes."""
     rules = field_of_rule or {}
     found: dict[str, list[ErrorDetail]] = {}
     for field, errors in problems.error_dict.items():

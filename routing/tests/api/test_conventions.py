@@ -282,7 +282,7 @@ def test_who_was_slower_is_told_to_look_again():
     answer = exception_handler(IntegrityError("duplicate key"), {})
 
     assert answer.status_code == 409
-    assert "read the present state and try again" in answer.data["detail"]
+    assert "read the current state and try again" in answer.data["detail"]
     assert "duplicate key" not in str(answer.data)
 
 

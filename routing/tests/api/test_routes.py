@@ -353,7 +353,7 @@ def test_a_further_provider_comes_once(admin):
     said = refusals(admin.post(ROUTES, body | {"furtherProviders": twice}))
 
     assert said == {
-        "furtherProviders[1].provider": ("twice", "B is in this list already.")
+        "furtherProviders[1].provider": ("twice", "B is already in this list.")
     }
 
 
