@@ -1,4 +1,4 @@
-"""The back office of the API's tokens: looked at and revoked, never read."""
+"""Admin screens of API tokens and the audit log."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     actions = ["revoke"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """No: `manage.py issue_token` shows the text to whom it is for."""
+        """No: `manage.py issue_token` shows a token's text once, to its owner."""
         return False
 
     @admin.action(description="Revoke the selected tokens", permissions=["change"])
     def revoke(self, request: HttpRequest, tokens: QuerySet[ApiToken]) -> None:
-        """At once, and for good."""
+        """Revoke them at once and for good."""
         count = revoke_tokens(tokens, now=timezone.now())
         messages.success(request, f"{count} revoked.")
 
@@ -61,7 +61,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
     list_display = ["at", "actor", "door", "action", "done_to", "what", "address"]
     list_filter = ["door", LatelyFilter]
     search_fields = ["=actor", "=action", "=object_id"]
-    search_help_text = "A user name, an action, or the number of an object in full"
+    search_help_text = "A user name, an action, or the full number of an object"
 
     fields = (
         *("at", "door", "actor", "user", "token", "address", "source", "action"),
@@ -70,24 +70,24 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="object")
     def done_to(self, event: AuditEvent) -> str:
-        """What it was done to, with its number."""
+        """The object it was done to, with its number."""
         what = (_kind(event.object_type), event.object_id, event.object_label)
         return clipped(" ".join(filter(None, what)), 80)
 
     @admin.display(description="changes")
     def before_and_after(self, event: AuditEvent) -> str:
-        """Each field, with its value before and after where there are both."""
+        """Each field, with its values before and after, if it has both."""
         rows = ((name, _change(value)) for name, value in event.changes.items())
         return format_html("<ul>{}</ul>", format_html_join("", "<li>{}: {}</li>", rows))
 
     @admin.display(description="changes")
     def what(self, event: AuditEvent) -> str:
-        """The names of what changed."""
+        """The names of the changed fields."""
         return clipped(", ".join(event.changes), 80)
 
 
 def _kind(object_type: str) -> str:
-    """What people call rows of this model; of one that is gone, its own name."""
+    """The model's name for people; if the model is gone, its stored name."""
     try:
         return str(apps.get_model(object_type)._meta.verbose_name)
     except (LookupError, ValueError):
@@ -95,7 +95,7 @@ def _kind(object_type: str) -> str:
 
 
 def _change(value: object) -> str:
-    """What an event says of one field, which is not always a before and an after."""
+    """One field's change; not always a value before and one after."""
     match value:
         case [None, after]:
             return _value(after)

@@ -8,7 +8,7 @@ class MarketingPlatformConfig(AppConfig):
     verbose_name = "Marketing platform"
 
     def ready(self) -> None:
-        # The checks, and drf-spectacular's bearer scheme, are registered by import.
+        # Importing registers the checks and drf-spectacular's bearer scheme.
         import_module("marketing_platform.checks")
         import_module("marketing_platform.tokens.openapi")
         from marketing_platform.audit.record import watch

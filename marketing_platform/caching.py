@@ -1,4 +1,4 @@
-"""No copies: what we answer is about people, and stays out of caches."""
+"""Responses contain personal data, so they are kept out of caches."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_cache_control
 
-# The description of the API is the same for everybody.
+# The description of the API is the same for all.
 PUBLIC = frozenset({"schema", "docs"})
 
 
 class NoStoreMiddleware:
     """Keeps browsers and proxies from storing anything but public pages.
 
-    Everything, not a list of pages: a new one holds personal data until somebody says
-    otherwise. Static files are answered before it.
+    All pages by default: a new one may contain personal data. Static files are answered
+    before this middleware.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Errors and redirects as well."""
+        """Also covers errors and redirects."""
         response = self._get_response(request)
         match = request.resolver_match
         if match is None or match.view_name not in PUBLIC:

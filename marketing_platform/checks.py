@@ -11,7 +11,7 @@ from marketing_platform.diagnosis.receipts_setup import setup_problems
 
 @register(deploy=True)
 def check_receipts(**_: Any) -> list[CheckMessage]:
-    """E001: no receipt can come, or be taken."""
+    """E001: no receipt can arrive, or be accepted."""
     return [
         Error(text, hint=remedy, id="marketing_platform.E001")
         for text, remedy in setup_problems()

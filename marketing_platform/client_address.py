@@ -1,4 +1,4 @@
-"""Where a request comes from, also behind proxies."""
+"""The client address of a request, even behind proxies."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from django.http import HttpRequest
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-MOST_PROXIES = 20  # in a row; what stands before them in the header is not looked at
+MOST_PROXIES = 20  # in a row; earlier entries of the header are ignored
 
 
 def networks_of(texts: Iterable[str]) -> list[Network]:
-    """Addresses and networks as they stand in TRUSTED_PROXIES; ValueError names one."""
+    """Addresses and networks from TRUSTED_PROXIES; raises ValueError for a bad one."""
     return [ipaddress.ip_network(text, strict=False) for text in texts]
 
 
 def client_address(request: HttpRequest) -> str:
-    """The nearest address that is not one of our proxies; "" where there is none.
+    """The nearest address that is not one of our proxies; "" if there is none.
 
-    Each proxy adds the caller that it saw to the end of X-Forwarded-For. What stands
-    before the last one that we trust may be the caller's own invention.
+    Each proxy adds its caller to the end of X-Forwarded-For. Entries before the last
+    trusted proxy's may be forged by the caller.
     """
     peer = request.META.get("REMOTE_ADDR", "")
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
@@ -32,7 +32,7 @@ def client_address(request: HttpRequest) -> str:
 
 
 def network_of(address: str) -> str:
-    """What one caller has of addresses: an IPv4 address, or a network of IPv6."""
+    """The addresses of one caller: an IPv4 address, or an IPv6 network."""
     try:
         known = ipaddress.ip_address(address)
     except ValueError:
@@ -43,14 +43,14 @@ def network_of(address: str) -> str:
 
 
 def nearest_stranger(hops: Sequence[str], trusted: Iterable[Network]) -> str:
-    """The last hop that is not trusted, else the first that can be read."""
+    """The last hop that is not trusted, else the first valid one."""
     found = ""
     trusted = list(trusted)
     for hop in reversed(hops):
         address = _read(hop)
         if address is None:
             if hop is hops[-1]:
-                continue  # a socket in the file system: the proxy of this host
+                continue  # a Unix socket: the proxy on this host
             break
         found = str(address)
         if not any(address in network for network in trusted):
@@ -59,7 +59,7 @@ def nearest_stranger(hops: Sequence[str], trusted: Iterable[Network]) -> str:
 
 
 def _read(text: str) -> Address | None:
-    """An address, perhaps with a port; IPv4 that is wrapped in IPv6 as IPv4."""
+    """An address, possibly with a port; IPv4 mapped to IPv6 becomes IPv4."""
     bare = text.strip().strip('"')
     if bare.startswith("["):
         bare = bare[1:].partition("]")[0]

@@ -1,4 +1,4 @@
-"""The environment, read so that what is wrong with it is told in one line."""
+"""Reads the environment; each mistake is reported in one line."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ T = TypeVar("T")
 
 
 class _Values(FileAwareMapping):  # type: ignore[misc]
-    """The environment and its `*_FILE` twins, without the line end of an editor."""
+    """The environment and its `*_FILE` variants, without a file's final line end."""
 
     def __getitem__(self, key: str) -> str:
         return str(super().__getitem__(key)).rstrip("\r\n")
 
 
 class Environment(environ.Env):  # type: ignore[misc]
-    """Names the variable that it cannot read, but not the value: it may be a secret."""
+    """Errors give the name of a variable, but not its value: it may be a secret."""
 
     ENVIRON = _Values()
     FALSE = ("false", "off", "n", "no", "0", "")
@@ -45,14 +45,14 @@ class Environment(environ.Env):  # type: ignore[misc]
             raise ImproperlyConfigured(f"{var} must be {wanted}.") from None
         except OSError as error:
             raise ImproperlyConfigured(
-                f"{var}_FILE names a file that cannot be read: {error.strerror}."
+                f"The file in {var}_FILE cannot be read: {error.strerror}."
             ) from None
 
     @classmethod
     def parse_value(cls, value: str, cast: Any) -> Any:
         known = (*cls.BOOLEAN_TRUE_STRINGS, *cls.FALSE)
         if cast is bool and value.lower().strip() not in known:
-            raise ValueError  # and not False, as environ takes whatever is not true
+            raise ValueError  # environ would read anything else as False
         return super().parse_value(value, cast)
 
     def db(self, var: str, default: str) -> dict[str, Any]:
@@ -63,13 +63,13 @@ class Environment(environ.Env):  # type: ignore[misc]
         raise ImproperlyConfigured(f"{var} must be {self.WANTED[dict]}.")
 
     def word(self, var: str, words: Collection[str], default: str) -> str:
-        """One of these words, in capitals; in the environment it may have any case."""
+        """One of these words, in capitals; the environment may use any case."""
         wanted = f"one of {', '.join(words)}"
         text = self._checked(var, default, wanted, lambda text: text.upper() in words)
         return text.upper()
 
     def web_address(self, var: str, default: str) -> str:
-        """A URL that others reach us by, without a slash at its end."""
+        """A URL where others reach us, without a trailing slash."""
         wanted = "a URL with http:// or https://, such as https://messages.example.com"
         return self._checked(var, default, wanted, _is_web_address).rstrip("/")
 
@@ -93,7 +93,7 @@ class Environment(environ.Env):  # type: ignore[misc]
             ) from None
 
     def parsed(self, var: str, parse: Callable[[str], T], wanted: str) -> T | None:
-        """What `parse` makes of it, None where it is not set."""
+        """The result of `parse`, None if the variable is not set."""
         text = self.str(var, default="").strip()
         try:
             return parse(text) if text else None
@@ -116,7 +116,7 @@ def _is_octal(text: str) -> bool:
 def _is_web_address(text: str) -> bool:
     try:
         parts = urlsplit(text)
-        port_is_good = parts.port != 0  # a ValueError where it is no number
+        port_is_good = parts.port != 0  # raises ValueError if it is not a number
     except ValueError:
         return False
     is_bare = not (parts.query or parts.fragment or parts.username or " " in text)

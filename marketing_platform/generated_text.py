@@ -1,4 +1,4 @@
-"""Parts of documents that commands write, between two marks."""
+"""Parts of documents written by commands, between two marks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Section:
     page: str  # relative to the project's root
     begin: str
     end: str
-    padding: str = "\n\n"  # Markdown wants blank lines
+    padding: str = "\n\n"  # Markdown needs blank lines
 
     def filled(self, page: str, text: str) -> str:
         """The page with this text between the marks; ValueError if it lacks one."""
@@ -24,7 +24,7 @@ class Section:
         return f"{before}{begin}{self.padding}{text}{self.padding}{end}{after}"
 
     def write(self, text: str) -> None:
-        """Fill the page in the current directory; FileNotFoundError without one."""
+        """Fill the page in the current directory; or raise FileNotFoundError."""
         path = Path(self.page)
         page = path.read_text(encoding="utf-8")
         path.write_text(self.filled(page, text), encoding="utf-8")

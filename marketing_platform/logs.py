@@ -1,8 +1,8 @@
-"""What no log may tell: whom we write to, and the keys that we do it with.
+"""Keeps recipients and keys out of the logs.
 
-Nor may a record be without bound, or look like several: it is cut, and what a terminal
-would act on is written as an escape. Whoever needs a whole address looks the message up
-by its id.
+Also limits the length of a record and keeps it from looking like several: it is cut,
+and control characters are written as escapes. To see a whole address, look up the
+message by its id.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from routing.text.safe_text import escaped
 
 MESSAGE_LIMIT = 8_000  # characters of a record's message
 TRACE_LIMIT = 32_000
-# What is masked beyond a cut and thrown away, so that the cut leaves no half of a key.
+# Masked beyond the cut, then discarded, so that no half of a key is left.
 _MARGIN = 1_000
-# A shorter one would be found in the middle of other words.
+# Shorter ones would match within other words.
 _SHORTEST_SECRET = 6
 
 
 def known_secrets() -> Iterator[str]:
-    """The values that settings and providers keep secret."""
+    """The secret values of settings and providers."""
     for value in (*_own_secrets(), *_provider_secrets()):
         if len(value) >= _SHORTEST_SECRET:
             yield value
@@ -35,10 +35,10 @@ def known_secrets() -> Iterator[str]:
 
 
 class Masking(logging.Filter):
-    """Masks a record for all who handle it: message, arguments, traceback, stack."""
+    """Masks a record for all handlers: message, arguments, traceback, stack."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Called by the handler before it formats the record; lets all pass."""
+        """Called by the handler before it formats the record; passes all records."""
         secrets = tuple(known_secrets())
         message = _bounded(_message(record), secrets, MESSAGE_LIMIT)
         record.msg, record.args = escaped(message), None
@@ -52,7 +52,7 @@ class Masking(logging.Filter):
 
 
 def _traced(text: str, secrets: tuple[str, ...]) -> str:
-    """Many lines, of which none begins as a record does."""
+    """Several lines, indented so that none looks like a record."""
     masked = _bounded(text, secrets, TRACE_LIMIT)
     return escaped(masked, keep_lines=True).replace("\n", "\n  ")
 
@@ -68,7 +68,7 @@ def _bounded(text: str, secrets: tuple[str, ...], limit: int) -> str:
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except (TypeError, ValueError, KeyError):  # arguments that do not fit the text
+    except (TypeError, ValueError, KeyError):  # arguments that do not match the text
         return f"{record.msg} {record.args!r}"
 
 

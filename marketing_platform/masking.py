@@ -1,13 +1,13 @@
-"""Text without addresses and credentials. Pure, and linear in the length of the text.
+"""Removes addresses and credentials from text. Pure, and linear in the text's length.
 
 Numbers keep their first two and last three digits (`+44*******456`) and e-mail
-addresses their domain, so that operators can still tell one case from another.
+addresses their domain, so that operators can still distinguish cases.
 
-A phone number is what is written as one: with `+` or `00`; with a leading 0, from nine
-digits on; in groups; with ten digits as in North America or India, or 11 to 15; or any
-six digits behind a name such as `to=` or `"phone":`. Dates, times, IP addresses, UUIDs,
-amounts and seconds or milliseconds since 1970 stay, and so do bare numbers of up to
-nine digits, since ids and error codes look the same.
+Treated as a phone number: with `+` or `00`; with a leading 0, from nine digits on; in
+groups; with ten digits as in North America or India, or 11 to 15; or any six digits
+after a name such as `to=` or `"phone":`. Dates, times, IP addresses, UUIDs, amounts and
+seconds or milliseconds since 1970 stay, and so do bare numbers of up to nine digits,
+because ids and error codes look the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _API_TOKEN = re.compile(r"\bmp_live_[\w-]++")
 _AT = re.compile(
     r"@|\uff20|\ufe6b|%(?:25){0,2}40|\\u0040|\\x40|&#64;|&#x40;", re.IGNORECASE
 )
-# Read from its end, since it ends where the at sign is.
+# Read backwards, because it ends at the at sign.
 _LOCAL_PART_REVERSED = re.compile(r"[^\s<>\"(),:;\\\[\]]*+")
 _QUOTED_LIMIT = 66  # characters: 64 and the quotation marks
 _PARAMETER = re.compile(r"(?:^|[?&])[\w.-]++=")
@@ -81,13 +81,13 @@ def mask(text: str, *, secrets: Iterable[str] = ()) -> str:
 
 @lru_cache(maxsize=8)
 def _any_of(secrets: tuple[str, ...]) -> re.Pattern[str]:
-    """All secrets in one pass; the longest wins, so that none leaves a rest."""
+    """All secrets in one pass, the longest first, so that no remainder is left."""
     by_length = sorted(secrets, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, by_length)))
 
 
 def _masked_emails(text: str) -> str:
-    """What stands before each at sign is a local part, back to where it may begin."""
+    """Mask the local part before each at sign, back to where it may begin."""
     *before, rest = _AT.split(text)
     return "@".join([*map(_without_local_part, before), rest])
 
@@ -105,7 +105,7 @@ def _without_local_part(text: str) -> str:
 
 
 def _frame_of(run: str) -> str:
-    """What surely stands before the local part: a path, `name=`, a quotation mark."""
+    """The text that is certainly not the local part: a path, `name=`, a quote."""
     pattern = _END_OF_PATH if run.startswith("/") else _PARAMETER
     end = max((match.end() for match in pattern.finditer(run)), default=0)
     end += run.startswith("'", end)
@@ -113,7 +113,7 @@ def _frame_of(run: str) -> str:
 
 
 def _masked_token(match: re.Match[str]) -> str:
-    """A run of digits and what may stand between them: one number, many or none."""
+    """A run of digits and separators: one number, several or none."""
     run, plus = match["number"], match["plus"]
     if run is None:
         return match[0]
@@ -133,7 +133,7 @@ def _masked_token(match: re.Match[str]) -> str:
 
 
 def _marked_length(groups: list[re.Match[str]], is_marked: bool) -> int:
-    """How many groups belong to the number behind a plus or a name; 0: it is none."""
+    """How many groups belong to the number after a plus or a name; 0: no number."""
     if not is_marked:
         return 0
     length, digits = 1, len(groups[0][0])
@@ -147,7 +147,7 @@ def _marked_length(groups: list[re.Match[str]], is_marked: bool) -> int:
 
 
 def _number_length(run: str, groups: list[re.Match[str]]) -> int:
-    """How many groups from the first on are a number without a mark, at most."""
+    """The largest number of groups, from the first, that are an unmarked number."""
     for length in range(_group_limit(groups), 0, -1):
         texts = [group[0] for group in groups[:length]]
         between = run[groups[0].end() : groups[length - 1].start()]
@@ -157,7 +157,7 @@ def _number_length(run: str, groups: list[re.Match[str]]) -> int:
 
 
 def _group_limit(groups: list[re.Match[str]]) -> int:
-    """People write groups of two digits and more; it bounds what is tried."""
+    """People write groups of two digits and more; this limits what is tried."""
     length, digits = 1, len(groups[0][0])
     for group in groups[1:]:
         digits += len(group[0])
@@ -184,7 +184,7 @@ def _is_number(groups: list[str], between: str) -> bool:
 
 
 def _in_ascii(digits: str) -> str:
-    """Digits of any script, full-width or Arabic, as those that rules are made of."""
+    """Digits of any script, such as full-width or Arabic, as ASCII digits."""
     return digits if digits.isascii() else "".join(str(int(each)) for each in digits)
 
 

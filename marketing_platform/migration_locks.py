@@ -1,13 +1,13 @@
-"""A migration waits for a lock in short tries, and stops nobody meanwhile.
+"""Migrations wait for locks in short tries, without blocking other processes.
 
-Whoever waits for a lock on a table holds up all who come after it: an ALTER TABLE
-behind a report that is still being read, or a `pg_dump`, would stop every writer for as
-long as that takes. So a try is given up after `LOCK_SECONDS`, and made again after a
-pause in which the others go on. A statement outside of a transaction is tried again by
-itself; a migration that is one transaction, as a whole.
+A statement waiting for a lock on a table blocks all that come after it: an ALTER TABLE
+behind a long report or a `pg_dump` would stop every writer until that ends. So a try is
+given up after `LOCK_SECONDS`, and repeated after a pause in which the others continue.
+A statement outside a transaction is repeated by itself; a migration in a transaction,
+as a whole.
 
-An index that is built CONCURRENTLY holds up nobody, so that it may wait; what an
-interrupted build has left behind is taken away before the next one.
+Building an index CONCURRENTLY blocks no other process, so it may wait. The remains of
+an interrupted build are removed before the next one.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ _OLD_TRANSACTIONS = """
 
 
 class LockedOut(Exception):
-    """The lock could not be had within the time that there was for it."""
+    """The lock was not available in time."""
 
 
 @dataclass
 class LockPatience:
-    """How one run of `migrate` waits for locks of one PostgreSQL database."""
+    """How a run of `migrate` waits for locks of a PostgreSQL database."""
 
     connection: BaseDatabaseWrapper
     say: Callable[[str], object]
-    seconds: float  # in all
+    seconds: float  # in total
     lock_seconds: float = LOCK_SECONDS
     pauses: tuple[float, float] = PAUSES
     rng: Random = field(default_factory=Random)
@@ -66,7 +66,7 @@ class LockPatience:
 
     @contextmanager
     def bounded(self) -> Iterator[None]:
-        """Within it no statement waits for long, whoever executes it."""
+        """Within this context no statement waits for long."""
         self._set_timeout(self.lock_seconds)
         try:
             with self.connection.execute_wrapper(self._execute):
@@ -76,13 +76,15 @@ class LockPatience:
                 self._set_timeout(0)
 
     def pause(self, error: OperationalError) -> None:
-        """Let the others go on. Raises what has to do with no lock, and LockedOut."""
+        """Let other processes continue. Raises LockedOut when the time is up, and
+        errors that have nothing to do with locks.
+        """
         if not is_locked_out(error):
             raise error
         if time.monotonic() > self._deadline:
             raise LockedOut(
-                f"Gave up after {self.seconds:.0f} s of waiting for a lock. "
-                f"{self._who()} End it, or run this again later: what is applied stays."
+                f"Gave up after waiting {self.seconds:.0f} s for a lock. {self._who()} "
+                "End it, or run this again later: applied migrations stay."
             ) from error
         self.say(f"Waiting for a lock. {self._who()}")
         time.sleep(self.rng.uniform(*self.pauses))
@@ -119,7 +121,7 @@ class LockPatience:
         with self.connection.cursor() as cursor:
             cursor.execute(_UNFINISHED, [f'"{name}"'])
             if cursor.fetchone():
-                self.say(f"The index {name} was not finished: it is built anew.")
+                self.say(f"The index {name} is unfinished and will be rebuilt.")
                 cursor.execute(f'DROP INDEX CONCURRENTLY "{name}"')
 
     def _set_timeout(self, seconds: float) -> None:
@@ -131,7 +133,7 @@ class LockPatience:
             cursor.execute(_OLD_TRANSACTIONS)
             rows = cursor.fetchall()
         if not rows:
-            return "No transaction is older than a second."
+            return "No transaction is older than one second."
         return "Oldest transactions: " + "; ".join(
             f"process {pid} ({', '.join(filter(None, [user, program]))}), {state} for "
             f"{timedelta(seconds=int(age.total_seconds()))}"
@@ -140,5 +142,5 @@ class LockPatience:
 
 
 def is_locked_out(error: OperationalError) -> bool:
-    """Whether it was a lock that another one holds; nothing was done then."""
+    """Whether another process holds the lock; nothing was done then."""
     return getattr(error.__cause__, "sqlstate", None) in _LOCKED_OUT

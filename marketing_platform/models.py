@@ -1,4 +1,4 @@
-"""The tables of the wiring, where Django looks for them."""
+"""The models of this app, where Django looks for them."""
 
 from marketing_platform.audit.models import AuditEvent
 from marketing_platform.log_ins.models import LogInThrottle

@@ -1,4 +1,4 @@
-"""What the documents list of each provider, from the declarations on its class."""
+"""The documents' lists of providers and options, from declarations on their classes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TABLES = Section(
 EXAMPLE = Section(
     ".env.example",
     f"# ... or accounts, as {COMMAND} lists them:",
-    "# of every provider:",
+    "# for every provider:",
     padding="\n",
 )
 
@@ -29,14 +29,14 @@ def tables(classes: Classes) -> str:
 
 
 def example(classes: Classes) -> str:
-    """The options' variables as .env.example lists them, each once."""
+    """The options' variables as in .env.example, each once."""
     options = {option.variable: option for option in _options(classes)}
     options.pop("", None)  # set in MESSAGE_PROVIDERS itself
     return "\n".join(chain.from_iterable(map(_example_lines, options.values())))
 
 
 def _provider_rows(classes: Classes) -> Iterator[str]:
-    yield "| name | channel | class | receipts | our reference travels in |"
+    yield "| name | channel | class | receipts | our reference is sent in |"
     yield "|---|---|---|---|---|"
     for cls in classes:
         path = f"{cls.__module__}.{cls.__name__}"
@@ -73,7 +73,7 @@ def _default(option: Option) -> str:
 
 
 def _text(option: Option) -> str:
-    """The default as a variable would have it."""
+    """The default as a variable's text."""
     if isinstance(option.default, bool):
         return str(int(option.default))
     return str(option.default)

@@ -1,8 +1,8 @@
 """MESSAGE_PROVIDERS from the environment: real accounts, or the simulators.
 
-With PROVIDER_SIMULATOR_PORT set, the providers that have a simulator speak their real
-protocol to it (`manage.py simulate_providers`) and need no account. Those without one
-are left out then, so that nothing leaves by them.
+With PROVIDER_SIMULATOR_PORT set, providers that have a simulator talk to it in their
+real protocol (`manage.py simulate_providers`) and need no account. Providers without
+one are left out, so that they send nothing.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from routing.simulators.credentials import PORT_OFFSETS
 
 Definitions = dict[str, dict[str, Any]]
 
-# A new provider is one line here. Its name in MESSAGE_PROVIDERS is that of its class,
-# which also declares its options and their environment variables.
+# A new provider needs one line here. Its name in MESSAGE_PROVIDERS is its class's name;
+# the class also declares its options and their environment variables.
 PROVIDERS = (
     "routing.providers.twilio.TwilioSMS",
     "routing.providers.twilio.TwilioMMS",
@@ -39,7 +39,7 @@ def provider_classes(paths: Sequence[str] = PROVIDERS) -> list[type[Provider]]:
 def message_providers(
     env: environ.Env, *, public_url: str, paths: Sequence[str] = PROVIDERS
 ) -> Definitions:
-    """The registry's definitions; `public_url` is where receipts come back to."""
+    """The registry's definitions; receipts are sent to `public_url`."""
     timeout = env.float("PROVIDER_TIMEOUT_SECONDS", default=30.0)
     if port := env.int("PROVIDER_SIMULATOR_PORT", default=None):
         return simulated_providers(
@@ -99,7 +99,7 @@ def _real_options(env: environ.Env, cls: type[Provider]) -> dict[str, Any]:
 
 
 def _value(env: environ.Env, option: Option) -> Any:
-    """What the environment says; the default where the variable is empty or unset."""
+    """The value in the environment; the default if the variable is empty or unset."""
     if not option.variable or not env.str(option.variable, default=""):
         return option.default
     return env.get_value(option.variable, cast=type(option.default))
@@ -114,12 +114,12 @@ def _price(env: environ.Env, name: str) -> dict[str, str]:
 
 
 def _settling(env: environ.Env, name: str) -> dict[str, float]:
-    """After how long it may be asked about a message; 0: never; unset: its default."""
+    """How long after a call it may be asked; 0: never; unset: its default."""
     seconds = env.float(f"{name.upper()}_SETTLING_SECONDS", default=None)
     return {} if seconds is None else {"SETTLING_SECONDS": seconds}
 
 
 def _countries(env: environ.Env, name: str) -> dict[str, str]:
-    """Which countries it is used for, as ISO codes with commas; unset: all."""
+    """The countries it is used for, as comma-separated ISO codes; unset: all."""
     countries = env.str(f"{name.upper()}_COUNTRIES", default="")
     return {"COUNTRIES": countries} if countries else {}

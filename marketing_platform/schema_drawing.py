@@ -1,4 +1,4 @@
-"""The database schema as a picture and a list, drawn from the models."""
+"""The database schema as a diagram and a list, generated from the models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ APPS = ("messaging", "routing", "marketing_platform")
 
 
 def drawn() -> str:
-    """All tables of the project's apps, and how they refer to each other."""
+    """All tables of the project's apps, and their relations."""
     found = [model for app in APPS for model in apps.get_app_config(app).get_models()]
     picture = ["```mermaid", "erDiagram", *_entities(found), "```"]
     return "\n".join([*picture, "", *_list(found)])

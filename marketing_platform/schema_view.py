@@ -1,7 +1,7 @@
-"""The description of the API at /api/schema: built once per process, for everybody.
+"""The description of the API at /api/schema, built once per process.
 
-To build it takes a second of the processor, and drf-spectacular cannot build two at
-once: it keeps what it does in its modules. Nothing of a request goes into it.
+Building takes a second of processor time, and drf-spectacular cannot build two at once,
+because it keeps its state in its modules. The result does not depend on the request.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class SchemaView(SpectacularAPIView):
 
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """The document, or 304 for those who have it."""
+        """The document, or 304 if the client has it."""
         renderer = request.accepted_renderer
         document = _document_as(cast(Hashable, type(renderer)))
         response = get_conditional_response(request._request, etag=document.etag)

@@ -1,8 +1,8 @@
-"""Settings, all of them from the environment.
+"""Settings, all from the environment.
 
-`.env` beside manage.py is read when it is there, and every variable has a `*_FILE` twin
-that names a file with the value (for secrets that an orchestrator mounts). .env.example
-lists them. With nothing set, the project runs on SQLite under `var/`.
+`.env` beside manage.py is read if it exists. Every variable has a `*_FILE` variant with
+the path of a file that contains the value (for secrets mounted by an orchestrator).
+.env.example lists them. With nothing set, the project runs on SQLite under `var/`.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment()
 env.read_env(BASE_DIR / ".env")
 
-# What our processes write (the database, rejected rows, logs of handsets) is about
-# people: nobody else on this host reads it. Before the first file is made.
+# Our files (the database, rejected rows, handset logs) contain personal data: other
+# users of this host must not read them. Set before the first file is made.
 os.umask(env.octal("UMASK", default="077"))
-# What a web server may serve itself.
+# Files that a web server may serve itself.
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o755
 
 STATE_DIR = Path(env.str("STATE_DIR", default=str(BASE_DIR / "var")))
@@ -41,10 +41,10 @@ STATE_DIR.mkdir(parents=True, exist_ok=True)
 
 
 def _own_secret_key() -> str:
-    """A random key kept in the state directory: for one host that sets none.
+    """A random key, kept in the state directory, for a single host that sets none.
 
-    Written elsewhere and then linked, which the first of several processes wins, so
-    that none of them reads a key that is half there or soon another one.
+    Written to another file and then linked, which only the first of several processes
+    can do, so that none reads a partial key or one that is replaced later.
     """
     path = STATE_DIR / "secret_key"
     if not path.exists():
@@ -58,32 +58,32 @@ def _own_secret_key() -> str:
 
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="") or _own_secret_key()
-# Keys that were in use before: links in e-mails that went out stay good.
+# Former keys: links in e-mails already sent stay valid.
 SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
-# Tells installations apart that share a SECRET_KEY, such as one and a copy of it for
-# trials: neither takes the other's receipts for its own.
+# Distinguishes installations that share a SECRET_KEY, such as production and a copy
+# for trials, so that neither accepts the other's receipts.
 INSTALLATION_ID = env.str("INSTALLATION_ID", default="")
-# Where the world reaches this installation: providers post their receipts here.
+# The public address of this installation: providers post their receipts here.
 PUBLIC_URL = env.web_address("PUBLIC_URL", default="http://127.0.0.1:8000")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 _PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname
 if _PUBLIC_HOST and _PUBLIC_HOST not in ALLOWED_HOSTS:
     ALLOWED_HOSTS.append(_PUBLIC_HOST)  # or every receipt would be refused
-# Whose word on a caller's address is taken: X-Forwarded-For of these proxies.
+# Proxies whose X-Forwarded-For is trusted.
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES", default=["127.0.0.1", "::1"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
-# Behind TLS these are on; `PUBLIC_URL` says whether we are.
+# On behind TLS, which `PUBLIC_URL` shows.
 _IS_HTTPS = PUBLIC_URL.startswith("https://")
 SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=_IS_HTTPS)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _IS_HTTPS else None
 SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31536000 * _IS_HTTPS)
-# Both reach further than this installation: to all hosts below its name, and for good.
+# Both affect all hosts below this one's name, and are hard to undo.
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool(
     "SECURE_HSTS_INCLUDE_SUBDOMAINS", default=False
 )
 SECURE_HSTS_PRELOAD = env.bool("SECURE_HSTS_PRELOAD", default=False)
-SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]  # which urge to set them
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]  # they ask to set both
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _IS_HTTPS
 
 INSTALLED_APPS = [
@@ -155,9 +155,9 @@ if "sqlite3" in DATABASES["default"]["ENGINE"]:
 else:
     DATABASES["default"].setdefault("CONN_HEALTH_CHECKS", True)
     DATABASES["default"].setdefault("CONN_MAX_AGE", 60)
-    # A host that is cut off, or a process that freezes, in the midst of a transaction
-    # would keep its messages locked until TCP gives up on it, which takes hours.
-    # What stands in the URL wins.
+    # If a host is cut off or a process freezes during a transaction, its messages would
+    # stay locked until TCP gives up, which takes hours. Options in the URL take
+    # precedence.
     DATABASES["default"]["OPTIONS"] = {
         "connect_timeout": 10,  # seconds, as the next three
         "keepalives_idle": 10,
@@ -166,7 +166,7 @@ else:
         "tcp_user_timeout": 30_000,  # milliseconds
         "options": "-c idle_in_transaction_session_timeout=30s",
     } | DATABASES["default"].get("OPTIONS", {})
-# How long a query of a page, the API or a webhook may take, in seconds; 0: no bound.
+# How long a query of a page, the API or a webhook may take, in seconds; 0: no limit.
 # Workers, commands and migrations have none. See marketing_platform/web_queries.py.
 WEB_STATEMENT_TIMEOUT = env.float("WEB_STATEMENT_TIMEOUT", default=15.0)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -198,23 +198,23 @@ MESSAGE_PROVIDERS = message_providers(env, public_url=PUBLIC_URL)
 # None: real accounts. Otherwise where `manage.py simulate_providers` listens.
 PROVIDER_SIMULATOR_PORT = env.int("PROVIDER_SIMULATOR_PORT", default=None)
 
-# What a handset hears that texts HELP, where the provider takes our answer (Twilio) and
-# does not answer by itself. "" answers nothing.
+# The reply to HELP, if the provider accepts our reply (Twilio) and does not answer by
+# itself. "" sends no reply.
 INBOUND_HELP_TEXT = env.str("INBOUND_HELP_TEXT", default="")
 
-# Whole messages, separated by commas, that end messages to the handset that texts them,
-# besides STOP and the words for it that we know.
+# Further STOP messages, comma-separated: a handset that texts one of them gets no more
+# messages.
 INBOUND_STOP_WORDS = env.list("INBOUND_STOP_WORDS", default=[])
 
-# When marketing does not leave, by the recipients' clocks, unless its campaign says
-# otherwise: such as 21:00-08:00. "" is never.
+# When no marketing is sent, in the recipients' local time, unless its campaign has
+# other hours: such as 21:00-08:00. "": never.
 QUIET_HOURS = env.parsed(
     "QUIET_HOURS", QuietHours.parse, "two local times such as 21:00-08:00"
 )
 
-# Whether SMS and MMS go to landlines, too, and to freephone numbers and internet
-# telephony: few of them take messages, and providers charge for trying. (Premium-rate,
-# satellite and other such numbers never get any.)
+# Whether SMS and MMS are also sent to landlines, freephone and VoIP numbers: few of
+# them accept messages, and providers charge for trying. (Premium-rate, satellite and
+# similar numbers never get any.)
 SEND_TO_LANDLINES = env.bool("SEND_TO_LANDLINES", default=False)
 
 # How the queue is drained. See messaging/queue.
@@ -223,23 +223,23 @@ QUEUE_WINDOW = env.int("QUEUE_WINDOW", default=200)  # in flight, per process
 QUEUE_LEASE_SECONDS = env.int("QUEUE_LEASE_SECONDS", default=90)
 # How long a message whose outcome is unknown waits for a receipt.
 QUEUE_VERDICT_SECONDS = env.int("QUEUE_VERDICT_SECONDS", default=3600)
-# /readyz fails when messages are due for longer and none has left for so long.
+# /readyz fails if messages have been due, and none has left, for longer than this.
 QUEUE_STALLED_SECONDS = env.int("QUEUE_STALLED_SECONDS", default=300)
 RECEIPTS_STALLED_SECONDS = env.int("RECEIPTS_STALLED_SECONDS", default=60)
-# Jitter adds up to this share of a retry's delay, and never takes away.
+# Jitter adds up to this share of a retry's delay.
 RETRY_JITTER = env.float("RETRY_JITTER", default=0.1)
-# Dotted paths of retry policies of your own, separated by commas; a route may name
-# these as its `customRetryPolicy`, and nothing else (docs/routing.md).
+# Dotted paths of your own retry policies, comma-separated. Only these may be a route's
+# `customRetryPolicy` (docs/routing.md).
 RETRY_POLICIES = env.list("RETRY_POLICIES", default=[])
 
-# Dotted paths of functions of your own that the cluster runs, separated by commas. It
-# runs nothing else: who may write a schedule may call these with any arguments.
+# Dotted paths of your own functions that the cluster may run, comma-separated. It runs
+# no others. A person who can write a schedule can call these with any arguments.
 QCLUSTER_TASKS = env.list("QCLUSTER_TASKS", default=[])
-# `run_cluster` starts a cluster again that shows no sign of life for so long. More than
-# the longest of your own tasks in it, if all its workers may be busy with such.
+# `run_cluster` restarts a cluster that shows no sign of life for this long. Keep it
+# above the duration of your longest task, if such tasks may keep all workers busy.
 QCLUSTER_PATIENCE_SECONDS = env.int("QCLUSTER_PATIENCE_SECONDS", default=45)
-# The django-q2 cluster wakes and supervises; the message table owns all state, so
-# nothing here is needed for correctness. Traps: `retry` must exceed `timeout`, and a
+# The django-q2 cluster wakes and supervises workers. All state is in the message table,
+# so correctness does not depend on it. Traps: `retry` must exceed `timeout`, and a
 # prefetch (`queue_limit`) above 1 runs waiting tasks twice.
 Q_CLUSTER: dict[str, Any] = {
     "name": "messages",
@@ -251,7 +251,7 @@ Q_CLUSTER: dict[str, Any] = {
     "max_attempts": 1,
     "ack_failures": True,
     "catch_up": False,
-    "scheduler": False,  # messaging.cluster.schedules is in its place
+    "scheduler": False,  # messaging.cluster.schedules replaces it
     "save_limit": 100,
     "poll": 0.2,
     "label": "Task queue",
@@ -259,8 +259,8 @@ Q_CLUSTER: dict[str, Any] = {
     "broker_class": "messaging.cluster.broker.DatabaseBroker",
 }
 
-# The REST API (docs/api.md). The layers below know nothing of tokens: their views name
-# the scope that they need, and these classes hold it against the caller's.
+# The REST API (docs/api.md). The layers below do not know about tokens: their views
+# declare the scope they need, and these classes compare it with the caller's.
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "marketing_platform.tokens.authentication.BearerAuthentication"
@@ -275,33 +275,33 @@ REST_FRAMEWORK: dict[str, Any] = {
     ],
     "DEFAULT_PAGINATION_CLASS": "routing.api.conventions.pagination.Pages",
     "DEFAULT_SCHEMA_CLASS": "routing.api.conventions.openapi.ApiSchema",
-    "DEFAULT_METADATA_CLASS": None,  # OPTIONS would describe views to anybody
+    "DEFAULT_METADATA_CLASS": None,  # OPTIONS would describe views to anyone
     "EXCEPTION_HANDLER": "routing.api.conventions.problems.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
-# Requests per second of one token, and how many may come at once after a rest.
+# Requests per second of one token, and how many may come at once after an idle time.
 API_RATE_PER_SECOND = env.float("API_RATE_PER_SECOND", default=50.0)
 API_BURST = env.float("API_BURST", default=100.0)
-# How long the answer to an Idempotency-Key is kept, and given again.
+# How long the response to an Idempotency-Key is kept and repeated.
 IDEMPOTENCY_KEY_HOURS = env.int("IDEMPOTENCY_KEY_HOURS", default=24)
 
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Marketing platform",
-    "DESCRIPTION": "Routes, messages and what became of them. docs/api.md of the "
-    "project walks through it.",
+    "DESCRIPTION": "Routes, messages, campaigns and delivery attempts. docs/api.md of "
+    "the project walks through it.",
     "VERSION": "1.0.0",
     "OAS_VERSION": "3.1.0",
-    # The first serves where the page is tried, whatever name the host is reached by.
+    # The first one is used by the documentation page, whatever the host's name.
     "SERVERS": [
-        {"url": "/", "description": "The host that this document comes from."},
-        {"url": PUBLIC_URL, "description": "Where the installation is reached."},
+        {"url": "/", "description": "The host that serves this document."},
+        {"url": PUBLIC_URL, "description": "The installation's public address."},
     ],
     "SCHEMA_PATH_PREFIX": "/api",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
     "COMPONENT_SPLIT_REQUEST": True,
     "SORT_OPERATION_PARAMETERS": False,
-    "SWAGGER_UI_DIST": "SIDECAR",  # no page loads anything from outside hosts
+    "SWAGGER_UI_DIST": "SIDECAR",  # pages load nothing from other hosts
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "ENUM_NAME_OVERRIDES": {
         term.__name__: term.choices()
@@ -347,7 +347,7 @@ LOGGING: dict[str, Any] = {
             default="INFO",
         ),
     },
-    # Django gives these handlers of their own, which would mask nothing.
+    # Django gives these handlers of their own, which would not mask anything.
     "loggers": {
         "django": {"handlers": [], "level": "INFO"},
         "django.server": {"handlers": [], "level": "INFO", "propagate": True},

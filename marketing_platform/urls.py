@@ -1,4 +1,4 @@
-"""Every door of the web server."""
+"""All URLs of the web server."""
 
 from django.contrib import admin
 from django.urls import include, path, re_path
@@ -16,7 +16,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("unsubscribe/", include("messaging.urls")),
     path("webhooks/", include("routing.urls")),
-    # The description of the API is public; what it describes needs a token.
+    # The description of the API is public; the API itself needs a token.
     re_path(r"^api/schema/?$", SchemaView.as_view(), name="schema"),
     re_path(r"^api/docs/?$", SpectacularSwaggerView.as_view(), name="docs"),
     re_path(r"^metrics/?$", MetricsView.as_view(), name="metrics"),

@@ -1,8 +1,8 @@
-"""No page holds a thread, or the database, with a query without bound.
+"""A time limit for the queries of web requests, so that none blocks a thread for long.
 
-On PostgreSQL the connections of web processes have a `statement_timeout`: from the
-start, at no cost per query. Those of workers, commands and migrations have none. SQLite
-is asked to look at the clock now and then.
+On PostgreSQL the connections of web processes have a `statement_timeout`, set when they
+open, at no cost per query. Those of workers, commands and migrations have none. SQLite
+checks the clock now and then.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from django.http.response import HttpResponseBase
 from routing.api.conventions.problems import PROBLEM_TYPE, problem
 
 TOO_LONG = (
-    "The database took too long. Ask for less: a shorter time, a filter, a number in "
-    "full. If it was busy, try again."
+    "The database took too long. Ask for less: a shorter period, a filter, a full "
+    "number. If it was busy, try again."
 )
 RETRY_AFTER = 30  # seconds
 _CANCELLED = frozenset({"57014", "55P03"})  # query_canceled, lock_not_available
-_STEPS = 10_000  # of SQLite's virtual machine between two looks at the clock
+_STEPS = 10_000  # of SQLite's virtual machine between checks of the clock
 
 
 def bound_web_queries() -> None:
-    """Called once, when a process becomes a web server: by wsgi.py and asgi.py."""
+    """Called once when a web process starts, by wsgi.py and asgi.py."""
     milliseconds = int(settings.WEB_STATEMENT_TIMEOUT * 1000)
     for each in connections.all():
         if each.vendor == "postgresql" and milliseconds:
@@ -38,7 +38,7 @@ def bound_web_queries() -> None:
 
 
 class QueryLimitMiddleware:
-    """Answers 503 where the database gave up, and bounds the queries of SQLite."""
+    """Answers 503 if the database gave up, and limits the queries of SQLite."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -55,7 +55,7 @@ class QueryLimitMiddleware:
     def process_exception(
         self, request: HttpRequest, exception: Exception
     ) -> HttpResponseBase | None:
-        """Called for what a view, or its template, raised."""
+        """Called for an exception of a view or its template."""
         if not is_too_long(exception):
             return None
         response: HttpResponseBase
@@ -70,7 +70,7 @@ class QueryLimitMiddleware:
 
 
 def is_too_long(exception: Exception) -> bool:
-    """Whether the database ended a statement for the time that it took."""
+    """Whether the database ended a statement because it took too long."""
     if not isinstance(exception, OperationalError):
         return False
     state = getattr(exception.__cause__, "sqlstate", None)

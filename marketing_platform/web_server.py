@@ -1,13 +1,13 @@
-"""A gunicorn worker that gives a request a thread once all of it has come in.
+"""A gunicorn worker that gives a request a thread only when it has arrived in full.
 
-gunicorn's own threads read from sockets, so that forty clients that send half a request
-each hold all of them. Here waitress reads and writes in one loop, which no client can
-hold up; gunicorn does what it is good at: several processes, restarts, signals.
+gunicorn's own threads read from sockets, so forty clients that each send half a request
+would block all of them. Here waitress reads and writes in one loop, which no client can
+block; gunicorn does what it is good at: several processes, restarts, signals.
 
-What a client may take: `IDLE_SECONDS` without a request, `READ_SECONDS` for one plus a
-second for each `SLOWEST` bytes, and `WRITE_SECONDS` in which it takes in nothing of an
-answer. Where there are as many connections as there may be, a new one takes the place
-of the one that has been idle, or half sent, for the longest.
+Limits for a client: `IDLE_SECONDS` without a request, `READ_SECONDS` per request plus a
+second for each `SLOWEST` bytes, and `WRITE_SECONDS` without reading any of the answer.
+At the maximum number of connections, a new one replaces the one that has been idle, or
+half sent, the longest.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ WRITE_SECONDS = 30.0
 WRITE_SECONDS_AT_MOST = 300.0
 HEADER_LIMIT = 32_768  # bytes, all headers together
 BODY_LIMIT = 10 * 1024 * 1024  # bytes; Django refuses most of that, with an answer
-BUFFER_LIMIT = 256 * 1024 * 1024  # bytes of bodies that are not whole yet
+BUFFER_LIMIT = 256 * 1024 * 1024  # bytes of incomplete bodies
 FILES_PER_CONNECTION = 3  # a socket, and bodies that do not fit into memory
 
 
 class PatientChannel(HTTPChannel):  # type: ignore[misc]
-    """A connection that knows since when it waits for its client."""
+    """A connection that knows how long it has waited for its client."""
 
     reading_since: float | None = None
     writing_since: float | None = None
 
     def received(self, data: bytes) -> Any:
-        """Called with each piece that comes in."""
+        """Called with each piece of data."""
         handled = super().received(data)
         self.reading_since = (
             (self.reading_since or time.time()) if self.request else None
@@ -52,23 +52,23 @@ class PatientChannel(HTTPChannel):  # type: ignore[misc]
         return handled
 
     def handle_close(self) -> None:
-        """With the file that half a body may be in."""
+        """Also closes the file of a partial body."""
         super().handle_close()
         if self.request:
             self.request.close()
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it is the client's turn: nothing is at work or to be sent."""
+        """Whether it is the client's turn: nothing is being processed or sent."""
         return not self.requests and not self.total_outbufs_len
 
     @property
     def buffered(self) -> int:
-        """How much of a body has come in that is not whole."""
+        """The size of a partial body."""
         return self.request.body_bytes_received if self.request else 0
 
     def is_overdue(self, now: float) -> bool:
-        """Whether the client has had its time."""
+        """Whether the client's time is up."""
         if self.total_outbufs_len:
             self.writing_since = self.writing_since or now
             is_stuck = now - self.last_activity > WRITE_SECONDS
@@ -81,7 +81,7 @@ class PatientChannel(HTTPChannel):  # type: ignore[misc]
 
 
 class _Patience:
-    """Lets go of clients that have had their time, or whose place is needed."""
+    """Disconnects clients whose time is up, or whose place is needed."""
 
     channel_class = PatientChannel
     active_channels: dict[int, PatientChannel]
@@ -89,7 +89,7 @@ class _Patience:
     _map: dict[int, Any]
 
     def handle_accept(self) -> None:
-        """Called when somebody connects."""
+        """Called when a client connects."""
         if len(self._map) >= self.adj.connection_limit - 1:
             self._make_room()
         super().handle_accept()  # type: ignore[misc]
@@ -108,7 +108,7 @@ class _Patience:
             channel.handle_close()
 
     def _make_room(self) -> None:
-        """The oldest come first."""
+        """Disconnect the oldest first."""
         for channel in self.active_channels.values():
             if channel.is_waiting:
                 channel.handle_close()
@@ -116,11 +116,11 @@ class _Patience:
 
 
 class TcpServer(_Patience, TcpWSGIServer):  # type: ignore[misc]
-    """At an address and port."""
+    """Listens at an address and port."""
 
 
 class UnixServer(_Patience, UnixWSGIServer):  # type: ignore[misc]
-    """At a path."""
+    """Listens at a path."""
 
 
 class BufferingWorker(Worker):  # type: ignore[misc]
@@ -132,7 +132,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
         super().init_process()
 
     def run(self) -> None:
-        """Serve until gunicorn says so; then finish what is at work."""
+        """Serve until gunicorn ends it; then finish running requests."""
         self._map: dict[int, Any] = {}
         self._threads = ThreadedTaskDispatcher()
         self._threads.set_thread_count(self.cfg.threads)
@@ -142,7 +142,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
         self._finish()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """SIGTERM: leave, at once if nothing is at work."""
+        """SIGTERM: exit, at once if no request is running."""
         super().handle_exit(sig, frame)
         for server in getattr(self, "_servers", []):
             server.pull_trigger()
@@ -152,7 +152,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
         wasyncore.loop(timeout=1.0, use_poll=True, map=self._map, count=1)
 
     def _finish(self) -> None:
-        """Take nobody in any more, and answer those who are waiting for it."""
+        """Accept no more connections, and finish the requests that are running."""
         deadline = time.monotonic() + self.cfg.graceful_timeout
         for server in self._servers:
             server.accepting = False
@@ -195,7 +195,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
         )
 
     def _counted(self, environ: dict[str, Any], start: Callable[..., Any]) -> Any:
-        """The application; after `max_requests` a fresh process takes over."""
+        """The application; after `max_requests` a new process takes over."""
         self.nr += 1
         if self.nr >= self.max_requests:
             self.alive = False
@@ -203,7 +203,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
 
 
 def allow_files(count: int) -> None:
-    """Let this process open as many files, as far as the host grants it."""
+    """Let this process open this many files, as far as the host allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

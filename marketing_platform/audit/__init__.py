@@ -1,1 +1,1 @@
-"""Who did what, by which door, and what it changed."""
+"""The audit log: who did what, by which way in, and what it changed."""

@@ -1,4 +1,4 @@
-"""On whose behalf this code runs: a request's caller, or whoever started a command."""
+"""On whose behalf this code runs: a request's caller, or the user of a command."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _request: ContextVar[HttpRequest | None] = ContextVar("request", default=None)
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts, and by which door."""
+    """Who acts, and by which way in."""
 
     door: Door
     name: str
@@ -33,13 +33,13 @@ class Actor:
 
 
 class ActingMiddleware:
-    """Remembers the request for as long as it is answered."""
+    """Remembers the request while it is processed."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Who is calling turns out later: the API looks at tokens within its views."""
+        """The caller is known only later: the API checks tokens within its views."""
         token = _request.set(request)
         try:
             return self._get_response(request)
@@ -54,7 +54,7 @@ def current_actor() -> Actor:
 
 
 def by_request(request: HttpRequest) -> Actor:
-    """The caller of a request, as far as that is known yet."""
+    """The caller of a request, as far as known."""
     user = getattr(request, "user", None)
     is_known = user is not None and user.is_authenticated
     token = getattr(request, "auth", None)
@@ -80,7 +80,7 @@ def _named(token: ApiToken) -> str:
 
 
 def _by_command() -> Actor:
-    """Its arguments are left out: they may hold recipients."""
+    """Without arguments: they may contain recipients."""
     program = Path(sys.argv[0]).name
     command = sys.argv[1] if program == "manage.py" and len(sys.argv) > 1 else ""
     return Actor(Door.COMMAND, _os_user(), source=f"{program} {command}".strip())
@@ -89,5 +89,5 @@ def _by_command() -> Actor:
 def _os_user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's number without a name
+    except (KeyError, OSError):  # in a container: a user id without a name
         return f"uid {os.getuid()}"

@@ -1,4 +1,4 @@
-"""What an act changed, as JSON without secrets and without recipients."""
+"""What an act changed, as JSON without secrets and recipients."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from django.db.models import Model
 
 from marketing_platform.masking import mask
 
-# Only whether these have changed is anybody's business.
+# Of these only the fact that they changed is recorded.
 SECRET = frozenset({"password", "digest"})
-SECRET_VALUE = "(secret)"  # noqa: S105 - what stands in its place
-# What rows note by themselves.
+SECRET_VALUE = "(secret)"  # noqa: S105 - shown instead
+# Fields that change by themselves.
 OWN_NOTES = frozenset({"last_login", "last_used_at", "tat", "factor", "slowed_at"})
 OWN_NOTES |= {"created_at", "updated_at", "id"}
-LONGEST = 500  # letters of a value; a campaign's text may have 262,144
+LONGEST = 500  # characters of a value; a campaign's text may have 262,144
 
 Values = Mapping[str, Any]
 
 
 def values_of(row: Model | None) -> dict[str, Any]:
-    """A row's fields; of none: none."""
+    """A row's fields; none for None."""
     if row is None:
         return {}
     return {
@@ -34,7 +34,7 @@ def values_of(row: Model | None) -> dict[str, Any]:
 
 
 def differences(before: Values, after: Values) -> dict[str, list[Any]]:
-    """Each field that differs, with its value before and after; None: it had none."""
+    """Each field that differs, with its value before and after; None: no value."""
     names = [*after, *(name for name in before if name not in after)]
     return {
         name: [_shown(name, before.get(name)), _shown(name, after.get(name))]
@@ -44,7 +44,7 @@ def differences(before: Values, after: Values) -> dict[str, list[Any]]:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it, shortened and masked."""
+    """A value as JSON, shortened and masked."""
     if isinstance(value, Mapping):
         return {str(name): plain(each) for name, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

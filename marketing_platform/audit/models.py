@@ -1,4 +1,4 @@
-"""The audit log: a row for each act, which nobody edits afterwards."""
+"""The audit log: a row for each act, never edited afterwards."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from routing.vocabulary import ChoiceEnum
 
 
 class Door(ChoiceEnum):
-    """By which way somebody came in."""
+    """The way in by which somebody acted."""
 
     COMMAND = 0  # a command or a worker on one of our hosts
     ADMIN = 1  # the back office
     API = 2
-    WEB = 3  # what needs no account: webhooks, unsubscribe links, log-ins
+    WEB = 3  # without an account: webhooks, unsubscribe links, log-ins
 
 
 class AppendOnly(TypeError):
-    """Audit events are neither changed nor deleted; old ones go with `purge`."""
+    """Audit events cannot be changed or deleted; `purge` clears away old ones."""
 
     def __init__(self) -> None:
         super().__init__(AppendOnly.__doc__)
@@ -36,11 +36,11 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         raise AppendOnly
 
     def since(self, moment: datetime) -> AuditEventQuerySet:
-        """Those from then on."""
+        """Those from this time on."""
         return self.filter(at__gte=moment)
 
     def purge(self, *, before: datetime, at_most: int) -> int:
-        """Clear away the oldest ones from before that time; how many that were."""
+        """Clear away the oldest ones from before this time; returns how many."""
         ids = self.filter(at__lt=before).order_by("at").values_list("pk", flat=True)
         old = self.filter(pk__in=list(ids[:at_most])).order_by()
         return old._raw_delete(old.db)
@@ -49,7 +49,7 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
 class AuditEvent(models.Model):
     """One act: who did it, to what, and what changed.
 
-    The names stand here as text: they outlive the user, the token and the object.
+    Names are stored as text: they outlive the user, the token and the object.
     """
 
     at = models.DateTimeField(default=timezone.now, db_index=True)
@@ -96,7 +96,7 @@ class AuditEvent(models.Model):
         return f"{self.actor}: {self.action} {self.object_label}".strip()
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Only once."""
+        """Can be called only once."""
         if not self._state.adding:
             raise AppendOnly
         super().save(*args, **kwargs)

@@ -1,8 +1,8 @@
-"""Events are written within the transaction of the act: both are kept, or neither.
+"""Writes audit events, within the transaction of the act: both are kept, or neither.
 
-Services report what they did by the signal `routing.signals.acted`. Rows of the tables
-below are watched as well, because many ways lead to them: screens, the API, fixtures,
-shells.
+Services report their acts by the signal `routing.signals.acted`. Changes of the models
+below are watched as well, because they can be made in many ways: screens, the API,
+fixtures, shells.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from routing.signals import acted
 
 logger = logging.getLogger(__name__)
 
-# Whatever changes them is an act.
+# Every change of these is an act.
 WATCHED = (
     "auth.User",
     "auth.Group",
@@ -32,7 +32,7 @@ WATCHED = (
     "routing.ChannelRoutingConfig",
     "routing.FurtherProvider",
 )
-# Workers write these all day; a person does so by a request.
+# Workers write these all day; only a change within a request is an act.
 WATCHED_IN_REQUESTS = (
     "messaging.Campaign",
     "messaging.Suppression",
@@ -65,7 +65,7 @@ def record(
         object_label=mask(str(target))[:200] if target else "",
         changes=plain(changes or {}),
     )
-    # Commands say what they do: a line of the log would only stand in between.
+    # Commands print what they do: a log line would only clutter their output.
     level = logging.DEBUG if event.door == Door.COMMAND else logging.INFO
     logger.log(level, "%s (%s, %s)", event, Door(event.door).label, actor.source)
     return event
@@ -75,12 +75,12 @@ def record(
 def note_act(
     action: str, target: Model | None, details: dict[str, Any], **_: Any
 ) -> None:
-    """What a service reports."""
+    """Record an act reported by a service."""
     record(action, target, details)
 
 
 def watch() -> None:
-    """Connect the receivers; called once the models are there."""
+    """Connect the receivers; called once the models are loaded."""
     for label in WATCHED + WATCHED_IN_REQUESTS:
         model = apps.get_model(label)
         pre_save.connect(_remember, model)
@@ -91,7 +91,7 @@ def watch() -> None:
 
 
 def _is_act(sender: type[Model]) -> bool:
-    """Whether a person's or a program's doing, as far as the table tells."""
+    """Whether a change of this table is a deliberate act."""
     if sender._meta.label in WATCHED:
         return True
     return current_actor().door in (Door.ADMIN, Door.API)
@@ -103,7 +103,7 @@ def _remember(
     update_fields: frozenset[str] | None = None,
     **_: Any,
 ) -> None:
-    """Keep what the row was, unless it only takes notes of its own."""
+    """Keep the row's old values, unless only automatic fields change."""
     if update_fields is not None and update_fields <= OWN_NOTES:
         return
     if _is_act(sender):
@@ -128,7 +128,7 @@ def _note_deletion(sender: type[Model], instance: Model, **_: Any) -> None:
 def _note_relation(
     instance: Model, action: str, model: type[Model], pk_set: set[Any] | None, **_: Any
 ) -> None:
-    """Groups and permissions that were given or taken."""
+    """Record groups and permissions that were granted or revoked."""
     if action in MANY_TO_MANY and (pk_set or action == "post_clear"):
         names = [str(each) for each in model._base_manager.filter(pk__in=pk_set or ())]
         what = str(model._meta.verbose_name_plural)

@@ -1,1 +1,1 @@
-"""The front page of the back office: what is happening now, and what needs a person."""
+"""The front page of the back office: what is happening, and what needs attention."""

@@ -1,7 +1,7 @@
-"""What the front page tells. Each panel is for who may see what it is about.
+"""The front page. Each panel is shown to users with the permission for its subject.
 
-All numbers come from indexes, from the statistics, or from rows that are counted no
-further than a limit: the page costs the same on the first day and after years.
+All numbers come from indexes, from the statistics, or from rows counted up to a limit:
+the page costs the same on the first day and after years.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Allows = Callable[[str], bool]
 
 
 class Look:
-    """What several panels look at, read once."""
+    """Data used by several panels, read once."""
 
     def __init__(self, now: datetime) -> None:
         self.now = now
@@ -36,7 +36,7 @@ class Look:
         return latest_attempts(now=self.now)
 
 
-# Panel -> who may see it, and what is in it.
+# Panel -> the permission to see it, and its content.
 PANELS: dict[str, tuple[str, Callable[[Look], Any]]] = {
     "findings": (
         "messaging.view_workerheartbeat",
@@ -66,7 +66,7 @@ PANELS: dict[str, tuple[str, Callable[[Look], Any]]] = {
 
 
 def dashboard(*, may_see: Allows, now: datetime) -> dict[str, Any]:
-    """The panels that somebody with these permissions may see."""
+    """The panels that a user with these permissions may see."""
     look = Look(now)
     panels = {
         name: look_at(look)

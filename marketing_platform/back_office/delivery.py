@@ -1,4 +1,4 @@
-"""How messages are leaving: the panels of queue, providers, campaigns and workers."""
+"""The panels of the front page: queue, providers, campaigns, workers and channels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from routing.rules.tally import Tally, day_of
 from routing.statistics.reports import statistics_report
 from routing.vocabulary import AttemptOutcome, Channel, MessageStatus
 
-AT_MOST = 10  # rows of campaigns or workers; the lists have all
+AT_MOST = 10  # rows of campaigns or workers; the lists show all
 A_WEEK = timedelta(days=6)  # before today
 
 
@@ -58,21 +58,21 @@ def tiles(latest: Sequence[LatestAttempt], *, now: datetime) -> list[Tile]:
         Tile(
             "Due now",
             str(queue.due),
-            f"the oldest for {span(waited)}" if queue.oldest_due_at else "none waits",
+            f"oldest: {span(waited)}" if queue.oldest_due_at else "none waiting",
             queued,
             Level.FAIL if is_late else Level.OK,
         ),
-        Tile("Not due yet", str(queue.later), "scheduled, or put off", queued),
+        Tile("Not due yet", str(queue.later), "scheduled or postponed", queued),
         Tile(
             "Being sent",
             str(queue.in_flight),
-            "by workers, at this moment",
+            "by workers, now",
             listed(MESSAGES, status__exact=MessageStatus.SENDING.value),
         ),
         Tile(
             "Outcome unknown",
             str(queue.unknown),
-            "may have been sent; wait for word",
+            "may have been sent; waiting for a verdict",
             listed(MESSAGES, outcome="unknown"),
             Level.WARN if queue.unknown else Level.OK,
         ),
@@ -88,7 +88,7 @@ def _receipts_waiting(now: datetime) -> Tile:
     age = now - oldest if oldest else timedelta(0)
     is_late = age.total_seconds() > settings.RECEIPTS_STALLED_SECONDS
     level = Level.WARN if status.set_aside else Level.OK
-    note = f"the oldest for {span(age)}" if oldest else "all are applied"
+    note = f"oldest: {span(age)}" if oldest else "all applied"
     if status.set_aside:
         note += f"; set aside: {status.set_aside:,}"
     return Tile(
@@ -106,19 +106,19 @@ def _pace(latest: Sequence[LatestAttempt], now: datetime) -> Tile:
         over = f"the last {span(now - latest[-1].attempted_at)}"
     pace = per_minute(latest, now=now)
     value = f"{pace:,.0f}" if pace >= 10 or not pace else f"{pace:.1f}"
-    return Tile("Attempts a minute", value, f"over {over}", listed(ATTEMPTS))
+    return Tile("Attempts per minute", value, f"over {over}", listed(ATTEMPTS))
 
 
 def _workers_alive(now: datetime) -> Tile:
     alive = WorkerHeartbeat.objects.alive(now).count()
-    standing_by = ClusterHeartbeat.objects.alive(now).count()
-    is_nobody = not alive and not standing_by
+    clusters = ClusterHeartbeat.objects.alive(now).count()
+    is_stopped = not alive and not clusters
     return Tile(
-        "Workers at work",
+        "Workers running",
         f"{alive:,}",
-        "nobody sends" if is_nobody else f"clusters standing by: {standing_by}",
+        "nothing is sent" if is_stopped else f"clusters on standby: {clusters}",
         listed("messaging_workerheartbeat"),
-        Level.FAIL if is_nobody else Level.OK,
+        Level.FAIL if is_stopped else Level.OK,
     )
 
 
@@ -139,7 +139,7 @@ class ProviderRow:
 
 @dataclass(frozen=True, slots=True)
 class Providers:
-    """Those in use, and those that could not be used and were not."""
+    """The configured or used providers, and those that are neither."""
 
     used: list[ProviderRow]
     idle: list[ProviderRow]
@@ -172,8 +172,8 @@ def _provider_row(status: ProviderStatus, now: datetime) -> ProviderRow:
 
 
 def _level_of(status: ProviderStatus) -> Level:
-    """Bad: it gets no traffic, or all of it although it fails. Doubtful: it is probed,
-    or refuses most attempts.
+    """FAIL: it gets no traffic, or all of it although it fails. WARN: it is being tried
+    again, or refuses most attempts.
     """
     if status.state == BreakerState.OPEN or status.is_last_way_out:
         return Level.FAIL
@@ -202,7 +202,7 @@ def _campaign_row(overview: CampaignOverview, now: datetime) -> CampaignRow:
     of_all = "" if total is None else f" of {total:,}"
     return CampaignRow(
         overview=overview,
-        progress=f"{overview.waiting}{of_all} wait",
+        progress=f"{overview.waiting}{of_all} waiting",
         next_at=next_at if next_at and next_at > now else None,
         href=listed(MESSAGES, campaign__id__exact=overview.campaign.pk),
     )
@@ -219,7 +219,7 @@ class WorkerRow:
 
 
 def workers(*, now: datetime) -> list[WorkerRow]:
-    """Who drains the queue, or did until lately; those alive first."""
+    """The processes that drain the queue, or did until lately; those alive first."""
     rows = [
         WorkerRow(
             name=f"{each}",
@@ -252,7 +252,7 @@ class ChannelRow:
 
 
 def channels(*, now: datetime) -> list[ChannelRow]:
-    """What became of the messages of each channel that was used."""
+    """The figures of each channel that was used."""
     week = Period(day_of(now) - A_WEEK, day_of(now))
     rows = [_channel_row(channel, week) for channel in Channel]
     return [row for row in rows if row is not None]

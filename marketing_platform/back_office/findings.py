@@ -1,4 +1,4 @@
-"""What needs a person: the doctor's findings, and on the first day the first steps."""
+"""What needs attention: the doctor's findings, and on the first day the first steps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from routing.models import MessageDeliveryAttempt
 
 # A check that fails until the step is done, and the step.
 STEPS = {
-    "routes": "Choose the providers that messages leave by",
+    "routes": "Choose the providers to send by",
     "workers": "Start a worker",
 }
 SEND_A_CAMPAIGN = (
@@ -28,7 +28,7 @@ SEND_A_CAMPAIGN = (
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A finding that is not well, and where one sees it."""
+    """A finding that needs attention, and a link to its list."""
 
     level: Level
     text: SafeString
@@ -38,7 +38,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class FirstStep:
-    """One of the things to do before anything can be sent."""
+    """A step to take before anything can be sent."""
 
     title: str
     is_done: bool
@@ -48,23 +48,23 @@ class FirstStep:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What all checks found, the worst first."""
+    """The findings of all checks, the worst first."""
 
     level: Level
     problems: list[Problem]
-    well: int  # checks that found nothing
+    well: int  # checks that found no problem
     first_steps: list[FirstStep]  # none once something was sent
 
 
 def with_commands(text: str) -> SafeString:
-    """The text as HTML, with what stands between `backticks` set as a command."""
+    """The text as HTML, with text between `backticks` formatted as a command."""
     parts = text.split("`")
     parts[1::2] = [format_html("<code>{}</code>", command) for command in parts[1::2]]
     return format_html_join("", "{}", ((part,) for part in parts))
 
 
 def findings(*, clock: Callable[[], datetime]) -> Findings:
-    """Make all checks."""
+    """Run all checks."""
     found = examine(CHECKS, clock=clock)
     steps = _first_steps(found)
     told_by_steps = STEPS.keys() if steps else set()
@@ -87,7 +87,7 @@ def _problem(finding: Finding, href: str) -> Problem:
 
 
 def _first_steps(found: Mapping[str, Finding]) -> list[FirstStep]:
-    """None when something was sent already, or when not all checks could be made."""
+    """None if something was sent already, or if some check could not run."""
     if not found.keys() >= STEPS.keys() or MessageDeliveryAttempt.objects.exists():
         return []
     last = FirstStep(
@@ -103,7 +103,7 @@ def _first_steps(found: Mapping[str, Finding]) -> list[FirstStep]:
 
 
 def _step(title: str, check: str, finding: Finding) -> FirstStep:
-    """A step that is done once the check finds nothing that fails."""
+    """A step that is done once the check does not fail."""
     is_done = finding.level != Level.FAIL
     how = finding.text if is_done else f"{finding.text} {finding.remedy}"
     return FirstStep(title, is_done, with_commands(how), behind_finding(check))

@@ -1,4 +1,4 @@
-"""The lists behind what the dashboard tells, each with its filter set."""
+"""Links from the front page to lists, with their filters set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def listed(model: str, **filters: Any) -> str:
 MESSAGES, ATTEMPTS = "messaging_campaignmessage", "routing_messagedeliveryattempt"
 WEBHOOKS = "routing_webhookcount"
 
-# By the name of the check: the list in which one sees what it found.
+# By the name of the check: the list that shows what it found.
 LISTS: dict[str, tuple[str, dict[str, Any]]] = {
     "workers": ("messaging_workerheartbeat", {}),
     "one_writer": ("messaging_workerheartbeat", {}),
@@ -31,7 +31,7 @@ LISTS: dict[str, tuple[str, dict[str, Any]]] = {
     "routes": ("routing_channelroutingconfig", {"is_active__exact": 1}),
     "unknown_outcomes": (MESSAGES, {"outcome": "unknown"}),
     "quarantine": (MESSAGES, {"outcome": "quarantined"}),
-    "double_risks": (MESSAGES, {"outcome": "double"}),
+    "possible_duplicates": (MESSAGES, {"outcome": "double"}),
     "unmapped_errors": (
         ATTEMPTS,
         {"when": "24h", "error_class__exact": ErrorClass.UNMAPPED.value},
@@ -57,7 +57,7 @@ LISTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def behind_finding(check: str) -> str:
-    """Where one sees what the check found; "" where there is no such list."""
+    """The list that shows what the check found; "" if there is none."""
     if check not in LISTS:
         return ""
     model, filters = LISTS[check]

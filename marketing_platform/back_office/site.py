@@ -1,7 +1,7 @@
-"""The admin site: Django's, whose front page is the dashboard.
+"""The admin site: Django's, with the dashboard as its front page.
 
-The dashboard is the front page, not one click from it: who comes because a provider is
-down should see it before choosing among lists.
+Not one click away from it: a person who comes because a provider is down should see
+that first.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from messaging.queue.clock import database_now
 
 
 class BackOffice(AdminSite):
-    """Everything that is registered with `django.contrib.admin`."""
+    """Everything registered with `django.contrib.admin`."""
 
     site_header = site_title = "Marketing platform"
     index_title = "Back office"
-    site_url = None  # there is no other site: "/" leads here
+    site_url = None  # there is no other site: "/" redirects here
     login_form = LogInForm
     index_template = "admin/back_office/dashboard.html"
 
@@ -32,7 +32,7 @@ class BackOffice(AdminSite):
         admin_class: type[ModelAdmin[Any]] | None = None,
         **options: Any,
     ) -> None:
-        """Called by our apps and others, whose lists are bounded all the same."""
+        """Called by our apps and others; limits the lists of all of them."""
         from routing.admin.bases import BoundedAdmin  # which registers, when imported
 
         asked = admin_class or ModelAdmin
@@ -45,6 +45,6 @@ class BackOffice(AdminSite):
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
-        """The dashboard, as far as the user may see what it is about."""
+        """The dashboard, with the panels that the user may see."""
         panels = dashboard(may_see=request.user.has_perm, now=database_now())
         return super().index(request, panels | (extra_context or {}))

@@ -1,7 +1,7 @@
-"""The tables of django-q2, looked at and never changed: a task is code that runs.
+"""Read-only screens for the tables of django-q2, because a task is code that runs.
 
-Its own screens let people write schedules, run finished tasks again, and unpickle what
-stands in the rows.
+Its own screens let people write schedules, run finished tasks again, and unpickle the
+rows' contents.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from messaging.cluster.schedules import problem_with_schedule
 from messaging.cluster.task_gate import RefusedTask, opened
 from routing.admin.bases import ReadOnlyAdmin, clipped
 
-WHOLE_RESULT = 2000  # letters of a traceback
+WHOLE_RESULT = 2000  # characters of a traceback
 for model in (Failure, OrmQ, Schedule, Success):
     if admin.site.is_registered(model):
         admin.site.unregister(model)
@@ -26,7 +26,7 @@ for model in (Failure, OrmQ, Schedule, Success):
 
 @admin.register(Schedule)
 class ScheduleAdmin(ReadOnlyAdmin):
-    """What the cluster does from time to time, and what it refuses to."""
+    """The cluster's schedules, and why it refuses some."""
 
     list_display = ["name", "func", "schedule_type", "repeats", "next_run", "problem"]
     fields = (
@@ -36,14 +36,14 @@ class ScheduleAdmin(ReadOnlyAdmin):
 
     @admin.display(description="not run because")
     def problem(self, schedule: Schedule) -> str:
-        """Why the cluster does not run it, if it does not."""
+        """Why the cluster refuses to run it, if it does."""
         problem = clipped(problem_with_schedule(schedule), 60)
         return problem or self.get_empty_value_display()
 
 
 @admin.register(OrmQ)
 class QueueAdmin(ReadOnlyAdmin):
-    """What waits for the cluster, with what can be told without running anything."""
+    """Tasks waiting for the cluster, as far as readable without running code."""
 
     list_display = ["id", "key", "lock", "content"]
     fields = ("key", "lock", "content")
@@ -58,25 +58,25 @@ class QueueAdmin(ReadOnlyAdmin):
 
 
 class FinishedAdmin(ReadOnlyAdmin):
-    """Without arguments and results, which are pickles, but for a text."""
+    """Without arguments and results, which are pickled, except plain results."""
 
     list_display = ["name", "func", "started", "stopped", "group"]
-    fields = ("name", "func", "group", "cluster", "started", "stopped", "told")
+    fields = ("name", "func", "group", "cluster", "started", "stopped", "outcome")
     search_fields = ["=name", "=func"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Success]:
-        """Their arguments are not even read."""
+        """Without reading the arguments."""
         return super().get_queryset(request).defer("args", "kwargs")
 
     @admin.display(description="result")
-    def told(self, task: Success) -> str:
-        """What it returned, or how it failed, as far as that is plain."""
+    def outcome(self, task: Success) -> str:
+        """The result or the error, if it is a plain value."""
         return clipped(_in_words(task.result), WHOLE_RESULT)
 
 
 def _in_words(result: object) -> str:
     if isinstance(result, PickledObject):
-        return "not shown: it is more than numbers and texts"
+        return "not shown: not a plain number or text"
     if isinstance(result, Mapping):
         listed = (f"{name} {_in_words(each)}" for name, each in result.items())
         return ", ".join(listed) or "none"

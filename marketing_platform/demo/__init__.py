@@ -1,4 +1,4 @@
-"""The demo: a campaign on every channel, an outage, and an account of each message.
+"""The demo: a campaign on every channel, an outage, and a check of each message.
 
-Everything in it is what production runs, pointed at the provider simulators.
+Everything in it is production code, pointed at the provider simulators.
 """

@@ -1,4 +1,4 @@
-"""Recipients for the demo: made up, and different on each run of a new seed."""
+"""Made-up recipients for the demo, different for each seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The proof: what reached the handsets, held against what the database says."""
+"""The proof: compares what reached the handsets with what the database says."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Verdict:
     on_handsets: int  # different messages that reached a recipient
     lost: int  # unfinished, or Delivered although no handset has it
     doubled: int  # reached a handset more than once
-    unrecorded: int  # reached a handset, and the database says otherwise
-    unconfirmed: int  # given up, and marked as perhaps sent: nobody could say
+    unrecorded: int  # reached a handset, but the database says otherwise
+    unconfirmed: int  # given up, and marked as possibly sent
 
     @property
     def is_clean(self) -> bool:
@@ -32,15 +32,15 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What the database says of one message."""
+class Recorded:
+    """What the database says about one message."""
 
     status: MessageStatus
     is_outcome_unknown: bool = False
 
     @property
     def is_unconfirmed(self) -> bool:
-        """Whether it was given up without anybody knowing if it was sent."""
+        """Whether it was given up with its outcome unknown."""
         return self.status == MessageStatus.FAILED and self.is_outcome_unknown
 
 
@@ -52,38 +52,38 @@ def check(entries: Iterable[HandsetEntry], campaign_ids: Iterable[int]) -> Verdi
     return compare(
         _arrivals(entries),
         {
-            pk: Standing(MessageStatus(status), unknown_since is not None)
+            pk: Recorded(MessageStatus(status), unknown_since is not None)
             for pk, status, unknown_since in rows
         },
     )
 
 
-def compare(arrivals: Mapping[int, int], standings: Mapping[int, Standing]) -> Verdict:
+def compare(arrivals: Mapping[int, int], recorded: Mapping[int, Recorded]) -> Verdict:
     """`arrivals` counts how often each message reached a handset."""
     return Verdict(
         on_handsets=len(arrivals),
         lost=sum(
-            _is_lost(standing, arrivals.get(message_id, 0))
-            for message_id, standing in standings.items()
+            _is_lost(each, arrivals.get(message_id, 0))
+            for message_id, each in recorded.items()
         ),
         doubled=sum(times > 1 for times in arrivals.values()),
         unrecorded=sum(
-            _is_unrecorded(standings.get(message_id)) for message_id in arrivals
+            _is_unrecorded(recorded.get(message_id)) for message_id in arrivals
         ),
-        unconfirmed=sum(standing.is_unconfirmed for standing in standings.values()),
+        unconfirmed=sum(each.is_unconfirmed for each in recorded.values()),
     )
 
 
-def _is_lost(standing: Standing, arrivals: int) -> bool:
-    return standing.status in _UNFINISHED or (
-        standing.status == MessageStatus.DELIVERED and not arrivals
+def _is_lost(message: Recorded, arrivals: int) -> bool:
+    return message.status in _UNFINISHED or (
+        message.status == MessageStatus.DELIVERED and not arrivals
     )
 
 
-def _is_unrecorded(standing: Standing | None) -> bool:
+def _is_unrecorded(message: Recorded | None) -> bool:
     """Whether the database denies a message that did arrive."""
-    return standing is None or not (
-        standing.status in _POSITIVE or standing.is_unconfirmed
+    return message is None or not (
+        message.status in _POSITIVE or message.is_unconfirmed
     )
 
 

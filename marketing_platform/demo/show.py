@@ -1,4 +1,4 @@
-"""The demo's run: everything is started, campaigns go out, and are held to account."""
+"""The demo's run: start everything, send the campaigns, and check every message."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ TEXTS = [
 
 
 @dataclass(slots=True)
-class Cast:
+class Processes:
     """The processes of the demo."""
 
     simulator: SimulatorProcess
@@ -68,14 +68,14 @@ class Cast:
     web: Child
 
     def supervise(self) -> None:
-        """Start again what has died."""
+        """Restart processes that have died."""
         for child in (self.worker, self.web):
             if not child.is_running:
                 child.restart()
 
 
-def set_the_stage() -> None:
-    """Tables, routes, and retries that fit into a demo."""
+def prepare_database() -> None:
+    """Create tables and routes, with retries short enough for a demo."""
     call_command("migrate", verbosity=0)
     call_command("loaddata", "default_routes", verbosity=0)
     ChannelRoutingConfig.objects.update(
@@ -84,7 +84,7 @@ def set_the_stage() -> None:
 
 
 @contextmanager
-def cast_on_stage(stage: Stage) -> Iterator[Cast]:
+def running_processes(stage: Stage) -> Iterator[Processes]:
     """Start simulators, cluster and web server; stop them all at the end."""
     with ExitStack() as stack:
         options = SimulationOptions(
@@ -105,11 +105,11 @@ def cast_on_stage(stage: Stage) -> Iterator[Cast]:
         for child in (web, worker):
             stack.callback(child.stop)
             child.start()
-        yield Cast(simulator, worker, web)
+        yield Processes(simulator, worker, web)
 
 
 def send_all(stage: Stage, *, messages: int, seed: int) -> list[int]:
-    """Launch the campaigns, with `messages` recipients in all; returns their ids."""
+    """Launch the campaigns, with `messages` recipients in total; returns their ids."""
     rng = Random(seed)  # noqa: S311 - names, not secrets
     shares = {
         Channel.SMS: messages - 2 * (messages // 4),
@@ -131,23 +131,23 @@ def send_all(stage: Stage, *, messages: int, seed: int) -> list[int]:
     return campaigns
 
 
-def play(cast: Cast, campaign_ids: Sequence[int], console: Console) -> Summary:
-    """Watch the campaigns go out through an outage, and account for every message."""
+def run(processes: Processes, campaign_ids: Sequence[int], console: Console) -> Summary:
+    """Watch the campaigns being sent through an outage, and check every message."""
     started = time.monotonic()
     is_outage_over = False
     with sending_bar(console, no_worker="a worker is being started") as show:
         while (progress := progress_of(campaign_ids)).left:
             show(progress)
-            # As soon as the first have left: a fast worker leaves no time for more.
+            # As soon as the first were sent: a fast worker leaves no time for more.
             if not is_outage_over and progress.share_done > 0:
-                cause_outage(cast.simulator.client)
+                cause_outage(processes.simulator.client)
                 console.print(f"Outage: Twilio is down for {OUTAGE_SECONDS} s.")
                 is_outage_over = True
-            cast.supervise()
+            processes.supervise()
             time.sleep(LOOK_EVERY)
         show(progress)
-    _wait_for_receipts(campaign_ids, cast)
-    entries = read_handset_log(cast.simulator.handset_log)
+    _wait_for_receipts(campaign_ids, processes)
+    entries = read_handset_log(processes.simulator.handset_log)
     return summarise(
         campaign_ids,
         verdict=check(entries, campaign_ids),
@@ -156,10 +156,10 @@ def play(cast: Cast, campaign_ids: Sequence[int], console: Console) -> Summary:
 
 
 def cause_outage(simulator: SimulatorClient) -> None:
-    """One bad moment for every provider but two.
+    """Short faults of all providers but SMTP.
 
-    Twilio refuses connections, for SMS and MMS alike; meanwhile the second MMS provider
-    is out of service, SendGrid throttles, and Vonage takes a few messages but drops the
+    Twilio refuses connections, for SMS and MMS; meanwhile the second MMS provider is
+    unavailable, SendGrid throttles, and Vonage accepts a few SMS but drops the
     connection before it answers.
     """
     simulator.set_fault("TwilioSMS", "refuse", seconds=OUTAGE_SECONDS)
@@ -168,14 +168,14 @@ def cause_outage(simulator: SimulatorClient) -> None:
     simulator.set_fault("VonageSMS", "drop", accepted=True, count=5)
 
 
-def _wait_for_receipts(campaign_ids: Sequence[int], cast: Cast) -> None:
-    """Until no receipt is outstanding; SMTP, which sends none, is not waited for."""
+def _wait_for_receipts(campaign_ids: Sequence[int], processes: Processes) -> None:
+    """Wait until no receipt is outstanding, except for SMTP, which has none."""
     outstanding = CampaignMessage.objects.filter(
         campaign__in=campaign_ids, status=MessageStatus.SENT
     ).exclude(provider="SMTPEmail")
     patience = Timer(RECEIPTS_WITHIN)
     while outstanding.exists() and not patience.is_over():
-        cast.supervise()
+        processes.supervise()
         time.sleep(LOOK_EVERY)
 
 

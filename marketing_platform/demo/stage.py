@@ -1,4 +1,4 @@
-"""The demo's stage: a directory, free ports, and the settings of its processes."""
+"""Where the demo runs: a directory, free ports, and the settings of its processes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from django.conf import settings
 
 from routing.simulators.process import free_base_port
 
-# Set for the process that runs the demo proper, with the settings below.
+# Set for the process that runs the actual demo, with the settings below.
 DIRECTORY_VARIABLE = "DEMO_DIRECTORY"
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where the demo plays."""
+    """Where the demo runs."""
 
     directory: Path
     public_url: str
@@ -42,7 +42,7 @@ class Stage:
 
     @classmethod
     def present(cls) -> Stage | None:
-        """The stage that this process was started on, if it was."""
+        """The stage that this process was started with, if any."""
         if not (directory := os.environ.get(DIRECTORY_VARIABLE)):
             return None
         port = int(os.environ["PROVIDER_SIMULATOR_PORT"])
@@ -52,9 +52,9 @@ class Stage:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of every process on the stage.
+        """The environment of all processes of the demo.
 
-        Times are short, so that an outage and its recovery fit into a minute.
+        Times are short, so that an outage and the recovery fit into a minute.
         """
         return os.environ | {
             DIRECTORY_VARIABLE: str(self.directory),
@@ -72,7 +72,7 @@ class Stage:
 
 
 def free_port() -> int:
-    """A TCP port that is free now; it may be lost before it is used."""
+    """A TCP port that is free now; it may be taken before it is used."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""What a run came to, as numbers and as a table."""
+"""The results of a run, as numbers and as a table."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def summarise(
         attempts=attempts.count(),
         unknown_outcomes=attempts.filter(outcome=AttemptOutcome.UNKNOWN).count(),
         cost={
-            # SQLite sums decimals as floats: back to the six places they have.
+            # SQLite sums decimals as floats: round to the original six places.
             currency: f"{total:.6f}"
             for currency, total in costs.annotate(Sum("cost"))
         },
@@ -88,7 +88,7 @@ def _channels(rows: Any) -> dict[str, dict[str, int]]:
 def print_summary(summary: Summary, console: Console) -> None:
     """The summary for people."""
     statuses = list(next(iter(summary.channels.values()), {}))
-    table = Table(title="What became of the messages")
+    table = Table(title="Messages by status")
     for column in ("Channel", *statuses, "Total"):
         table.add_column(column, justify="left" if column == "Channel" else "right")
     for channel, counts in summary.channels.items():

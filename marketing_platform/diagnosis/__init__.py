@@ -1,1 +1,1 @@
-"""Is this installation well? One set of checks for load balancers and for people."""
+"""Is this installation healthy? Checks for load balancers and for people."""

@@ -1,4 +1,4 @@
-"""Does what leaves also arrive? A provider may take everything and deliver nothing."""
+"""Do messages arrive? A provider may accept everything and deliver nothing."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from routing.statistics.entries import read_totals
 from routing.vocabulary import AttemptOutcome, ErrorClass, MessageStatus
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-ENOUGH = 20  # messages with a verdict; of fewer, the share says little
-FEW, HARDLY_ANY = 0.5, 0.1  # of them delivered, or accepted
-LOOKED_AT = 5000  # of the latest receipts or attempts: bounds what a check reads
+ENOUGH = 20  # messages with a verdict; the share of fewer says little
+FEW, HARDLY_ANY = 0.5, 0.1  # shares delivered, or accepted
+LOOKED_AT = 5000  # latest receipts or attempts: limits what a check reads
 CODES_NAMED = 3
 _ANSWERED = {AttemptOutcome.ACCEPTED, AttemptOutcome.REJECTED}
 
 
 @dataclass(slots=True)
 class _Record:
-    """How many of a provider's latest messages had a good end, and why not the rest."""
+    """How many of a provider's latest messages succeeded, and the codes of the rest."""
 
     good: int = 0
     all: int = 0
@@ -41,22 +41,22 @@ class _Record:
 
 
 def deliveries(now: datetime) -> Finding:
-    """Whether what providers take also arrives, and whether they take anything."""
+    """Whether providers deliver what they accept, and whether they accept enough."""
     hours = {"delivered": _delivered(now), "accepted": _accepted(now)}
-    found = [each for verb in hours for each in _told_of(verb, hours[verb])]
-    days = list(_told_of_days(hours, now))
+    found = [each for verb in hours for each in _last_hour(verb, hours[verb])]
+    days = list(_since_yesterday(hours, now))
     if not found and not days:
-        return ok("No provider delivers or accepts few of its messages.")
+        return ok("All providers accept and deliver most of their messages.")
     text = " ".join([*(text for text, _ in found), *days])
     remedy = (
-        "Look the codes up at the provider: a sender that is not registered, an "
-        "address that is blocked, or an old list. Routes may leave the provider out."
+        "Look up the codes at the provider: the sender may be unregistered, your "
+        "address blocked, or the list old. You can take the provider out of the routes."
     )
     is_bad = any(share < HARDLY_ANY for _, share in found)
     return fail(text, remedy) if is_bad else warn(text, remedy)
 
 
-def _told_of(verb: str, records: dict[str, _Record]) -> Iterator[tuple[str, float]]:
+def _last_hour(verb: str, records: dict[str, _Record]) -> Iterator[tuple[str, float]]:
     for provider, record in sorted(records.items()):
         if record.all >= ENOUGH and record.share < FEW:
             named = record.codes.most_common(CODES_NAMED)
@@ -68,9 +68,11 @@ def _told_of(verb: str, records: dict[str, _Record]) -> Iterator[tuple[str, floa
             )
 
 
-def _told_of_days(hours: dict[str, dict[str, _Record]], now: datetime) -> Iterator[str]:
-    """By the statistics, of providers that the last hour says too little of: they sent
-    before it, or their messages are lost among those of a busier one.
+def _since_yesterday(
+    hours: dict[str, dict[str, _Record]], now: datetime
+) -> Iterator[str]:
+    """From the statistics, for providers with too little evidence in the last hour:
+    they sent earlier, or a busier provider fills the rows that were read.
     """
     days: dict[str, Tally] = {}
     for key, tally in read_totals(first=day_of(now - DAY)).tallies():
@@ -84,8 +86,8 @@ def _told_of_days(hours: dict[str, dict[str, _Record]], now: datetime) -> Iterat
 
 
 def _ends(tally: Tally) -> dict[str, tuple[int, int]]:
-    """Good ends, and all. What was put off counts as refused there: only where nothing
-    at all was accepted does that say something.
+    """By verb: successes, and the total. The statistics count postponed attempts as
+    refused, so that acceptance counts only if nothing at all was accepted.
     """
     accepted = tally.outcome(AttemptOutcome.ACCEPTED)
     refused = 0 if accepted else tally.outcome(AttemptOutcome.REJECTED)
@@ -96,7 +98,7 @@ def _ends(tally: Tally) -> dict[str, tuple[int, int]]:
 
 
 def _delivered(now: datetime) -> dict[str, _Record]:
-    """By the receipts, each message once: bad when any part of it was lost."""
+    """By receipts, counting each message once: failed if any part of it was lost."""
     rows = DeliveryReceipt.objects.filter(
         received_at__gt=now - HOUR, message__isnull=False
     ).order_by("-received_at")[:LOOKED_AT]
@@ -116,7 +118,7 @@ def _delivered(now: datetime) -> dict[str, _Record]:
 
 
 def _accepted(now: datetime) -> dict[str, _Record]:
-    """By the attempts; what was put off for later is no refusal."""
+    """By attempts, without those that were only postponed."""
     latest = MessageDeliveryAttempt.objects.order_by("-pk")[:LOOKED_AT]
     records: dict[str, _Record] = {}
     for provider, at, outcome, kind, code in latest.values_list(

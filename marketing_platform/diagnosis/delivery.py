@@ -1,4 +1,4 @@
-"""What stands in the way of messages, for the doctor."""
+"""Problems with sending, for the doctor."""
 
 from __future__ import annotations
 
@@ -29,42 +29,42 @@ from routing.models import DeliveryReceipt, MessageDeliveryAttempt, ProviderHeal
 from routing.rules.breaker import BreakerState
 from routing.vocabulary import ErrorClass
 
-SILENT_WITHIN = timedelta(hours=1)  # longer ago, a cluster was taken out of service
+SILENT_WITHIN = timedelta(hours=1)  # after that, a cluster was taken out of service
 SKEW_LIMIT = timedelta(seconds=2)
-SWEPT_WITHIN = timedelta(minutes=1)  # workers look for expired leases every second
+SWEPT_WITHIN = timedelta(minutes=1)  # workers check for expired leases every second
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
-# Bounds what a check reads, however many attempts or receipts a day has.
+# Limits what a check reads, however many attempts or receipts a day has.
 LATEST_ATTEMPTS = 100_000
 
 
 def cluster(now: datetime) -> Finding:
-    """Whether clusters live, and have a watchdog."""
+    """Whether clusters are alive, and have a watchdog."""
     known = ClusterHeartbeat.objects.filter(beat_at__gt=now - SILENT_WITHIN)
     alive = known.alive(now)
     if silent := known.exclude(pk__in=alive.values("pk")).first():
         return fail(
             f"{silent} has shown no sign of life for {span(now - silent.beat_at)}.",
-            "If you have not stopped it, restart it; `manage.py run_cluster` does so "
+            "Restart it, unless you have stopped it. `manage.py run_cluster` restarts "
             "by itself.",
         )
     if unwatched := alive.filter(is_watched=False).first():
         return warn(
             f"{unwatched} has no watchdog: one killed worker may stop it for good.",
-            "Start it by `python manage.py run_cluster` in place of `qcluster`.",
+            "Start it with `python manage.py run_cluster` instead of `qcluster`.",
         )
     return ok(f"Clusters alive, each with its watchdog: {alive.count()}.")
 
 
 def one_writer(now: datetime) -> Finding:
-    """Whether workers stand in each other's way, as they do on SQLite."""
+    """Whether workers block each other, as on SQLite."""
     count = WorkerHeartbeat.objects.alive(now).count()
     if connection.vendor == "sqlite" and count > 1:
         return warn(
-            f"{count} workers share a SQLite database, which takes one writer at a "
+            f"{count} workers share a SQLite database, which allows one writer at a "
             "time: they wait for each other.",
             "Run one worker, or move to PostgreSQL (DATABASE_URL).",
         )
-    return ok("No worker stands in another's way.")
+    return ok("Workers do not block each other.")
 
 
 def clocks(now: datetime) -> Finding:
@@ -76,7 +76,7 @@ def clocks(now: datetime) -> Finding:
     if abs(skew) > SKEW_LIMIT:
         return warn(
             f"The clock of {host} is {skew.total_seconds():+.1f} s off the database's.",
-            "Let both follow the same time servers (chrony, systemd-timesyncd).",
+            "Synchronize both with the same time servers (chrony, systemd-timesyncd).",
         )
     return ok("All clocks agree with the database's.")
 
@@ -87,29 +87,29 @@ def leases(now: datetime) -> Finding:
     if stuck:
         return fail(
             f"Messages whose lease ran out over {span(SWEPT_WITHIN)} ago: {stuck}. "
-            "Any worker would have recovered them.",
+            "A running worker would have recovered them.",
             "Start a worker: `python manage.py run_cluster`.",
         )
-    return ok("No lease has run out unnoticed.")
+    return ok("No expired lease is left unrecovered.")
 
 
 def unknown_outcomes(now: datetime) -> Finding:
-    """Messages that may have been sent, and wait for word of it."""
+    """Messages that may have been sent, and wait for a verdict."""
     found = CampaignMessage.objects.outcome_unknown().aggregate(
         count=Count("pk"), since=Min("unknown_since")
     )
     if found["count"]:
         return warn(
-            f"Messages that may have been sent, nobody knows: {found['count']}, the "
-            f"oldest for {span(now - found['since'])}.",
-            "They settle by receipt, look-up or deadline. If they grow in number, see "
-            "that the provider's receipts reach PUBLIC_URL/webhooks/.",
+            f"Messages of unknown outcome (they may have been sent): {found['count']}, "
+            f"the oldest for {span(now - found['since'])}.",
+            "A receipt, a look-up or the deadline settles them. If there are more and "
+            "more, check that the provider's receipts reach PUBLIC_URL/webhooks/.",
         )
-    return ok("Of no message in flight is the outcome unknown.")
+    return ok("No message in flight has an unknown outcome.")
 
 
 def quarantine(now: datetime) -> Finding:
-    """Messages that were taken aside because they failed their workers."""
+    """Messages taken out of the queue because they crashed their workers."""
     count = CampaignMessage.objects.quarantined().count()
     if count:
         return warn(
@@ -121,25 +121,23 @@ def quarantine(now: datetime) -> Finding:
 
 
 def unmapped_errors(now: datetime) -> Finding:
-    """Codes with which providers refused messages or later said that they failed, and
-    that our tables lack.
-    """
+    """Error codes in answers and receipts of providers that our tables lack."""
     if codes := _codes_of(ErrorClass.UNMAPPED, now):
         return warn(
-            f"Messages failed today with codes that we do not know: {codes}.",
-            "Refused ones went to another provider where there was one. Look the codes "
-            "up at the provider, and add them to its table in routing/providers/.",
+            f"Messages failed today with unknown error codes: {codes}.",
+            "Refused ones went to another provider if there was one. Look up the codes "
+            "at the provider, and add them to its table in routing/providers/.",
         )
     return ok("Providers gave no unknown error code in the last day.")
 
 
 def account_errors(now: datetime) -> Finding:
-    """Providers that refuse our credentials or sender, or want money."""
+    """Providers that refuse our credentials, funds or sender."""
     if codes := _codes_of(ErrorClass.ACCOUNT, now):
         return warn(
             f"Providers refused our account today: {codes}.",
-            "Look at credentials, funds, sender and permissions in the provider's "
-            "console; docs/providers.md names the settings.",
+            "Check credentials, funds, sender and permissions in the provider's "
+            "console; docs/providers.md lists the settings.",
         )
     return ok("No provider has refused our account in the last day.")
 
@@ -166,58 +164,58 @@ def _codes_of(error_class: ErrorClass, now: datetime) -> str:
     return ", ".join(f"{name} {code} ({n})" for (name, code), n in counts.items())
 
 
-def double_risks(now: datetime) -> Finding:
-    """Messages that may lately have reached their recipient twice."""
+def possible_duplicates(now: datetime) -> Finding:
+    """Messages that may have reached their recipient twice in the last days."""
     lately = CampaignMessage.objects.filter(double_risk_at__gt=now - WEEK)
     if count := lately.count():
         return warn(
-            f"Messages of the last seven days that may have come twice: {count}.",
-            "Nobody can call one back. See on each which attempts got through; if they "
-            "grow in number, let the route wait for unknown outcomes.",
+            f"Possible duplicates in the last seven days: {count}.",
+            "They cannot be undone. Each message shows which attempts got through; if "
+            "there are more and more, let the route wait for unknown outcomes.",
         )
-    return ok("No message of the last seven days may have come twice.")
+    return ok("No possible duplicates in the last seven days.")
 
 
 def breakers(now: datetime) -> Finding:
-    """Providers that failed: kept out of traffic, or used for want of another."""
+    """Providers that fail: out of use, or kept in use because there is no other."""
     rows = list(ProviderHealth.objects.all())
     failing = [row for row in rows if row.breaker.is_last_way_out]
     out = [row for row in rows if row.state != BreakerState.CLOSED]
     if failing:
         return fail(
-            "Providers fail, and no other may be used in their place: "
-            f"{_breakers_told([*failing, *out], now)}.",
-            "Messages wait for their retries, and fail after the last: pause campaigns "
-            "if it takes long. See the last errors and the providers' status pages; "
-            "add a provider to the route if you have one. The next message that gets "
-            "through ends this.",
+            "Providers fail, and no other may be used instead: "
+            f"{_in_words([*failing, *out], now)}.",
+            "Messages wait for their retries, and fail after the last one: pause "
+            "campaigns if it takes long. Check the last errors and the providers' "
+            "status pages; add another provider to the route if you have one. This "
+            "ends with the next successful message.",
         )
     if out:
         return warn(
-            f"Providers that are kept out of traffic: {_breakers_told(out, now)}.",
-            "A breaker closes by itself once its probes succeed. Credentials and funds "
-            "want a person: see the provider's console.",
+            f"Providers out of use: {_in_words(out, now)}.",
+            "A provider comes back by itself once it accepts messages again. Problems "
+            "with credentials and funds need a person: see the provider's console.",
         )
-    return ok("All providers are in traffic.")
+    return ok("All providers are in use.")
 
 
-def _breakers_told(rows: Iterable[ProviderHealth], now: datetime) -> str:
+def _in_words(rows: Iterable[ProviderHealth], now: datetime) -> str:
     return "; ".join(
-        f"{row.provider} on {row.get_channel_display()} "
+        f"{row.provider} on {row.get_channel_display()}: "
         f"{describe_breaker(row.breaker, now)}"
         for row in rows
     )
 
 
 def paused_campaigns(now: datetime) -> Finding:
-    """Campaigns that hold messages back because somebody said so."""
+    """Paused campaigns that hold messages back."""
     paused = Campaign.objects.paused().holding_due_messages(now)
     if names := list(paused.values_list("name", flat=True)[:10]):
         return warn(
             f"Paused campaigns with messages due: {', '.join(names)}.",
             "Resume or cancel them at /admin/messaging/campaign/.",
         )
-    return ok("No paused campaign holds back a message that is due.")
+    return ok("No paused campaign has messages due.")
 
 
 DELIVERY: dict[str, Check] = {
@@ -231,7 +229,7 @@ DELIVERY: dict[str, Check] = {
         quarantine,
         unmapped_errors,
         account_errors,
-        double_risks,
+        possible_duplicates,
         breakers,
         paused_campaigns,
     )

@@ -1,4 +1,4 @@
-"""Who came in, or tried to, for the doctor."""
+"""Access and attempts at it, for the doctor."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ MANY_FAILURES = 20
 
 
 def refused_tasks(now: datetime) -> Finding:
-    """Whether somebody tried to make the cluster run what it must not."""
+    """Whether the cluster was asked to run functions that it must not run."""
     if unusable := unusable_schedules():
         listed = "; ".join(f"{name}: {why}" for name, why in unusable.items())
         return warn(
             f"Schedules that are never run: {len(unusable)}. {listed[:300]}",
-            "Name your own functions in QCLUSTER_TASKS. If the schedule is not yours, "
-            "somebody writes to your database: find out who.",
+            "List your own functions in QCLUSTER_TASKS. If a schedule is not yours, "
+            "somebody else writes to your database: find out who.",
         )
     refused = AuditEvent.objects.since(now - LATELY).filter(action="refuse task")
     if count := refused.count():
         return fail(
             f"The cluster refused {quantity(count, 'task')} within a day.",
-            "See the audit log. Somebody may be writing to your database.",
+            "See the audit log. Somebody else may be writing to your database.",
         )
-    return ok("The cluster was asked to run nothing but its own tasks.")
+    return ok("The cluster was only asked to run its own tasks.")
 
 
 def log_ins(now: datetime) -> Finding:
@@ -47,23 +47,23 @@ def log_ins(now: datetime) -> Finding:
             f"Failed log-ins within a day: {count:,}, from "
             + quantity(places, "address", "addresses")
             + (", some of them blocked." if blocked else "."),
-            "See the audit log. If all come from your proxy's address, name it in "
+            "See the audit log. If all come from your proxy's address, add that to "
             "TRUSTED_PROXIES.",
         )
-    return ok("Nobody is guessing passwords.")
+    return ok("No sign of password guessing.")
 
 
 def files(now: datetime) -> Finding:
-    """Whether others on this host can read whom we write to, or our keys."""
+    """Whether other users of this host can read the database or the keys."""
     keys = [settings.STATE_DIR / "secret_key", settings.BASE_DIR / ".env"]
     kept = [*keys, *_database_files()]
     open_files = [str(path) for path in kept if _is_open(path)]
     if open_files:
         return warn(
-            f"Everybody on this host can read {', '.join(open_files)}.",
+            f"All users of this host can read {', '.join(open_files)}.",
             f"`chmod o= {' '.join(open_files)}`",
         )
-    return ok("Nobody else on this host can read the database or the keys.")
+    return ok("Other users of this host cannot read the database or the keys.")
 
 
 def _database_files() -> list[Path]:
@@ -77,7 +77,7 @@ def _database_files() -> list[Path]:
 def _is_open(path: Path) -> bool:
     try:
         return bool(path.stat().st_mode & stat.S_IROTH)
-    except OSError:  # it is not there
+    except OSError:  # it does not exist
         return False
 
 

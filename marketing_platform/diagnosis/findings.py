@@ -1,4 +1,4 @@
-"""What checks find, and how they are made."""
+"""Findings of checks, and how checks are run."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Level(StrEnum):
     """How bad a finding is."""
 
     OK = "ok"
-    WARN = "warn"  # messages leave, but somebody should look at it
-    FAIL = "fail"  # messages do not leave, or not as they should
+    WARN = "warn"  # messages are sent, but it needs attention
+    FAIL = "fail"  # messages are not sent, or not as they should be
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class Finding:
     level: Level
     text: str
     remedy: str = ""
-    is_final: bool = False  # while this is so, nothing else can be looked at
+    is_final: bool = False  # whether further checks are pointless
 
 
-# A check looks at one thing and says what it found; it is given the database's time.
+# A check examines one thing and returns its finding; it gets the database's time.
 Check = Callable[[datetime], Finding]
 
 
@@ -41,19 +41,19 @@ def ok(text: str) -> Finding:
 
 
 def warn(text: str, remedy: str) -> Finding:
-    """Messages leave, but somebody should look at it."""
+    """Messages are sent, but it needs attention."""
     return Finding(Level.WARN, text, remedy)
 
 
 def fail(text: str, remedy: str, *, is_final: bool = False) -> Finding:
-    """Messages do not leave, or not as they should."""
+    """Messages are not sent, or not as they should be."""
     return Finding(Level.FAIL, text, remedy, is_final)
 
 
 def examine(
     checks: Mapping[str, Check], *, clock: Callable[[], datetime]
 ) -> dict[str, Finding]:
-    """Make the checks in order, until one finds that there is no use in more."""
+    """Run the checks in order, until one makes further ones pointless."""
     findings: dict[str, Finding] = {}
     for name, check in checks.items():
         findings[name] = _made(check, clock)
@@ -68,7 +68,7 @@ def _made(check: Check, clock: Callable[[], datetime]) -> Finding:
     except (DatabaseError, InterfaceError) as error:
         logger.warning("The database failed a check: %s", error)
         return fail(
-            "The database does not answer as it should.",
+            "The database does not answer properly.",
             "See the error in the log; check DATABASE_URL and the server.",
             is_final=True,
         )
@@ -81,7 +81,7 @@ def worst(findings: Iterable[Finding]) -> Level:
 
 
 def span(duration: timedelta) -> str:
-    """A duration as people tell it: 90 s, 5 min, 3 h, 4 days."""
+    """A duration as people write it: 90 s, 5 min, 3 h, 4 days."""
     seconds = max(0.0, duration.total_seconds())
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:

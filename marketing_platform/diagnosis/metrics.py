@@ -1,4 +1,4 @@
-"""/metrics: how the queue and the providers are doing, as Prometheus reads it."""
+"""/metrics: the state of the queue and the providers, for Prometheus."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from marketing_platform.diagnosis.receipts import silences
+from marketing_platform.diagnosis.receipts import providers_without_receipts
 from messaging.models import (
     Campaign,
     CampaignMessage,
@@ -36,7 +36,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One value, with what tells it from the others of its metric."""
+    """One value of a metric, with its labels."""
 
     value: float
     labels: Mapping[str, object]
@@ -44,7 +44,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A figure: a gauge goes up and down, a counter grows and at times starts anew."""
+    """A figure: a gauge goes up and down, a counter grows and sometimes restarts."""
 
     name: str
     meaning: str
@@ -56,33 +56,33 @@ class MetricsView(APIView):
     """For Prometheus: `authorization: {credentials: mp_...}` in its scrape config."""
 
     required_scope = "monitor"
-    schema = None  # not of the REST API
+    schema = None  # not part of the REST API
 
     def get(self, request: Request) -> HttpResponse:
-        """All of them."""
+        """All metrics."""
         text = exposition(metrics(database_now()))
         return HttpResponse(text, content_type=CONTENT_TYPE)
 
 
 def metrics(now: datetime) -> Iterator[Metric]:
-    """What there is to know now."""
+    """All metrics, as of now."""
     yield _due(now)
     oldest = oldest_due_at(now)
     yield Metric(
         "messages_oldest_due_seconds",
-        "For how long the oldest due message has waited.",
+        "How long the oldest due message has been waiting.",
         [Sample((now - oldest).total_seconds() if oldest else 0.0, {})],
     )
     yield _sending()
     yield Metric(
         "messages_quarantined",
-        "Messages that were taken aside because they failed their workers.",
+        "Messages taken out of the queue because they crashed their workers.",
         [Sample(CampaignMessage.objects.quarantined().count(), {})],
     )
     yield _workers(now)
     yield Metric(
         "cluster_heartbeat_age_seconds",
-        "Since when no task has gone through a django-q2 cluster.",
+        "Time since a task last went through a django-q2 cluster.",
         [
             Sample(
                 (now - each.beat_at).total_seconds(),
@@ -114,14 +114,14 @@ def exposition(metrics: Iterable[Metric]) -> str:
 
 
 def _due(now: datetime) -> Metric:
-    """Counted row by row in the index: some 0.1 s for a million."""
+    """Counted row by row in the index: about 0.1 s for a million."""
     due = CampaignMessage.objects.due(now).filter(
         campaign__in=Campaign.objects.running()
     )
     counts = dict(due.order_by().values_list("channel").annotate(Count("pk")))
     return Metric(
         "messages_due",
-        "Messages of running campaigns that may leave now.",
+        "Messages of running campaigns that may be sent now.",
         [
             Sample(counts.get(each.value, 0), {"channel": each.label})
             for each in Channel
@@ -158,7 +158,7 @@ def _workers(now: datetime) -> Metric:
 def _breakers() -> Metric:
     return Metric(
         "provider_breaker_open",
-        "Whether a provider's breaker keeps it out of traffic; 0.5: half open.",
+        "1: the provider is out of use; 0.5: it is being tried again; 0: in use.",
         [
             Sample(
                 BREAKER_VALUES[BreakerState(row.state)],
@@ -177,7 +177,7 @@ def _attempts(now: datetime) -> Metric:
             counts[name] = counts.get(name, 0) + tally.outcome(outcome)
     return Metric(
         "delivery_attempts_total",
-        "Attempts since midnight UTC, by how they ended.",
+        "Attempts since midnight UTC, by outcome.",
         [
             Sample(count, {"provider": provider, "outcome": outcome})
             for (provider, outcome), count in counts.items()
@@ -191,7 +191,7 @@ def _webhook_calls(now: datetime) -> Metric:
     midnight = datetime.combine(day_of(now), time.min, UTC)
     return Metric(
         "webhook_calls_total",
-        "Calls of providers since midnight UTC, by what came of them.",
+        "Webhook calls of providers since midnight UTC, by outcome.",
         [
             Sample(
                 each.calls,
@@ -216,13 +216,13 @@ def _inbox(now: datetime) -> Iterator[Metric]:
     )
     yield Metric(
         "receipts_oldest_waiting_seconds",
-        "For how long the oldest receipt has waited to be applied.",
+        "How long the oldest receipt has been waiting to be applied.",
         [Sample((now - oldest).total_seconds() if oldest else 0.0, {})],
     )
     lately = DeliveryReceipt.objects.filter(received_at__gt=now - ONE_MINUTE)
     yield Metric(
         "receipts_applied_per_second",
-        "Receipts of the last minute that are applied, per second.",
+        "Receipts applied per second, over the last minute.",
         [Sample(lately.count() / ONE_MINUTE.total_seconds(), {})],
     )
 
@@ -231,7 +231,10 @@ def _without_receipt(now: datetime) -> Metric:
     return Metric(
         "messages_without_receipt",
         "Messages sent a while ago by a provider that has sent no receipt since.",
-        [Sample(each.messages, {"provider": each.provider}) for each in silences(now)],
+        [
+            Sample(each.messages, {"provider": each.provider})
+            for each in providers_without_receipts(now)
+        ],
     )
 
 

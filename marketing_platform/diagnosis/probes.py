@@ -14,10 +14,10 @@ from messaging.queue.clock import database_now
 
 
 class ProbeMiddleware:
-    """Answers probes before anything else looks at the request.
+    """Answers probes before any other middleware handles the request.
 
     They come by IP address and over plain HTTP, which ALLOWED_HOSTS and the redirect to
-    HTTPS would turn away.
+    HTTPS would reject.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -31,22 +31,22 @@ class ProbeMiddleware:
 @never_cache
 @require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
-    """This process answers. Nothing else is looked at: a restart would mend nothing."""
+    """This process answers. It checks nothing else, which a restart would not fix."""
     return JsonResponse({"status": "ok"})
 
 
 @never_cache
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Whether messages can be taken in and sent: 200, or 503 with what is wrong.
+    """Whether messages can be accepted and sent: 200, or 503 with the problems.
 
-    `?exclude=workers&exclude=queue` leaves checks out, for a web host whose workers are
-    somebody else's business.
+    `?exclude=workers&exclude=queue` skips checks, for a web host without workers.
     """
     excluded = set(request.GET.getlist("exclude"))
     if unknown := excluded - set(READINESS):
         text = (
-            f"No such check: {', '.join(sorted(unknown))}; {', '.join(READINESS)} are."
+            f"Unknown checks: {', '.join(sorted(unknown))}. "
+            f"Known: {', '.join(READINESS)}."
         )
         return JsonResponse({"status": "bad request", "detail": text}, status=400)
     checks = {name: each for name, each in READINESS.items() if name not in excluded}

@@ -1,4 +1,4 @@
-"""Can messages be taken in and sent? Cheap enough for a load balancer to ask."""
+"""Can messages be accepted and sent? Cheap enough for a load balancer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def database(now: datetime) -> Finding:
 
 
 def migrations(now: datetime) -> Finding:
-    """Whether the latest migration of each app is on record as applied."""
+    """Whether the latest migration of each app is recorded as applied."""
     applied = set(MigrationRecorder(connection).applied_migrations())
     if missing := sorted(_latest_migrations() - applied):
         names = ", ".join(f"{app}.{name}" for app, name in missing)
@@ -39,21 +39,21 @@ def migrations(now: datetime) -> Finding:
 
 
 def workers(now: datetime) -> Finding:
-    """Whether somebody drains the queue, or stands ready to."""
+    """Whether some process drains the queue, or is ready to."""
     processes = WorkerHeartbeat.objects.alive(now).count()
     clusters = ClusterHeartbeat.objects.alive(now).count()
     if processes or clusters:
-        return ok(f"Alive: workers {processes}, clusters standing by {clusters}.")
+        return ok(f"Alive: workers {processes}, clusters on standby {clusters}.")
     return fail(
-        "No worker has given a sign of life lately.",
+        "No worker is running.",
         "Start `python manage.py run_cluster` or `python manage.py process_queue "
-        "--watch`, or see why they end.",
+        "--watch`, or find out why they end.",
     )
 
 
 def queue(now: datetime) -> Finding:
-    """Whether messages leave. A campaign of a million may well wait for hours: what is
-    wrong is that some are due for long and none has left meanwhile.
+    """Whether messages are sent. A campaign of a million may well take hours: it is a
+    problem only if messages have been due for long and none has been sent since.
     """
     limit = timedelta(seconds=settings.QUEUE_STALLED_SECONDS)
     due_at = oldest_due_at(now)
@@ -64,17 +64,17 @@ def queue(now: datetime) -> Finding:
         return ok(f"{waiting}.")
     last = MessageDeliveryAttempt.objects.order_by("-pk").first()
     if last and last.attempted_at > now - limit:
-        return _stalled_channels(now, limit) or ok(f"{waiting}, and messages leave.")
+        return _stalled_channels(now, limit) or ok(f"{waiting}; messages are sent.")
     return fail(
-        f"{waiting}, and none has left in the last {span(limit)}.",
-        "Run `python manage.py process_queue` and watch its log; see whether all "
-        "providers' breakers are open, or their throttles used up.",
+        f"{waiting}, and none was sent in the last {span(limit)}.",
+        "Run `python manage.py process_queue` and watch its log; check whether all "
+        "providers are out of use, or their throttles used up.",
     )
 
 
 def _stalled_channels(now: datetime, limit: timedelta) -> Finding | None:
-    """Others that leave must not hide a channel of which nothing does. No failure: this
-    host is of use to the others.
+    """A channel that sends nothing, while others do. Not a failure: this host is still
+    useful to the others.
     """
     lately = MessageDeliveryAttempt.objects.filter(attempted_at__gt=now - limit)
     stalled = [
@@ -87,26 +87,26 @@ def _stalled_channels(now: datetime, limit: timedelta) -> Finding | None:
     if not stalled:
         return None
     return warn(
-        f"Messages leave, but none in the last {span(limit)} of those due on "
+        f"Messages are sent, but in the last {span(limit)} none of those due on "
         f"{', '.join(stalled)}.",
-        "Run `python manage.py process_queue`, which says why they wait: breakers and "
-        "throttles of that channel's providers, as a rule.",
+        "Run `python manage.py process_queue`, which shows why they wait: usually the "
+        "channel's providers are out of use or throttled.",
     )
 
 
 def receipts(now: datetime) -> Finding:
-    """Whether workers keep up with what providers say."""
+    """Whether workers keep up with the receipts."""
     status = inbox_status(at_most=COUNT_AT_MOST)
     if status.oldest_received_at is None:
-        return ok("No receipt waits.")
+        return ok("No receipt is waiting.")
     age = now - status.oldest_received_at
-    text = f"Receipts to be applied: {status.waiting:,}, the oldest for {span(age)}."
+    text = f"Receipts waiting to be applied: {status.waiting:,}, oldest {span(age)}."
     if age <= timedelta(seconds=settings.RECEIPTS_STALLED_SECONDS):
         return ok(text)
     return fail(
         text,
-        "Start more workers (`python manage.py process_queue --watch`), or see in "
-        "their logs what keeps them: docs/operations.md.",
+        "Start more workers (`python manage.py process_queue --watch`), or check "
+        "their logs: docs/operations.md.",
     )
 
 

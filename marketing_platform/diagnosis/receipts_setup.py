@@ -1,4 +1,4 @@
-"""Can receipts come, by the settings? For the doctor and for `check --deploy`."""
+"""Do the settings allow receipts to arrive? For the doctor and `check --deploy`."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ LOOPBACK = (None, "localhost", "127.0.0.1", "::1")
 
 
 def setup_problems() -> Iterator[tuple[str, str]]:
-    """What makes that no receipt can come or be taken, and what to do about it."""
+    """Why no receipt can arrive or be accepted, and what to do about it."""
     accounts = list(_real_accounts())
     host_problem = _problem_with_public_url()
     if accounts and host_problem:
         names = ", ".join(each.name for each in accounts)
         yield (
             f"PUBLIC_URL ({settings.PUBLIC_URL or 'empty'}) {host_problem}: receipts "
-            f"of {names} cannot come.",
-            "Set PUBLIC_URL to where the world reaches this installation.",
+            f"of {names} cannot arrive.",
+            "Set PUBLIC_URL to the public address of this installation.",
         )
     for provider in accounts:
         if problem := provider.problem_with_receipts():
             yield (
                 f"Every receipt of {provider.name} is refused: {problem}",
-                "Set it to what the provider's console shows; docs/providers.md.",
+                "Set it to the value in the provider's console: docs/providers.md.",
             )
     if settings.PROVIDER_SIMULATOR_PORT is not None and not host_problem:
         yield (
             "PROVIDER_SIMULATOR_PORT is set, and PUBLIC_URL is public: messages reach "
-            "nobody, and anybody can sign receipts by the simulators' known keys.",
+            "no one, and anyone can sign receipts with the simulators' known keys.",
             "Unset PROVIDER_SIMULATOR_PORT, and set the accounts' credentials.",
         )
 
 
 def receipts_setup(now: datetime) -> Finding:
-    """Whether receipts can come, by the settings alone."""
+    """Whether the settings allow receipts to arrive."""
     found = list(setup_problems())
     if found:
         remedies = dict.fromkeys(remedy for _, remedy in found)
         return fail(" ".join(text for text, _ in found), " ".join(remedies))
-    return ok("Nothing in the settings keeps receipts away.")
+    return ok("The settings allow receipts to arrive.")
 
 
 def _real_accounts() -> Iterator[Provider]:
-    """Configured providers outside of this host that send receipts."""
+    """Configured providers outside this host that send receipts."""
     for name in registry.names():
         if not registry.provider_class(name).sends_receipts():
             continue
@@ -64,13 +64,13 @@ def _real_accounts() -> Iterator[Provider]:
 
 
 def _problem_with_public_url() -> str:
-    """Why providers cannot reach it; "" when they can, for all that one can see."""
+    """Why providers cannot reach it; "" if they can, as far as it shows."""
     host = urlsplit(settings.PUBLIC_URL).hostname
     if not host:
-        return "names no host"
+        return "has no host"
     if ":" in host:
         return problem_with_host(f"[{host}]")
     try:
         return problem_with_host(host.encode("idna").decode())
     except UnicodeError:
-        return "names a host that is no domain name"
+        return "has a host that is not a domain name"

@@ -1,1 +1,1 @@
-"""Logging in: how often one may guess a password, and what is kept of it."""
+"""Log-ins: a limit on guessing passwords, and a record of attempts."""

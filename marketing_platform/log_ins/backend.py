@@ -1,4 +1,4 @@
-"""Where every password is held against a user: not too often, and on record."""
+"""Checks passwords: not too often, and every attempt is recorded."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from marketing_platform.audit.record import record
 from marketing_platform.client_address import client_address
 from marketing_platform.log_ins.throttling import Turn, give_back, take_turn
 
-TURN = "log_in_turn"  # on the request, once one was asked for
-NOBODY = "(no such user)"  # it may be somebody's password
+TURN = "log_in_turn"  # attribute of the request, once a turn was taken
+NOBODY = "(no such user)"  # in place of the name, which may be a password
 
 
 class ThrottledBackend(ModelBackend):
-    """Django's own, which lets anybody guess for ever."""
+    """Like Django's own, which does not limit guesses."""
 
     def authenticate(
         self,
@@ -37,7 +37,7 @@ class ThrottledBackend(ModelBackend):
         password: str | None = None,
         **kwargs: Any,
     ) -> Any:
-        """The user with this password; PermissionDenied when one has to wait."""
+        """The user with this password; raises PermissionDenied if they must wait."""
         if request is not None and username is not None:
             address = client_address(request)
             turn = take_turn(username=username, address=address, now=timezone.now())
@@ -48,10 +48,10 @@ class ThrottledBackend(ModelBackend):
 
 
 class LogInForm(AdminAuthenticationForm):
-    """Says so when one has to wait."""
+    """Says how long to wait after too many attempts."""
 
     def clean(self) -> dict[str, Any]:
-        """The fields, with a user that they belong to."""
+        """The fields, checked against a user."""
         try:
             return super().clean()
         except ValidationError:
@@ -66,7 +66,7 @@ class LogInForm(AdminAuthenticationForm):
 
 @receiver(user_logged_in)
 def note_log_in(request: HttpRequest, user: User, **_: Any) -> None:
-    """By the log-in page; who comes by code has no method."""
+    """Only for the log-in page; a log-in by code has no request method."""
     if request.method is not None:
         give_back(username=user.get_username(), address=client_address(request))
         record("log in", user)
@@ -82,7 +82,7 @@ def note_log_out(request: HttpRequest, user: User | None, **_: Any) -> None:
 def note_failure(
     credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any
 ) -> None:
-    """Each guess, and of those that came too soon the first."""
+    """Each wrong guess, and the first of those that came too soon."""
     turn: Turn | None = getattr(request, TURN, None)
     if request is None or turn is None or (turn.wait and not turn.is_news):
         return

@@ -1,4 +1,4 @@
-"""How many guesses are left to whom."""
+"""How many guesses are left, per address and user."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from django.db import models
 class LogInThrottle(models.Model):
     """The guesses from one address, or for one user from one address.
 
-    All web processes share the row. The key is a digest: people type passwords where
-    their name belongs.
+    All web processes share the row. The key is a digest, because people sometimes type
+    their password into the name field.
     """
 
     key = models.CharField(max_length=64, unique=True)

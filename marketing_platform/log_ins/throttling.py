@@ -1,8 +1,8 @@
-"""Guessing a password costs time: per address, and per user from an address.
+"""Limits password guesses per address, and per user from an address.
 
-Not per user alone: with that, anybody who knows a name could keep its owner out for
-ever. A turn is taken before the password is looked at, so that guesses at the same time
-count as well; success gives the user's turns back.
+Not per user alone: otherwise anyone who knows a name could lock its owner out for ever.
+A turn is taken before the password is checked, so that simultaneous guesses count too;
+success gives the user's turns back.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from marketing_platform.client_address import network_of
 from marketing_platform.log_ins.models import LogInThrottle
 from routing.rules import throttle as gcra
 
-PER_USER = (1 / 120, 5.0)  # guesses a second, and at once after a rest
+PER_USER = (1 / 120, 5.0)  # guesses per second, and at once after an idle time
 PER_ADDRESS = (1 / 20, 30.0)
-CLEARED_AT_ONCE = 100  # rows that are as good as new
+CLEARED_AT_ONCE = 100  # rows that no longer limit anything
 
 
 class Turn(NamedTuple):
     """Whether a guess may be made."""
 
     wait: timedelta  # 0: now
-    is_news: bool = False  # it is the first that must wait
+    is_news: bool = False  # whether it is the first that must wait
 
 
 def take_turn(*, username: str, address: str, now: datetime) -> Turn:
-    """Count a guess, unless there have been too many."""
+    """Count a guess, unless there were too many."""
     limits = {_key("", address): PER_ADDRESS, _key(username, address): PER_USER}
     with transaction.atomic():
         _forget(now)
@@ -50,7 +50,7 @@ def take_turn(*, username: str, address: str, now: datetime) -> Turn:
 
 
 def give_back(*, username: str, address: str) -> None:
-    """The user's own turns, after the right password."""
+    """Give back the user's turns, after the right password."""
     LogInThrottle.objects.filter(key=_key(username, address)).delete()
 
 
@@ -60,7 +60,7 @@ def _locked(key: str, now: datetime) -> LogInThrottle:
 
 
 def _block(rows: list[LogInThrottle]) -> bool:
-    """Whether this was not known yet."""
+    """Note that guesses are blocked; whether that is new."""
     known = any(row.is_blocked for row in rows)
     ids = [row.pk for row in rows]
     LogInThrottle.objects.filter(pk__in=ids).update(is_blocked=True)
@@ -68,7 +68,7 @@ def _block(rows: list[LogInThrottle]) -> bool:
 
 
 def _forget(now: datetime) -> None:
-    """Rows whose turns have all come back: strangers make them."""
+    """Delete rows whose turns have all come back: any caller can cause new rows."""
     old = LogInThrottle.objects.filter(tat__lt=now).order_by("tat")
     free = old.select_for_update(skip_locked=True)
     ids = list(free.values_list("pk", flat=True)[:CLEARED_AT_ONCE])

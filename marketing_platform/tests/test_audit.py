@@ -285,7 +285,7 @@ def test_an_event_of_a_model_that_is_gone_can_be_looked_at(admin_client):
     [
         ({"claimed": 3, "ended": {"It expired.": 1}}, "claimed 3, ended It expired. 1"),
         ({"claimed": 3, "ended": {}}, "claimed 3, ended none"),
-        (frozenset({1}), "not shown: it is more than numbers and texts"),
+        (frozenset({1}), "not shown: not a plain number or text"),
     ],
 )
 def test_the_result_of_a_task_is_told_in_words(admin_client, result, says):

@@ -32,7 +32,7 @@ PROVIDERS = {
     for name in ("TwilioSMS", "VonageSMS")
 }
 FRONT = "/admin/"
-QUERIES = 73  # of a full page, a third of them for what needs a person
+QUERIES = 73  # of a full page, a third of them for what needs attention
 
 
 @pytest.fixture(autouse=True)
@@ -132,7 +132,7 @@ def test_it_tells_what_the_queue_holds(look, bad_morning):
     assert tile(page, "Not due yet") == ("1", "ok")
     assert tile(page, "Being sent") == ("1", "ok")
     assert tile(page, "Outcome unknown") == ("1", "warn")
-    assert tile(page, "Workers at work") == ("1", "ok")
+    assert tile(page, "Workers running") == ("1", "ok")
 
 
 def test_each_page_says_by_which_clock_its_times_are(look, settings):
@@ -150,9 +150,9 @@ def test_a_queue_that_stands_still_is_seen_at_once(look, settings):
     page = look()
 
     assert tile(page, "Due now") == ("1", "fail")
-    assert tile(page, "Workers at work") == ("0", "fail")
+    assert tile(page, "Workers running") == ("0", "fail")
     assert page.context["findings"].level == "fail"
-    assert "has waited for 10 min, and none has left in the last 5 min." in page.text
+    assert "has waited for 10 min, and none was sent in the last 5 min." in page.text
 
 
 def test_it_tells_how_each_provider_is_doing(look, bad_morning):
@@ -189,9 +189,9 @@ def test_a_provider_without_credentials_is_told_below_the_others(look, settings)
 def test_it_tells_how_far_campaigns_are(look, bad_morning):
     autumn, paused = look().context["campaigns"]
 
-    assert autumn.progress == "3 of 8 wait"
+    assert autumn.progress == "3 of 8 waiting"
     assert (autumn.overview.gone, autumn.next_at) == (5, None)
-    assert (paused.progress, paused.overview.gone) == ("1 wait", None)
+    assert (paused.progress, paused.overview.gone) == ("1 waiting", None)
     assert paused.overview.is_paused
 
 
@@ -224,7 +224,7 @@ def test_everything_that_needs_a_person_is_told_and_leads_to_it(look, bad_mornin
         "unmapped_errors",
         "account_errors",
         "quarantine",
-        "double_risks",
+        "possible_duplicates",
         "unknown_outcomes",
         "breakers",
         "paused_campaigns",
@@ -242,7 +242,12 @@ def test_all_links_lead_somewhere(look, admin_client, bad_morning):
 
 
 def test_the_list_behind_a_finding_has_what_was_found(admin_client, bad_morning):
-    for check in ("quarantine", "double_risks", "unknown_outcomes", "unmapped_errors"):
+    for check in (
+        "quarantine",
+        "possible_duplicates",
+        "unknown_outcomes",
+        "unmapped_errors",
+    ):
         listed = admin_client.get(behind_finding(check))
 
         assert listed.context["cl"].result_count == 1, check

@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from marketing_platform.demo.check import Standing, Verdict, check, compare
+from marketing_platform.demo.check import Recorded, Verdict, check, compare
 from messaging.factories import CampaignFactory, MessageFactory
 from routing.simulators.handset import HandsetEntry, SimulatedMessage
 from routing.vocabulary import MessageStatus
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
-SENT, DELIVERED = Standing(MessageStatus.SENT), Standing(MessageStatus.DELIVERED)
-FAILED, BOUNCED = Standing(MessageStatus.FAILED), Standing(MessageStatus.BOUNCED)
-PERHAPS_SENT = Standing(MessageStatus.FAILED, is_outcome_unknown=True)
+SENT, DELIVERED = Recorded(MessageStatus.SENT), Recorded(MessageStatus.DELIVERED)
+FAILED, BOUNCED = Recorded(MessageStatus.FAILED), Recorded(MessageStatus.BOUNCED)
+PERHAPS_SENT = Recorded(MessageStatus.FAILED, is_outcome_unknown=True)
 NOTHING_WRONG = {"lost": 0, "doubled": 0, "unrecorded": 0, "unconfirmed": 0}
 
 
@@ -44,17 +44,17 @@ def test_what_arrived_and_is_recorded_is_clean():
     assert found.is_clean
 
 
-@pytest.mark.parametrize("standing", [SENT, FAILED, BOUNCED])
-def test_what_did_not_arrive_and_was_never_said_to_is_clean(standing):
-    assert compare({}, {1: standing}) == verdict(0)
+@pytest.mark.parametrize("recorded", [SENT, FAILED, BOUNCED])
+def test_what_did_not_arrive_and_was_never_said_to_is_clean(recorded):
+    assert compare({}, {1: recorded}) == verdict(0)
 
 
 @pytest.mark.parametrize(
-    "standing",
-    [Standing(MessageStatus.QUEUED), Standing(MessageStatus.SENDING), DELIVERED],
+    "recorded",
+    [Recorded(MessageStatus.QUEUED), Recorded(MessageStatus.SENDING), DELIVERED],
 )
-def test_a_message_that_is_neither_there_nor_given_up_is_lost(standing):
-    found = compare({}, {1: standing, 2: SENT})
+def test_a_message_that_is_neither_there_nor_given_up_is_lost(recorded):
+    found = compare({}, {1: recorded, 2: SENT})
 
     assert found == verdict(0, lost=1)
     assert not found.is_clean
@@ -68,11 +68,11 @@ def test_a_message_that_arrives_more_than_once_is_doubled_once():
 
 
 @pytest.mark.parametrize(
-    "standing",
-    [FAILED, BOUNCED, Standing(MessageStatus.CANCELLED)],
+    "recorded",
+    [FAILED, BOUNCED, Recorded(MessageStatus.CANCELLED)],
 )
-def test_an_arrival_that_the_database_denies_is_unrecorded(standing):
-    found = compare({1: 1}, {1: standing})
+def test_an_arrival_that_the_database_denies_is_unrecorded(recorded):
+    found = compare({1: 1}, {1: recorded})
 
     assert found == verdict(1, unrecorded=1)
     assert not found.is_clean

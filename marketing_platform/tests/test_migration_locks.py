@@ -154,7 +154,7 @@ def test_what_is_left_of_an_interrupted_build_is_built_anew(table):
             "SELECT indisvalid FROM pg_index WHERE indexrelid = 'work_id'::regclass"
         )
         assert cursor.fetchone() == (True,)
-    assert said == ["The index work_id was not finished: it is built anew."]
+    assert said == ["The index work_id is unfinished and will be rebuilt."]
 
 
 def test_every_migration_is_made_by_this_command():

@@ -70,5 +70,5 @@ def test_the_command_writes_both_documents(tmp_path, monkeypatch):
 def test_the_command_says_where_it_belongs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    with pytest.raises(CommandError, match="run it from the project's root"):
+    with pytest.raises(CommandError, match="run this in the project's root"):
         call_command("document_providers", write=True)

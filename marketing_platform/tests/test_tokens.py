@@ -94,7 +94,7 @@ def test_the_text_is_printed_once_and_only_its_digest_is_kept(capsys, admin_user
     [
         (["nobody"], "There is no user 'nobody'"),
         (["admin", "--expires=soon"], "'soon' is not an expiry: give days such as 90d"),
-        (["admin", "--expires=2020-01-01"], "2020-01-01 is over already."),
+        (["admin", "--expires=2020-01-01"], "2020-01-01 is already in the past."),
         (["admin", "--scope=root"], "invalid choice: 'root'"),
     ],
 )
@@ -156,7 +156,9 @@ def test_a_scope_includes_the_lower_ones(token, view, allowed):
 def test_a_refusal_says_which_scope_is_missing(token):
     answer = call(ForAdmins.as_view(), token("read"))
 
-    assert answer.data["detail"] == "This needs a token of scope admin; yours has read."
+    assert (
+        answer.data["detail"] == "This needs a token with scope admin; yours has read."
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Who is calling: the bearer of a token. There are no sessions on the API."""
+"""Authentication by bearer token. The API has no sessions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from routing.signals import report
 
 logger = logging.getLogger(__name__)
 guesses = Guesses()
-HOW = "Send a token of `manage.py issue_token`, as in: Authorization: Bearer mp_live_…"
+HOW = "Send a token from `manage.py issue_token`: Authorization: Bearer mp_live_…"
 
 
 class BearerAuthentication(BaseAuthentication):
@@ -41,16 +41,16 @@ class BearerAuthentication(BaseAuthentication):
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:
-        """Makes the answer a 401 and not a 403."""
+        """Makes the response a 401 instead of a 403."""
         return "Bearer"
 
 
 def _note_guess(request: Request, now: datetime) -> None:
-    """Throttled where there are too many from one address. Real tokens are not."""
+    """Raises Throttled if one address sends too many. Valid tokens are not affected."""
     address = client_address(request._request)
     refusal = guesses.note(network_of(address), now=now)
     if refusal.is_news:
-        logger.warning("Many tokens that do not exist come from %s.", address)
+        logger.warning("%s sends many tokens that do not exist.", address)
         report("guess tokens")
     if refusal.wait:
         raise Throttled(wait=refusal.wait.total_seconds())

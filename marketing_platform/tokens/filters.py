@@ -1,4 +1,4 @@
-"""What a token sees that is bound to what its user made."""
+"""What a token sees that is restricted to its user's own rows."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from rest_framework.filters import BaseFilterBackend
 from rest_framework.request import Request
 
 if TYPE_CHECKING:
-    # rest_framework.views imports this module, by the settings.
+    # rest_framework.views imports this module, through the settings.
     from rest_framework.views import APIView
 
 
 class OwnOnly(BaseFilterBackend):
-    """Keeps to the rows whose `owner_lookup` is the token's user.
+    """Limits a view to the rows whose `owner_lookup` is the token's user.
 
-    Lists and single objects alike: what is not there is answered 404, whether it is
-    somebody else's or nobody's. Views without `owner_lookup` refuse such tokens
-    (`HasScope`).
+    For lists and single objects: another user's object is answered 404, like one that
+    does not exist. Views without `owner_lookup` refuse such tokens (`HasScope`).
     """
 
     def filter_queryset(
         self, request: Request, queryset: QuerySet[Any], view: APIView
     ) -> QuerySet[Any]:
-        """All, for a token that is not bound."""
+        """The user's rows; all rows for an unrestricted token."""
         owner_id = getattr(request.auth, "bound_to", None)
         if owner_id is None:
             return queryset

@@ -1,6 +1,6 @@
-"""Made-up tokens: nobody guesses one of 222 bits, but trying costs us look-ups.
+"""Limits made-up tokens: guessing 222 bits is hopeless, but each try costs a look-up.
 
-Kept in each process, not in the database: what strangers do must not write there.
+Kept per process, not in the database: unauthenticated calls must not write there.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from typing import NamedTuple
 
 from routing.rules import throttle as gcra
 
-RATE, BURST = 2.0, 100.0  # a second from one address, and at once
+RATE, BURST = 2.0, 100.0  # per second from one address, and at once
 MOST_ADDRESSES = 10_000
-NEWS_EVERY = timedelta(hours=1)  # for one address
-MOST_NEWS = 60  # in that time, for all
+NEWS_EVERY = timedelta(hours=1)  # per address
+MOST_NEWS = 60  # in that time, for all addresses
 
 
 class Refusal(NamedTuple):
-    """What comes of a token that does not exist."""
+    """The response to a token that does not exist."""
 
-    wait: timedelta  # 0: it is only wrong
-    is_news: bool  # somebody should hear of it
+    wait: timedelta  # 0: just wrong, not throttled
+    is_news: bool  # whether to log it
 
 
 class Guesses:
-    """How often each address has tried lately."""
+    """Counts each address's recent tries."""
 
     def __init__(self) -> None:
         self._throttles: OrderedDict[str, gcra.Throttle] = OrderedDict()
@@ -34,7 +34,7 @@ class Guesses:
         self._lock = Lock()
 
     def note(self, address: str, *, now: datetime) -> Refusal:
-        """Count one."""
+        """Count one try."""
         with self._lock:
             before = self._throttles.pop(address, gcra.Throttle(RATE, BURST))
             after = gcra.take(before, 1, now)

@@ -1,4 +1,4 @@
-"""The tokens that programs use the API with."""
+"""The tokens with which programs use the API."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from django.db.models import Q
 
 from marketing_platform.tokens.vocabulary import TokenScope, scopes_within
 
-# How exact "last used" is: a write per request would cost more than it tells.
+# The precision of "last used": a write per request would cost more than it is worth.
 LAST_USED_RESOLUTION = timedelta(minutes=1)
 
 
 def digest_of(text: str) -> str:
-    """What is kept of a token. It is random enough to need neither salt nor rounds."""
+    """The stored form of a token. It is random enough to need no salt and no rounds."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -25,10 +25,10 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
         """The token with this text, whether or not it still works."""
         return (
             self.select_related("user").filter(digest=digest_of(text)).first()
-        )  # the index finds digests, so its timing tells nothing of any text
+        )  # the index is searched by digest, so its timing reveals nothing about a text
 
     def note_use(self, token: ApiToken, *, now: datetime) -> None:
-        """Remember that it was used, at most once a minute."""
+        """Save the time of use, at most once a minute."""
         if token.last_used_at and now - token.last_used_at < LAST_USED_RESOLUTION:
             return
         stale = Q(last_used_at=None) | Q(last_used_at__lt=now)
@@ -36,9 +36,9 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
 
 
 class ApiToken(models.Model):
-    """A program's key to the API, in the name of a user.
+    """A program's key to the API, acting for a user.
 
-    Its text is shown once, when it is issued; only the digest is kept.
+    Its text is shown once, when it is issued; only the digest is stored.
     """
 
     user = models.ForeignKey(
@@ -74,7 +74,7 @@ class ApiToken(models.Model):
         return f"{self.prefix}…"
 
     def problem(self, now: datetime) -> str:
-        """Why it does not work now; "" when it does. Needs its user."""
+        """Why it is not valid now; "" if it is. Reads its user."""
         if self.revoked_at is not None:
             return "This token was revoked."
         if self.expires_at is not None and self.expires_at <= now:
@@ -83,9 +83,9 @@ class ApiToken(models.Model):
 
     @property
     def bound_to(self) -> int | None:
-        """The user whose messages and campaigns are all that it sees; None: all."""
+        """The only user whose messages and campaigns it sees; None: all users."""
         return self.user_id if self.own_only else None
 
     def allows(self, scope: TokenScope) -> bool:
-        """Whether what needs this scope may be done with it."""
+        """Whether it may do what needs this scope."""
         return scope in scopes_within(self.scope)

@@ -1,4 +1,4 @@
-"""How the OpenAPI document describes the tokens."""
+"""The tokens in the OpenAPI document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the bearer may do: each view says which scope it needs."""
+"""What a token may do: each view declares the scope it needs."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from marketing_platform.tokens.models import ApiToken
 from marketing_platform.tokens.vocabulary import TokenScope
 
 if TYPE_CHECKING:
-    # rest_framework.views imports this module, by the settings.
+    # rest_framework.views imports this module, through the settings.
     from rest_framework.views import APIView
 
 
 class HasScope(BasePermission):
-    """Holds the token against the view's `required_scope`: read, send, admin or
+    """Compares the token with the view's `required_scope`: read, send, admin or
     monitor.
 
-    A view set whose actions differ has a mapping, action -> scope. What declares none
-    is closed to everybody.
+    A view set whose actions differ has a mapping, action -> scope. A view without a
+    scope is closed to all.
     """
 
     def has_permission(self, request: Request, view: APIView) -> bool:
@@ -35,12 +35,12 @@ class HasScope(BasePermission):
         scope = _scope_of(view)
         if scope is not None and not token.allows(scope):
             raise PermissionDenied(
-                f"This needs a token of scope {scope.name.lower()}; yours has "
+                f"This needs a token with scope {scope.name.lower()}; yours has "
                 f"{token.get_scope_display().lower()}."
             )
         if token.own_only and not hasattr(view, "owner_lookup"):
             raise PermissionDenied(
-                "This token is bound to what its user made; this concerns all."
+                "This token is limited to its user's own messages and campaigns."
             )
         return scope is not None
 

@@ -1,4 +1,4 @@
-"""The life of a token: issued, used at a limited rate, revoked."""
+"""Issuing, rate-limiting and revoking tokens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from marketing_platform.tokens.vocabulary import TokenScope
 from routing.rules import throttle as gcra
 from routing.signals import report
 
-# Scanners of leaked secrets find tokens by it.
+# Scanners for leaked secrets find tokens by it.
 MARK = "mp_live_"
 _SHOWN = len(MARK) + 6  # 37 characters stay secret: 222 bits
 
@@ -29,7 +29,7 @@ def issue_token(
     name: str = "",
     own_only: bool = False,
 ) -> tuple[ApiToken, str]:
-    """A new token and its text, which nobody can read again."""
+    """A new token and its text, which cannot be read again."""
     text = MARK + secrets.token_urlsafe(32)
     token = ApiToken.objects.create(
         user=user,
@@ -44,7 +44,7 @@ def issue_token(
 
 
 def revoke_tokens(tokens: Iterable[ApiToken], *, now: datetime) -> int:
-    """End tokens for good; says how many were still in use."""
+    """End tokens for good; returns how many were not revoked before."""
     ids = [token.pk for token in tokens]
     with transaction.atomic():
         in_use = ApiToken.objects.filter(pk__in=ids, revoked_at=None)
@@ -56,10 +56,10 @@ def revoke_tokens(tokens: Iterable[ApiToken], *, now: datetime) -> int:
 
 
 def take_turn(token: ApiToken, *, now: datetime) -> timedelta:
-    """Count one request of the token; how long it must wait, 0 when it may go.
+    """Count one request of the token; returns how long it must wait, 0 if not at all.
 
-    All web processes share the row, so the limit holds for them together. Requests of
-    one token queue for its lock, for the length of one UPDATE.
+    All web processes share the row, so the limit is for all together. Requests of one
+    token wait for its lock, for the duration of one UPDATE.
     """
     with transaction.atomic():
         row = ApiToken.objects.select_for_update(no_key=True).get(pk=token.pk)

@@ -1,4 +1,4 @@
-"""How fast the bearer may call; DRF answers 429 with Retry-After."""
+"""The rate limit of a token; DRF answers 429 with Retry-After."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from marketing_platform.tokens.models import ApiToken
 from marketing_platform.tokens.services import take_turn
 
 if TYPE_CHECKING:
-    # rest_framework.views imports this module, by the settings.
+    # rest_framework.views imports this module, through the settings.
     from rest_framework.views import APIView
 
 

@@ -1,4 +1,4 @@
-"""What an API token may do, and how long it may do it."""
+"""The scopes of API tokens, and their expiry."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _DAYS = re.compile(r"([1-9][0-9]{0,4})d")
 
 class TokenScope(ChoiceEnum):
     """What a token may do. A version that does not know a scope compares the numbers,
-    so that what allows less must be lower.
+    so a scope that allows less must be lower.
     """
 
-    READ = 0  # look at messages, campaigns and attempts
+    READ = 0  # read messages, campaigns and attempts
     SEND = 1  # send, cancel and launch
-    ADMIN = 2  # change routes, and all else
-    MONITOR = -1  # read metrics and statistics: numbers, nobody's messages
+    ADMIN = 2  # change routes, and everything else
+    MONITOR = -1  # read metrics and statistics: numbers only, no messages
 
 
 _INCLUDED: dict[int, frozenset[TokenScope]] = {
@@ -33,7 +33,7 @@ _INCLUDED: dict[int, frozenset[TokenScope]] = {
 
 
 def scopes_within(scope: int) -> frozenset[TokenScope]:
-    """The scopes of what may be done with it; none where this version has no such."""
+    """The scopes that it includes; none if this version does not know it."""
     return _INCLUDED.get(scope, frozenset())
 
 
@@ -42,9 +42,9 @@ class UnreadableExpiry(ValueError):
 
 
 def read_expiry(text: str, *, now: datetime) -> datetime | None:
-    """When a token ends that is issued now; None when it never does.
+    """When a token issued now ends; None if never.
 
-    Raises UnreadableExpiry. A date is its midnight in the installation's time zone.
+    Raises UnreadableExpiry. A date means its midnight in the installation's time zone.
     """
     if text == "never":
         return None
@@ -52,7 +52,7 @@ def read_expiry(text: str, *, now: datetime) -> datetime | None:
         return now + timedelta(days=int(days[1]))
     try:
         moment = parse_datetime(text)
-    except ValueError:  # well formed, and no such day
+    except ValueError:  # well formed, but no such day
         moment = None
     if moment is None:
         raise UnreadableExpiry(

@@ -35,7 +35,7 @@ def _messages(status: MessageStatus) -> Callable[[Tally], str]:
     return lambda tally: f"{tally.messages(status):,}"
 
 
-def _taken_in(tally: Tally) -> str:
+def _queued(tally: Tally) -> str:
     count = tally.messages(MessageStatus.QUEUED)
     return f"{count:,}" if count else NOTHING
 
@@ -49,7 +49,7 @@ def _fallbacks(tally: Tally) -> str:
 
 
 COLUMNS = (
-    Column("Messages", "in", "queued; no provider chosen yet", _taken_in),
+    Column("Messages", "queued", "no provider chosen yet", _queued),
     Column("Messages", "sent", "accepted", _messages(MessageStatus.SENT)),
     Column("Messages", "delivered", "by receipts", _messages(MessageStatus.DELIVERED)),
     Column("Messages", "failed", "gave up", _messages(MessageStatus.FAILED)),

@@ -1,4 +1,4 @@
-"""manage.py demo: the whole house at work, on this machine alone."""
+"""manage.py demo: the whole system at work, on this machine alone."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from django.core.management.base import CommandError
 from rich.console import Console
 
 from marketing_platform.demo.show import (
-    Cast,
-    cast_on_stage,
-    play,
+    Processes,
+    prepare_database,
+    run,
+    running_processes,
     send_all,
-    set_the_stage,
 )
 from marketing_platform.demo.stage import Stage
 from marketing_platform.demo.summary import Summary, print_summary
@@ -33,17 +33,20 @@ ADMIN = "admin"
 class Command(PlainCommand):
     help = (
         "Send a campaign on every channel through simulated providers and an outage, "
-        "and check that none was lost or sent twice. On a terminal the back office "
-        "stays up afterwards. Exit status 3 when a message is not accounted for."
+        "and check that no message was lost or sent twice. On a terminal the back "
+        "office keeps running afterwards. Exit status 3 if a message was lost, sent "
+        "twice or not recorded."
     )
 
     requires_system_checks: list[str] = []  # it brings its own configuration
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--messages", type=int, default=1200, help="in all (default %(default)s)"
+            "--messages", type=int, default=1200, help="total (default %(default)s)"
         )
-        parser.add_argument("--seed", type=int, default=1, help="of the recipients")
+        parser.add_argument(
+            "--seed", type=int, default=1, help="random seed for the recipients"
+        )
         parser.add_argument(
             "--oneshot", action="store_true", help="stop everything at the end"
         )
@@ -76,9 +79,9 @@ class Command(PlainCommand):
     def _run(self, stage: Stage, options: dict[str, Any]) -> None:
         console = Console(stderr=options["json"])
         console.print(f"Setting up in {stage.directory} ...")
-        set_the_stage()
+        prepare_database()
         password = _create_admin()
-        with cast_on_stage(stage) as cast:
+        with running_processes(stage) as processes:
             console.print(
                 f"Back office: {stage.public_url}/admin/ (log in as {ADMIN}, password "
                 f"{password})",
@@ -87,10 +90,10 @@ class Command(PlainCommand):
             campaigns = send_all(
                 stage, messages=options["messages"], seed=options["seed"]
             )
-            summary = play(cast, campaigns, console)
+            summary = run(processes, campaigns, console)
             self._print(summary, options, console)
             if not options["oneshot"] and sys.stdout.isatty():
-                _keep_up(cast, console)
+                _keep_up(processes, console)
         if not summary.verdict.is_clean:
             sys.exit(3)
 
@@ -104,7 +107,7 @@ class Command(PlainCommand):
 
 
 def _start_over_on(stage: Stage) -> NoReturn:
-    """Become the same command again, with the stage's settings."""
+    """Replace this process by the same command, with the stage's settings."""
     os.execve(  # noqa: S606 - ourselves
         sys.executable, [sys.executable, *sys.argv], stage.environment
     )
@@ -116,8 +119,8 @@ def _create_admin() -> str:
     return password
 
 
-def _keep_up(cast: Cast, console: Console) -> None:
-    console.print("The back office stays up. Ctrl-C stops everything.")
+def _keep_up(processes: Processes, console: Console) -> None:
+    console.print("The back office keeps running. Ctrl-C stops everything.")
     while True:
-        cast.supervise()
+        processes.supervise()
         time.sleep(1)

@@ -18,9 +18,9 @@ EXIT_STATUS = {Level.OK: 0, Level.FAIL: 1, Level.WARN: 3}
 
 class Command(PlainCommand):
     help = (
-        "Look whether messages can be taken in and sent, and say what to do where not. "
-        "Ends with status 0 when all is well, 3 when there are only warnings, 1 when "
-        "something fails."
+        "Check whether messages can be accepted and sent, and say what to do if not. "
+        "Exit status 0 if all is well, 3 if there are only warnings, 1 if something "
+        "fails."
     )
     requires_migrations_checks = False
     requires_system_checks: list[str] = []

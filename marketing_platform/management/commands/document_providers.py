@@ -1,4 +1,4 @@
-"""manage.py document_providers: the providers and their options, as they declare."""
+"""manage.py document_providers: the providers and the options they declare."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Command(PlainCommand):
         parser.add_argument(
             "--write",
             action="store_true",
-            help=f"put them into {TABLES.page} and {EXAMPLE.page} instead of printing",
+            help=f"write to {TABLES.page} and {EXAMPLE.page} instead of printing",
         )
 
     def handle(self, *args: Any, write: bool, **options: Any) -> None:
@@ -36,6 +36,6 @@ class Command(PlainCommand):
                 section.write(text)
             except FileNotFoundError:
                 raise CommandError(
-                    f"{section.page} is not here: run it from the project's root."
+                    f"{section.page} not found: run this in the project's root."
                 ) from None
             self.stdout.write(f"{section.page} is up to date.")

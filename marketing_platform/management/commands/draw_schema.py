@@ -1,4 +1,4 @@
-"""manage.py draw_schema: the database's tables, drawn from the models."""
+"""manage.py draw_schema: a diagram of the database's tables, from the models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Command(PlainCommand):
         parser.add_argument(
             "--write",
             action="store_true",
-            help=f"put it into {DRAWING.page} instead of printing it",
+            help=f"write to {DRAWING.page} instead of printing",
         )
 
     def handle(self, *args: Any, write: bool, **options: Any) -> None:
@@ -30,6 +30,6 @@ class Command(PlainCommand):
             DRAWING.write(drawn())
         except FileNotFoundError:
             raise CommandError(
-                f"{DRAWING.page} is not here: run it from the project's root."
+                f"{DRAWING.page} not found: run this in the project's root."
             ) from None
         self.stdout.write(f"{DRAWING.page} is up to date.")

@@ -23,8 +23,8 @@ SCOPES = [scope.name.lower() for scope in TokenScope]
 
 class Command(PlainCommand):
     help = (
-        "Issue an API token in the name of a user. Its text goes to standard output, "
-        "once: nobody can read it again. It is revoked in the back office."
+        "Issue an API token for a user. Its text is printed to standard output once, "
+        "and cannot be shown again. Revoke it in the back office."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -44,9 +44,9 @@ class Command(PlainCommand):
         parser.add_argument(
             "--own-only",
             action="store_true",
-            help="see and touch only messages and campaigns made in this user's name",
+            help="access only messages and campaigns created by this user's tokens",
         )
-        parser.add_argument("--name", default="", help="what will use it")
+        parser.add_argument("--name", default="", help="what will use the token")
 
     def handle(self, *args: Any, **options: Any) -> None:
         token, text = issue_token(
@@ -56,8 +56,9 @@ class Command(PlainCommand):
             name=options["name"][:100],
             own_only=options["own_only"],
         )
-        until = f"{token.expires_at:%Y-%m-%d %H:%M} UTC" if token.expires_at else "ever"
-        self.stderr.write(f"Scope {options['scope']}, works until {until}. Keep it:")
+        end = token.expires_at
+        valid = f"until {end:%Y-%m-%d %H:%M} UTC" if end else "for ever"
+        self.stderr.write(f"Scope {options['scope']}, valid {valid}. Keep it:")
         self.stdout.write(text)
 
 
@@ -65,8 +66,8 @@ def _active_user(username: str) -> User:
     user = User.objects.filter(username=username).first()
     if user is None:
         raise CommandError(
-            f"There is no user {username!r}: make one with createsuperuser, or in the "
-            "back office."
+            f"There is no user {username!r}: create one with createsuperuser, or in "
+            "the back office."
         )
     if not user.is_active:
         raise CommandError(f"{username} is not active, so no token would work.")
@@ -79,5 +80,5 @@ def _expiry(text: str, *, now: datetime) -> datetime | None:
     except UnreadableExpiry as error:
         raise CommandError(str(error)) from None
     if expires_at is not None and expires_at <= now:
-        raise CommandError(f"{text} is over already.")
+        raise CommandError(f"{text} is already in the past.")
     return expires_at

@@ -1,6 +1,6 @@
-"""Django's `migrate`, which waits for locks without stopping those who work.
+"""manage.py migrate: Django's own, but waiting for locks without blocking others.
 
-All migrations get that, Django's own and other apps' too: see
+Applies to all migrations, including Django's own and those of other apps: see
 marketing_platform/migration_locks.py.
 """
 
@@ -23,12 +23,12 @@ class Command(migrate.Command):
             type=float,
             default=600.0,
             metavar="SECONDS",
-            help="PostgreSQL: for how long to try to get a lock that others hold, in "
+            help="PostgreSQL: how long to try to get a lock held by others, in "
             "tries of two seconds. Default: 600.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Each try goes on where the last one ended."""
+        """Each try continues where the last one ended."""
         connection = connections[options["database"]]
         if connection.vendor != "postgresql":
             super().handle(*args, **options)

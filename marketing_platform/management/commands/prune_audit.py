@@ -1,4 +1,4 @@
-"""manage.py prune_audit: clear away old events of the audit log, and say so in it."""
+"""manage.py prune_audit: clear away old events of the audit log, and record that."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from routing.terminal import PlainCommand
 from routing.text.quantities import quantity
 
 BATCH_SIZE = 1000
-# Who has just done something should not be able to clear that away.
+# Recent acts must not be cleared away by the person who did them.
 YOUNGEST = timedelta(days=30)
 
 
 class Command(PlainCommand):
     help = (
-        "Clear away events of the audit log that are older than you say. That it was "
-        "done is an event itself. Without it the log is kept for ever."
+        "Clear away events of the audit log above an age. This is recorded as an event "
+        "itself. Unless you run it, the log is kept for ever."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -31,7 +31,7 @@ COLUMNS = (
     "Weight",
     "Price",
     "Delivery rate",
-    "Breaker",
+    "State",
     "Throttle",
 )
 
