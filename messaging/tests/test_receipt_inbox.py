@@ -245,7 +245,7 @@ def test_operators_see_when_receipts_wait_for_long(seconds, level):
     finding = readiness_of_receipts(now)
 
     assert finding.level == level
-    assert f"1, the oldest for {seconds} s" in finding.text or level == Level.FAIL
+    assert "Receipts waiting to be applied: 1, oldest" in finding.text
     lines = exposition(metrics(now)).splitlines()
     assert 'receipts_waiting{for="worker"} 1' in lines
     assert f"receipts_oldest_waiting_seconds {seconds}" in lines

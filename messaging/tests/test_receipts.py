@@ -263,6 +263,24 @@ def test_receipts_of_an_attempt_end_the_same_in_any_order_however_often_they_com
     assert status_after(other, *(retold[i] for i in [*order, *again])) == end
 
 
+@pytest.mark.parametrize(
+    ("said", "believed"),
+    [
+        (NOW - timedelta(hours=1), NOW - timedelta(hours=1)),
+        (NOW + timedelta(hours=1), NOW),
+        (datetime(1, 1, 1, tzinfo=UTC), NOW),
+        (datetime(9999, 12, 31, tzinfo=UTC), NOW),
+    ],
+)
+def test_a_time_that_cannot_be_is_not_believed(said, believed):
+    about = message(SENT)
+
+    status_after(about, receipt(about, DELIVERED, occurred_at=said))
+
+    assert about.finished_at == believed
+    assert DeliveryReceipt.objects.get().occurred_at == said
+
+
 def test_a_receipt_that_comes_twice_is_stored_once_and_counts_once():
     about = message(SENT)
     same = receipt(about, DELIVERED)
@@ -285,7 +303,7 @@ def test_a_delivery_ends_a_verdict_that_was_waited_for():
 
 
 def test_the_time_of_an_event_is_the_providers_where_it_gives_one():
-    happened_at = datetime(2026, 11, 24, 8, 59, tzinfo=UTC)
+    happened_at = NOW - timedelta(minutes=1)
     sent, delivered = message(SENDING), message(SENT)
 
     receive(receipt(sent, SENT, occurred_at=happened_at), receipt(delivered, DELIVERED))

@@ -62,6 +62,13 @@ class Migration(migrations.Migration):
                         fields=("provider", "event_id"), name="each_receipt_waits_once"
                     )
                 ],
+                "indexes": [
+                    models.Index(
+                        fields=["id"],
+                        condition=models.Q(set_aside_at__isnull=True),
+                        name="receipt_waiting",
+                    )
+                ],
             },
         ),
         migrations.RunPython(set_options, migrations.RunPython.noop),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import Q
 
 
 class WaitingReceipt(models.Model):
@@ -27,6 +28,13 @@ class WaitingReceipt(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["provider", "event_id"], name="each_receipt_waits_once"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["id"],
+                condition=Q(set_aside_at__isnull=True),
+                name="receipt_waiting",
             ),
         ]
 

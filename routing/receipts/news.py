@@ -5,11 +5,15 @@ Pure: no Django, no clock.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
 from routing.vocabulary import ErrorClass, MessageStatus
+
+# A provider that says that something happened longer ago, or later than it says so, has
+# a clock that nothing should go by: the days of statistics and of pruning depend on it.
+OLDEST = timedelta(days=30)
 
 
 class News(NamedTuple):
@@ -53,7 +57,9 @@ class News(NamedTuple):
     @property
     def happened_at(self) -> datetime:
         """When it happened, as far as we know."""
-        return self.occurred_at or self.received_at
+        if self.occurred_at is None or self.occurred_at < self.received_at - OLDEST:
+            return self.received_at
+        return min(self.occurred_at, self.received_at)
 
     @property
     def reason(self) -> str:
