@@ -152,7 +152,7 @@ def test_an_answer_without_sense_ends_no_worker(lost, settings, caplog):
 
     assert message().is_outcome_unknown
     assert message().lease_expires_at > SETTLED
-    assert "Unreadable look-up response" in caplog.text
+    assert "is set aside" in caplog.text
 
 
 def test_a_provider_that_never_tells_is_given_up_when_the_wait_is_over(lost, askable):
