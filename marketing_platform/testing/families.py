@@ -1,4 +1,4 @@
-"""Which processes are whose children, as Linux's /proc has it."""
+"""Processes and their children, from Linux's /proc."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def children(pid: int) -> list[int]:
-    """Those of a process, the eldest first."""
+    """The children of a process, oldest first."""
     found = {}
     for each in Path("/proc").iterdir():
         if each.name.isdigit():
@@ -27,7 +27,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def is_running(pid: int) -> bool:
-    """Whether it lives; one that nobody has reaped yet does not."""
+    """Whether it is alive; a zombie is not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""An installation that tests have for themselves: commands run on its database."""
+"""An installation for a single test: commands run on its own database."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import IO, TypeVar
 from django.conf import settings
 
 MANAGE = str(settings.BASE_DIR / "manage.py")
-# Nobody listens there: receipts that no test waits for go nowhere, and not to the
-# default port, where somebody may be serving a database of their own.
+# Nothing listens there: receipts that no test waits for must not reach the default
+# port, where another installation may be running.
 NOWHERE = "http://127.0.0.1:1"
 
 T = TypeVar("T")
 
 
 class Installation:
-    """A database and a directory of its own; its providers are simulated."""
+    """A database and a directory of its own, with simulated providers."""
 
     def __init__(
         self,
@@ -42,13 +42,13 @@ class Installation:
         }
 
     def add_default_routes(self) -> None:
-        """As README.md says, after migrating."""
+        """Add them after migrating, as in README.md."""
         self.run("loaddata", "-v0", "default_routes")
 
     def run(self, *arguments: str) -> str:
-        """Run a command to its end; returns what it printed.
+        """Run a command to its end; returns its output.
 
-        AssertionError, with all that it wrote, when it fails.
+        Raises AssertionError, with all output, if it fails.
         """
         done = subprocess.run(
             [sys.executable, MANAGE, *arguments],
@@ -76,7 +76,7 @@ class Installation:
 
 
 def wait_until(condition: Callable[[], T], *, seconds: float = 60.0) -> T:
-    """What the condition gives once it is true; AssertionError when it never is."""
+    """The condition's value once it is true; raises AssertionError if it never is."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Data that tests read when it is there, and that the project does not ship."""
+"""Optional test data that the project does not ship."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ ROOT = Path(
 
 
 def shared_file(name: str) -> Path:
-    """The file of this name; skips the test, and says why, where it is absent."""
+    """The file of this name; skips the test if it is missing."""
     path = ROOT / name
     if not path.exists():
-        pytest.skip(f"{path} is not here; SHARED_DATA_DIR names its folder")
+        pytest.skip(f"{path} not found; set SHARED_DATA_DIR to its folder")
     return path

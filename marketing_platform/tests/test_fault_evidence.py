@@ -13,19 +13,19 @@ from django.conf import settings
 from marketing_platform.testing.faults.evidence import BEGIN, END, Evidence, table
 from marketing_platform.testing.faults.evidence import main as write_table
 from marketing_platform.testing.faults.fault_injection import POINTS
-from marketing_platform.testing.faults.verdict import Standing, judge
+from marketing_platform.testing.faults.verdict import Recorded, judge
 from routing.vocabulary import MessageStatus
 
 ADA, BOB = "+14155550001", "+14155550002"
-SENT = Standing(MessageStatus.SENT, is_flagged=False, was_unknown=False)
-QUEUED = Standing(MessageStatus.QUEUED, is_flagged=False, was_unknown=False)
-FAILED = Standing(MessageStatus.FAILED, is_flagged=False, was_unknown=False)
-FLAGGED = Standing(MessageStatus.FAILED, is_flagged=True, was_unknown=True)
-RECOVERED = Standing(MessageStatus.DELIVERED, is_flagged=False, was_unknown=True)
+SENT = Recorded(MessageStatus.SENT, is_flagged=False, was_unknown=False)
+QUEUED = Recorded(MessageStatus.QUEUED, is_flagged=False, was_unknown=False)
+FAILED = Recorded(MessageStatus.FAILED, is_flagged=False, was_unknown=False)
+FLAGGED = Recorded(MessageStatus.FAILED, is_flagged=True, was_unknown=True)
+RECOVERED = Recorded(MessageStatus.DELIVERED, is_flagged=False, was_unknown=True)
 
 
-def verdict(standings, accepted=(), *, calls=0, attempts=0):
-    return judge([ADA], standings, Counter(accepted), calls=calls, attempts=attempts)
+def verdict(recorded, accepted=(), *, calls=0, attempts=0):
+    return judge([ADA], recorded, Counter(accepted), calls=calls, attempts=attempts)
 
 
 def test_a_message_that_was_sent_once_is_as_it_should_be():
@@ -33,7 +33,7 @@ def test_a_message_that_was_sent_once_is_as_it_should_be():
 
 
 @pytest.mark.parametrize(
-    ("standings", "accepted", "found"),
+    ("recorded", "accepted", "found"),
     [
         ({}, [], "lost"),
         ({ADA: QUEUED}, [], "lost"),
@@ -43,8 +43,8 @@ def test_a_message_that_was_sent_once_is_as_it_should_be():
         ({ADA: SENT}, [ADA, BOB], "silent"),
     ],
 )
-def test_whatever_is_wrong_is_found(standings, accepted, found):
-    judged = verdict(standings, accepted)
+def test_whatever_is_wrong_is_found(recorded, accepted, found):
+    judged = verdict(recorded, accepted)
 
     assert getattr(judged, found) == 1
     assert not judged.is_clean

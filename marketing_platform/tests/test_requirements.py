@@ -68,11 +68,11 @@ UNKNOWN = {"name": "c", "skip_reason": "not found on PyPI"}
 @pytest.mark.parametrize(
     ("found", "status", "says"),
     [
-        (answer(GOOD), 0, "1 packages looked at, 0 bad."),
+        (answer(GOOD), 0, "1 packages checked, 0 bad."),
         (answer(GOOD, BAD), 1, "b 2: PYSEC-1"),
-        (answer(GOOD, UNKNOWN), 0, "Not looked at: c."),
+        (answer(GOOD, UNKNOWN), 0, "Not checked: c."),
         (answer(UNKNOWN), 0, "Skipped: this index has no advisories"),
-        ("", 0, "Skipped: no advisories can be reached here (no route to host)."),
+        ("", 0, "Skipped: advisories are out of reach here (no route to host)."),
         ("[]", 0, "Skipped: "),
     ],
 )

@@ -1,4 +1,4 @@
-"""A whole installation that faults are put to: database, providers, web and workers."""
+"""A complete installation for fault tests: database, providers, web and workers."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ LEASE_SECONDS = 2
 SWEEP_SECONDS = 1
 VERDICT_SECONDS = 3
 # Short times, so that a test sees the end of what takes minutes in production. The
-# deadline of a call is below the lease, as it has to be.
+# deadline of a call must be below the lease.
 TIMES = {
     "PROVIDER_TIMEOUT_SECONDS": "1",
     "QUEUE_LEASE_SECONDS": str(LEASE_SECONDS),
     "QUEUE_VERDICT_SECONDS": str(VERDICT_SECONDS),
-    # With one worker, the idle one always holds the lock of the task queue.
+    # With a single worker, it always holds the task queue's lock when idle.
     "QCLUSTER_WORKERS": "1",
     "QCLUSTER_PATIENCE_SECONDS": "10",
 }
@@ -46,8 +46,8 @@ WATCH_A_FEW = ("process_queue", "--watch", "--window=5", "--batch-size=5")
 class Environment:
     """One installation with `messages` text messages and 200 e-mails in its queue.
 
-    `begin` brings it back to that state; tests take turns in one house, because
-    migrating and seeding cost seconds.
+    `begin` restores that state; tests share one environment, because migrating and
+    seeding take seconds.
     """
 
     def __init__(
@@ -78,26 +78,26 @@ class Environment:
         )
         database.snapshot()
         self.workers: list[Child | Forked] = []
-        self._nursery: WorkerPool | None = None
+        self._worker_pool: WorkerPool | None = None
         self.web = self._child("web", web_command(self.public_url))
 
     @contextmanager
     def open(self) -> Iterator[Environment]:
-        """With its web server, which takes receipts."""
+        """Open it, with its web server, which receives receipts."""
         self.web.start()
         try:
             wait_until(self._answers)
             yield self
         finally:
             self.web.stop()
-            if self._nursery is not None:
-                self._nursery.close()
+            if self._worker_pool is not None:
+                self._worker_pool.close()
 
     def begin(self) -> None:
-        """Back to a full queue, nobody at work, and providers in good health.
+        """Back to a full queue, no workers, and providers without faults.
 
-        Providers first: a receipt of the scenario before would find a message of the
-        same id in this one.
+        Providers first: a receipt of the previous scenario would find a message with
+        the same id in this one.
         """
         client = self.simulators.client
         client.reset(truncate_handset_log=True)
@@ -105,7 +105,7 @@ class Environment:
         self.database.restore()
 
     def end(self) -> None:
-        """No worker is left behind; the database does not matter any more."""
+        """Stop all workers; the database does not matter any more."""
         for worker in self.workers:
             worker.signal(signal.SIGKILL)
             worker.stop()
@@ -121,7 +121,7 @@ class Environment:
         clock: float = 0.0,
         on: Host | None = None,
     ) -> Child:
-        """Start a worker that a fault strikes from within, if one is given."""
+        """Start a worker, with an injected fault if one is given."""
         start = [sys.executable, MANAGE]
         if crash or clock:
             when = (f"--crash={crash}", f"--recipient={recipient}")
@@ -138,17 +138,17 @@ class Environment:
         return worker
 
     def restart_web(self) -> None:
-        """Kill the web server, whatever it is doing, and start another one."""
+        """Kill the web server in the middle of its work, and start another one."""
         self.web.signal(signal.SIGKILL)
         self.web.stop()
         self.web.start()
 
     def fork_worker(self, *, crash: str = "") -> Forked:
-        """A worker from the worker_pool, that takes few messages into each death."""
-        if self._nursery is None:
+        """A worker from the pool, with few messages in flight when it is killed."""
+        if self._worker_pool is None:
             log = self.directory / "worker.log"
-            self._nursery = WorkerPool(self._environment, log)
-        worker = self._nursery.start([f"--crash={crash}", "--", *WATCH_A_FEW])
+            self._worker_pool = WorkerPool(self._environment, log)
+        worker = self._worker_pool.start([f"--crash={crash}", "--", *WATCH_A_FEW])
         self.workers.append(worker)
         return worker
 

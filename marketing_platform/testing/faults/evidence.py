@@ -1,4 +1,4 @@
-"""What the fault tests measured: a JSON line per test, and the table made of them.
+"""The measurements of fault tests: a JSON line per test, and a table of them.
 
 python -m marketing_platform.testing.faults.evidence docs/reliability.md < lines
 """
@@ -23,11 +23,11 @@ NO_FIGURES = "–"  # noqa: RUF001
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One fault, put to one database, and what came of it."""
+    """One fault on one database, and the result."""
 
     row: str  # the number of the fault
     name: str  # of the test, for -k
-    done: str  # what is done
+    done: str  # the fault
     holds: str  # what must hold
     database: str
     figures: dict[str, int | float]
@@ -51,7 +51,7 @@ def keep(evidence: Evidence, path: Path) -> None:
 
 
 def table(lines: Iterable[str]) -> str:
-    """The table in Markdown; of several measurements the last one counts."""
+    """The table in Markdown; if there are several measurements, the last one counts."""
     found: dict[tuple[str, str], dict[str, Evidence]] = {}
     latest = None
     for line in lines:
@@ -91,7 +91,7 @@ def _figures(figures: dict[str, int | float]) -> str:
 
 
 def put_into(document: str, measured: str) -> str:
-    """The document with the table between its two marks."""
+    """The document with the new table between its two marks."""
     before, _, rest = document.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{measured}\n{END}{after}"

@@ -1,11 +1,11 @@
-"""Runs a management command that a fault strikes from within.
+"""Runs a management command with an injected fault.
 
     python -m marketing_platform.testing.faults.fault_injection --crash after_accept:3
     -- \
         process_queue --watch
 
-The third time that a provider has answered, the process kills itself as `kill -9` does.
-The engine has no such points: they are put around functions of it from here.
+After a provider's third answer the process kills itself, like `kill -9`. The engine
+itself has no such points: they are added around its functions from here.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from django.utils import timezone
 
 
 class Point(NamedTuple):
-    """A function of the engine, and whether it has done its work when we strike."""
+    """A function of the engine, and whether to strike before or after it."""
 
     function: str
     is_after: bool
 
 
 POINTS = {
-    # The claim is written, and its transaction open.
+    # The claim is written, its transaction still open.
     "before_claim_commit": Point("messaging.queue.claim_sql:mark_claimed", True),
     "after_claim_commit": Point("messaging.queue.claim:Claimer.claim", True),
     "before_send": Point("messaging.queue.window:send", False),
     "after_accept": Point("messaging.queue.window:send", True),
-    # Messages are settled and attempts appended, in an open transaction.
+    # Messages are settled and attempts appended, in a still open transaction.
     "before_record_commit": Point("messaging.queue.record_sql:record", True),
     "after_record_commit": Point("messaging.queue.results:record", True),
-    # Receipts are taken out of the inbox, and nothing is written; then all is written,
-    # and the transaction open; then it is over.
+    # Receipts were taken from the inbox but nothing is written; then everything is
+    # written but the transaction still open; then it is committed.
     "before_apply": Point("messaging.queue.receipts:match_all", False),
     "before_apply_commit": Point("messaging.queue.receipts:_write", True),
     "after_apply_commit": Point("messaging.queue.receipts:count_strays", False),
@@ -51,10 +51,10 @@ POINTS = {
 
 
 class Crash:
-    """Ends the process at the given passing of a point, counted from 1.
+    """Ends the process the nth time it passes a point, counted from 1.
 
-    With `recipient`, only hand-overs to that one count. SIGSTOP as the `ending` freezes
-    the process where it is.
+    With `recipient`, only sends to that one count. SIGSTOP as the `ending` freezes the
+    process instead.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Crash:
         self._lock = threading.Lock()
 
     def pass_by(self, arguments: dict[str, Any]) -> None:
-        """Count one passing, and end the process if it is the one."""
+        """Count a passing, and end the process if it is the right one."""
         recipients = {load.message.recipient for load in arguments.get("requests", ())}
         if self._recipient and self._recipient not in recipients:
             return
@@ -77,7 +77,7 @@ class Crash:
 
 
 def set_trap(point: Point, crash: Crash) -> None:
-    """Put the crash before or after the function, for all who call it from now on."""
+    """Put the crash before or after the function, for all later calls."""
     path, _, name = point.function.rpartition(
         "." if "." in point.function.partition(":")[2] else ":"
     )
@@ -97,12 +97,12 @@ def set_trap(point: Point, crash: Crash) -> None:
 
 
 def set_clock(offset: timedelta, now: Callable[[], datetime] = timezone.now) -> None:
-    """Let this process believe that it is earlier or later than it is."""
+    """Shift this process's clock."""
     timezone.now = lambda: now() + offset
 
 
 def main(arguments: list[str]) -> None:
-    """Prepare the faults that are asked for, then run the command."""
+    """Set up the faults, then run the command."""
     options = _read(arguments)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketing_platform.settings")
     if options.clock:
@@ -122,7 +122,7 @@ def main(arguments: list[str]) -> None:
 def _read(arguments: list[str]) -> Namespace:
     parser = ArgumentParser(prog="fault_injection")
     parser.add_argument("--crash", default="", metavar="POINT[:NTH]")
-    parser.add_argument("--recipient", default="", help="only hand-overs to this one")
+    parser.add_argument("--recipient", default="", help="count only sends to this one")
     parser.add_argument("--ending", default="SIGKILL", choices=["SIGKILL", "SIGSTOP"])
     parser.add_argument("--clock", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("command", nargs="+")

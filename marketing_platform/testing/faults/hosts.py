@@ -1,7 +1,7 @@
-"""Hosts of their own for workers: network namespaces that can be cut off.
+"""Separate hosts for workers: network namespaces that can be cut off.
 
-Each has one cable to the outside and an address on it; the providers, which listen on
-the loopback interface outside, are brought to its own loopback by relays.
+Each has one virtual cable to the outside with an address; relays make the providers,
+which listen on the outer loopback interface, reachable on its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RELAY = [sys.executable, "-m", "marketing_platform.testing.faults.relay"]
 
 
 class HostsNotPossible(Exception):
-    """This machine does not let us make network namespaces; the text says why."""
+    """Network namespaces cannot be created on this machine; the text says why."""
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class Host:
     """One network namespace, numbered from 1."""
 
     number: int
-    ports: Sequence[int]  # of the loopback interface outside
+    ports: Sequence[int]  # on the outer loopback interface
     relays: list[Child] = field(default_factory=list)
 
     @property
@@ -39,17 +39,17 @@ class Host:
 
     @property
     def cable(self) -> str:
-        """The outer end, whose name has at most 15 characters."""
+        """The name of the outer end, of at most 15 characters."""
         return f"f{os.getpid()}o{self.number}"
 
     @property
     def gateway(self) -> str:
-        """The outside, as the host sees it."""
+        """The outside's address on the cable."""
         return f"{self._subnet}.1"
 
     @property
     def _subnet(self) -> str:
-        """One that hardly another run on this machine has too."""
+        """One that another run on this machine is unlikely to use."""
         return f"10.213.{os.getpid() % 80 * 3 + self.number}"
 
     def command(self, *command: str) -> list[str]:
@@ -57,7 +57,7 @@ class Host:
         return ["ip", "netns", "exec", self.name, *command]
 
     def build(self) -> None:
-        """Namespace, cable, addresses, and relays to the providers."""
+        """Create namespace, cable, addresses, and relays to the providers."""
         inner = f"f{os.getpid()}i{self.number}"
         _ip("netns", "add", self.name)
         _ip(*f"link add {self.cable} type veth peer name {inner}".split())
@@ -78,7 +78,7 @@ class Host:
             relay.start()
 
     def cut_off(self) -> None:
-        """Pull the cable: packets vanish, and nobody is told."""
+        """Pull the cable: packets are lost, without any error."""
         _ip("link", "set", self.cable, "down")
 
     def mend(self) -> None:
@@ -86,7 +86,7 @@ class Host:
         _ip("link", "set", self.cable, "up")
 
     def remove(self) -> None:
-        """Take all of it away."""
+        """Remove everything."""
         for relay in self.relays:
             relay.kill()
         subprocess.run(["ip", "link", "del", self.cable], check=False)
@@ -103,7 +103,7 @@ class Host:
 
 @contextmanager
 def hosts(count: int, *, ports: Sequence[int]) -> Iterator[list[Host]]:
-    """So many hosts, for as long as the block lasts; HostsNotPossible says why not."""
+    """`count` hosts, for as long as the block lasts; may raise HostsNotPossible."""
     if os.geteuid() != 0 or not shutil.which("ip"):
         raise HostsNotPossible("network namespaces need root and iproute2")
     with ExitStack() as stack:

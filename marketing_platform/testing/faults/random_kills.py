@@ -1,4 +1,4 @@
-"""Kills workers at random, at every step of their work, and starts others."""
+"""Kills workers at random, at every step of their work, and replaces them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from marketing_platform.testing.faults.worker_pool import Forked
 
 FROM_OUTSIDE = "at any moment"
 LATEST_PASSING = 5  # of a crash point
-LONGEST_LIFE = 0.3  # seconds that a worker works before it is killed from outside
+LONGEST_LIFE = 0.3  # seconds until a worker is killed from outside
 LOOK_EVERY = 0.02
 
 
@@ -28,7 +28,7 @@ class Victim:
     works_since: float | None = None
 
     def is_due(self, now: float) -> bool:
-        """Whether it has worked for long enough to be killed from outside."""
+        """Whether it has run long enough to be killed from outside."""
         if self.end != FROM_OUTSIDE or self.works_since is None:
             return False
         return now - self.works_since >= self.seconds_left
@@ -37,9 +37,9 @@ class Victim:
 def random_kills(
     scenario: Scenario, *, kills: int, workers: int, rng: Random
 ) -> Counter[str]:
-    """Kill until there have been so many, or nothing is left to send.
+    """Kill `kills` workers, or until nothing is left to send.
 
-    Returns how many died at which step. Who still lives then is left at work.
+    Returns how many died at which step. Workers still alive then keep running.
     """
     deaths: Counter[str] = Counter()
     victims = [_start(scenario, rng) for _ in range(workers)]
@@ -62,7 +62,7 @@ def _start(scenario: Scenario, rng: Random) -> Victim:
     end = rng.choice([*POINTS, FROM_OUTSIDE])
     passing = rng.randint(1, LATEST_PASSING)
     crash = "" if end == FROM_OUTSIDE else f"{end}:{passing}"
-    worker = scenario.house.fork_worker(crash=crash)
+    worker = scenario.environment.fork_worker(crash=crash)
     return Victim(worker, end, rng.uniform(0, LONGEST_LIFE))
 
 

@@ -1,4 +1,4 @@
-"""Carries TCP connections from one address to another, for hosts that are walled in.
+"""Relays TCP connections from one address to another, for isolated hosts.
 
 python -m marketing_platform.testing.faults.relay 127.0.0.1:9901=10.213.1.1:9901 ...
 """
@@ -13,7 +13,7 @@ CHUNK = 65536
 
 
 async def main(routes: list[str]) -> None:
-    """Carry until the process is ended."""
+    """Relay until the process is ended."""
     servers = []
     for route in routes:
         here, there = (address.split(":") for address in route.split("="))

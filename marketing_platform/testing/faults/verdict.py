@@ -1,8 +1,8 @@
-"""The judge: what was asked for, what the database says, and what providers took.
+"""The judge: compares what was requested, what the database says, and what was sent.
 
-Three records that know nothing of each other: the recipients that the engine accepted,
-its database, and the log of the simulated providers. A message is told by its
-recipient, not by a reference of ours.
+Three independent records: the recipients that the engine accepted, its database, and
+the log of the simulated providers. A message is identified by its recipient, not by
+our reference.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ TAKEN = {MessageStatus.SENT, MessageStatus.DELIVERED, MessageStatus.BOUNCED}
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What the database says of one message."""
+class Recorded:
+    """What the database says about one message."""
 
     status: MessageStatus
-    is_flagged: bool  # nobody knows whether it was sent, and that is on its row
-    was_unknown: bool  # an attempt of it is on record as Unknown
+    is_flagged: bool  # its row says that its outcome is unknown
+    was_unknown: bool  # it has an attempt recorded as Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,13 @@ class Verdict:
 
     messages: int
     accepted: int  # by a provider, so that they reached a handset
-    lost: int  # gone, unfinished, or said to be sent although no provider has it
+    lost: int  # gone, unfinished, or called sent although no provider has it
     doubled: int  # accepted more than once
-    unknown: int  # at some time nobody knew whether they were sent
+    unknown: int  # their outcome was unknown at some time
     recovered: int  # of those, the ones that ended as sent or delivered
-    flagged: int  # of those, the ones that were given up, and say so
-    silent: int  # sent, and the database denies it
-    unrecorded: int  # calls of a provider that no attempt tells of
+    flagged: int  # of those, the ones given up and marked so
+    silent: int  # sent, but the database denies it
+    unrecorded: int  # calls of a provider without an attempt
 
     @property
     def is_clean(self) -> bool:
@@ -56,19 +56,19 @@ class Verdict:
 
 def judge(
     acknowledged: Collection[str],
-    standings: Mapping[str, Standing],
+    recorded: Mapping[str, Recorded],
     accepted: Counter[str],
     *,
     calls: int,
     attempts: int,
 ) -> Verdict:
-    """Compare the records; providers count `calls`, and we `attempts`."""
-    unknown = [each for each in standings.values() if each.was_unknown]
+    """Compare the records: `calls` as counted by providers, `attempts` by us."""
+    unknown = [each for each in recorded.values() if each.was_unknown]
     return Verdict(
         messages=len(acknowledged),
         accepted=len(accepted),
         lost=sum(
-            _is_lost(standings.get(recipient), accepted[recipient])
+            _is_lost(recorded.get(recipient), accepted[recipient])
             for recipient in acknowledged
         ),
         doubled=sum(times > 1 for times in accepted.values()),
@@ -77,16 +77,16 @@ def judge(
         flagged=sum(
             each.is_flagged and each.status == MessageStatus.FAILED for each in unknown
         ),
-        silent=sum(_is_silent(standings.get(recipient)) for recipient in accepted),
+        silent=sum(_is_silent(recorded.get(recipient)) for recipient in accepted),
         unrecorded=max(0, calls - attempts),
     )
 
 
-def _is_lost(standing: Standing | None, times_accepted: int) -> bool:
-    if standing is None or standing.status in UNFINISHED:
+def _is_lost(message: Recorded | None, times_accepted: int) -> bool:
+    if message is None or message.status in UNFINISHED:
         return True
-    return standing.status in TAKEN and not times_accepted
+    return message.status in TAKEN and not times_accepted
 
 
-def _is_silent(standing: Standing | None) -> bool:
-    return standing is None or not (standing.status in TAKEN or standing.is_flagged)
+def _is_silent(message: Recorded | None) -> bool:
+    return message is None or not (message.status in TAKEN or message.is_flagged)

@@ -1,8 +1,8 @@
-"""Forks workers from a process that has loaded the code already.
+"""Forks workers from a process that has already loaded the code.
 
-A worker is loaded in most of a second of one processor, and then killed within another:
-by the hundred, loading would be all that is measured. What is forked has no connection
-and no thread yet, and is a process as any other.
+Loading a worker takes most of a second of processor time, and it is killed within
+another: with hundreds of them, loading would dominate. At the fork the process has no
+connections and no threads, so the child is a normal worker.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from marketing_platform.testing.faults import fault_injection
 
 
 class Forked:
-    """A worker that the worker_pool has started, in a session of its own."""
+    """A worker started by the pool, in a session of its own."""
 
     def __init__(self, pid: int) -> None:
         self.group = pid
 
     @property
     def is_running(self) -> bool:
-        """Whether it lives; the worker_pool reaps the dead at once."""
+        """Whether it is alive; the pool reaps the dead at once."""
         return Path(f"/proc/{self.group}").exists()
 
     def signal(self, number: signal.Signals) -> None:
-        """Signal it."""
+        """Send it a signal."""
         with suppress(ProcessLookupError):
             os.kill(self.group, number)
 
     def stop(self) -> None:
-        """End it at once."""
+        """Kill it."""
         self.signal(signal.SIGKILL)
 
 
 class WorkerPool:
-    """Starts workers, in a process of its own that ends with us."""
+    """Starts workers, from a process of its own that ends with us."""
 
     def __init__(self, environment: Mapping[str, str], log: Path) -> None:
         with log.open("ab") as errors:
@@ -58,21 +58,21 @@ class WorkerPool:
             )
 
     def start(self, arguments: list[str]) -> Forked:
-        """Start a worker with the arguments that `fault_injection` takes."""
+        """Start a worker with the arguments of `fault_injection`."""
         orders, answers = self._process.stdin, self._process.stdout
         if orders is None or answers is None:
-            raise RuntimeError("The worker_pool has no pipes.")
+            raise RuntimeError("The worker pool has no pipes.")
         orders.write(json.dumps(arguments) + "\n")
         orders.flush()
         return Forked(int(answers.readline()))
 
     def close(self) -> None:
-        """End it; its workers are their own."""
+        """End the pool; its workers keep running."""
         self._process.communicate(timeout=30)
 
 
 def main() -> None:
-    """Fork a worker for each line of arguments, and say its process id."""
+    """Fork a worker for each line of arguments, and print its process id."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketing_platform.settings")
     django.setup()
     import_module("messaging.management.commands.process_queue")
@@ -87,7 +87,7 @@ def main() -> None:
 
 def _work(arguments: list[str]) -> None:
     os.setsid()
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # which is for process ids
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # stdout is for process ids
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         fault_injection.main(arguments)

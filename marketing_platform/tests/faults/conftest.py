@@ -1,4 +1,4 @@
-"""Fixtures of the fault tests: a house on each database, and scenes in it."""
+"""Fixtures of the fault tests: an environment on each database, and scenarios."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SHORT_TRANSACTIONS = "-c idle_in_transaction_session_timeout=2s"
 SHOWN = ("messages", "lost", "doubled", "unknown", "recovered", "flagged")
 
 
-LONG_FORM = 100  # kills from which on the long form is meant
+LONG_FORM = 100  # with at least this many kills, run the long form
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave to the long form what takes long and tells little more."""
+    """Leave slow tests that add little to the long form."""
     if int(os.environ.get("FAULTS_KILLS", "0")) >= LONG_FORM:
         return
     left_out = [item for item in items if item.get_closest_marker("long_form")]
@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_generate_tests(metafunc):
-    """All tests on the database that --faults-on names, or on both in turn."""
+    """Run all tests on the database given by --faults-on, or on both."""
     if "database_kind" in metafunc.fixturenames:
         wanted = metafunc.config.getoption("--faults-on")
         kinds = [wanted] if wanted else KINDS
@@ -47,13 +47,13 @@ def database_kind(request):
 
 @pytest.fixture(scope="session")
 def postgres_server():
-    """A server of our own, which may be stopped and started."""
+    """A server of our own, which can be stopped and started."""
     with running_server() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def house(database_kind, request, tmp_path_factory, simulator_process):
+def environment(database_kind, request, tmp_path_factory, simulator_process):
     """An installation on each database in turn."""
     directory = tmp_path_factory.mktemp(database_kind)
     if database_kind == "sqlite":
@@ -70,15 +70,15 @@ def house(database_kind, request, tmp_path_factory, simulator_process):
 
 
 @pytest.fixture
-def make_scene(house):
-    """Makes the scenario of the test; its workers end with it."""
-    yield lambda **wishes: Scenario(house, **wishes)
-    house.end()
+def make_scenario(environment):
+    """Makes the test's scenario; its workers end with it."""
+    yield lambda **wishes: Scenario(environment, **wishes)
+    environment.end()
 
 
 @pytest.fixture
 def put_on_record(request, database_kind):
-    """Keeps what was measured, for docs/reliability.md."""
+    """Saves the measurements, for docs/reliability.md."""
 
     def put(verdict, recovery=None, **figures):
         of_verdict = {
@@ -106,7 +106,7 @@ def put_on_record(request, database_kind):
 
 
 def _selector(node):
-    """What -k wants for the test, on all databases."""
+    """The -k expression that selects the test, on all databases."""
     kind = node.callspec.params["database_kind"]
     case = node.callspec.id.removeprefix(kind).removeprefix("-")
     return " and ".join(filter(None, [node.originalname, case]))

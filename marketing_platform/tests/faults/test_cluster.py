@@ -1,4 +1,4 @@
-"""A django-q2 cluster under its watchdog, whose processes are killed one by one."""
+"""A django-q2 cluster under its watchdog; its processes are killed one by one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOLDS = "a new cluster sends the rest within 90 s; none is lost or doubled"
 
 
 def processes_of(watchdog):
-    """The cluster's processes by their roles, once they are all there."""
+    """The cluster's processes by role, once all are running."""
     (first,) = wait_until(lambda: children(watchdog.group))
     (guard,) = wait_until(lambda: children(first))
     family = wait_until(
@@ -30,20 +30,20 @@ def processes_of(watchdog):
 
 
 @pytest.fixture
-def start_cluster(house):
-    """Starts `manage.py run_cluster`, and gives its processes by their roles.
+def start_cluster(environment):
+    """Starts `manage.py run_cluster`, and returns its processes by role.
 
-    The cluster that is there in the end, the first or a later one, is killed with it.
+    Afterwards it kills the watchdog and its current cluster, the first or a later one.
     """
     watchdogs = []
 
     def start():
-        watchdogs.append(house.start_worker(command=["run_cluster"]))
+        watchdogs.append(environment.start_worker(command=["run_cluster"]))
         return processes_of(watchdogs[-1])
 
     yield start
     clusters = [pid for watchdog in watchdogs for pid in children(watchdog.group)]
-    house.end()
+    environment.end()
     for group in clusters:
         with suppress(ProcessLookupError):
             os.killpg(group, signal.SIGKILL)
@@ -53,8 +53,8 @@ def start_cluster(house):
     row="5", done="kill -9 a process of an idle django-q2 cluster", holds=HOLDS
 )
 @EACH
-def test_killed_in_an_idle_cluster(make_scene, start_cluster, put_on_record, role):
-    scenario = make_scene(count=90)
+def test_killed_in_an_idle_cluster(make_scenario, start_cluster, put_on_record, role):
+    scenario = make_scenario(count=90)
     scenario.due("2099-01-01")
     family = start_cluster()
     wait_until(
@@ -76,8 +76,8 @@ def test_killed_in_an_idle_cluster(make_scene, start_cluster, put_on_record, rol
 )
 @pytest.mark.long_form
 @EACH
-def test_killed_in_a_busy_cluster(make_scene, start_cluster, put_on_record, role):
-    scenario = make_scene(count=400)
+def test_killed_in_a_busy_cluster(make_scenario, start_cluster, put_on_record, role):
+    scenario = make_scenario(count=400)
     scenario.simulator.configure(latency=0.5)
     family = start_cluster()
     scenario.wait_for_accepted(20)
@@ -94,11 +94,11 @@ def test_killed_in_a_busy_cluster(make_scene, start_cluster, put_on_record, role
 @pytest.mark.faults(
     row="8",
     done="django-q2's time-out strikes a drain that has calls in flight",
-    holds="none of its calls has failed: each is unknown until somebody knows; the "
+    holds="none of its calls has failed: each is unknown until settled; the "
     "rest is sent",
 )
-def test_a_drain_that_times_out(make_scene, start_cluster, put_on_record):
-    scenario = make_scene(count=500)
+def test_a_drain_that_times_out(make_scenario, start_cluster, put_on_record):
+    scenario = make_scenario(count=500)
     scenario.simulator.configure(latency=0.8)
     family = start_cluster()
     scenario.wait_for_accepted(20)

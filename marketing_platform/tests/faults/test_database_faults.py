@@ -1,4 +1,4 @@
-"""A database that restarts, crashes, is away, cuts connections, or has no room."""
+"""A database that restarts, crashes, is down, cuts connections, or has a full disk."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ MESSAGES = 300
 
 
 @pytest.fixture
-def busy_scene(make_scene):
-    """Two workers in the midst of sending."""
-    scenario = make_scene(count=MESSAGES)
+def busy_scenario(make_scenario):
+    """Two workers that are sending."""
+    scenario = make_scenario(count=MESSAGES)
     scenario.simulator.configure(latency=0.2)
     scenario.start(2)
     scenario.wait_for_accepted(20)
@@ -31,7 +31,7 @@ def busy_scene(make_scene):
 
 @pytest.fixture
 def server(database_kind, request):
-    """The server of PostgreSQL; SQLite has none."""
+    """The PostgreSQL server; SQLite has none."""
     if database_kind != "postgresql":
         pytest.skip("SQLite has no server that could go away")
     return request.getfixturevalue("postgres_server")
@@ -44,7 +44,7 @@ def assert_all_sent(verdict):
 
 
 def come_to_rest(scenario, put_on_record):
-    """Recover, put the figures on record, and see that all was sent."""
+    """Recover, record the figures, and check that all messages were sent."""
     recovery = scenario.recover()
     verdict = scenario.verdict()
     put_on_record(verdict, recovery)
@@ -53,15 +53,15 @@ def come_to_rest(scenario, put_on_record):
 
 @pytest.mark.faults(
     row="9",
-    done="PostgreSQL is restarted, with everybody thrown out",
-    holds="workers connect again and write what they could not; none ends",
+    done="PostgreSQL is restarted, closing all connections",
+    holds="workers reconnect and write what they could not; none ends",
 )
-def test_a_restart(server, busy_scene, put_on_record):
+def test_a_restart(server, busy_scenario, put_on_record):
     server.stop()
     server.start()
 
-    come_to_rest(busy_scene, put_on_record)
-    assert all(worker.is_running for worker in busy_scene.house.workers)
+    come_to_rest(busy_scenario, put_on_record)
+    assert all(worker.is_running for worker in busy_scenario.environment.workers)
 
 
 @pytest.mark.faults(
@@ -69,41 +69,41 @@ def test_a_restart(server, busy_scene, put_on_record):
     done="PostgreSQL crashes and is started again",
     holds="as 9",
 )
-def test_a_crash_of_the_server(server, busy_scene, put_on_record):
+def test_a_crash_of_the_server(server, busy_scenario, put_on_record):
     server.stop(is_crash=True)
     server.start()
 
-    come_to_rest(busy_scene, put_on_record)
+    come_to_rest(busy_scenario, put_on_record)
 
 
 @pytest.mark.faults(
     row="9c",
-    done="PostgreSQL is away for 10 s",
-    holds="as 9; the results that came meanwhile are written when it is back",
+    done="PostgreSQL is down for 10 s",
+    holds="as 9; results from that time are written when it is back",
 )
-def test_an_absence_of_the_server(server, busy_scene, put_on_record):
+def test_an_absence_of_the_server(server, busy_scenario, put_on_record):
     server.stop()
     time.sleep(10)
     server.start()
 
-    come_to_rest(busy_scene, put_on_record)
-    assert all(worker.is_running for worker in busy_scene.house.workers)
+    come_to_rest(busy_scenario, put_on_record)
+    assert all(worker.is_running for worker in busy_scenario.environment.workers)
 
 
 @pytest.mark.faults(
     row="10",
-    done="all connections are cut, five times, in the midst of transactions",
+    done="all connections are cut, five times, during transactions",
     holds="as 9; what may have been written already is not written twice",
 )
-def test_cut_connections(server, busy_scene, put_on_record):
+def test_cut_connections(server, busy_scenario, put_on_record):
     for _ in range(5):
-        busy_scene.database.terminate_connections()
+        busy_scenario.database.terminate_connections()
         time.sleep(0.3)
 
-    come_to_rest(busy_scene, put_on_record)
+    come_to_rest(busy_scenario, put_on_record)
 
 
-# Cuts the connection that runs it, the so many-th time.
+# Cuts the connection that runs it, at every nth call.
 STRIKE = """
 CREATE SEQUENCE passing;
 CREATE FUNCTION strike() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -127,12 +127,13 @@ STRIKES = {
 
 @pytest.mark.faults(
     row="10b",
-    done="each ninth statement that changes messages is cut; then, commits are",
+    done="the connection is cut at every ninth statement that changes messages, or "
+    "commit",
     holds="as 9; claims and results are written whole, or again",
 )
 @pytest.mark.parametrize("point", STRIKES)
-def test_cut_within(server, make_scene, put_on_record, point):
-    scenario = make_scene(count=MESSAGES)
+def test_cut_within(server, make_scenario, put_on_record, point):
+    scenario = make_scenario(count=MESSAGES)
     scenario.simulator.configure(latency=0.1)
     scenario.database.execute(STRIKES[point])
     scenario.start(2)
@@ -140,23 +141,23 @@ def test_cut_within(server, make_scene, put_on_record, point):
     scenario.database.execute("DROP FUNCTION strike CASCADE")
 
     come_to_rest(scenario, put_on_record)
-    assert all(worker.is_running for worker in scenario.house.workers)
+    assert all(worker.is_running for worker in scenario.environment.workers)
 
 
 @pytest.mark.faults(
     row="10c",
     done="columns that prepared statements read and write change their types",
-    holds="as 9: plans are made anew",
+    holds="as 9: statements are planned again",
 )
-def test_columns_that_change(server, busy_scene, put_on_record):
+def test_columns_that_change(server, busy_scenario, put_on_record):
     for column, kind in (("recipient", "varchar(300)"), ("attempt_count", "integer")):
-        busy_scene.database.execute(
+        busy_scenario.database.execute(
             f"ALTER TABLE messaging_campaignmessage ALTER {column} TYPE {kind}"
         )
-        busy_scene.wait_for_accepted(len(busy_scene.accepted()) + 20)
+        busy_scenario.wait_for_accepted(len(busy_scenario.accepted()) + 20)
 
-    come_to_rest(busy_scene, put_on_record)
-    assert all(worker.is_running for worker in busy_scene.house.workers)
+    come_to_rest(busy_scenario, put_on_record)
+    assert all(worker.is_running for worker in busy_scenario.environment.workers)
 
 
 @pytest.mark.faults(
@@ -165,8 +166,8 @@ def test_columns_that_change(server, busy_scene, put_on_record):
     holds="the server rolls it back in time; the others send what it had locked",
 )
 @pytest.mark.parametrize("point", ["before_claim_commit", "before_record_commit"])
-def test_frozen_in_a_transaction(server, make_scene, put_on_record, point):
-    scenario = make_scene(count=60)
+def test_frozen_in_a_transaction(server, make_scenario, put_on_record, point):
+    scenario = make_scenario(count=60)
 
     (frozen,) = scenario.start(crash=point, ending="SIGSTOP")
     scenario.wait_for_freeze(frozen)
@@ -181,23 +182,23 @@ def test_frozen_in_a_transaction(server, make_scene, put_on_record, point):
 
 @pytest.mark.faults(
     row="26",
-    done="SQLite: both workers are killed in the midst of writing, three times",
-    holds="the file is whole; as 3",
+    done="SQLite: both workers are killed while writing, three times",
+    holds="the file is intact; as 3",
 )
-def test_killed_in_the_midst_of_writing(database_kind, busy_scene, put_on_record):
+def test_killed_in_the_midst_of_writing(database_kind, busy_scenario, put_on_record):
     if database_kind != "sqlite":
         pytest.skip("PostgreSQL writes its files itself: see 9b")
     for _ in range(3):
-        for worker in busy_scene.house.workers:
+        for worker in busy_scenario.environment.workers:
             worker.signal(signal.SIGKILL)
-        before = len(busy_scene.accepted())
-        busy_scene.start(2)
-        busy_scene.wait_for_accepted(before + 20)
-    recovery = busy_scene.recover()
+        before = len(busy_scenario.accepted())
+        busy_scenario.start(2)
+        busy_scenario.wait_for_accepted(before + 20)
+    recovery = busy_scenario.recover()
 
-    verdict = busy_scene.verdict()
+    verdict = busy_scenario.verdict()
     put_on_record(verdict, recovery, kills=6)
-    assert busy_scene.database.rows("PRAGMA integrity_check") == [("ok",)]
+    assert busy_scenario.database.rows("PRAGMA integrity_check") == [("ok",)]
     assert_all_sent(verdict)
 
 
@@ -217,7 +218,7 @@ def small_disk(tmp_path):
 
 @contextlib.contextmanager
 def filled(disk: Path):
-    """Not a byte is left on the disk."""
+    """Fill the disk completely."""
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
@@ -228,18 +229,18 @@ def filled(disk: Path):
 
 @pytest.mark.faults(
     row="25",
-    done="SQLite: the disk is full for 4 s in the midst of sending",
-    holds="nothing torn; workers wait and go on, with what they could not write",
+    done="SQLite: the disk is full for 4 s while sending",
+    holds="nothing is corrupted; workers wait, and then write what they could not",
 )
 def test_a_full_disk(small_disk, database_kind, simulator_process, put_on_record):
     if database_kind != "sqlite":
-        pytest.skip("the disk of PostgreSQL is a matter of its server")
+        pytest.skip("the disk of PostgreSQL is its server's responsibility")
     database = SQLiteFile(small_disk / "faults.sqlite3")
-    house = Environment(
+    environment = Environment(
         small_disk, database=database, simulators=simulator_process, messages=MESSAGES
     )
-    with house.open():
-        scenario = Scenario(house, count=MESSAGES)
+    with environment.open():
+        scenario = Scenario(environment, count=MESSAGES)
         scenario.simulator.configure(latency=0.2)
         scenario.start(2)
         scenario.wait_for_accepted(20)
@@ -247,7 +248,7 @@ def test_a_full_disk(small_disk, database_kind, simulator_process, put_on_record
             time.sleep(4)
         recovery = scenario.recover()
         verdict = scenario.verdict()
-        house.end()
+        environment.end()
 
     put_on_record(verdict, recovery)
     assert database.rows("PRAGMA integrity_check") == [("ok",)]

@@ -24,22 +24,22 @@ REQUESTS = {
 
 
 @pytest.fixture
-def scenario(make_scene):
-    return make_scene(count=1)
+def scenario(make_scenario):
+    return make_scenario(count=1)
 
 
 @pytest.fixture
 def token(scenario):
-    run = scenario.house.installation.run
+    run = scenario.environment.installation.run
     run("createsuperuser", "--noinput", "--username=ann", "--email=a@example.com")
     return run("issue_token", "ann", "--scope=send").split()[-1]
 
 
 def post(scenario, token, body, headers):
-    """The answer of the API's status, whatever it is."""
+    """The status of the API's response."""
     return urllib3.request(
         "POST",
-        f"{scenario.house.public_url}/api/messages",
+        f"{scenario.environment.public_url}/api/messages",
         body=json.dumps(body),
         headers={
             "Authorization": f"Bearer {token}",
@@ -51,7 +51,7 @@ def post(scenario, token, body, headers):
 
 
 def peak_megabytes(pid):
-    """What a process has had in memory at most; 0 when it has just ended."""
+    """The peak memory of a process; 0 if it has just ended."""
     with suppress(FileNotFoundError, ProcessLookupError):
         status = Path(f"/proc/{pid}/status").read_text()
         return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
@@ -61,8 +61,8 @@ def peak_megabytes(pid):
 @pytest.mark.faults(
     row="28",
     done="posted to the API: " + ", ".join(REQUESTS),
-    holds="refused, nothing is written, the web server stays below 300 MB, and what "
-    "was queued before is sent",
+    holds="refused, nothing is written, the web server stays below 300 MB, and "
+    "messages queued before are sent",
 )
 def test_requests_that_are_too_large(scenario, token, put_on_record):
     before = scenario.count("messaging_campaignmessage", "1 = 1")
@@ -72,7 +72,7 @@ def test_requests_that_are_too_large(scenario, token, put_on_record):
         for name, (body, headers, _) in REQUESTS.items()
     }
 
-    server = scenario.house.web.group
+    server = scenario.environment.web.group
     peak = max(peak_megabytes(pid) for pid in [server, *children(server)])
     assert scenario.count("messaging_campaignmessage", "1 = 1") == before
     scenario.start()

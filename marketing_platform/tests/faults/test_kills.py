@@ -1,4 +1,4 @@
-"""Workers that are killed, told to leave, or stopped for longer than their lease."""
+"""Workers that are killed, terminated, or stopped for longer than their lease."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from marketing_platform.testing.faults.environment import LEASE_SECONDS, SWEEP_SECONDS
 from routing.vocabulary import Channel
 
-# A loaded machine is slow to start processes and to sweep; it loses nothing by that.
+# A busy machine is slow to start processes and to sweep; nothing is lost by that.
 SLACK = 20
 KILLS = 3
 
@@ -32,7 +32,7 @@ def row(number, point, done, holds):
             "what was in flight is marked as unknown",
         ),
         row(
-            *("3", "after_accept", "when a provider has just taken a message"),
+            *("3", "after_accept", "when a provider has just accepted a message"),
             "its receipt settles what could not be recorded",
         ),
         row(
@@ -45,9 +45,9 @@ def row(number, point, done, holds):
         ),
     ],
 )
-def test_killed_from_within(make_scene, put_on_record, point):
-    scenario = make_scene(count=90)
-    # At a worker's second claim, what it claimed first is in flight already.
+def test_killed_from_within(make_scenario, put_on_record, point):
+    scenario = make_scenario(count=90)
+    # At its second claim, a worker already has the first one's messages in flight.
     is_at_the_first = point == "before_claim_commit"
     passings = [1 if is_at_the_first else 1 + n // 2 for n in range(KILLS)]
 
@@ -69,12 +69,12 @@ def test_killed_from_within(make_scene, put_on_record, point):
 
 @pytest.mark.faults(
     row="3b",
-    done="kill -9 while a provider that has taken the messages is slow to answer, "
-    "on a route that resends",
+    done="kill -9 while a provider that has accepted the messages is slow to "
+    "answer, on a route that resends",
     holds="nothing is lost; only what was in flight is doubled, as the route chose",
 )
-def test_killed_in_mid_call_on_a_route_that_resends(make_scene, put_on_record):
-    scenario = make_scene(count=40)
+def test_killed_in_mid_call_on_a_route_that_resends(make_scenario, put_on_record):
+    scenario = make_scenario(count=40)
     scenario.route(unknown_outcome_policy=1)
     scenario.simulator.configure(receipts=False)
     scenario.simulator.set_fault("TwilioSMS", "slow", delay=30, count=10)
@@ -96,17 +96,17 @@ def test_killed_in_mid_call_on_a_route_that_resends(make_scene, put_on_record):
     "kind",
     [
         row(
-            *("3c", "slow", "in the midst of a call with ten e-mails, all taken"),
+            *("3c", "slow", "during a call with ten e-mails, all accepted"),
             "each of the ten is unknown, looked up by itself, and not sent again",
         ),
         row(
-            *("3d", "hang", "in the midst of a call with ten e-mails, none taken"),
+            *("3d", "hang", "during a call with ten e-mails, none accepted"),
             "each of the ten is unknown, looked up by itself, and sent elsewhere",
         ),
     ],
 )
-def test_killed_in_a_call_with_many_messages(make_scene, put_on_record, kind):
-    scenario = make_scene(count=60, channel=Channel.EMAIL)
+def test_killed_in_a_call_with_many_messages(make_scenario, put_on_record, kind):
+    scenario = make_scenario(count=60, channel=Channel.EMAIL)
     scenario.simulator.configure(receipts=False)
     slowly = {"delay": 30} if kind == "slow" else {}
     scenario.simulator.set_fault("SendGridEmail", kind, count=1, **slowly)
@@ -131,8 +131,8 @@ def test_killed_in_a_call_with_many_messages(make_scene, put_on_record, kind):
     done="SIGTERM in the middle of a batch, as a deployment does",
     holds="what is in flight is finished and recorded; nothing is unknown",
 )
-def test_told_to_leave_in_a_batch(make_scene, put_on_record):
-    scenario = make_scene(count=100)
+def test_told_to_leave_in_a_batch(make_scenario, put_on_record):
+    scenario = make_scenario(count=100)
     scenario.simulator.configure(latency=0.2)
 
     (worker,) = scenario.start()
@@ -156,8 +156,8 @@ def test_told_to_leave_in_a_batch(make_scene, put_on_record):
     done="SIGSTOP for two leases with calls in flight, then SIGCONT",
     holds="the late results are kept as late, and overwrite nothing",
 )
-def test_stopped_for_longer_than_the_lease(make_scene, put_on_record):
-    scenario = make_scene(count=60)
+def test_stopped_for_longer_than_the_lease(make_scenario, put_on_record):
+    scenario = make_scenario(count=60)
     scenario.simulator.configure(latency=0.3, receipts=False)
 
     (frozen,) = scenario.start()

@@ -1,4 +1,4 @@
-"""Processors on hosts of their own, one of which is cut off in the midst of sending."""
+"""Workers on separate hosts, where one host is cut off while sending."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ def three_hosts(database_kind, simulator_process):
 
 @pytest.fixture
 def house_of_three(three_hosts, tmp_path, simulator_process):
-    """A house whose PostgreSQL listens where the hosts can reach it."""
+    """An environment whose PostgreSQL listens where the hosts can reach it."""
     port = free_port()
     addresses = ",".join(host.gateway for host in three_hosts)
     reach = Reach(addresses=addresses, port=port, trusted=NETWORK)
     with running_server(reach=reach) as server:
         url = f"{server.url}&options={quote(SHORT_TRANSACTIONS)}"
         database = PostgresDatabase(url, f"faults_{os.getpid()}")
-        house = Environment(
+        environment = Environment(
             tmp_path, database=database, simulators=simulator_process, messages=MESSAGES
         )
-        with house.open():
-            yield house
-            house.end()
+        with environment.open():
+            yield environment
+            environment.end()
 
 
 @pytest.mark.faults(
     row="27c",
-    done="three processors on hosts of their own; one is cut off while it sends, and "
-    "comes back after two leases",
+    done="three workers on separate hosts; one is cut off while sending, and comes "
+    "back after two leases",
     holds="the others send what it had; its late results overwrite nothing",
 )
 def test_a_host_that_is_cut_off(three_hosts, house_of_three, put_on_record):

@@ -1,4 +1,4 @@
-"""Several processors at once, wrong clocks, and a message that kills its workers."""
+"""Several workers at once, wrong clocks, and a message that kills its workers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ MANY = int(os.environ.get("FAULTS_MESSAGES", "600"))
             count,
             marks=pytest.mark.faults(
                 row=number,
-                done=f"{count} processors start at once on one queue",
+                done=f"{count} workers start at once on one queue",
                 holds="each message is claimed once; all are sent",
             ),
         )
         for number, count in (("27", 2), ("27b", 8))
     ],
 )
-def test_processors_at_once(make_scene, put_on_record, count):
-    scenario = make_scene(count=MANY)
+def test_processors_at_once(make_scenario, put_on_record, count):
+    scenario = make_scenario(count=MANY)
     scenario.simulator.configure(receipts=False)
 
     scenario.start(count)
@@ -38,11 +38,11 @@ def test_processors_at_once(make_scene, put_on_record, count):
 
 @pytest.mark.faults(
     row="29",
-    done="a message kills every worker that hands it over, on a route that resends",
+    done="a message kills every worker that sends it, on a route that resends",
     holds="it is given up after three dead workers; all others are sent",
 )
-def test_a_message_that_kills_its_workers(make_scene, put_on_record):
-    scenario = make_scene(count=40)
+def test_a_message_that_kills_its_workers(make_scenario, put_on_record):
+    scenario = make_scenario(count=40)
     scenario.route(unknown_outcome_policy=1, max_retries=20)
     poison = scenario.acknowledged[0]
 
@@ -62,11 +62,11 @@ def test_a_message_that_kills_its_workers(make_scene, put_on_record):
 
 @pytest.mark.faults(
     row="24",
-    done="one of three workers believes that it is an hour later, one an hour earlier",
+    done="of three workers, one has a clock an hour fast, one an hour slow",
     holds="no lease runs out early, nothing is sent before its time or twice",
 )
-def test_clocks_that_are_wrong(make_scene, put_on_record):
-    scenario = make_scene(count=200)
+def test_clocks_that_are_wrong(make_scenario, put_on_record):
+    scenario = make_scenario(count=200)
     scenario.simulator.configure(latency=0.3)
 
     for clock in (0.0, 3600.0, -3600.0):

@@ -1,4 +1,4 @@
-"""Providers that hang, break off, talk nonsense, refuse, throttle, or are down."""
+"""Providers that hang, disconnect, answer nonsense, refuse, throttle or are down."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def row(number, name, done, holds, **fault):
     return pytest.param(fault, marks=mark, id=name)
 
 
-MISSING = "unknown, then looked up: it has nothing, so the other provider sends it"
+MISSING = "unknown, then looked up: not there, so the other provider sends it"
 SETTLED = "unknown, then settled by the receipt; the other provider is not called"
 
 
@@ -35,16 +35,17 @@ SETTLED = "unknown, then settled by the receipt; the other provider is not calle
             interval=1,
         ),
         row(
-            *("16", "reset", "it resets the connection before it works", MISSING),
+            *("16", "reset", "it resets the connection before doing its work", MISSING),
             kind="drop",
         ),
         row(
-            *("16b", "reset_late", "it resets the connection after it worked", SETTLED),
+            *("16b", "reset_late"),
+            *("it resets the connection after doing its work", SETTLED),
             kind="drop",
             accepted=True,
         ),
         row(
-            *("17", "garbage", "it answers 201 with bytes of no sense", SETTLED),
+            *("17", "garbage", "it answers 201 with unreadable bytes", SETTLED),
             kind="garbage",
         ),
         row("17b", "huge", "it answers 201 and 64 MB", SETTLED, kind="huge"),
@@ -55,15 +56,15 @@ SETTLED = "unknown, then settled by the receipt; the other provider is not calle
             code="20500",
         ),
         row(
-            *("18b", "http_502", "a gateway answers 502 in its place", MISSING),
+            *("18b", "http_502", "a gateway answers 502 instead", MISSING),
             kind="error",
             status=502,
             code="",
         ),
     ],
 )
-def test_a_provider_that_leaves_it_open(make_scene, put_on_record, fault):
-    scenario = make_scene(count=MESSAGES)
+def test_a_provider_that_leaves_it_open(make_scenario, put_on_record, fault):
+    scenario = make_scenario(count=MESSAGES)
     scenario.simulator.set_fault("TwilioSMS", count=STRUCK, **fault)
 
     scenario.start()
@@ -82,7 +83,7 @@ def test_a_provider_that_leaves_it_open(make_scene, put_on_record, fault):
 
 
 def was_taken(fault):
-    """Whether the provider took the message although its answer went wrong."""
+    """Whether the provider accepted the message although its answer went wrong."""
     return fault.get("accepted") or fault["kind"] in {"drip", "garbage", "huge"}
 
 
@@ -91,7 +92,7 @@ def was_taken(fault):
     [
         row(
             *("16c", "refused", "a provider's port is closed"),
-            "certainly not sent: the other provider takes all, none is unknown",
+            "certainly not sent: the other provider sends all, none is unknown",
             kind="refuse",
             seconds=60,
         ),
@@ -102,15 +103,15 @@ def was_taken(fault):
         ),
         row(
             *("20", "http_401", "it refuses our credentials"),
-            "as 16c; its breaker opens with the first answer",
+            "as 16c; its breaker opens at the first answer",
             kind="error",
             code="20003",
             status=401,
         ),
     ],
 )
-def test_a_provider_that_certainly_sends_nothing(make_scene, put_on_record, fault):
-    scenario = make_scene(count=MESSAGES)
+def test_a_provider_that_certainly_sends_nothing(make_scenario, put_on_record, fault):
+    scenario = make_scenario(count=MESSAGES)
     scenario.simulator.set_fault("TwilioSMS", **fault)
 
     scenario.start()
@@ -121,7 +122,7 @@ def test_a_provider_that_certainly_sends_nothing(make_scene, put_on_record, faul
     put_on_record(verdict, recovery, calls_refused=wasted)
     assert verdict.is_clean
     assert verdict.accepted == MESSAGES
-    # A window of 20 was in the air before the first answer told anybody.
+    # A window of 20 was in flight before the first answer arrived.
     assert wasted <= 20
 
 
@@ -132,11 +133,11 @@ def http_date(offset):
 @pytest.mark.faults(
     row="19",
     done="a provider answers 429, with Retry-After as seconds, as a date, in the past, "
-    "below zero, as nonsense, and without",
-    holds="nothing is sent before its time; no retry is burnt, no breaker opens",
+    "negative, as nonsense, and without",
+    holds="nothing is sent before its time; no retry is used up, no breaker opens",
 )
-def test_a_provider_that_throttles(make_scene, put_on_record):
-    scenario = make_scene(count=12)
+def test_a_provider_that_throttles(make_scenario, put_on_record):
+    scenario = make_scenario(count=12)
     scenario.route(enable_fallback=False)
     scenario.simulator.configure(latency=0.3)
     throttle(scenario, retry_after=1)
@@ -182,7 +183,7 @@ def waits_after_throttles(scenario):
 
 
 def moment(value):
-    """A time as either database gives it."""
+    """A time, as either database returns it."""
     if isinstance(value, str):
         return datetime.fromisoformat(value).replace(tzinfo=UTC)
     return value
@@ -191,10 +192,10 @@ def moment(value):
 @pytest.mark.faults(
     row="30",
     done="all providers of the route are down for 4 s, then back",
-    holds="the queue waits; all is sent afterwards; retries stay few",
+    holds="the queue waits; all are sent afterwards; retries stay few",
 )
-def test_all_providers_down_and_back(make_scene, put_on_record):
-    scenario = make_scene(count=200)
+def test_all_providers_down_and_back(make_scenario, put_on_record):
+    scenario = make_scenario(count=200)
     scenario.route(max_retries=10)
     scenario.simulator.set_fault("TwilioSMS", "unavailable")
     scenario.simulator.set_fault("VonageSMS", "unavailable")
@@ -216,10 +217,10 @@ def test_all_providers_down_and_back(make_scene, put_on_record):
 @pytest.mark.faults(
     row="31",
     done="the only provider answers 503 to every other call for 3 s",
-    holds="no herd: no second has more than three times the mean of calls",
+    holds="no thundering herd: no second has more than three times the mean of calls",
 )
-def test_a_retry_storm(make_scene, put_on_record):
-    scenario = make_scene(count=600)
+def test_a_retry_storm(make_scenario, put_on_record):
+    scenario = make_scenario(count=600)
     scenario.route(enable_fallback=False)
     scenario.simulator.configure(latency=0.1)
     scenario.simulator.set_fault("TwilioSMS", "unavailable", share=0.5, seconds=3)
@@ -236,7 +237,7 @@ def test_a_retry_storm(make_scene, put_on_record):
 
 
 def calls_per_second(scenario):
-    """The busiest second that saw calls, and the mean of all that did."""
+    """The calls in the busiest second, and the mean of all seconds with calls."""
     rows = scenario.database.rows(
         "SELECT attempted_at FROM routing_messagedeliveryattempt"
     )

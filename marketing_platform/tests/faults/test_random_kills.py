@@ -1,4 +1,4 @@
-"""The long form: kills at random steps, as many as FAULTS_KILLS says."""
+"""FAULTS_KILLS kills at random steps."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MESSAGES_PER_ROUND = 1000
 @pytest.mark.faults(
     row="1-4",
     done=f"{WORKERS} workers are killed at random steps and moments, and replaced",
-    holds="nothing lost, doubled or denied; whatever is unknown says so",
+    holds="nothing lost, doubled or denied; what is unknown is marked as unknown",
 )
-def test_random_kills(make_scene, put_on_record):
+def test_random_kills(make_scenario, put_on_record):
     rng = Random(20261125)
     deaths, verdicts = Counter(), []
 
     while deaths.total() < KILLS:
-        scenario = make_scene(count=MESSAGES_PER_ROUND)
+        scenario = make_scenario(count=MESSAGES_PER_ROUND)
         scenario.simulator.configure(latency=0.2)
         deaths += random_kills(
             scenario, kills=KILLS - deaths.total(), workers=WORKERS, rng=rng
@@ -35,7 +35,7 @@ def test_random_kills(make_scene, put_on_record):
         scenario.start()
         recovery = scenario.recover(seconds=300)
         verdicts.append(scenario.verdict())
-        scenario.house.end()
+        scenario.environment.end()
 
     verdict = reduce(add, verdicts)
     steps = len(deaths)

@@ -1,4 +1,4 @@
-"""Receipts that come many times, early, out of order, or from strangers."""
+"""Receipts that come many times, early, out of order, or forged."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 @pytest.fixture
-def sent_scene(make_scene):
-    """Twenty messages that Twilio took, and of which nothing more was heard."""
-    scenario = make_scene(count=20)
+def sent_scenario(make_scenario):
+    """Twenty messages that Twilio accepted, without receipts."""
+    scenario = make_scenario(count=20)
     scenario.simulator.configure(receipts=False)
     scenario.start()
     scenario.recover()
@@ -32,9 +32,9 @@ def sent_scene(make_scene):
 
 
 def post(scenario, entry, status, *, signature=None, body=None):
-    """The answer to a receipt of Twilio's about a message of the handset log."""
+    """The answer to Twilio's receipt for a message of the handset log."""
     path = f"/webhooks/TwilioSMS/?reference={entry.message.reference}"
-    url = scenario.house.public_url + path
+    url = scenario.environment.public_url + path
     sid = entry.message.external_message_id
     fields = {"MessageSid": sid, "MessageStatus": status, "To": entry.message.recipient}
     signed = twilio.sign(url, fields) if signature is None else signature
@@ -52,32 +52,33 @@ def post(scenario, entry, status, *, signature=None, body=None):
     done=f"the same receipt {THREADS * TIMES} times, from {THREADS} threads at once",
     holds="it counts once",
 )
-def test_a_receipt_that_comes_many_times(sent_scene, put_on_record):
-    entry = sent_scene.accepted()[0]
+def test_a_receipt_that_comes_many_times(sent_scenario, put_on_record):
+    entry = sent_scenario.accepted()[0]
 
     with ThreadPoolExecutor(THREADS) as threads:
         answers = list(
             threads.map(
-                lambda _: post(sent_scene, entry, "delivered"), range(THREADS * TIMES)
+                lambda _: post(sent_scenario, entry, "delivered"),
+                range(THREADS * TIMES),
             )
         )
 
-    sent_scene.wait_until_applied()
-    receipts = sent_scene.count("routing_deliveryreceipt", "1 = 1")
-    put_on_record(sent_scene.verdict(), receipts_kept=receipts)
+    sent_scenario.wait_until_applied()
+    receipts = sent_scenario.count("routing_deliveryreceipt", "1 = 1")
+    put_on_record(sent_scenario.verdict(), receipts_kept=receipts)
     assert set(answers) == {204}
     assert receipts == 1
-    assert sent_scene.messages("status = 3") == 1
-    assert sent_scene.count("routing_deliveryquality", "successes > 1.5") == 0
+    assert sent_scenario.messages("status = 3") == 1
+    assert sent_scenario.count("routing_deliveryquality", "successes > 1.5") == 0
 
 
 @pytest.mark.faults(
     row="22",
-    done="each receipt comes before its call is answered",
-    holds="the worker's record does not overrule it",
+    done="each receipt arrives before its call is answered",
+    holds="the worker's result does not override it",
 )
-def test_receipts_that_come_before_the_answer(make_scene, put_on_record):
-    scenario = make_scene(count=30)
+def test_receipts_that_come_before_the_answer(make_scenario, put_on_record):
+    scenario = make_scenario(count=30)
     scenario.simulator.configure(receipt_delay=0.0)
     scenario.simulator.set_fault("TwilioSMS", "slow", delay=0.5)
 
@@ -94,26 +95,26 @@ def test_receipts_that_come_before_the_answer(make_scene, put_on_record):
 @pytest.mark.faults(
     row="22b",
     done="receipts out of order: delivered, then sent, then queued",
-    holds="status does not go back",
+    holds="the status does not go back",
 )
-def test_receipts_out_of_order(sent_scene, put_on_record):
-    for entry in sent_scene.accepted():
+def test_receipts_out_of_order(sent_scenario, put_on_record):
+    for entry in sent_scenario.accepted():
         for status in ("delivered", "sent", "queued"):
-            assert post(sent_scene, entry, status) == 204
+            assert post(sent_scenario, entry, status) == 204
 
-    sent_scene.wait_until_applied()
-    put_on_record(sent_scene.verdict())
-    assert sent_scene.messages("status = 3") == 20
+    sent_scenario.wait_until_applied()
+    put_on_record(sent_scenario.verdict())
+    assert sent_scenario.messages("status = 3") == 20
 
 
 @pytest.mark.faults(
     row="23",
-    done="receipts without a signature, with one of other words, for another provider, "
-    "of 10 MB, and of bytes of no sense",
+    done="receipts without a signature, with that of another text, for another "
+    "provider, of 10 MB, and of unreadable bytes",
     holds="refused, and nothing is written",
 )
-def test_forged_receipts(sent_scene, put_on_record):
-    entry = sent_scene.accepted()[0]
+def test_forged_receipts(sent_scenario, put_on_record):
+    entry = sent_scenario.accepted()[0]
     forgeries = {
         403: [
             {"signature": ""},
@@ -126,28 +127,28 @@ def test_forged_receipts(sent_scene, put_on_record):
 
     for answer, calls in forgeries.items():
         for wishes in calls:
-            assert post(sent_scene, entry, "delivered", **wishes) == answer
+            assert post(sent_scenario, entry, "delivered", **wishes) == answer
 
-    sent_scene.wait_until_applied()
-    receipts = sent_scene.count("routing_deliveryreceipt", "1 = 1")
-    put_on_record(sent_scene.verdict(), receipts_kept=receipts)
+    sent_scenario.wait_until_applied()
+    receipts = sent_scenario.count("routing_deliveryreceipt", "1 = 1")
+    put_on_record(sent_scenario.verdict(), receipts_kept=receipts)
     assert receipts == 0
-    assert sent_scene.messages("status = 2") == 20
+    assert sent_scenario.messages("status = 2") == 20
 
 
 @pytest.mark.faults(
     row="23b",
     done="kill -9 of workers at every step of applying receipts, and of the web "
-    "server, while each receipt comes twice",
-    holds="what was answered is applied, once",
+    "server, while each receipt arrives twice",
+    holds="every acknowledged receipt is applied, once",
 )
-def test_killed_while_receipts_come_and_are_applied(make_scene, put_on_record):
-    scenario = make_scene(count=90)
+def test_killed_while_receipts_come_and_are_applied(make_scenario, put_on_record):
+    scenario = make_scenario(count=90)
     scenario.simulator.configure(duplicate_receipt_share=1, receipt_delay=0.2)
 
     for point in APPLYING:
         (doomed,) = scenario.start(crash=f"{point}:2")
-        scenario.house.restart_web()
+        scenario.environment.restart_web()
         scenario.wait_for_death(doomed)
     scenario.start()
     recovery = scenario.recover()
@@ -162,7 +163,7 @@ def test_killed_while_receipts_come_and_are_applied(make_scene, put_on_record):
 
 
 def _confirmed_by_statistics(scenario):
-    """How many messages the statistics count as delivered, and not taken back."""
+    """How many messages the statistics count as delivered."""
     entries = scenario.database.rows("SELECT tally FROM routing_statisticsentry")
     tallies = [json.loads(t) if isinstance(t, str) else t for (t,) in entries]
     return sum(each.get(DELIVERED, 0) for each in tallies)
