@@ -45,7 +45,7 @@ class Environment(environ.Env):  # type: ignore[misc]
             raise ImproperlyConfigured(f"{var} must be {wanted}.") from None
         except OSError as error:
             raise ImproperlyConfigured(
-                f"The file in {var}_FILE cannot be read: {error.strerror}."
+                f"{var}_FILE names a file that cannot be read: {error.strerror}."
             ) from None
 
     @classmethod

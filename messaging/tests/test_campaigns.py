@@ -170,7 +170,7 @@ def test_a_text_that_its_fields_blow_up_is_rejected_without_being_made(send):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    says = "The body has 5000000 characters; Email takes 262144. Shorten it."
+    says = "The body has 5000000 characters; Email allows 262144. Shorten it."
     assert {reason for _, reason in rejections} == {says}
     assert peak < 4_000_000
 
@@ -319,7 +319,7 @@ def test_a_text_that_a_value_makes_too_long_is_rejected_with_its_length(send):
     )
 
     assert rejections == [
-        (2, "The body has 1601 characters; SMS takes 1600. Shorten it."),
+        (2, "The body has 1601 characters; SMS allows 1600. Shorten it."),
     ]
     assert campaign.messages.get().segments == 11
 
@@ -345,10 +345,10 @@ def test_a_subject_that_a_value_spoils_is_rejected(send, name):
         ({"name": "a\udcff"}, "not valid UTF-8 text"),
         ({"name": "a\0b"}, "not valid UTF-8 text"),
         ({"body": ""}, "body is empty"),
-        ({"body": "x" * 1601}, "SMS takes 1600"),
+        ({"body": "x" * 1601}, "SMS allows 1600"),
         ({"body": "\udcff"}, "body is not valid UTF-8"),
         ({"body": "Hi {{surname}}"}, "uses {{surname}}, but there is no such column"),
-        ({"body": "Hi {{phone}"}, "has '{{phone}', which is no field"),
+        ({"body": "Hi {{phone}"}, "has '{{phone}', which is not a field"),
         ({"body": "{{phone}}" * 501}, "body has 4509 characters"),
         ({"subject": "News"}, "SMS has no subject"),
         ({"media_urls": ["https://example.com/a"]}, "SMS carries no media"),

@@ -56,7 +56,7 @@ def test_it_names_route_candidates_choice_and_reason(ask, slash):
         "currency": None,
         "score": None,
         "evidence": 0.0,
-        "breaker": "closed",
+        "breaker": "in use",
         "throttle": "none",
     }
     assert (explained["chosen"], explained["fallbackReason"]) == ("A", None)

@@ -141,8 +141,8 @@ def test_a_port_in_use_is_one_clear_line(simulator_process):
 @pytest.mark.parametrize(
     ("argument", "reason"),
     [
-        ("--undelivered-share=2", "undelivered_share is a number from 0 to 1"),
-        ("--latency=-1", "latency is a number of seconds"),
+        ("--undelivered-share=2", "undelivered_share must be a number from 0 to 1"),
+        ("--latency=-1", "latency must be a number of seconds"),
         ("--handset-log=/nowhere/log", "No such file or directory: '/nowhere/log'"),
     ],
 )
