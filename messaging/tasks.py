@@ -1,24 +1,22 @@
-"""The tasks of the django-q2 cluster."""
+"""What the django-q2 cluster runs."""
 
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
+from types import FrameType
 from typing import Any
 
-from messaging.cluster.broker import is_cluster_leaving
-from messaging.cluster.ending import draining
+from messaging.cluster.lifeline import ORPHANED
 from messaging.queue.worker import Processor
 from messaging.vocabulary import WorkerKind
 
-# Far below the cluster's `timeout`, which would abort a drain half-way.
+# Far below the cluster's `timeout`, which would abort a drain in mid-air.
 DRAIN_BUDGET = timedelta(seconds=30)
 DRAIN_IDLE_LIMIT = timedelta(seconds=2)
-LOOK_SECONDS = 0.5
 
 
 def drain_queue() -> dict[str, Any]:
@@ -26,42 +24,32 @@ def drain_queue() -> dict[str, Any]:
     processor = Processor(
         kind=WorkerKind.CLUSTER, budget=DRAIN_BUDGET, idle_limit=DRAIN_IDLE_LIMIT
     )
-    with (
-        draining(),
-        _stopped_by_sigterm(processor),
-        _stopped_with_the_cluster(processor),
-    ):
+    with _finishing_early(processor):
         return asdict(processor.run())
 
 
 def do_nothing() -> None:
-    """The broker's canary: it only shows that tasks are run."""
+    """The broker's canary: that it comes back is all that it is for."""
 
 
 @contextmanager
-def _stopped_by_sigterm(processor: Processor) -> Iterator[None]:
-    """Finish what is in flight when the whole process group gets SIGTERM."""
-    before = signal.signal(signal.SIGTERM, lambda *_: processor.stop())
+def _finishing_early(processor: Processor) -> Iterator[None]:
+    """Finish what is in flight when the cluster is told to leave, or is gone.
+
+    In the latter case this process goes as well, when it has finished.
+    """
+    came = set()
+
+    def finish(number: int, frame: FrameType | None) -> None:
+        came.add(number)
+        processor.stop()
+
+    told = (signal.SIGTERM, ORPHANED)
+    before = {number: signal.signal(number, finish) for number in told}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _stopped_with_the_cluster(processor: Processor) -> Iterator[None]:
-    """Finish what is in flight when only the cluster's main process gets SIGTERM."""
-    is_over = threading.Event()
-
-    def watch() -> None:
-        while not is_over.wait(LOOK_SECONDS):
-            if is_cluster_leaving():
-                processor.stop()
-
-    watcher = threading.Thread(target=watch, name="cluster-watcher", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        watcher.join()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if ORPHANED in came:
+            signal.raise_signal(ORPHANED)

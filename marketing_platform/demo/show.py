@@ -18,12 +18,12 @@ from rich.console import Console
 
 from marketing_platform.demo.audience import write_emails, write_phones
 from marketing_platform.demo.check import check
+from marketing_platform.demo.child_process import Child
 from marketing_platform.demo.stage import Stage, web_command
 from marketing_platform.demo.summary import Summary, summarise
 from messaging.audience.recipients import RecipientFile
 from messaging.campaign_progress import progress_of
 from messaging.campaigns import CampaignText, send_campaign
-from messaging.cluster.child_process import Child
 from messaging.models import CampaignMessage
 from messaging.progress_bar import sending_bar
 from routing.models import ChannelRoutingConfig

@@ -8,9 +8,10 @@ import signal
 
 import pytest
 
-from marketing_platform.testing.families import descendants, is_running
+from marketing_platform.testing.families import children, descendants, is_running
 from marketing_platform.testing.installation import wait_until
 from routing.simulators.process import read_handset_log
+from routing.vocabulary import MessageStatus
 
 pytestmark = pytest.mark.long
 
@@ -18,8 +19,9 @@ pytestmark = pytest.mark.long
 class WatchedCluster:
     """`manage.py run_cluster` with one worker, on an installation of its own."""
 
-    def __init__(self, installation, directory, handset_log):
+    def __init__(self, installation, database, directory, handset_log):
         self.installation = installation
+        self.database = database
         self.recipients = directory / "recipients.csv"
         self.handset_log = handset_log
         self.log = directory / "cluster.log"
@@ -38,20 +40,33 @@ class WatchedCluster:
         self.process.communicate(timeout=90)
 
     def workers(self):
-        """The workers there have been, by their process ids."""
+        """The workers that there have been, by their process ids."""
         ready = re.findall(r"ready for work at (\d+)", self.log.read_text())
         return [int(pid) for pid in ready]
 
-    def send(self, recipient):
-        self.recipients.write_text(f"phone\n{recipient}\n")
+    def family(self):
+        """First process, guard, worker, monitor and pusher, once they are all there."""
+        return wait_until(lambda: self._at_least(5))
+
+    def _at_least(self, count):
+        found = descendants(self.process.pid)
+        return found if len(found) >= count else None
+
+    def send(self, *recipients):
+        self.recipients.write_text("\n".join(["phone", *recipients]))
         self.installation.run(
             *("send_campaign", "--channel=sms", "--body=Hi"),
-            f"--name=To {recipient}",
+            f"--name=To {recipients[0]}",
             f"--recipients={self.recipients}",
         )
 
+    def send_for_long(self):
+        """More than half a minute's work, which is under way."""
+        self.send(*(f"+1415555{number}" for number in range(1000, 4000)))
+        wait_until(self.accepted)
+
     def wait_for(self, *recipients):
-        """Until providers have taken these messages, and no others."""
+        """Until providers have accepted these messages, and no others."""
         wait_until(lambda: self.accepted() == list(recipients), seconds=90)
 
     def accepted(self):
@@ -63,20 +78,28 @@ class WatchedCluster:
         told = self.log.read_text()
         return told.count(" processing ") == told.count(" Processed '")
 
+    def assert_nothing_was_in_flight(self):
+        rows = self.database.rows("SELECT status FROM messaging_campaignmessage")
+        statuses = [status for (status,) in rows]
+        assert set(statuses) == {MessageStatus.QUEUED, MessageStatus.SENT}
+        assert statuses.count(MessageStatus.SENT) == len(self.accepted())
+        assert len(set(self.accepted())) == len(self.accepted())
+
 
 @pytest.fixture
-def cluster(tmp_path, installation, simulator_process):
+def cluster(tmp_path, installation, database, simulator, simulator_process):
     installation.environment |= {
         "QCLUSTER_WORKERS": "1",
         "QCLUSTER_PATIENCE_SECONDS": "15",
         "LOG_LEVEL": "INFO",
     }
+    simulator.configure(latency=0.5, receipts=False)
     log = simulator_process.handset_log
-    with WatchedCluster(installation, tmp_path, log) as watched:
+    with WatchedCluster(installation, database, tmp_path, log) as watched:
         yield watched
 
 
-def test_a_stalled_cluster_is_started_again_and_leaves_with_all_its_processes(cluster):
+def test_a_stalled_cluster_is_started_again(cluster):
     cluster.send("+14155550001")
     cluster.wait_for("+14155550001")
     wait_until(cluster.is_idle)
@@ -84,31 +107,37 @@ def test_a_stalled_cluster_is_started_again_and_leaves_with_all_its_processes(cl
     os.kill(cluster.workers()[-1], signal.SIGKILL)  # with the task queue's lock
     cluster.send("+14155550002")
     cluster.wait_for("+14155550001", "+14155550002")
-    cluster.stop()
 
     assert "shows no sign of life: it is started again" in cluster.log.read_text()
+
+
+@pytest.mark.parametrize("is_whole_group_told", [False, True])
+def test_a_cluster_leaves_at_once_with_nothing_in_flight(cluster, is_whole_group_told):
+    family = cluster.family()
+    cluster.send_for_long()
+
+    if is_whole_group_told:
+        os.killpg(os.getpgid(family[0]), signal.SIGTERM)
+    cluster.process.terminate()
+    wait_until(lambda: cluster.process.poll() is not None, seconds=10)
+
     assert cluster.process.returncode == 0
-    assert not any(map(is_running, cluster.workers()))
+    assert not any(map(is_running, family))
+    assert "Traceback" not in cluster.log.read_text()
+    cluster.assert_nothing_was_in_flight()
 
 
-def test_nothing_of_a_cluster_outlives_its_watchdog_and_first_process(cluster):
-    first = os.getpgid(cluster.workers()[-1])
-    family = [first, *wait_until(lambda: all_of(first))]
-    cluster.process.kill()
+@pytest.mark.parametrize("killed", ["", "first process", "guard"])
+def test_a_cluster_finishes_what_is_in_flight_when_its_watchdog_is_killed(
+    cluster, killed
+):
+    family = cluster.family()
+    (first,) = children(cluster.process.pid)
+    also = {"first process": [first], "guard": children(first)}
+    cluster.send_for_long()
 
-    os.kill(first, signal.SIGKILL)
+    for pid in [cluster.process.pid, *also.get(killed, [])]:
+        os.kill(pid, signal.SIGKILL)
 
-    wait_until(lambda: not any(map(is_running, family)), seconds=30)
-
-
-def all_of(first):
-    """The guard, worker, monitor and pusher, once they are all there."""
-    found = descendants(first)
-    return found if len(found) >= 4 else None
-
-
-def test_a_cluster_whose_watchdog_was_killed_leaves_by_itself(cluster):
-    cluster.process.kill()
-
-    wait_until(lambda: "has stopped" in cluster.log.read_text())
-    assert "watchdog is gone" in cluster.log.read_text()
+    wait_until(lambda: not any(map(is_running, family)), seconds=10)
+    cluster.assert_nothing_was_in_flight()

@@ -16,6 +16,7 @@ import pytest
 import urllib3
 from django.conf import settings
 
+from marketing_platform.demo.child_process import Child
 from marketing_platform.demo.stage import free_port
 from marketing_platform.testing.installation import wait_until
 from marketing_platform.web_server import (
@@ -24,7 +25,6 @@ from marketing_platform.web_server import (
     READ_SECONDS,
     PatientChannel,
 )
-from messaging.cluster.child_process import Child
 
 pytestmark = pytest.mark.long
 CLIENTS = 60

@@ -3,7 +3,7 @@
 Measured on django-q2 1.11.1: an idle worker that is killed may take the lock of the
 task queue with it, after which no worker gets a task; a monitor that is killed may take
 that of the result queue; and when the guard is killed the first process leaves with
-status 0, and the others stay behind unguarded. None of them can be mended from within.
+status 0. None of them can be mended from within.
 """
 
 from __future__ import annotations
@@ -12,19 +12,18 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from multiprocessing import get_context
+from typing import Any
 
-from django.conf import settings
-from django.db import DatabaseError, InterfaceError, close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 from django.db.models import QuerySet
+from django_q.cluster import Cluster
 
-from messaging.cluster.child_process import Child
-from messaging.cluster.ending import LEAVE_WITHIN, WATCHED_VARIABLE
+from messaging.cluster.lifeline import attach
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.queue.clock import database_now
 from messaging.vocabulary import WorkerKind
@@ -35,47 +34,19 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 # Until the first sign of life of a new cluster, on a machine with much to do.
 START_WITHIN = timedelta(seconds=60)
-# A cluster that dies sooner than this is started again after a pause that doubles.
-YOUNG = timedelta(seconds=30)
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Signs:
-    """What changes as long as a cluster lives: its canary, and the drains at work."""
-
-    canary: datetime | None = None
-    drains: frozenset[datetime] = frozenset()
-
-
-def signs_of_life(group: int) -> Signs | None:
-    """Those of a cluster on this host; None when the database cannot be asked."""
-    try:
-        close_old_connections()
-        drains = WorkerHeartbeat.objects.alive(database_now()).filter(
-            kind=WorkerKind.CLUSTER, host=socket.gethostname()
-        )
-        return Signs(
-            canary=_heartbeat(group).values_list("beat_at", flat=True).first(),
-            drains=frozenset(
-                drain.beat_at for drain in drains if _group_of(drain.pid) == group
-            ),
-        )
-    except (DatabaseError, InterfaceError):
-        return None
+# How long a drain may take to finish what is in flight: two calls of a provider that
+# does not answer, the second one a fallback.
+LEAVE_WITHIN = timedelta(seconds=75)
+LEAVING_LOOK_SECONDS = 0.2
+PAUSE_SECONDS = 2.0  # before the next start, for a cluster that always fails to
 
 
 class Watchdog:
-    """Runs one cluster in a session of its own, and all of its processes with it."""
+    """Runs a cluster, and all of its processes in a session of their own."""
 
-    def __init__(self, cluster: Child, *, patience: timedelta) -> None:
+    def __init__(self, *, patience: timedelta) -> None:
         """`patience`: how long the cluster may show no sign of life."""
-        self._cluster = cluster
         self._patience = patience
-        self._silence = Timer(patience)
-        self._youth = Timer(YOUNG)
-        self._signs = Signs()
-        self._pause = FIRST_PAUSE
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -84,82 +55,101 @@ class Watchdog:
 
     def run(self) -> None:
         """Start the cluster, and again whenever it is dead, until told to stop."""
-        self._start()
-        while not self._stopping.wait(LOOK_SECONDS):
-            if trouble := self._trouble():
-                logger.error("The cluster %s: it is started again.", trouble)
-                self._restart()
-        self._cluster.stop()
-        self._forget_heartbeat()
-
-    def _trouble(self) -> str:
-        """What is wrong with the cluster; "" when nothing is, or nobody can say."""
-        if not self._cluster.is_running:
-            return "has ended by itself"
-        signs = self._look()
-        if signs is None:  # without a database a new cluster would be no better
-            self._silence.restart()
-        elif signs != self._signs:
-            self._signs = signs
-            self._silence = Timer(self._patience)
-        return "shows no sign of life" if self._silence.is_over() else ""
-
-    def _restart(self) -> None:
-        """1. Drains that still run finish what is in flight.
-        2. Every process of the cluster is killed.
-        3. After a pause, if this happens often, a new one starts.
-        """
-        self._cluster.signal(signal.SIGTERM)
-        patience = Timer(LEAVE_WITHIN)
-        while (signs := self._look()) and signs.drains and not patience.is_over():
-            time.sleep(LOOK_SECONDS)
-        self._cluster.kill()
-        self._forget_heartbeat()
-        if not self._stopping.wait(self._next_pause()):
+        while not self._stopping.is_set():
             self._start()
+            try:
+                if trouble := self._watch():
+                    logger.error("The cluster %s: it is started again.", trouble)
+                self._let_finish(is_well=not trouble)
+            finally:
+                self._kill()
+            self._stopping.wait(PAUSE_SECONDS)
 
     def _start(self) -> None:
+        connections.close_all()  # or the child would have them as well
+        self._cluster = get_context("fork").Process(target=_run, args=[os.getpid()])
         self._cluster.start()
-        self._signs = Signs()
-        self._silence = Timer(max(self._patience, START_WITHIN))
-        self._youth.restart()
 
-    def _next_pause(self) -> float:
-        is_young = not self._youth.is_over()
-        self._pause = min(2 * self._pause, LONGEST_PAUSE) if is_young else FIRST_PAUSE
-        return self._pause
+    def _watch(self) -> str:
+        """What is wrong with the cluster, once something is; "" when told to stop."""
+        seen: set[datetime] = set()
+        silence = Timer(max(self._patience, START_WITHIN))
+        while not self._stopping.wait(LOOK_SECONDS):
+            if not self._cluster.is_alive():
+                return "has ended by itself"
+            try:
+                signs = self._signs_of_life()
+            except (DatabaseError, InterfaceError):
+                silence.restart()  # a new cluster would be no better off
+                continue
+            if signs != seen:
+                seen = signs
+                silence = Timer(self._patience)
+            if silence.is_over():
+                return "shows no sign of life"
+        return ""
 
-    def _look(self) -> Signs | None:
-        return signs_of_life(self._cluster.group or 0)
+    def _let_finish(self, *, is_well: bool) -> None:
+        """Wait until drains are done with what is in flight.
 
-    def _forget_heartbeat(self) -> None:
+        A cluster that `is_well` leaves then by itself.
+        """
+        self._signal(signal.SIGTERM)
+        patience = Timer(LEAVE_WITHIN)
+        while not patience.is_over() and (
+            self._is_draining() or (is_well and self._cluster.is_alive())
+        ):
+            time.sleep(LEAVING_LOOK_SECONDS)
+
+    def _kill(self) -> None:
+        """End what is left of the cluster."""
+        self._signal(signal.SIGKILL)
+        self._cluster.kill()  # it may have no session yet
+        self._cluster.join()
         with suppress(DatabaseError, InterfaceError):
-            _heartbeat(self._cluster.group or 0).delete()
+            self._heartbeats().delete()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._group, number)
+
+    def _signs_of_life(self) -> set[datetime]:
+        """What changes as long as a cluster lives: its canary, and drains at work."""
+        close_old_connections()
+        signs = self._heartbeats().values_list("beat_at", flat=True)
+        return {*signs, *_drains().values_list("beat_at", flat=True)}
+
+    def _is_draining(self) -> bool:
+        with suppress(DatabaseError, InterfaceError):
+            close_old_connections()
+            return _drains().exists()
+        return False
+
+    def _heartbeats(self) -> QuerySet[ClusterHeartbeat]:
+        return ClusterHeartbeat.objects.filter(
+            host=socket.gethostname(), process_group=self._group
+        )
+
+    @property
+    def _group(self) -> int:
+        return self._cluster.pid or 0
 
 
-def watched_cluster() -> Child:
-    """`manage.py qcluster` as a child, not started yet.
+class _Cluster(Cluster):  # type: ignore[misc]
+    def sig_handler(self, *args: Any) -> None:
+        """Stop, once: django-q2's own fails at a second signal."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        super().sig_handler(*args)
 
-    It gets one end of a pipe; the other is ours alone, so that it notices our death.
-    """
-    theirs, _ours = os.pipe()
-    return Child(
-        "cluster",
-        [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"],
-        environment=os.environ | {WATCHED_VARIABLE: str(theirs)},
-        pass_fds=[theirs],
-        stop_seconds=LEAVE_WITHIN.total_seconds(),
+
+def _run(watchdog: int) -> None:
+    """The cluster's first process, which starts the others."""
+    os.setsid()
+    attach(parent=watchdog)
+    _Cluster().start()
+
+
+def _drains() -> QuerySet[WorkerHeartbeat]:
+    return WorkerHeartbeat.objects.alive(database_now()).filter(
+        kind=WorkerKind.CLUSTER, host=socket.gethostname()
     )
-
-
-def _heartbeat(group: int) -> QuerySet[ClusterHeartbeat]:
-    return ClusterHeartbeat.objects.filter(
-        host=socket.gethostname(), process_group=group
-    )
-
-
-def _group_of(pid: int) -> int | None:
-    try:
-        return os.getpgid(pid)
-    except ProcessLookupError:
-        return None

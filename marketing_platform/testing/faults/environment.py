@@ -13,12 +13,12 @@ from random import Random
 import urllib3
 
 from marketing_platform.demo.audience import write_emails
+from marketing_platform.demo.child_process import Child
 from marketing_platform.demo.stage import free_port, web_command
 from marketing_platform.testing.databases import Database
 from marketing_platform.testing.faults.hosts import Host
 from marketing_platform.testing.faults.worker_pool import Forked, WorkerPool
 from marketing_platform.testing.installation import MANAGE, Installation, wait_until
-from messaging.cluster.child_process import Child
 from routing.simulators.process import SimulatorProcess
 
 LEASE_SECONDS = 2

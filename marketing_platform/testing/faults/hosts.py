@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
+from marketing_platform.demo.child_process import Child
 from marketing_platform.testing.installation import wait_until
-from messaging.cluster.child_process import Child
 
 NETWORK = "10.213.0.0/16"
 RELAY = [sys.executable, "-m", "marketing_platform.testing.faults.relay"]

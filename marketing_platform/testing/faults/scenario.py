@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from marketing_platform.demo.child_process import Child
 from marketing_platform.testing.faults.environment import LEASE_SECONDS, Environment
 from marketing_platform.testing.faults.verdict import Recorded, Verdict, judge
 from marketing_platform.testing.faults.worker_pool import Forked
 from marketing_platform.testing.installation import wait_until
-from messaging.cluster.child_process import Child
 from routing.simulators.handset import HandsetEntry, read_handset_log
 from routing.vocabulary import AttemptOutcome, MessageStatus
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import signal
+from datetime import timedelta
 from types import FrameType
 from typing import Any
 
-from messaging.cluster.broker import patience
-from messaging.cluster.watchdog import Watchdog, watched_cluster
+from django.conf import settings
+
+from messaging.cluster.watchdog import Watchdog
 from routing.terminal import PlainCommand
 
 
 class Command(PlainCommand):
     help = (
-        "Run the django-q2 cluster (`qcluster`), and restart it if it dies or stalls. "
-        "On SIGTERM or Ctrl-C it finishes what is in flight, and exits."
+        "Run the django-q2 cluster, and start it again when it dies or stalls. SIGTERM "
+        "or Ctrl-C lets it finish what is in flight, and leaves."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        watchdog = Watchdog(watched_cluster(), patience=patience())
+        patience = timedelta(seconds=settings.QCLUSTER_PATIENCE_SECONDS)
+        watchdog = Watchdog(patience=patience)
 
         def stop(number: int, frame: FrameType | None) -> None:
             watchdog.stop()

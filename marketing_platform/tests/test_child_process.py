@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from messaging.cluster.child_process import Child
+from marketing_platform.demo.child_process import Child
 
 PATIENCE = 10  # seconds
 

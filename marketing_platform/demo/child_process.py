@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-STOP_SECONDS = 40  # longer than a drain of the cluster may take
+STOP_SECONDS = 40  # then it is killed
 
 
 class Child:
@@ -25,15 +25,11 @@ class Child:
         *,
         log: Path | None = None,
         environment: Mapping[str, str] | None = None,
-        pass_fds: Sequence[int] = (),
-        stop_seconds: float = STOP_SECONDS,
     ) -> None:
         self.name = name
         self._command = command
         self._log = log
         self._environment = environment
-        self._pass_fds = pass_fds
-        self._stop_seconds = stop_seconds
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -86,7 +82,6 @@ class Child:
             stdout=output,
             stderr=output,
             env=self._environment,
-            pass_fds=self._pass_fds,
             start_new_session=True,
         )
 
@@ -94,7 +89,7 @@ class Child:
         if self._process is None:
             return
         try:
-            self._process.wait(self._stop_seconds)
+            self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.signal(signal.SIGKILL)
             self._process.wait()
