@@ -12,6 +12,7 @@ half sent, the longest.
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import socket
@@ -24,7 +25,7 @@ from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer, UnixWSGIServer
-from waitress.task import ThreadedTaskDispatcher
+from waitress.task import ThreadedTaskDispatcher, WSGITask
 
 IDLE_SECONDS = 75.0  # above the 60 for which nginx keeps its connections
 READ_SECONDS = 20.0
@@ -37,9 +38,24 @@ BUFFER_LIMIT = 256 * 1024 * 1024  # bytes of incomplete bodies
 FILES_PER_CONNECTION = 3  # a socket, and bodies that do not fit into memory
 
 
+class KeepingTask(WSGITask):  # type: ignore[misc]
+    """A request whose connection stays open after an answer without a body, too.
+
+    Such an answer ends with its head; waitress misses its length, and would close: a
+    connection for each receipt.
+    """
+
+    def set_close_on_finish(self) -> None:
+        """Called with each reason to close."""
+        asked = self.request.headers.get("CONNECTION", "").lower()
+        if self.has_body or self.version != "1.1" or asked == "close":
+            super().set_close_on_finish()
+
+
 class PatientChannel(HTTPChannel):  # type: ignore[misc]
     """A connection that knows how long it has waited for its client."""
 
+    task_class = KeepingTask
     reading_since: float | None = None
     writing_since: float | None = None
 
@@ -50,6 +66,23 @@ class PatientChannel(HTTPChannel):  # type: ignore[misc]
             (self.reading_since or time.time()) if self.request else None
         )
         return handled
+
+    def writable(self) -> bool:
+        """Whether there is something for the loop to send.
+
+        What a thread is sending just now is not: the loop would turn round and round
+        until that is done, and keep the thread from the interpreter.
+        """
+        if not super().writable():
+            return False
+        is_short = self.total_outbufs_len <= self.adj.outbuf_high_watermark
+        return not (self.requests and is_short and self._is_being_sent())
+
+    def _is_being_sent(self) -> bool:
+        if self.outbuf_lock.acquire(blocking=False):
+            self.outbuf_lock.release()
+            return False
+        return True
 
     def handle_close(self) -> None:
         """Also closes the file of a partial body."""
@@ -133,6 +166,8 @@ class BufferingWorker(Worker):  # type: ignore[misc]
 
     def run(self) -> None:
         """Serve until gunicorn ends it; then finish running requests."""
+        # It warns for each request that waits for a thread.
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._map: dict[int, Any] = {}
         self._threads = ThreadedTaskDispatcher()
         self._threads.set_thread_count(self.cfg.threads)

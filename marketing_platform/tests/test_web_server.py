@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from types import SimpleNamespace
 
@@ -180,7 +181,70 @@ class Adjusted:
 
     outbuf_overflow = inbuf_overflow = 1000
     max_request_header_size = max_request_body_size = 100_000
-    url_scheme, channel_request_lookahead = "http", 0
+    url_scheme, url_prefix, channel_request_lookahead = "http", "", 0
+    send_bytes, outbuf_high_watermark, ident = 1, 1_000_000, None
+
+
+class Application:
+    """A server with one application, which gives one answer."""
+
+    effective_host, effective_port, server_name = "localhost", 80, "localhost"
+
+    def __init__(self, status, body):
+        self.status, self.body = status, body
+        self.adj, self.active_channels = Adjusted(), {}
+
+    def application(self, environ, start):
+        start(self.status, [])
+        return iter(self.body)
+
+    def add_task(self, channel):
+        """There are no threads to give it to."""
+
+    def pull_trigger(self):
+        """There is no loop to wake."""
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "body", "is_kept"),
+    [
+        (b"POST / HTTP/1.1\r\n\r\n", "204 No Content", [], True),
+        (b"POST / HTTP/1.1\r\nConnection: close\r\n\r\n", "204 No Content", [], False),
+        (b"POST / HTTP/1.0\r\n\r\n", "204 No Content", [], False),
+        (b"POST / HTTP/1.1\r\n\r\n", "200 OK", [b"without", b"length"], False),
+    ],
+)
+def test_the_connection_of_an_answer_without_body_is_kept(
+    request_, status, body, is_kept
+):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        channel = PatientChannel(
+            Application(status, body), ours, ("127.0.0.1", 1), Adjusted(), map={}
+        )
+        channel.received(request_)
+        channel.service()
+
+        assert status.encode() in theirs.recv(1000)
+        assert channel.close_when_flushed is not is_kept
+        channel.handle_close()
+
+
+def test_the_loop_leaves_an_answer_to_the_thread_that_is_sending_it():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        channel = PatientChannel(
+            SimpleNamespace(active_channels={}), ours, "", Adjusted(), map={}
+        )
+        channel.requests, channel.total_outbufs_len = [object()], 1000
+        with ThreadPoolExecutor() as pool:
+            with channel.outbuf_lock:
+                assert not pool.submit(channel.writable).result()
+            assert pool.submit(channel.writable).result()
+            with channel.outbuf_lock:
+                channel.total_outbufs_len = Adjusted.outbuf_high_watermark + 1
+                assert pool.submit(channel.writable).result()
+        channel.handle_close()
 
 
 @pytest.mark.parametrize(
