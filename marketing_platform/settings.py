@@ -113,11 +113,12 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "marketing_platform.caching.NoStoreMiddleware",
     "marketing_platform.web_queries.QueryLimitMiddleware",
+    "marketing_platform.audit.acting.ActingMiddleware",
+    "marketing_platform.short_way.ShortWayMiddleware",  # webhooks go no further
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "marketing_platform.audit.acting.ActingMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]

@@ -56,17 +56,7 @@ class QueryLimitMiddleware:
         self, request: HttpRequest, exception: Exception
     ) -> HttpResponseBase | None:
         """Called for an exception of a view or its template."""
-        if not is_too_long(exception):
-            return None
-        response: HttpResponseBase
-        if request.path.startswith("/api/"):
-            response = JsonResponse(
-                problem(503, TOO_LONG), status=503, content_type=PROBLEM_TYPE
-            )
-        else:
-            response = HttpResponse(TOO_LONG, status=503, content_type="text/plain")
-        response["Retry-After"] = str(RETRY_AFTER)
-        return response
+        return too_long(request) if is_too_long(exception) else None
 
 
 def is_too_long(exception: Exception) -> bool:
@@ -75,6 +65,19 @@ def is_too_long(exception: Exception) -> bool:
         return False
     state = getattr(exception.__cause__, "sqlstate", None)
     return state in _CANCELLED or str(exception) == "interrupted"
+
+
+def too_long(request: HttpRequest) -> HttpResponseBase:
+    """The answer where the database gave up."""
+    response: HttpResponseBase
+    if request.path.startswith("/api/"):
+        response = JsonResponse(
+            problem(503, TOO_LONG), status=503, content_type=PROBLEM_TYPE
+        )
+    else:
+        response = HttpResponse(TOO_LONG, status=503, content_type="text/plain")
+    response["Retry-After"] = str(RETRY_AFTER)
+    return response
 
 
 def _until_it_takes_too_long(

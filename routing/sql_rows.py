@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql.base import ServerBindingCursor
 from django.db.backends.utils import CursorWrapper
 
@@ -35,10 +36,11 @@ def prepared_cursor() -> Iterator[CursorWrapper]:
     """A Django cursor; on PostgreSQL, its statements are prepared.
 
     They must be few, and always have the same text: each one stays in the connection.
-    Only for workers, which connect directly: a pooler may lose prepared statements.
+    Behind a pooler (DISABLE_SERVER_SIDE_CURSORS), which may lose prepared statements,
+    nothing is prepared.
     """
     database = connections[DEFAULT_DB_ALIAS]  # each access through the proxy costs time
-    if database.vendor != "postgresql":
+    if database.vendor != "postgresql" or _is_pooled(database):
         with database.cursor() as cursor:
             yield cursor
         return
@@ -54,6 +56,10 @@ def prepared_cursor() -> Iterator[CursorWrapper]:
         if _plans.comes_round():
             cursor.execute("DISCARD PLANS")
         yield cursor
+
+
+def _is_pooled(database: BaseDatabaseWrapper) -> bool:
+    return bool(database.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"))
 
 
 def derived_table(columns: Columns) -> str:

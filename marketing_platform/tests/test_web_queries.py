@@ -37,6 +37,7 @@ urlpatterns = [
     path("slow", slow),
     path("api/slow", slow),
     path("rows", slow_rows),
+    path("webhooks/slow", slow),
     *ours,
 ]
 
@@ -51,7 +52,7 @@ def short(settings, db):
 
 
 @pytest.mark.urls(__name__)
-@pytest.mark.parametrize("address", ["/slow", "/rows", "/api/slow"])
+@pytest.mark.parametrize("address", ["/slow", "/rows", "/api/slow", "/webhooks/slow"])
 def test_a_query_that_takes_too_long_is_ended_and_told(client, short, address):
     answer = client.get(address)
 

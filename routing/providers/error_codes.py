@@ -109,11 +109,11 @@ def error_class_of(table: Table, code: str) -> ErrorClass | None:
 
 def cap_zone_of(table: Table, code: str) -> str:
     """The time zone of the daily cap that the code stands for; "" for other codes."""
-    failure = refused(table, code)
+    failure = refused(table, code) if code else None
     return failure.zone if isinstance(failure, CarrierCapReached) else ""
 
 
 def is_opt_out(table: Table, code: str) -> bool:
     """Whether the code says that the recipient wants no more messages."""
-    failure = refused(table, code)
+    failure = refused(table, code) if code else None
     return isinstance(failure, RecipientError) and failure.opted_out

@@ -387,8 +387,7 @@ class _Twilio(HttpProvider):
 
     def _verify(self, request: WebhookRequest, fields: list[tuple[str, str]]) -> None:
         given = request.headers.get("X-Twilio-Signature", "").encode()
-        signatures = [self._signature(url, fields) for url in _spellings(request.url)]
-        if not any(hmac.compare_digest(given, expected) for expected in signatures):
+        if not self._is_signed(given, request.url, fields):
             raise ForgedReceipt(self._why_forged(given, request, fields))
 
     def _why_forged(
@@ -401,12 +400,15 @@ class _Twilio(HttpProvider):
         host = request.headers.get("Host", "") or parts.netloc
         for scheme in DEFAULT_PORTS:
             other = parts._replace(scheme=scheme, netloc=host).geturl()
-            if any(
-                hmac.compare_digest(given, self._signature(url, fields))
-                for url in _spellings(other)
-            ):
+            if self._is_signed(given, other, fields):
                 return f"It is signed for {scheme}://{host}: set PUBLIC_URL to that."
         return "The signature does not match: see PUBLIC_URL and the auth token."
+
+    def _is_signed(self, given: bytes, url: str, fields: list[tuple[str, str]]) -> bool:
+        return any(
+            hmac.compare_digest(given, self._signature(each, fields))
+            for each in _spellings(url)
+        )
 
     def _signature(self, url: str, fields: list[tuple[str, str]]) -> bytes:
         signed = url + "".join(name + value for name, value in sorted(set(fields)))
@@ -484,10 +486,11 @@ def _spellings(url: str) -> Iterator[str]:
 
     Twilio's own library tries several: its signatures do not always cover the port.
     """
+    yield url
     parts = urlsplit(url)
     host = parts.netloc.removesuffix(f":{parts.port}")
     usual = f"{host}:{DEFAULT_PORTS.get(parts.scheme)}"
-    yield from {url, *(parts._replace(netloc=each).geturl() for each in (host, usual))}
+    yield from {parts._replace(netloc=each).geturl() for each in (host, usual)} - {url}
 
 
 def _inbound(fields: dict[str, str]) -> Inbound:

@@ -11,25 +11,28 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any, NamedTuple
 
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Min, QuerySet
 
 from routing.models import WaitingReceipt
 from routing.providers.base import Receipt
-from routing.sql_rows import Columns, as_json, derived_table
+from routing.receipts.together import Together
+from routing.sql_rows import Columns, Row, as_json, derived_table, prepared_cursor
 from routing.vocabulary import ErrorClass, MessageStatus
 
 _COLUMNS: Columns = {
+    "provider": "text",
     "event_id": "text",
     "receipt": "jsonb",
     "raw": "text",
+    "received_at": "timestamptz",
 }
 _STORE = """
-INSERT INTO routing_waitingreceipt
-    (provider, event_id, receipt, raw, received_at, problem)
-SELECT %s, v.event_id, v.receipt, v.raw, %s, '' FROM {rows} WHERE true
+INSERT INTO routing_waitingreceipt ({columns}, problem)
+SELECT {columns}, '' FROM {rows} WHERE true
 ON CONFLICT (provider, event_id) DO NOTHING
 """
 # Kept in columns of their own.
@@ -78,7 +81,8 @@ class InboxStatus(NamedTuple):
 def store(
     *, provider_name: str, receipts: Iterable[Receipt], raw: str, now: datetime
 ) -> list[str]:
-    """Store what a provider said, in one statement; returns the ids of the events.
+    """Store what a provider said, in one statement, with what other threads bring at
+    the same time; returns the ids of the events.
 
     An event that waits already is left as it is; one that was applied before is
     recognized when it is applied again. `raw` is the whole call, for receipts that do
@@ -87,18 +91,45 @@ def store(
     """
     rows = [
         {
+            "provider": provider_name,
             "event_id": event_id_of(each),
             "receipt": _as_document(each),
             "raw": each.raw or raw,
+            "received_at": now,
         }
         for each in receipts
     ]
-    if rows:
-        statement = _STORE.format(rows=derived_table(_COLUMNS))
-        with connection.cursor() as cursor:
-            moment = connection.ops.adapt_datetimefield_value(now)
-            cursor.execute(statement, [provider_name, moment, as_json(rows)])
+    if rows and connection.in_atomic_block:
+        _write(rows)
+    elif rows:
+        _together.write(rows)
     return [str(row["event_id"]) for row in rows]
+
+
+def _write(rows: Sequence[Row]) -> None:
+    """Once more where the connection has broken meanwhile: nobody has looked at it
+    before, which would cost as much again. What is written twice is stored once.
+    """
+    statement, document = _store_statement(connection.vendor), as_json(rows)
+    try:
+        with prepared_cursor() as cursor:
+            cursor.execute(statement, [document])
+    except (OperationalError, InterfaceError):
+        connection.close_if_unusable_or_obsolete()
+        if connection.connection is not None:
+            raise
+        with prepared_cursor() as cursor:
+            cursor.execute(statement, [document])
+
+
+_together = Together(_write)
+
+
+@cache
+def _store_statement(_: str) -> str:
+    """For the database in use, which the argument names."""
+    columns = ", ".join(_COLUMNS)
+    return _STORE.format(columns=columns, rows=derived_table(_COLUMNS))
 
 
 def take(

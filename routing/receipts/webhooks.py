@@ -69,7 +69,7 @@ class CountWebhookCalls:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
-        self._root = reverse("receipts", args=["-"]).removesuffix("-/")
+        self._root = webhooks_root()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         answer = self._get_response(request)
@@ -77,6 +77,13 @@ class CountWebhookCalls:
             name = request.path_info.removeprefix(self._root).partition("/")[0]
             _count(name, answer)
         return answer
+
+
+def webhooks_root() -> str:
+    """The path of all webhooks. For the start of a process: within a request, the
+    prefix that it was called by would be in it.
+    """
+    return reverse("receipts", args=["-"]).removesuffix("-/")
 
 
 def _count(name: str, answer: HttpResponse) -> None:
