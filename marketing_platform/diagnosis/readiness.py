@@ -14,7 +14,7 @@ from marketing_platform.diagnosis.findings import Check, Finding, fail, ok, span
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.queue_status import COUNT_AT_MOST, oldest_due_at
 from routing.models import MessageDeliveryAttempt
-from routing.receipts.inbox import inbox_status
+from routing.receipts.inbox import inbox_status, oldest_received_at
 from routing.vocabulary import Channel
 
 
@@ -96,10 +96,9 @@ def _stalled_channels(now: datetime, limit: timedelta) -> Finding | None:
 
 def receipts(now: datetime) -> Finding:
     """Whether workers keep up with the receipts."""
-    status = inbox_status(at_most=COUNT_AT_MOST)
-    if status.oldest_received_at is None:
+    if (oldest := oldest_received_at()) is None:
         return ok("No receipt is waiting.")
-    age = now - status.oldest_received_at
+    status, age = inbox_status(at_most=COUNT_AT_MOST), now - oldest
     text = f"Receipts waiting to be applied: {status.waiting:,}, oldest {span(age)}."
     if age <= timedelta(seconds=settings.RECEIPTS_STALLED_SECONDS):
         return ok(text)

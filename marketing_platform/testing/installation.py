@@ -75,7 +75,7 @@ class Installation:
         )
 
 
-def wait_until(condition: Callable[[], T], *, seconds: float = 60.0) -> T:
+def wait_until(condition: Callable[[], T], *, seconds: float = 120.0) -> T:
     """The condition's value once it is true; raises AssertionError if it never is."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

@@ -85,7 +85,7 @@ def test_it_ends_with_the_process_that_started_it():
         [sys.executable, "-c", _START_AND_LEAVE, MANAGE, f"--port={port}"],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
     )
     assert started.stdout.startswith("ready"), started.stderr
 
@@ -129,7 +129,7 @@ def test_a_port_in_use_is_one_clear_line(simulator_process):
         ],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
     )
 
     assert finished.returncode == 1
