@@ -31,23 +31,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """SIGTERM ends the tests as Ctrl-C does: with all that they started.
-
-    An example of hypothesis may take any time: the first one, on a busy machine, does.
-    """
+    """SIGTERM ends the tests like Ctrl-C, with all processes that they started."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     hypothesis.settings.register_profile("any machine", deadline=None)
     hypothesis.settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files come first, lest one worker is left with them when all others end."""
+    """Long files come first, so that no worker is left with them at the end."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cheap_passwords() -> Iterator[None]:
-    """A hash that takes no time; a good one takes half a second of a processor."""
+    """A hash that takes no time; a good one takes half a second of processor time."""
     with override_settings(
         PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]
     ):
@@ -62,8 +59,8 @@ def django_db_setup(
 ) -> Iterator[Database]:
     """pytest-django's, which migrates.
 
-    A copy is made before any test has written: to copy takes a moment, and to migrate
-    seconds, which each test of real processes would take again.
+    A copy is made before any test writes: copying is quick, while migrating takes
+    seconds, in each test of real processes.
     """
     with django_db_blocker.unblock():
         copy = copy_for_processes(connection, tmp_path_factory.mktemp("migrated"))
@@ -75,7 +72,7 @@ def django_db_setup(
 def migrated(
     django_db_setup: Database, tmp_path_factory: pytest.TempPathFactory
 ) -> Database:
-    """What `database` is copied from."""
+    """The database that `database` is copied from."""
     directory = tmp_path_factory.mktemp("seeding")
     Installation(
         directory, database_url=django_db_setup.url, simulator_port=1
@@ -87,8 +84,8 @@ def migrated(
 def database(db: None, migrated: Database) -> Iterator[Database]:
     """A database for real processes: migrated, with the default routes.
 
-    It is of the kind that the suite runs on. pytest-django makes the one that it is
-    copied from only where a test asks for `db`.
+    It is of the kind that the suite runs on. pytest-django creates the one it is copied
+    from only if a test requests `db`.
     """
     own = migrated.copy("own")
     yield own
@@ -102,7 +99,7 @@ def installation(
     simulator: SimulatorClient,
     simulator_process: SimulatorProcess,
 ) -> Installation:
-    """An installation with that database; no process of it runs so far."""
+    """An installation with that database; none of its processes is running yet."""
     return Installation(
         tmp_path,
         database_url=database.url,
@@ -112,7 +109,7 @@ def installation(
 
 @pytest.fixture(autouse=True)
 def webhook_counter() -> Iterator[WebhookCounter]:
-    """Counts at once, without a thread that would outlive the test's database."""
+    """Count at once, without a thread that would outlive the test's database."""
     counter.save_every = timedelta(0)
     counter.forget()
     yield counter
@@ -123,7 +120,7 @@ def webhook_counter() -> Iterator[WebhookCounter]:
 def simulator_process(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[SimulatorProcess]:
-    """The simulators, started once. Most tests want `simulator` instead."""
+    """The simulators, started once. Most tests should use `simulator` instead."""
     options = SimulationOptions(public_url=NOWHERE, receipt_delay=0.05, seed=1)
     directory = tmp_path_factory.mktemp("simulators")
     with SimulatorProcess(options, directory=directory) as process:
@@ -136,10 +133,10 @@ def simulator(
     settings: Settings,
     request: pytest.FixtureRequest,
 ) -> Iterator[SimulatorClient]:
-    """All providers of MESSAGE_PROVIDERS, simulated and in good health.
+    """All providers of MESSAGE_PROVIDERS, simulated and without faults.
 
-    Receipts come to the test's `live_server` if it asks for one. The handset log
-    (`simulator_process.handset_log`) begins empty.
+    Receipts go to the test's `live_server` if it requests one. The handset log
+    (`simulator_process.handset_log`) starts empty.
     """
     public_url = NOWHERE
     if "live_server" in request.fixturenames:
@@ -147,7 +144,7 @@ def simulator(
     client = simulator_process.client
     client.reset(truncate_handset_log=True)
     client.configure(public_url=public_url)
-    settings.PUBLIC_URL = public_url  # which signatures cover
+    settings.PUBLIC_URL = public_url  # covered by signatures
     settings.MESSAGE_PROVIDERS = simulated_providers(
         simulator_process.base_port, public_url=public_url
     )
@@ -157,7 +154,7 @@ def simulator(
 
 @pytest.fixture
 def token(db, django_user_model) -> Callable[..., str]:
-    """Issues tokens: `token("admin")` is the text of one with that scope."""
+    """Issues tokens: `token("admin")` returns the text of one with that scope."""
 
     def issue(scope: str, **fields) -> str:
         user, _ = django_user_model.objects.get_or_create(username=f"{scope} program")
@@ -169,7 +166,7 @@ def token(db, django_user_model) -> Callable[..., str]:
 
 @pytest.fixture
 def api(token) -> Callable[..., APIClient]:
-    """Callers of the API: `api("admin")` is a client with a token of that scope."""
+    """API clients: `api("admin")` has a token with that scope."""
 
     def client(scope: str, **fields) -> APIClient:
         text = token(scope, **fields)

@@ -13,7 +13,7 @@ from routing.vocabulary import ChoiceEnum
 
 
 class Door(ChoiceEnum):
-    """The way in by which somebody acted."""
+    """How somebody came in to act."""
 
     COMMAND = 0  # a command or a worker on one of our hosts
     ADMIN = 1  # the back office

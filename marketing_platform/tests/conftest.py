@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def written():
-    """What our log handler writes from now on."""
+    """What our log handler writes from here on."""
     root = logging.getLogger()
     handler = next(each for each in root.handlers if each.name == "stderr")
     stream = StringIO()

@@ -1,4 +1,4 @@
-"""A provider that is one file and one line of a list works from end to end."""
+"""A provider added by one file and one line works from end to end."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from routing.vocabulary import AttemptOutcome, MessageStatus
 
 ACME = f"{AcmeSMS.__module__}.AcmeSMS"
 ACCOUNT = {"ACME_TOKEN": "token", "ACME_FROM": "+15005550006"}
-# A provider's file that asks for a setting gets ImproperlyConfigured: there are none.
+# A provider's file that reads a setting gets ImproperlyConfigured: there are none.
 IMPORT_ALL = "import sys, importlib; [*map(importlib.import_module, sys.argv[1:])]"
 
 
 def listed(monkeypatch, settings, **variables):
-    """Settings as they are once the line is added and these variables are set."""
+    """The settings with the line added and these variables set."""
     monkeypatch.delenv("PROVIDER_SIMULATOR_PORT", raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)

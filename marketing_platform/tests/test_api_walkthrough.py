@@ -1,4 +1,4 @@
-"""Every curl line of docs/api.md, run as it stands there."""
+"""Runs every curl command of docs/api.md as written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMAND = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 TEXT = (Path(settings.BASE_DIR) / "docs/api.md").read_text()
-# Where the document says that an id is, after the request that makes it.
+# The variable in which the document has the id, by the request that creates it.
 IDS = {
     "/routingconfig": "ROUTE_ID",
     "/messages": "MESSAGE_ID",
@@ -28,14 +28,14 @@ IDS = {
 
 
 class Shell:
-    """Runs curl commands, with the variables that the document names."""
+    """Runs curl commands, with the document's variables."""
 
     def __init__(self, directory, **variables):
         self.answer = directory / "answer.json"
         self.variables = {"PATH": os.environ["PATH"], "NO_PROXY": "*", **variables}
 
     def run(self, command):
-        """The status of the answer; a new id becomes a variable."""
+        """The status of the response; a new id becomes a variable."""
         quiet = f'curl -sS --max-time 60 -o "{self.answer}" -w "%{{http_code}}" '
         done = subprocess.run(
             ["/bin/sh", "-euc", command.replace("curl ", quiet, 1)],
@@ -57,7 +57,7 @@ class Shell:
 
 @pytest.fixture
 def shell(live_server, simulator, token, tmp_path):
-    call_command("loaddata", "default_routes", verbosity=0)  # as the README does
+    call_command("loaddata", "default_routes", verbosity=0)  # as in the README
     return Shell(
         tmp_path,
         API=f"{live_server.url}/api",

@@ -1,4 +1,4 @@
-"""Who did what: an event for each act, by whichever door, that outlives who did it."""
+"""The audit log: an event for each act, in whatever way, which outlives its author."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def latest(action):
 
 
 def act_in_admin(client, model, action, *rows):
-    """Choose an action of a list, as an operator does."""
+    """Choose an action of a list, like an operator."""
     data = {"action": action, "_selected_action": [row.pk for row in rows]}
-    data |= {"post": "yes"}  # to Django's own question before it deletes
+    data |= {"post": "yes"}  # to Django's own confirmation before it deletes
     return client.post(reverse(f"admin:{model}_changelist"), data, follow=True)
 
 
@@ -163,7 +163,7 @@ def test_what_recipients_do_themselves_is_no_act_of_an_operator():
     assert acts() == []
 
 
-@pytest.mark.django_db(transaction=True)  # rebuild_stats begins one of its own
+@pytest.mark.django_db(transaction=True)  # rebuild_stats begins its own
 @pytest.mark.parametrize(
     ("command", "action"),
     [

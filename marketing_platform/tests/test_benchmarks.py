@@ -1,4 +1,4 @@
-"""What benchmarks write by hand fits the tables as they are, and what they tell."""
+"""The benchmarks' own SQL fits the current tables, and their reports are right."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ SLOW = Row("  beside the first", 2.5, "", bar=1.2, is_most=True)
 PLAIN = Row("memory", 97.25, "MB")
 
 
-def told(*rows, **failures):
+def results_of(*rows, **failures):
     return Results({"cores": "2"}, {"fast (sqlite)": list(rows)}, failures)
 
 
@@ -75,7 +75,7 @@ def test_a_line_of_the_table_says_whether_the_bar_is_cleared():
 
 
 def test_a_missed_bar_is_named_and_fails_the_run():
-    results = told(FAST, SLOW, PLAIN)
+    results = results_of(FAST, SLOW, PLAIN)
 
     assert results.exit_status == 1
     assert results.summary().splitlines() == [
@@ -85,12 +85,12 @@ def test_a_missed_bar_is_named_and_fails_the_run():
 
 
 def test_a_run_that_clears_its_bars_succeeds_and_one_that_broke_off_does_not():
-    assert told(FAST, PLAIN).exit_status == 0
-    assert told(FAST, slow="It ended with status 1.").exit_status == 1
+    assert results_of(FAST, PLAIN).exit_status == 0
+    assert results_of(FAST, slow="It ended with status 1.").exit_status == 1
 
 
 def test_the_json_holds_every_row_and_what_was_missed_or_failed():
-    results = told(FAST, SLOW, PLAIN, slow="It ended with status 1.")
+    results = results_of(FAST, SLOW, PLAIN, slow="It ended with status 1.")
     document = json.loads(json.dumps(results.as_document(), allow_nan=False))
 
     rows = document["results"]["fast (sqlite)"]

@@ -1,4 +1,4 @@
-"""What is about people is stored by no cache."""
+"""No cache stores personal data."""
 
 from __future__ import annotations
 

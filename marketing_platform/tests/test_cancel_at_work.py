@@ -18,7 +18,7 @@ MESSAGES = 2000
 
 @pytest.fixture
 def processes(installation):
-    """Starts a command beside the test, and ends it after the test."""
+    """Starts a command during the test, and ends it afterwards."""
     started = []
     yield lambda *command: started.append(installation.start(*command))
     for process in started:
@@ -29,7 +29,7 @@ def processes(installation):
 
 @pytest.fixture
 def call(installation, processes):
-    """Posts to the API of a web server of its own; returns what it answers."""
+    """Posts to the API of a separate web server; returns its response."""
     installation.run(
         "shell", "-v0", "-c", "User.objects.create_user('shop', password=None)"
     )
@@ -62,7 +62,7 @@ def is_listening(port):
 
 
 def launched(call):
-    """A campaign of many messages, on its way."""
+    """A campaign of many messages that is being sent."""
     draft = {"name": "Sale", "channel": 0, "body": "Hello"}
     campaign = f"campaigns/{call('campaigns', draft)['id']}"
     numbers = [f"+1415{2000000 + number}" for number in range(MESSAGES)]
@@ -99,6 +99,6 @@ def test_nothing_that_was_queued_is_sent_after_the_answer(
     sent = MESSAGES - answer["withdrawn"]
     assert sent < MESSAGES
     wait_until(lambda: taken() >= sent)
-    installation.run("process_queue", "--once")  # were there anything left
+    installation.run("process_queue", "--once")  # in case anything is left
     assert taken() == sent
     assert sent - at_answer <= answer["inFlight"]

@@ -1,4 +1,4 @@
-"""The closed lists of the models' fields."""
+"""The choices of the models' fields."""
 
 from __future__ import annotations
 

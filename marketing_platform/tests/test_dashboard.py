@@ -42,13 +42,13 @@ def providers(settings):
 
 @pytest.fixture
 def look(admin_client):
-    """What an administrator sees on the front page."""
+    """The front page as an administrator sees it."""
     return lambda: admin_client.get(FRONT)
 
 
 @pytest.fixture
 def bad_morning():
-    """Twilio is down, a worker died, and several things need a person."""
+    """Twilio is down, a worker died, and several things need attention."""
     now = timezone.now()
     RouteFactory()
     worker(owner=1)
@@ -92,7 +92,7 @@ def worker(*, owner, age=timedelta(0)):
 
 
 def attempts(count, **fields):
-    """So many attempts of a minute ago."""
+    """`count` attempts of a minute ago."""
     message = MessageFactory(campaign__name="Long ago", status=MessageStatus.SENT)
     message.campaign.status = CampaignStatus.COMPLETED
     message.campaign.save()
@@ -117,7 +117,7 @@ def row_of(page, provider):
 
 
 def may_see(client, django_user_model, *codenames):
-    """The client of somebody of the staff with these permissions."""
+    """A client of a staff member with these permissions."""
     viewer = django_user_model.objects.create_user("viewer", is_staff=True)
     chosen = Permission.objects.filter(codename__in=codenames)
     viewer.user_permissions.set(chosen)
@@ -216,9 +216,9 @@ def test_it_tells_today_and_the_last_seven_days_of_each_channel(look):
     ]
 
 
-def test_everything_that_needs_a_person_is_told_and_leads_to_it(look, bad_morning):
+def test_everything_that_needs_attention_is_shown_with_a_link(look, bad_morning):
     page = look()
-    told = {each.href for each in page.context["findings"].problems}
+    links = {each.href for each in page.context["findings"].problems}
 
     for check in (
         "unmapped_errors",
@@ -229,7 +229,7 @@ def test_everything_that_needs_a_person_is_told_and_leads_to_it(look, bad_mornin
         "breakers",
         "paused_campaigns",
     ):
-        assert behind_finding(check) in told
+        assert behind_finding(check) in links
 
 
 def test_all_links_lead_somewhere(look, admin_client, bad_morning):
@@ -316,7 +316,7 @@ def test_nobody_else_gets_in(client):
 def test_it_takes_no_more_queries_however_many_messages_there_are(
     look, bad_morning, django_assert_max_num_queries
 ):
-    look()  # whatever is read once per process
+    look()  # for what is read once per process
     with django_assert_max_num_queries(QUERIES) as before:
         look()
     attempts(30)

@@ -1,4 +1,4 @@
-"""The examples in deploy/ fit the project; to see it takes no Docker and no systemd."""
+"""The examples in deploy/ fit the project; checked without Docker and systemd."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def unit(path):
 
 
 def started(path):
-    """What a unit runs, one command after the other."""
+    """The commands that a unit runs, in order."""
     return re.findall(r"^ExecStart=(.*)$", path.read_text(), re.MULTILINE)
 
 
 def management_commands(text):
-    """The names of the commands that a command line or a file runs."""
+    """The names of the management commands in a command line or a file."""
     return re.findall(r"manage\.py,? (\w+)", text)
 
 

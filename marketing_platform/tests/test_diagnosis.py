@@ -1,4 +1,4 @@
-"""What the probes and the doctor say, of an installation that is well and of others."""
+"""The probes and the doctor, on a healthy installation and on others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PROVIDERS = {
 
 
 def worker(*, age=timedelta(0), owner=1, **fields):
-    """A worker that gave its last sign of life `age` ago."""
+    """A worker whose last sign of life was `age` ago."""
     now = timezone.now()
     return WorkerHeartbeat.objects.create(
         owner=owner,

@@ -1,4 +1,4 @@
-"""Every dotted name that import-linter cannot see stands for something."""
+"""Every dotted name in a string resolves; import-linter cannot see those."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CHECK_ID = re.compile(r"\w+\.[EW]\d{3}")
 
 
 def literals(path):
-    """The strings of a module that are dotted names of ours."""
+    """The strings of a module that are our dotted names."""
     for node in ast.walk(ast.parse(path.read_text())):
         is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
         if is_text and OURS.fullmatch(node.value) and node.value != SALT:
@@ -38,7 +38,7 @@ def literals(path):
 
 @cache
 def our_names():
-    """(where, name) of every dotted name of ours that stands in a string."""
+    """(file, name) of each of our dotted names in a string."""
     return [
         (str(path.relative_to(settings.BASE_DIR)), name)
         for package in PACKAGES

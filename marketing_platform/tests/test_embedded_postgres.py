@@ -1,4 +1,4 @@
-"""The server `make test` runs on: found, started, handed over, and gone afterwards.
+"""The server `make test` runs on: found, started, passed on, and gone afterwards.
 
 Nothing here uses Django's database.
 """
@@ -36,7 +36,7 @@ def _no_given_server(monkeypatch):
 
 @pytest.fixture
 def open_directory():
-    """One that `nobody`, who runs the server when we are root, may enter."""
+    """A directory open to `nobody`, the server's account if we are root."""
     with TemporaryDirectory(dir="/tmp") as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -66,7 +66,7 @@ def postmaster_pid(directory):
 
 
 def fake_programs(directory):
-    """Programs that say who they are, and end."""
+    """Programs that print their name and end."""
     programs = directory / WHEEL / "installed" / "bin"
     programs.mkdir(parents=True)
     for name in ("initdb", "postgres", "pg_isready"):
@@ -82,7 +82,7 @@ def test_the_command_finds_a_working_server_in_database_url():
         "with psycopg.connect(os.environ['DATABASE_URL']) as connection:\n"
         "    for name in ('fsync', 'max_connections', 'listen_addresses'):\n"
         "        print(connection.execute(f'SHOW {name}').fetchone()[0])\n",
-        PGPORT="1",  # somebody's own settings change nothing
+        PGPORT="1",  # a user's own settings change nothing
         PGHOST="nowhere.invalid",
         DATABASE_URL_FILE="/nowhere",
     )
@@ -151,7 +151,7 @@ def test_a_signal_reaches_the_command_and_the_server_is_gone_after_it(number):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        start_new_session=True,  # no terminal: nobody but us sends the signal on
+        start_new_session=True,  # no terminal: only we pass on the signal
     ) as runner:
         directory = directory_of(runner.stdout.readline().strip())
         pid = postmaster_pid(directory)
@@ -170,7 +170,7 @@ def test_a_signal_during_the_start_ends_it_before_the_command_runs():
         stderr=subprocess.PIPE,
         text=True,
     ) as runner:
-        runner.stderr.readline()  # it says which server, then starts it
+        runner.stderr.readline()  # it prints which server, then starts it
         runner.send_signal(signal.SIGTERM)
         output, _ = runner.communicate(timeout=TIMEOUT)
 

@@ -1,4 +1,4 @@
-"""The whole house at work, as `make demo` runs it."""
+"""The whole system at work, as `make demo` runs it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def start_demo(tmp_path, database):
 
 
 def test_a_campaign_survives_an_outage_with_every_message_accounted_for(start_demo):
-    demo = start_demo("--messages=800")  # more than leave before the outage
+    demo = start_demo("--messages=800")  # more than are sent before the outage
 
     output, errors = demo.communicate(timeout=120)
 

@@ -1,4 +1,4 @@
-"""The judge of the fault tests, and the table that is made of what they measure."""
+"""The judge of the fault tests, and the table of their measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What our processes write is for their owner only."""
+"""Files of our processes are readable by their owner only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client that a tool makes from the schema, at work on a running server."""
+"""A client generated from the schema, used on a running server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GENERATOR = Path(sys.executable).with_name("openapi-python-client")
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
-    """What openapi-python-client makes of our OpenAPI document."""
+    """The client that openapi-python-client generates from our document."""
     directory = tmp_path_factory.mktemp("client")
     schema, config = directory / "schema.json", directory / "config.yaml"
     call_command("spectacular", "--format=openapi-json", f"--file={schema}")

@@ -1,8 +1,8 @@
-"""What outsiders write costs time in proportion to its length, whatever it is.
+"""Text from outside takes time in proportion to its length, whatever it is.
 
-Each expression of the project, and each function that reads outside text, is given long
-inputs made against it. A cost that grows with the square of 20,000 characters takes
-seconds, a linear one milliseconds, so that the bound needs no quiet machine.
+Each regular expression of the project, and each function that reads outside text, gets
+long inputs designed against it. With 20,000 characters a quadratic one takes seconds, a
+linear one milliseconds, so that the limit works on a busy machine, too.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from routing.text.safe_text import escaped, one_line, plain_lines
 from routing.text.segments import split_segments
 from routing.vocabulary import Channel
 
-parser = re._parser  # how the standard library itself reads an expression
+parser = re._parser  # how the standard library parses an expression
 
 LENGTH, SECONDS = 20_000, 0.4
 SHORT = 0.05  # seconds
@@ -84,7 +84,7 @@ UNITS = [
 
 
 def modules():
-    """All of the project but its tests."""
+    """The project's modules, without tests."""
     for package in PACKAGES:
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not {"tests", "testing", "migrations"} & set(found.name.split(".")):
@@ -92,7 +92,7 @@ def modules():
 
 
 def patterns():
-    """Those that modules hold, and those that stand in a call of `re`."""
+    """Expressions in modules' variables, and in calls of `re`."""
     for module in modules():
         for value in vars(module).values():
             if isinstance(value, re.Pattern):
@@ -115,7 +115,7 @@ def is_inline(node):
 
 
 def samples(node):
-    """One character for each thing that an expression wants to see."""
+    """One character for each thing that an expression matches."""
     kind, value = node if isinstance(node, tuple) and len(node) == 2 else (None, None)
     if kind is parser.LITERAL:
         yield chr(value)
@@ -129,7 +129,7 @@ def samples(node):
 
 
 def attacks(pattern):
-    """Long texts of what it wants to see, alone and in pairs, with a bad end."""
+    """Long texts of what it matches, alone and in pairs, with a bad end."""
     text = pattern.pattern
     tree = parser.parse(text, pattern.flags)
     wanted = list(dict.fromkeys(samples(tree)))[:8]
@@ -140,7 +140,7 @@ def attacks(pattern):
 
 
 def seconds(function, *arguments):
-    """Of processor time; the best of three where the first is not short at once."""
+    """Processor time; the best of three if the first is not short."""
     best = _seconds_once(function, arguments)
     if best > SHORT:
         best = min(best, *(_seconds_once(function, arguments) for _ in range(2)))
@@ -154,7 +154,7 @@ def _seconds_once(function, arguments):
 
 
 def is_slow(pattern):
-    """Whether it needs more than a hundred times what it should for any attack."""
+    """Whether any attack takes more than a hundred times as long as it should."""
     return any(
         seconds(look, attack) > PATTERN_SECONDS
         for attack in attacks(pattern)
@@ -216,7 +216,7 @@ def test_every_reader_of_outside_text_takes_linear_time():
     ],
 )
 def test_no_header_holds_a_thread(header):
-    """Even one that a server lets pass at full length."""
+    """Even one of the full length that a server allows."""
     client = Client(raise_request_exception=False)
     for unit in ("a", "a,", "a;q=1,", "1.", '"', "=a&"):
         text = unit * (LENGTH // len(unit))

@@ -1,4 +1,4 @@
-"""Logging in: guesses are few, leave a trace, and lock nobody else out."""
+"""Logging in: guesses are limited and recorded, and lock no other user out."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_many_names_from_one_address_are_bounded():
 @pytest.mark.parametrize(
     ("one", "other", "is_same"),
     [
-        ("2001:db8::1", "2001:db8::2", True),  # one caller has all of a /64
+        ("2001:db8::1", "2001:db8::2", True),  # a /64 belongs to one caller
         ("2001:db8::1", "2001:db8:0:1::1", False),
         ("192.0.2.1", "192.0.2.2", False),
     ],
@@ -156,7 +156,7 @@ def test_the_doctor_tells_of_guesses(client, admin_user):
     ("peer", "forwarded", "address"),
     [
         ("203.0.113.9", "", "203.0.113.9"),
-        ("203.0.113.9", "1.1.1.1", "203.0.113.9"),  # a caller's own invention
+        ("203.0.113.9", "1.1.1.1", "203.0.113.9"),  # forged by the caller
         ("127.0.0.1", "203.0.113.9", "203.0.113.9"),
         ("127.0.0.1", "1.1.1.1, 203.0.113.9", "203.0.113.9"),
         ("10.0.0.2", "1.1.1.1, 203.0.113.9, 10.0.0.3", "203.0.113.9"),
@@ -166,7 +166,7 @@ def test_the_doctor_tells_of_guesses(client, admin_user):
         ("10.0.0.2", "unknown", "10.0.0.2"),
         ("10.0.0.2", "203.0.113.9, <script>", "10.0.0.2"),
         ("10.0.0.2", "10.0.0.4", "10.0.0.4"),
-        ("", "203.0.113.9", "203.0.113.9"),  # a proxy at a socket of the file system
+        ("", "203.0.113.9", "203.0.113.9"),  # a proxy at a Unix socket
         ("", "", ""),
         ("10.0.0.2", ", " * 5000, "10.0.0.2"),
     ],
@@ -186,7 +186,7 @@ def test_made_up_tokens_are_slowed_down_and_real_ones_are_not(api, monkeypatch, 
     stranger = APIClient(headers={"Authorization": "Bearer mp_live_guess"})
     answers = [
         stranger.get("/api/messages", REMOTE_ADDR=f"2001:db8::{number:x}")
-        for number in range(110)  # of one network, which one caller has to himself
+        for number in range(110)  # of one network, which belongs to one caller
     ]
 
     assert [answer.status_code for answer in answers[:100]] == [401] * 100
@@ -207,9 +207,9 @@ def test_guesses_from_many_addresses_take_no_room_without_end():
 
 def test_news_of_guesses_are_bounded():
     guesses = Guesses()
-    told = [
+    news = [
         guesses.note(f"address {number % 99}", now=NOW).is_news
         for number in range(99 * 102)
     ]
 
-    assert sum(told) == 60
+    assert sum(news) == 60

@@ -1,4 +1,4 @@
-"""No log tells whom we write to, or the keys that we do it with."""
+"""No log contains recipients or keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from marketing_platform.tokens.vocabulary import TokenScope
 
 numbers = st.from_regex(r"[1-9][0-9]{7,14}", fullmatch=True).map("+{}".format)
 emails = st.emails()
-# Text around an address, as a careless line may have it.
+# Text around an address, as in careless log lines.
 frames = st.sampled_from(
     ["{}", "to {}.", "to={}&x=1", "<{}>", "'{}'", '{{"to": "{}"}}', "({})", "tel:{},"]
 )
@@ -34,7 +34,7 @@ KEPT = [
 
 
 def all_loggers():
-    """The root, and all that anybody has asked for by name."""
+    """The root logger, and all loggers created by name."""
     named = [each for each in logging.root.manager.loggerDict if each]
     return [logging.getLogger(), *map(logging.getLogger, named)]
 
@@ -151,7 +151,7 @@ def test_a_setting_that_is_empty_masks_nothing():
         ("+1 (415) 555-0101, then", "+14******101, then"),
         ("+44 7400123456.", "+44*******456."),
         ("postgres://user:geheim@db:5432/x", "postgres://user:***@db:5432/x"),
-        # National, in any writing.
+        # National, in any format.
         ("to 07400 123456 now", "to 07******456 now"),
         ("0151/23456789, 06.12.34.56.78", "01*******789, 06*****678"),
         ("(415) 555-2671 or 415.555.2671", "(41*****671 or 41*****671"),
@@ -174,7 +174,7 @@ def test_a_setting_that_is_empty_masks_nothing():
         ("?q=ada%2540example.com", "?q=***@example.com"),
         (r'"ada\u0040example.com"', '"***@example.com"'),
         ("/unsub/ada@example.com?x", "/unsub/***@example.com?x"),
-        # What operators need stays.
+        # Not masked, because operators need it.
         ("Message 1234567 by TwilioSMS 30007", "Message 1234567 by TwilioSMS 30007"),
         ("at 1764034108 in 12.000000000001 s", "at 1764034108 in 12.000000000001 s"),
         (

@@ -21,7 +21,7 @@ def installation(installation):
 
 @pytest.fixture
 def accepted(simulator_process):
-    """What the providers took so far."""
+    """What the providers have accepted so far."""
 
     def read():
         entries = read_handset_log(simulator_process.handset_log)
@@ -32,7 +32,7 @@ def accepted(simulator_process):
 
 @pytest.fixture
 def start_workers(installation):
-    """Starts worker processes, and ends them after the test."""
+    """Starts worker processes, and ends them afterwards."""
     workers = []
 
     def start(count):
@@ -75,9 +75,9 @@ def test_four_workers_never_exceed_the_rate_of_a_throttle(
         for seconds in (1, 3):
             end = start + timedelta(seconds=seconds)
             inside = sum(at <= end for at in times[number:])
-            # A call takes its time between the claim and the provider: what was drawn
-            # up to a second earlier may arrive in the window too, on a busy machine.
-            # Four throttles of their own would let 200 a second pass.
+            # A call takes time between the claim and the provider: messages taken from
+            # the throttle up to a second earlier may arrive in the window too, on a
+            # busy machine. Four separate throttles would let 200 a second pass.
             assert inside <= 50 * (seconds + 1) + 10
     assert times[-1] - times[0] > timedelta(seconds=5)
 

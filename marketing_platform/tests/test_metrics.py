@@ -1,4 +1,4 @@
-"""What Prometheus is told, and in its own format."""
+"""The metrics for Prometheus, in its own format."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ MINUTE = timedelta(minutes=1)
 LINE = re.compile(r'[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? -?[\d.e+-]+')
 
 
-def told(name):
-    """The samples of a metric, as they are exposed."""
+def exposed(name):
+    """The exposed samples of a metric."""
     lines = exposition(metrics(NOW)).splitlines()
     return [line for line in lines if re.match(rf"{name}[ {{]", line)]
 
@@ -52,12 +52,12 @@ def test_due_messages_are_told_by_channel_and_by_who_has_waited_longest():
     MessageFactory(due_at=NOW + MINUTE)
     MessageFactory(campaign=CampaignFactory(status=CampaignStatus.PAUSED), due_at=NOW)
 
-    assert told("messages_due") == [
+    assert exposed("messages_due") == [
         'messages_due{channel="SMS"} 1',
         'messages_due{channel="MMS"} 0',
         'messages_due{channel="Email"} 0',
     ]
-    assert told("messages_oldest_due_seconds") == ["messages_oldest_due_seconds 120"]
+    assert exposed("messages_oldest_due_seconds") == ["messages_oldest_due_seconds 120"]
 
 
 def test_messages_under_way_are_told_from_those_that_nobody_knows_of():
@@ -68,7 +68,7 @@ def test_messages_under_way_are_told_from_those_that_nobody_knows_of():
             unknown_since=unknown_since,
         )
 
-    assert told("messages_sending") == [
+    assert exposed("messages_sending") == [
         'messages_sending{outcome="in flight"} 2',
         'messages_sending{outcome="unknown"} 1',
     ]
@@ -85,10 +85,10 @@ def test_workers_clusters_and_breakers_are_told():
         provider="TwilioSMS", channel=Channel.SMS, state=BreakerState.OPEN
     )
 
-    assert 'workers_alive{kind="Command"} 1' in told("workers_alive")
-    (age,) = told("cluster_heartbeat_age_seconds")
+    assert 'workers_alive{kind="Command"} 1' in exposed("workers_alive")
+    (age,) = exposed("cluster_heartbeat_age_seconds")
     assert age == 'cluster_heartbeat_age_seconds{host="h",process_group="7"} 60'
-    (breaker,) = told("provider_breaker_open")
+    (breaker,) = exposed("provider_breaker_open")
     assert breaker == 'provider_breaker_open{provider="TwilioSMS",channel="SMS"} 1'
 
 
@@ -99,7 +99,7 @@ def test_attempts_of_today_are_counted_by_provider_and_outcome():
     sheet.count_attempt(attempt(AttemptOutcome.REJECTED, NOW - timedelta(days=1)))
     save_counts(sheet)
 
-    assert told("delivery_attempts_total") == [
+    assert exposed("delivery_attempts_total") == [
         'delivery_attempts_total{provider="TwilioSMS",outcome="Accepted"} 2'
     ]
 

@@ -1,4 +1,4 @@
-"""A migration that has to wait for a lock stops nobody who works."""
+"""A migration that has to wait for a lock does not block other processes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def table():
 
 
 class Reader:
-    """Somebody who has read and stays in his transaction, such as `pg_dump`."""
+    """A reader whose transaction stays open, such as `pg_dump`."""
 
     def __init__(self, table, database=None):
         self.connection = connect(database)
@@ -54,7 +54,7 @@ class Reader:
 
 
 class Writer(threading.Thread):
-    """Somebody who works, and how long it had to wait at most."""
+    """A writer, and how long it had to wait at most."""
 
     def __init__(self, statement, database=None):
         super().__init__()
@@ -163,7 +163,7 @@ def test_every_migration_is_made_by_this_command():
 
 @pytest.fixture
 def database():
-    """The name of an empty one."""
+    """The name of an empty database."""
     name = f"{connection.settings_dict['NAME']}_locks"
     with closing(connect()) as own:
         own.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
@@ -174,7 +174,7 @@ def database():
 
 @pytest.fixture
 def migrate(database, tmp_path):
-    """Starts `migrate` on it; `said()` is what it has told so far."""
+    """Starts `migrate` on it; `said()` is its output so far."""
     url, _, options = os.environ["DATABASE_URL"].partition("?")
     url = f"{url.rpartition('/')[0]}/{database}" + f"?{options}" * bool(options)
     log = tmp_path / "migrate.log"

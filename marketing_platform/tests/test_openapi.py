@@ -24,7 +24,7 @@ HTML_REFERENCE = re.compile(r"""(?:src|href)=["']([^"']+)["']""")
 
 @pytest.fixture
 def document(client):
-    """The OpenAPI document, as generators of clients get it."""
+    """The OpenAPI document, as client generators get it."""
     return json.loads(client.get("/api/schema?format=json").content)
 
 
@@ -164,7 +164,7 @@ def test_the_document_is_built_once_and_kept_by_those_who_have_it(client):
 
     assert time.process_time() - start < 2
     assert "max-age" in first["Cache-Control"]
-    assert again.status_code == 200  # YAML is another document
+    assert again.status_code == 200  # YAML is a different document
     same = client.get(
         "/api/schema?format=json", headers={"If-None-Match": first["ETag"]}
     )

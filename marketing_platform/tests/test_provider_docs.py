@@ -1,4 +1,4 @@
-"""What the documents list of the providers."""
+"""The documents' lists of providers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""README.md, followed word for word by somebody who has just cloned it."""
+"""README.md, followed word for word on a fresh clone."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ pytestmark = pytest.mark.long
 TEXT = (Path(settings.BASE_DIR) / "README.md").read_text()
 SECTION = TEXT.partition("## Send a campaign\n")[2].partition("\n## ")[0]
 BLOCK = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
-# The environment is there already, and nobody answers questions here.
+# The environment exists already, and no one can answer questions here.
 ALREADY_DONE = ("make install", "source .venv/bin/activate")
 
 
 @pytest.fixture
 def newcomer(tmp_path):
-    """Runs commands in a folder of its own; ends what they leave in the background."""
+    """Runs commands in a folder of its own; ends their background processes."""
     (tmp_path / "manage.py").symlink_to(Path(settings.BASE_DIR) / "manage.py")
     environment = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -66,7 +66,7 @@ def newcomer(tmp_path):
 
 
 def script_of(blocks, *, web, simulators):
-    """The blocks as one script, on ports that are free."""
+    """The blocks as one script, on free ports."""
     lines = [line[4:] for block in blocks for line in block.splitlines()]
     script = "\n".join(line for line in lines if not line.startswith(ALREADY_DONE))
     return (
@@ -93,7 +93,7 @@ def test_the_campaign_and_the_message_of_the_readme_are_delivered(newcomer, tmp_
 
 
 def statuses(public_url, token):
-    """The status of each message, as the API tells it."""
+    """The status of each message, from the API."""
     request = Request(
         f"{public_url}/api/messages", headers={"Authorization": f"Bearer {token}"}
     )

@@ -1,4 +1,4 @@
-"""What operators are told of receipts that are refused, never come, or are all bad."""
+"""Findings about receipts that are refused, never arrive, or are all bad."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ OPTIONS = {
 
 
 def configure(settings, backend, public_url=PUBLIC, **changes):
-    """An account with one vendor, and where we say that we are reached."""
+    """An account with one vendor, and our public URL."""
     settings.PUBLIC_URL = public_url
     settings.PROVIDER_SIMULATOR_PORT = None
     name = backend.rpartition(".")[2]
@@ -248,13 +248,13 @@ def sent(number, *, minutes, provider="TwilioSMS"):
 
 @pytest.mark.usefixtures("client")
 @pytest.mark.parametrize(("number", "level"), [(1, Level.WARN), (10, Level.FAIL)])
-def test_what_was_sent_and_never_heard_of_is_told(number, level):
+def test_messages_without_a_receipt_are_reported(number, level):
     sent(number, minutes=47)
 
-    told = found(missing_receipts)
+    finding = found(missing_receipts)
 
-    assert told[0] == level
-    assert told[1] == f"TwilioSMS: {number} sent, no receipt for 47 minutes."
+    assert finding[0] == level
+    assert finding[1] == f"TwilioSMS: {number} sent, no receipt for 47 minutes."
     lines = exposition(metrics(timezone.now()))
     assert f'messages_without_receipt{{provider="TwilioSMS"}} {number}' in lines
 
@@ -312,7 +312,7 @@ def test_a_provider_that_delivers_nothing_is_told_with_its_codes(provider):
 @pytest.mark.parametrize(
     ("good", "bad", "minutes", "level"),
     [
-        (0, 19, 5, Level.OK),  # too few to say
+        (0, 19, 5, Level.OK),  # too few to judge
         (0, 60, 90, Level.OK),  # long past
         (15, 25, 5, Level.WARN),
         (30, 20, 5, Level.OK),

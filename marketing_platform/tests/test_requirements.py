@@ -1,4 +1,4 @@
-"""What is installed is what was locked, and an audit does not pass by looking away."""
+"""The installed packages are the locked ones, and an audit lists what it skipped."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def test_every_requirement_has_its_hashes_and_names_no_index(name):
 
 
 def needs_of(name):
-    """The packages that an installed one requires here; none of one not installed."""
+    """The packages that an installed one requires here; none if it is not installed."""
     try:
         needs = map(Requirement, requires(name) or [])
-    except PackageNotFoundError:  # locked for another system
+    except PackageNotFoundError:  # locked for another platform
         return set()
     here = {"extra": ""}
     return {

@@ -1,7 +1,7 @@
-"""The API against its own description: nothing that anybody sends breaks it.
+"""The API against its own description: no request breaks it.
 
-Schemathesis makes the requests, good and bad ones, from /api/schema/, and holds the
-answers against it. They are few, and the same on every run.
+Schemathesis generates good and bad requests from /api/schema/, and checks the responses
+against it. They are few, and the same on every run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from routing.factories import AttemptFactory, RouteFactory
 
 pytestmark = [pytest.mark.django_db, pytest.mark.long]
 
-# What the description cannot know: which providers there are, which numbers exist.
+# Not in the description: which providers there are, which numbers exist.
 UNSOUND = [positive_data_acceptance]
 
 
@@ -47,7 +47,7 @@ def few(max_examples):
 
 @pytest.fixture(autouse=True)
 def one_connection():
-    """WSGI closes connections between requests; the test's transaction lives on one."""
+    """WSGI closes connections between requests; the test's transaction needs one."""
     around_requests = (request_started, request_finished)
     for signal in around_requests:
         signal.disconnect(close_old_connections)
@@ -58,14 +58,14 @@ def one_connection():
 
 @pytest.fixture
 def admin(token, settings):
-    """The headers of an administrator whom no rate limit stops."""
+    """The headers of an administrator without a rate limit."""
     settings.API_RATE_PER_SECOND = settings.API_BURST = 1e6
     return {"Authorization": f"Bearer {token('admin')}"}
 
 
 @pytest.fixture
 def rows(db):
-    """Something to find, at the ids that small numbers hit."""
+    """Rows to find, at small ids."""
     RouteFactory(pk=1)
     AttemptFactory(message=MessageFactory(pk=1))
 

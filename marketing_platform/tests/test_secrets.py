@@ -1,4 +1,4 @@
-"""Canaries: the providers' keys go to the providers, and are found nowhere else."""
+"""Canaries: the providers' keys go only to the providers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KEYS = ("AUTH_TOKEN", "API_SECRET", "SIGNATURE_SECRET", "API_KEY", "PASSWORD")
 
 @pytest.fixture
 def canaries(simulator, settings):
-    """Each provider has keys of its own, which the simulators refuse."""
+    """Gives each provider its own keys, which the simulators refuse."""
     found = []
     for name, definition in settings.MESSAGE_PROVIDERS.items():
         options = definition["OPTIONS"] | {"USERNAME": "campaigns"}
@@ -46,7 +46,7 @@ def canaries(simulator, settings):
 
 @pytest.fixture
 def failed_messages(canaries, transactional_db):
-    """A message per channel that every provider refused, for its keys."""
+    """A message per channel that every provider refused because of its keys."""
     for channel, (first, second) in PROVIDERS.items():
         RouteFactory(channel=channel, primary_provider=first, fallback_provider=second)
         media = ["https://example.com/a.jpg"] if channel == Channel.MMS else []
@@ -67,7 +67,7 @@ def database_text():
 def test_no_key_is_in_the_log_or_the_database(written, failed_messages, canaries):
     text = written.getvalue() + database_text()
 
-    assert "ada@example.com" in text  # it is all there
+    assert "ada@example.com" in text  # the output is complete
     assert [each for each in canaries if each in text] == []
 
 

@@ -1,7 +1,7 @@
-"""Every door of the web server, and who may pass it.
+"""Every URL of the web server, and who may use it.
 
-A new route needs a line in DOORS: an address that it answers, and for each method the
-least scope that it takes, or who else it is for.
+A new URL needs a line in DOORS: an example address, and for each method the lowest
+scope that may use it, or who else may.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from routing.vocabulary import Channel
 
 pytestmark = pytest.mark.django_db
 
-PUBLIC = "public"  # for everybody
-SIGNED = "signed"  # for who signs the body, whatever token comes with it
+PUBLIC = "public"  # for all
+SIGNED = "signed"  # for callers who sign the body, with or without a token
 SCOPES = ["read", "send", "admin", "monitor"]
-MAY = {  # by what a door needs: who passes
+MAY = {  # by what an address needs: who may use it
     "read": {"read", "send", "admin"},
     "send": {"send", "admin"},
     "admin": {"admin"},
@@ -33,7 +33,7 @@ MAY = {  # by what a door needs: who passes
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 DOORS = {
-    "/": {"GET": PUBLIC},  # on to the back office
+    "/": {"GET": PUBLIC},  # redirects to the back office
     "/api/campaigns": {"GET": "read", "POST": "send"},
     "/api/campaigns/1": {"GET": "read"},
     "/api/campaigns/1/cancel": {"POST": "send"},
@@ -55,11 +55,11 @@ DOORS = {
     "/api/routingconfig/stats/channel/0": {"GET": "monitor"},
     "/api/routingconfig/stats/overall": {"GET": "monitor"},
     "/metrics": {"GET": "monitor"},
-    "/unsubscribe/forged/": {"GET": PUBLIC, "POST": PUBLIC},  # the address is the key
+    "/unsubscribe/forged/": {"GET": PUBLIC, "POST": PUBLIC},  # a secret address
     "/webhooks/TwilioSMS/": {"POST": SIGNED},
     "/webhooks/TwilioSMS/inbound/": {"POST": SIGNED},
 }
-# What a token that is bound to its user's own may use, and then only for that.
+# What a token limited to its user's own may use, and only for that.
 OWN_DOORS = ("/api/campaigns", "/api/messages", "/api/routingconfig/delivery-attempts")
 API_DOORS = [address for address in DOORS if address.startswith("/api/")]
 ENTRIES = [
@@ -68,12 +68,12 @@ ENTRIES = [
     for method, rule in rules.items()
 ]
 WITH_TOKEN = [entry for entry in ENTRIES if entry[2] not in (PUBLIC, SIGNED)]
-# What comes with a request: no token, one that does not work, or one of a scope.
+# The credentials of a request: no token, an invalid one, or one with a scope.
 NO_TOKENS = ["none", "bad", "expired", "session"]
 
 
 def routes(patterns, before=""):
-    """(whole route, pattern) of every view, but for the back office's."""
+    """(whole route, pattern) of every view, except the back office's."""
     for pattern in patterns:
         route = str(pattern.pattern)
         whole = before + route.removeprefix("^") if before else route
@@ -84,7 +84,7 @@ def routes(patterns, before=""):
 
 
 def back_office():
-    """The addresses of the back office that take no argument."""
+    """The addresses of the back office without arguments."""
     (admin,) = (
         each
         for each in get_resolver().url_patterns
@@ -98,7 +98,7 @@ def back_office():
 
 @pytest.fixture
 def call(token, django_user_model, settings):
-    """The answer to one request with these credentials."""
+    """The response to one request with these credentials."""
     settings.MESSAGE_PROVIDERS = simulated_providers(1, public_url="http://x")
     settings.API_BURST = 1000
 
@@ -231,7 +231,7 @@ def test_a_token_for_its_users_own_sees_that(api, simulator):
 
 @pytest.fixture
 def somebody_elses():
-    """Leads an address to rows that another user made."""
+    """Makes an address refer to another user's rows."""
     message = MessageFactory(owner_id=10**9, campaign__owner_id=10**9)
     AttemptFactory(message=message)
 

@@ -1,4 +1,4 @@
-"""The settings as processes get them: from an environment, in a process of its own."""
+"""The settings as processes get them: from an environment, in a separate process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.conf import settings
 from marketing_platform.testing.accounts import made_up_accounts
 
 TIMEOUT = 60  # seconds
-# Prints the named settings and what hangs on them, as JSON.
+# Prints the named settings and what depends on them, as JSON.
 SCRIPT = """
 import json, sys
 from django.conf import settings
@@ -25,7 +25,7 @@ print(json.dumps({name: getattr(settings, name) for name in sys.argv[1:]}, defau
 
 @pytest.fixture
 def environment(tmp_path):
-    """Nothing but a state directory, and no `.env` of somebody's to fill the gaps."""
+    """Only a state directory, and no `.env` to fill the gaps."""
     return {
         "PATH": os.environ["PATH"],
         "DJANGO_SETTINGS_MODULE": "marketing_platform.settings",
@@ -58,7 +58,7 @@ def finish(process):
 
 
 def manage(*arguments, env):
-    """A command of manage.py, at its end."""
+    """A finished command of manage.py."""
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         env=env,

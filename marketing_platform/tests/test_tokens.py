@@ -1,4 +1,4 @@
-"""Tokens: issued once, kept as digests, held against scopes and a rate."""
+"""Tokens: issued once, stored as digests, limited by scopes and a rate."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SECOND = timedelta(seconds=1)
 
 
 class Undeclared(APIView):
-    """A view whose author forgot to say which scope it needs."""
+    """A view whose author forgot its scope."""
 
     def get(self, request):
         return Response("hello")
@@ -67,7 +67,7 @@ by_action = ByAction.as_view({"get": "list", "post": "create", "delete": "destro
 
 
 def call(view, text="", method="get", header="Bearer {}"):
-    """The answer to a request with this token."""
+    """The response to a request with this token."""
     headers = {"Authorization": header.format(text)} if text else {}
     request = getattr(APIRequestFactory(), method)("/", headers=headers)
     return view(request)

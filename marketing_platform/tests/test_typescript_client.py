@@ -1,4 +1,4 @@
-"""The requests and answers of docs/api.md, as a TypeScript client has them."""
+"""The requests and responses of docs/api.md, in a TypeScript client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real cluster under its watchdog. More kills: `make test-faults`, row 5."""
+"""A real cluster under its watchdog. `make test-faults`, row 5, has more kills."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class WatchedCluster:
         return [each.message.recipient for each in entries if each.event == "accepted"]
 
     def is_idle(self):
-        """Whether its worker has done all tasks so far, and waits for the next."""
+        """Whether its worker has finished all tasks, and waits for the next."""
         told = self.log.read_text()
         return told.count(" processing ") == told.count(" Processed '")
 

@@ -1,4 +1,4 @@
-"""No page holds a thread, or the database, with a query without bound."""
+"""No page blocks a thread or the database with an unlimited query."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def slow(request):
 
 
 def slow_rows(request):
-    """SQLite looks for each row as it is fetched."""
+    """SQLite computes each row when it is fetched."""
     with connection.cursor() as cursor:
         cursor.execute(FOR_EVER.format("i") + " WHERE i < 0")
         return HttpResponse(cursor.fetchall())
@@ -44,7 +44,7 @@ urlpatterns = [
 
 @pytest.fixture
 def short(settings, db):
-    """Web processes have it from their connections: see below."""
+    """Web processes get it from their connections: see below."""
     settings.WEB_STATEMENT_TIMEOUT = 0.2
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:

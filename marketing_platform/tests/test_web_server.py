@@ -1,4 +1,4 @@
-"""No client holds the web server up: not by half a request, nor by not reading."""
+"""No client blocks the web server, by half a request or by not reading."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from marketing_platform.web_server import (
 
 pytestmark = pytest.mark.long
 CLIENTS = 60
-SOON = 2.0  # seconds, of a request that waits for nobody
+SOON = 2.0  # seconds, for a request that waits for no other
 
 HEAD = b"POST /webhooks/TwilioSMS/ HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
-# What a client sends at once, and then again and again.
+# What a client sends first, and then again and again.
 SLOW = {
     "nothing at all": (b"", b""),
     "half a request line": (b"POST /webh", b""),
@@ -88,7 +88,7 @@ def answers(port):
 
 
 def healthz(port):
-    """Its status, on a new connection."""
+    """The status of a request on a new connection."""
     url = f"http://127.0.0.1:{port}/healthz"
     return urllib3.request("GET", url, retries=False, timeout=10).status
 
@@ -139,7 +139,7 @@ def test_clients_that_do_not_read_hold_nobody_up(server, clients):
 
 
 def status(server, request):
-    """The status that a request gets, which may not be whole."""
+    """The status of a request, which may be incomplete."""
     with socket.create_connection(("127.0.0.1", server), timeout=10) as client:
         client.sendall(request)
         return int(client.recv(100).split()[1])
@@ -167,7 +167,7 @@ def test_a_connection_takes_many_requests(server):
 
 
 def test_a_new_client_takes_the_place_of_the_slowest(server):
-    """Of at most 100 connections: see the fixture."""
+    """With at most 100 connections: see the fixture."""
     with ExitStack() as stack:
         for _ in range(150):
             client = socket.create_connection(("127.0.0.1", server))
@@ -177,7 +177,7 @@ def test_a_new_client_takes_the_place_of_the_slowest(server):
 
 
 class Adjusted:
-    """What a channel asks of its server."""
+    """What a channel needs from its server."""
 
     outbuf_overflow = inbuf_overflow = 1000
     max_request_header_size = max_request_body_size = 100_000
@@ -288,7 +288,7 @@ def test_an_answer_that_nobody_reads_is_given_up():
 
         assert not channel.is_overdue(time.time() + 29)
         assert channel.is_overdue(time.time() + 31)
-        channel.last_activity += 400  # it takes a byte now and then
+        channel.last_activity += 400  # it reads a byte now and then
         assert channel.is_overdue(time.time() + 400)
         channel.handle_close()
 

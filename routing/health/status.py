@@ -1,4 +1,4 @@
-"""How the providers are doing just now, for people who look."""
+"""How the providers are doing now, for screens and explanations."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from routing.rules.tally import Tally, day_of
 from routing.statistics.entries import read_totals
 from routing.vocabulary import AttemptOutcome, Channel, ErrorClass
 
-# A look at the last minutes reads at most so many attempts: it costs the same whatever
-# there is, and where they are many it sees less of the time.
+# The last minutes are read from at most this many attempts: the cost is the same
+# however many there are, and with very many it covers less time.
 LATELY = timedelta(minutes=15)
 LOOKED_AT = 2000
 
 
 class LatestAttempt(NamedTuple):
-    """A hand-over to a provider, as far as a look needs it."""
+    """The columns of an attempt that are read here."""
 
     attempted_at: datetime
     provider: str
@@ -35,7 +35,7 @@ class LatestAttempt(NamedTuple):
 
     @property
     def error(self) -> str:
-        """What went wrong, in words; "" when nothing did."""
+        """What went wrong, in words; "" if nothing did."""
         if self.error_class is None:
             return ""
         what = f"{ErrorClass(self.error_class).label} {self.error_code}".strip()
@@ -43,7 +43,7 @@ class LatestAttempt(NamedTuple):
 
 
 def latest_attempts(*, now: datetime) -> list[LatestAttempt]:
-    """The attempts of the last minutes, the latest first. Found by their ids."""
+    """The attempts of the last minutes, latest first, found by their ids."""
     rows = MessageDeliveryAttempt.objects.order_by("-pk").values_list(
         *LatestAttempt._fields
     )
@@ -52,7 +52,7 @@ def latest_attempts(*, now: datetime) -> list[LatestAttempt]:
 
 
 def per_minute(latest: Sequence[LatestAttempt], *, now: datetime) -> float:
-    """How many of the latest attempts there were in a minute."""
+    """The latest attempts per minute."""
     span = LATELY
     if len(latest) == LOOKED_AT:
         span = max(now - latest[-1].attempted_at, timedelta(seconds=1))
@@ -65,22 +65,22 @@ class ProviderStatus:
 
     name: str
     channel: Channel
-    problem: str  # why it cannot be used at all; "" when it can
+    problem: str  # why it cannot be used at all; "" if it can
     state: BreakerState
-    is_last_way_out: bool  # it fails, and gets all traffic for want of another
-    breaker: str  # in words, as is the throttle
+    is_last_way_out: bool  # it fails, but gets all traffic because there is no other
+    breaker: str  # in words, like the throttle
     throttle: str
     today: Tally
     lately: list[LatestAttempt]
 
     @property
     def accepted_lately(self) -> int:
-        """Of the latest attempts."""
+        """How many of the latest attempts were accepted."""
         return sum(each.outcome == AttemptOutcome.ACCEPTED for each in self.lately)
 
     @property
     def last_error(self) -> LatestAttempt | None:
-        """The latest attempt that went wrong, if one did lately."""
+        """The latest failed attempt, if there was one lately."""
         return next((each for each in self.lately if each.error), None)
 
 
@@ -90,7 +90,7 @@ Place = tuple[int, str]  # a channel and a provider
 def provider_statuses(
     latest: Sequence[LatestAttempt], *, now: datetime
 ) -> list[ProviderStatus]:
-    """Those of MESSAGE_PROVIDERS and any others that were used today, by channel."""
+    """The providers of MESSAGE_PROVIDERS and others used today, by channel."""
     today = _tallies_of(now)
     health = {(row.channel, row.provider): row for row in ProviderHealth.objects.all()}
     places = sorted({*_served(), *today})
@@ -120,7 +120,7 @@ def _served() -> Iterator[Place]:
 
 
 def _tallies_of(now: datetime) -> dict[Place, Tally]:
-    """What was counted today, without what no provider was chosen for yet."""
+    """Today's tallies, without messages that have no provider yet."""
     day = day_of(now)
     tallies = read_totals(first=day, last=day).tallies()
     return {(key.channel, key.provider): t for key, t in tallies if key.provider}

@@ -33,7 +33,7 @@ async def _hang(
 ) -> web.StreamResponse:
     while request.transport is not None:
         await asyncio.sleep(_POLL_SECONDS)
-    return web.Response()  # to nobody
+    return web.Response()  # never sent
 
 
 async def _drop(
@@ -41,7 +41,7 @@ async def _drop(
 ) -> web.StreamResponse:
     if isinstance(request.transport, asyncio.Transport):
         request.transport.abort()
-    return web.Response()  # to nobody
+    return web.Response()  # never sent
 
 
 async def _garbage(
@@ -76,7 +76,7 @@ async def _drip(
         await asyncio.sleep(fault.interval)
     if request.transport is not None:
         request.transport.close()
-    return web.Response()  # to nobody
+    return web.Response()  # never sent
 
 
 def _serialise(response: web.Response) -> bytes:

@@ -1,4 +1,4 @@
-"""What was counted before a test of the statistics begins."""
+"""Counts from before a test of the statistics begins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Webhook calls as the providers sign them, and the ways to spoil one."""
+"""Webhook calls as the providers sign them, and ways to falsify them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One POST, as django's test client takes it."""
+    """One POST, for Django's test client."""
 
     path: str
     body: bytes
@@ -35,45 +35,45 @@ class Call:
     headers: dict[str, str] = field(default_factory=dict)
 
     def post(self, client: Any) -> Any:
-        """The answer; a worker has applied by then what was stored."""
+        """The response; by then a worker has applied the stored receipts."""
         answer = self.call(client)
         apply_receipts(now=timezone.now())
         return answer
 
     def call(self, client: Any) -> Any:
-        """The answer alone."""
+        """The response only."""
         return client.post(
             self.path, self.body, content_type=self.content_type, headers=self.headers
         )
 
     def unsigned(self) -> Call:
-        """The same without signature: Vonage's stands in the body of an SMS."""
+        """The same without signature: Vonage's is in the body for SMS."""
         body = self.body.partition(b"&sig=")[0]
         return replace(self, headers={}, body=body)
 
     def altered(self) -> Call:
-        """The same signature over other words."""
+        """The same signature over another text."""
         return replace(self, body=self.body.replace(b"delivered", b"rejected"))
 
     def to(self, provider: str) -> Call:
         return replace(self, path=f"/webhooks/{provider}/")
 
 
-# What a provider says, by default: delivered. `values` replace or, as None, remove.
-# A reference without a seal, such as "m12a1", stands for what the provider was given,
-# which also sent the message where it was to go. `Unsealed` stays as it is.
+# A provider's receipt, by default "delivered". `values` replace or, as None, remove.
+# A reference without a seal, such as "m12a1", is replaced by the one that the provider
+# was given, along with the message's recipient. `Unsealed` stays as it is.
 Signer = Callable[..., Call]
 ELSEWHERE = {"number": "+14155559999", "address": "ada@example.com"}
 
 
 class Unsealed(str):
-    """A reference as it was given before there were seals, or as one guesses it."""
+    """A reference from before there were seals, or a guessed one."""
 
     __slots__ = ()
 
 
 def given_to(provider: str, reference: str) -> str:
-    """What the provider was given, and gives back."""
+    """The reference that the provider was given, and returns."""
     about = AttemptReference.parse(reference)
     if about is None or has_seal(reference) or isinstance(reference, Unsealed):
         return reference
@@ -81,7 +81,7 @@ def given_to(provider: str, reference: str) -> str:
 
 
 def recipient_of(reference: str, external_id: str, kind: str = "number") -> str:
-    """Where the message of a reference went, or else of the provider's id."""
+    """The recipient of the message, by reference or else by the provider's id."""
     about = AttemptReference.parse(reference)
     messages = CampaignMessage.objects.filter(
         Q(pk=about.message_id)
@@ -169,7 +169,7 @@ def sendgrid_batch(events: Any, *, age: timedelta = timedelta(0)) -> Call:
 
 
 def from_simulator(call: ReceiptCall) -> Call:
-    """A call of a simulator's, to be posted by the test itself."""
+    """A simulator's call, to be posted by the test itself."""
     headers = dict(call.headers)
     content_type = headers.pop("Content-Type")
     return Call(urlsplit(call.url).path, call.body, content_type, headers)

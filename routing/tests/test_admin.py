@@ -58,7 +58,7 @@ FORM = {
 
 
 def never(history):
-    """A retry policy for a form that names one."""
+    """A retry policy to choose in a form."""
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +101,7 @@ def evidence(db):
 
 @pytest.fixture
 def viewer_client(client, django_user_model):
-    """Somebody who may look at everything and change nothing."""
+    """A user who may view everything and change nothing."""
     viewer = django_user_model.objects.create_user("viewer", is_staff=True)
     viewer.user_permissions.set(
         Permission.objects.filter(
@@ -114,7 +114,7 @@ def viewer_client(client, django_user_model):
 
 @pytest.fixture(params=["admin_client", "viewer_client"])
 def reader_client(request):
-    """An administrator, then somebody who may only look."""
+    """An administrator, then a user who may only view."""
     return request.getfixturevalue(request.param)
 
 
@@ -128,7 +128,7 @@ def choices_of(response, field):
 
 
 def errors_of(response):
-    """What the form says, by field; NON_FIELD_ERRORS for the form as a whole."""
+    """The form's errors, by field; NON_FIELD_ERRORS for the whole form."""
     assert response.status_code == 200, "it was saved"
     return response.context["adminform"].form.errors
 

@@ -1,4 +1,4 @@
-"""Whether a provider may be used just now."""
+"""Whether a provider may be used now."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def opened(*, at=NOW, **columns):
 
 
 def probed(breaker, *results, at):
-    """The breaker after so many probes, one after the other."""
+    """The breaker after these probes, one after the other."""
     for is_success in results:
         breaker = begin_probe(breaker, at, LEASE)
         breaker = end_probe(
@@ -309,18 +309,18 @@ def test_a_row_keeps_it_whole():
 
 
 class BreakerMachine(RuleBasedStateMachine):
-    """Workers that report, probe and die, in any order and at any pace."""
+    """Workers that report, probe and die, in any order and at any speed."""
 
     def __init__(self):
         super().__init__()
         self.now = NOW
         self.rng = Random(1)
         self.breaker = Breaker()
-        self.probes = []  # the token of the probe that is out, live or dead
-        self.dead = []  # tokens of probes after whom another has begun
+        self.probes = []  # the token of the current probe, live or dead
+        self.dead = []  # tokens of probes that another one has replaced
 
     def become(self, breaker):
-        """Take over the new state, having looked at how it came about."""
+        """Check the change, and keep the new state."""
         before, self.breaker = self.breaker, breaker
         if breaker.state == BreakerState.OPEN and breaker is not before:
             self.check_opening(before)

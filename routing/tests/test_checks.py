@@ -1,4 +1,4 @@
-"""What `manage.py check` says of MESSAGE_PROVIDERS."""
+"""What `manage.py check` says about MESSAGE_PROVIDERS."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def cost(acceptance=None, *, channel=Channel.SMS, segments=3, estimate=ESTIMATE)
 
 
 def said(amount, currency):
-    """An acceptance in which the provider names its price."""
+    """An acceptance with the provider's price."""
     return Acceptance("SM1", cost=Decimal(amount), currency=currency)
 
 

@@ -1,4 +1,4 @@
-"""CSV files: what is written can be read again, and harms no spreadsheet."""
+"""CSV files: written cells can be read again, and do not run in a spreadsheet."""
 
 from __future__ import annotations
 

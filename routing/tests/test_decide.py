@@ -1,4 +1,4 @@
-"""Which provider next, and what to do when it fails."""
+"""Which provider is next, and what to do when it fails."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ ALONE = replace(ROUTE, is_fallback_enabled=False)
 
 
 def choices(*, prices=None, unsuitable=(), **verdicts):
-    """Providers A and B: what rules each out, and what each asks."""
+    """Providers A and B: what rules each out, and its price."""
     ruled_out = {name: Verdict(reason) for name, reason in verdicts.items()}
     ruled_out |= dict.fromkeys(unsuitable, TOO_LONG)
     return Choices(
@@ -86,7 +86,7 @@ def choices(*, prices=None, unsuitable=(), **verdicts):
 
 
 def until(*seconds):
-    """Choices whose verdicts end after so many seconds, None: nobody knows when."""
+    """Choices whose verdicts end after these seconds; None: unknown."""
     return Choices(
         tuple(
             Candidate(
@@ -112,7 +112,7 @@ def step(
 
 
 def throttled(count, *, by="A"):
-    """So many attempts in a row that the provider put off."""
+    """`count` attempts in a row that the provider throttled."""
     return tuple(
         PastAttempt(n, by, AttemptOutcome.REJECTED, ErrorClass.THROTTLED, "429", NOW)
         for n in range(1, count + 1)

@@ -1,4 +1,4 @@
-"""From a message to a provider and back: what came of it, and never an exception."""
+"""Sending by a provider: always a result, never an exception."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ MESSAGE = OutboundMessage("m1a1", "+14155550101", "Hello")
 
 
 class Mute(Provider):
-    """Breaks the contract: its `send` answers nothing."""
+    """Breaks the contract: its `send` returns nothing."""
 
     channel = Channel.SMS
 
@@ -221,7 +221,7 @@ def test_what_befalls_a_call_befalls_all_that_share_it(ours, failure, kind):
 
 
 class Forgetful(Provider):
-    """Breaks the contract: it answers for one of the messages, and has no key."""
+    """Breaks the contract: one result for several messages, and no key."""
 
     channel = Channel.SMS
     max_batch = 10

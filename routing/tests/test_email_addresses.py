@@ -14,7 +14,7 @@ from routing.text.email_addresses import (
 )
 
 ADA = "ada@example.com"
-# Of each range of Default_Ignorable_Code_Point, the first and the last.
+# The first and last character of each range of Default_Ignorable_Code_Point.
 INVISIBLE = [
     *"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b\u180f\u200b\u200f",
     *"\u202a\u202e\u2060\u206f\u3164\ufe00\ufe0f\ufeff\uffa0\ufff0\ufff8",

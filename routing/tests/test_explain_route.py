@@ -157,7 +157,7 @@ MEDIA = [f"--media=https://e.com/{name}.jpg" for name in "ab"]
     [
         (MEDIA, "TwilioMMS", "fallback"),
         (MEDIA[:1], "VonageMMS", "choice"),
-        ([], "VonageMMS", "choice"),  # which media it has is not told
+        ([], "VonageMMS", "choice"),  # its media are unknown
         (MEDIA * 6, None, "No provider of the route can carry it"),
     ],
 )

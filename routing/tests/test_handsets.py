@@ -1,4 +1,4 @@
-"""A handset has one key, whichever of its numbers is seen."""
+"""A handset has one key, for all of its numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from routing.text.handsets import handset_of, spellings_of
 
-# From the numbering plans: the number to write to today, and one that it is known by.
+# From the numbering plans: today's number, and another one of the same handset.
 PAIRS = [
     ("+525512345678", "+5215512345678"),
     ("+525512345678", "+520445512345678"),
@@ -62,7 +62,7 @@ def test_two_handsets_have_two_keys(one, other):
 
 
 def test_the_number_of_a_mobile_is_its_own_key(subtests):
-    # Gabon's and Argentina's examples are numbers of a former kind.
+    # Gabon's and Argentina's examples are numbers of an old format.
     for region in phonenumbers.SUPPORTED_REGIONS - {"GA", "AR"}:
         number = mobile_of(region)
         with subtests.test(region=region):

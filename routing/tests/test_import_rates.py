@@ -1,4 +1,4 @@
-"""manage.py import_rates: a whole deck or nothing, and what it changes."""
+"""manage.py import_rates: a whole deck or nothing, and the changes it prints."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def run(path, *args, provider="TwilioSMS", channel="sms", since=DAY):
 
 
 def refusal(path, *args, **options):
-    """The one line that the command ends with, having changed nothing."""
+    """The command's one-line error; it has changed nothing."""
     before = deck()
     with pytest.raises(CommandError) as caught:
         run(path, *args, **options)
@@ -387,7 +387,7 @@ def test_any_text_is_a_deck_or_refused(tmp_path_factory, text):
 
 @pytest.fixture
 def real_deck():
-    """The file, and what it says each country costs."""
+    """The file, and its price for each country."""
     path = shared_file("data/rate_deck_sms.csv")
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

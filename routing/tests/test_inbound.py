@@ -1,4 +1,4 @@
-"""Messages of handsets: verified as receipts are, stored once, and answered."""
+"""Texts from handsets: verified like receipts, stored once, and answered."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ every_provider = pytest.mark.parametrize("provider", INBOUND_PROVIDERS)
 
 @pytest.fixture
 def client(db, settings):
-    """Posts as a provider does: through the proxy, and without a CSRF token."""
+    """Posts like a provider: through the proxy, and without a CSRF token."""
     settings.PUBLIC_URL = PUBLIC_URL
     settings.SECURE_SSL_REDIRECT = False
     settings.INBOUND_HELP_TEXT = "Shop & Co. Reply STOP to end."
@@ -29,7 +29,7 @@ def client(db, settings):
 
 
 def text_to(provider, text="STOP", *, age=timedelta(0), **changes):
-    """The call that the provider makes of a text from Ada."""
+    """The provider's call for a text from Ada."""
     return from_simulator(
         inbound_call(
             provider,

@@ -1,4 +1,4 @@
-"""What the text of a handset asks for."""
+"""What a text from a handset asks for."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_word_of_one_country_counts_there_only(subtests):
         ("الغاء", STOP),
         ("停止。", STOP),
         ("ｽﾄｯﾌﾟ", STOP),
-        ("ΣTOΠ", STOP),  # as in the alphabet of SMS, which has Latin's T and O
+        ("ΣTOΠ", STOP),  # as in the SMS alphabet, with a Latin T and O
         ("ΔIAKOΠH", STOP),
         ("CTOП", STOP),
         ("listeden çıkar", STOP),

@@ -1,4 +1,4 @@
-"""Whose message a receipt is about: provider, attempt and recipient must agree."""
+"""Which message a receipt is about: provider, attempt and recipient must match."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OTHERS = {
     "VonageMMS": "TwilioSMS",
     "SendGridEmail": "VonageSMS",
 }
-# How a provider names somebody else.
+# How a provider names another recipient.
 NAMES_ANOTHER = {
     "TwilioSMS": {"To": "+14155550199"},
     "VonageSMS": {"msisdn": "14155550199"},
@@ -37,7 +37,7 @@ NAMES_ANOTHER = {
 
 
 def assert_moved_nothing(message, why):
-    """The receipt is kept and counted, and the message is as it was."""
+    """The receipt is stored and counted, and the message is unchanged."""
     assert DeliveryReceipt.objects.get().message is None
     assert not Suppression.objects.exists()
     message.refresh_from_db()
@@ -166,7 +166,7 @@ def tell(provider, reference, *, now=None, **fields):
 
 
 def older_message(**fields):
-    """One that went out before references had seals."""
+    """A message sent before references had seals."""
     message = message_for("TwilioSMS", **fields)
     long_ago = _sealed_since() - timedelta(hours=1)
     CampaignMessage.objects.filter(pk=message.pk).update(created_at=long_ago)

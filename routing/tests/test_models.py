@@ -1,4 +1,4 @@
-"""What the database itself refuses, what `clean` says, and the route as a value."""
+"""Database constraints, `clean`, and the route as a value."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ HERE = "routing.tests.test_models"
 
 @pytest.fixture(autouse=True)
 def listed(settings):
-    """The policies that routes may name."""
+    """The policies that routes may use."""
     names = ("stop_at_once", "NOT_CALLABLE", "gone")
     settings.RETRY_POLICIES = [f"{HERE}.{name}" for name in names]
 
@@ -53,7 +53,7 @@ def refused(create, constraint, **fields):
 
 
 def problems(**fields):
-    """What `full_clean` says of a route with these fields."""
+    """The errors of `full_clean` for a route with these fields."""
     with pytest.raises(ValidationError) as caught:
         RouteFactory.build(**fields).full_clean()
     return caught.value.message_dict

@@ -1,4 +1,4 @@
-"""What receipts of parts come to, in whatever order."""
+"""The result of receipts for parts, in whatever order."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ FAILED, BOUNCED = MessageStatus.FAILED, MessageStatus.BOUNCED
 
 
 def said(part, status):
-    """What a provider says of the part that has this id of its own."""
+    """A provider's receipt for the part with this id."""
     nothing = dict.fromkeys(News._fields)
     return News(**nothing | {"external_message_id": part, "status": status})
 
 
 def whole(*statuses, parts=3):
-    told = [said(f"P{n}", status) for n, status in enumerate(statuses)]
-    return whole_of(told, parts=parts).status
+    receipts = [said(f"P{n}", status) for n, status in enumerate(statuses)]
+    return whole_of(receipts, parts=parts).status
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,13 @@ def test_a_message_is_delivered_when_all_of_its_parts_are(statuses, expected):
 
 
 def test_what_is_said_twice_of_one_part_is_no_second_part():
-    told = [said("P1", DELIVERED), said("P1", DELIVERED)]
+    receipts = [said("P1", DELIVERED), said("P1", DELIVERED)]
 
-    assert whole_of(told, parts=2).status == SENT
+    assert whole_of(receipts, parts=2).status == SENT
 
 
 @given(
-    told=st.lists(
+    receipts=st.lists(
         st.builds(
             said,
             st.sampled_from("ABC"),
@@ -66,7 +66,7 @@ def test_what_is_said_twice_of_one_part_is_no_second_part():
     ),
     data=st.data(),
 )
-def test_the_order_makes_no_difference(told, data):
-    shuffled = data.draw(st.permutations(told))
+def test_the_order_makes_no_difference(receipts, data):
+    shuffled = data.draw(st.permutations(receipts))
 
-    assert whole_of(shuffled, parts=3) == whole_of(told, parts=3)
+    assert whole_of(shuffled, parts=3) == whole_of(receipts, parts=3)

@@ -1,4 +1,4 @@
-"""A number is the one that was written, or it is refused."""
+"""A number is read exactly as written, or refused."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FORMATS = [
 
 
 def reading(text, region=""):
-    """The number in E.164, or None where it is refused."""
+    """The number in E.164, or None if it is refused."""
     try:
         return read_number(text, region).text
     except NotANumber:
@@ -58,7 +58,7 @@ def handset_of(region):
 
 
 def numbers_of(region):
-    """Examples of every kind, and what a slip of the finger makes of them."""
+    """Examples of every kind, and misspelt ones."""
     chance, code = random.Random(region), phonenumbers.country_code_for_region(region)
     examples = [phonenumbers.example_number_for_type(region, kind) for kind in KINDS]
     for example in map(e164, filter(None, examples)):
@@ -124,11 +124,11 @@ def test_what_may_be_two_numbers_is_refused_and_both_are_named(text, region, mea
         (" +49 (0)151 12345678 ", "", "+4915112345678"),
         ("0049 (0) 151 12345678", "DE", "+4915112345678"),
         ("49 (0)151 12345678", "DE", "+4915112345678"),
-        ("040 (0) 1234567", "DE", "+494001234567"),  # no zero of Romania's, +40
+        ("040 (0) 1234567", "DE", "+494001234567"),  # not Romania's zero, +40
         ("44 [0] 7400 123456", "", "+447400123456"),
         ("(+49) 151/12345678", "", "+4915112345678"),
         ("0049 1511 2345678", "DE", "+4915112345678"),
-        ("15112345678", "DE", "+4915112345678"),  # a spreadsheet ate its zero
+        ("15112345678", "DE", "+4915112345678"),  # a spreadsheet removed its zero
         ("011 49 1511 2345678", "US", "+4915112345678"),
         ("0011 49 1511 2345678", "AU", "+4915112345678"),
         ("8~10 49 1511 2345678", "RU", "+4915112345678"),

@@ -114,7 +114,7 @@ def test_silence_counts_the_more_the_longer_it_lasts():
 
 
 def test_silence_of_the_usual_length_does_no_harm():
-    # Of 100 just handed over, as many are silent as the delays of receipts explain.
+    # Of 100 just sent, as many lack a receipt as the delays explain.
     usual = [
         Overdue(
             seconds * SECOND, round(100 * (1 - 0.97 * receipt_delay(seconds * SECOND)))

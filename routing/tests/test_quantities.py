@@ -1,4 +1,4 @@
-"""How many of what, in words."""
+"""Counts with their nouns."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a deck takes for a destination, and how readers follow its changes."""
+"""A deck's price for a destination, and how readers follow its changes."""
 
 from __future__ import annotations
 

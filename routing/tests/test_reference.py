@@ -20,7 +20,7 @@ def test_a_reference_reads_back_as_it_was_written(message_id, number):
     "text",
     [
         *["", "m1", "m1a", "m0a1", "1a1", "m1a1 ", "m1a1x", "m1a1\n", "m１a1"],
-        *["m1a32768", "m9223372036854775808a1"],  # more than our columns hold
+        *["m1a32768", "m9223372036854775808a1"],  # above the limits of our columns
     ],
 )
 def test_other_texts_are_no_references(text):

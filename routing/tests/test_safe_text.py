@@ -1,4 +1,4 @@
-"""No text of others commands a terminal, ends a log record or turns a page around."""
+"""No text from outside controls a terminal, ends a log record or reverses a page."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ SAID = "No route\x1b[2J \u202e[red]:smile:"
 
 
 class Saying(PlainCommand):
-    """Prints what somebody said, and fails with it."""
+    """Prints a text, and fails with it."""
 
     def handle(self, *args, **options):
         self.stdout.write(SAID)

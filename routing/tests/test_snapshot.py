@@ -19,11 +19,11 @@ from routing.vocabulary import Channel, FallbackReason
 
 TO_ADA = RoutingRequest(Destination(Channel.SMS, "+14155550101"), segments=1)
 RETRY = TO_ADA._replace(is_retry=True)
-TURNED_AWAY = 0.9  # a draw that a provider whose traffic comes back leaves to others
+TURNED_AWAY = 0.9  # a draw for which a provider with reduced traffic is not used
 
 OPEN = Breaker(BreakerState.OPEN, reason="5 failures in a row", open_until=NOW)
 RAMPING = Breaker(closed_at=NOW)
-# Theirs takes one message in four seconds, and has just taken one.
+# Theirs may be used once in four seconds, and has just been used.
 BUSY = {"rate_per_second": 0.25, "tat": NOW + 4 * SECOND}
 THROTTLED = Verdict(
     "its rate of 0.25/s is used up",
@@ -42,13 +42,13 @@ def backends(settings):
 
 
 def verdicts(request=TO_ADA, *, theirs="Theirs", draw=TURNED_AWAY, **state):
-    """What rules out Ours, and the other provider of its route."""
+    """What rules out Ours, and the route's other provider."""
     route = replace(ROUTE, providers=("Ours", theirs))
     return snapshot(**state).verdicts(route, request, now=NOW, draw=draw)
 
 
 def snapshot(*, breakers=(), retries_left=(), throttles=()):
-    """The providers as they are, by name."""
+    """The providers' snapshot, by name."""
     rows = {name: ProviderThrottle(provider=name, **at) for name, at in throttles}
     health = ChannelHealth(dict(breakers), dict(retries_left))
     return ProviderSnapshot({Channel.SMS: health}, Capacity(rows))

@@ -1,4 +1,4 @@
-"""Entries of the statistics add up, whoever adds and folds them at the same time."""
+"""Statistics entries add up, even if added and compacted at the same time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add(key=TWILIO, **counts):
 
 
 def in_threads(count, work):
-    """What `work` returned in each of so many threads at once."""
+    """The results of `work` in several threads at once."""
 
     def run(_):
         try:

@@ -1,4 +1,4 @@
-"""The statistics page of the back office: the API's numbers, for people."""
+"""The statistics page of the back office."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JANUARY = {"start": "2026-01-01", "end": "2026-01-31"}
 
 @pytest.fixture
 def show(admin_client):
-    """What an administrator gets for a query."""
+    """The page for a query, as an administrator sees it."""
     address = reverse("admin:routing_statisticsentry_changelist")
     return lambda **query: admin_client.get(address, JANUARY | query)
 

@@ -156,7 +156,7 @@ def test_no_candidate_is_ever_a_whole_round_ahead_or_behind(weights, turns):
 def test_processes_that_share_the_counter_share_out_fairly(weights, rng):
     route = [Candidate(f"P{n}", weight=weight) for n, weight in enumerate(weights)]
     turns = list(range(4 * sum(weights)))
-    rng.shuffle(turns)  # who takes which turn, and when, is anybody's guess
+    rng.shuffle(turns)  # turns are taken in any order
 
     counts = Counter(round_robin(route, Context(turn)).provider for turn in turns)
 

@@ -36,7 +36,7 @@ bursts = st.floats(0.5, 500)
 
 
 def drain(throttle, now, units=1):
-    """How many messages may go at once, and the throttle after them."""
+    """How many messages may go at once, and the throttle afterwards."""
     count = 0
     while (taken := take(throttle, units, now)) is not None:
         throttle, count = taken, count + 1
@@ -170,7 +170,7 @@ def test_what_is_available_may_be_taken(rate, burst, backlog):
 
 
 class ThrottleMachine(RuleBasedStateMachine):
-    """Workers that share a throttle, and a provider that now and then says 429."""
+    """Workers that share a throttle, and a provider that sometimes answers 429."""
 
     @initialize(rate=rates, burst=bursts)
     def start(self, rate, burst):

@@ -1,4 +1,4 @@
-"""Webhook calls are counted by provider and outcome, also those that are refused."""
+"""Webhook calls are counted by provider and outcome, including refused ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INBOUND = Call("/webhooks/TwilioSMS/inbound/", b"", FORM)
 
 
 def counted():
-    """What was counted lately: provider, outcome and how often."""
+    """The recent counts: provider, outcome and number."""
     return [
         (each.kind.provider, each.kind.outcome, each.calls)
         for each in webhook_calls(since=timezone.now() - HOUR)
@@ -60,7 +60,7 @@ def test_each_call_counts_as_what_came_of_it(client, call, provider, outcome):
     for _ in range(2):
         call("m1a1", "X1").post(client)
 
-    times = 1 if outcome == WebhookOutcome.UNMATCHED else 2  # a repeat is no receipt
+    times = 1 if outcome == WebhookOutcome.UNMATCHED else 2  # a repeat is none
     assert (provider, outcome, times) in counted()
     assert not any(each.lower() in last_detail() for each in ("\n", "\0"))
 

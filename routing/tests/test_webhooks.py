@@ -40,7 +40,7 @@ RECIPIENTS = {
     Channel.MMS: "+14155550101",
     Channel.EMAIL: "ada@example.com",
 }
-# What the simulators say of a message that arrives.
+# The simulators' receipts for a delivered message.
 SAID_OF_A_DELIVERY = {
     "TwilioSMS": ["sent", "delivered"],
     "VonageSMS": ["delivered"],
@@ -52,7 +52,7 @@ every_provider = pytest.mark.parametrize("provider", SIGNERS)
 
 @pytest.fixture
 def client(db, settings):
-    """Posts as a provider does: through the proxy, and without a CSRF token."""
+    """Posts like a provider: through the proxy, and without a CSRF token."""
     settings.PUBLIC_URL = PUBLIC_URL
     settings.SECURE_SSL_REDIRECT = False
     settings.MESSAGE_PROVIDERS = simulated_providers(9100, public_url=PUBLIC_URL)
@@ -60,7 +60,7 @@ def client(db, settings):
 
 
 def message_for(provider, **fields):
-    """A message that this provider has been given, as its first attempt."""
+    """A message sent by this provider, as its first attempt."""
     channel = registry.provider_class(provider).channel
     values = {"recipient": RECIPIENTS[channel], "status": MessageStatus.SENT}
     return MessageFactory(
@@ -304,11 +304,11 @@ def test_an_opt_out_comes_through_the_webhook(client):
 
 @pytest.fixture
 def receipts_arrive(simulator):
-    """Waits until this many receipts have been taken and none is on its way, and does
-    what a worker does with them.
+    """Wait until this many receipts were accepted and none is pending, and apply them
+    like a worker.
 
-    It asks the simulator and not the database, whose one connection the web server's
-    threads are using when it is SQLite in memory.
+    It asks the simulator, not the database, because the web server's threads may be
+    using the only connection of an in-memory SQLite.
     """
 
     def wait(count):
@@ -325,7 +325,7 @@ def receipts_arrive(simulator):
 
 
 def send_one(provider, message, *, reference):
-    """Hand the message over to the simulated provider."""
+    """Send the message by the simulated provider."""
     is_mms = message.channel == Channel.MMS
     content = OutboundMessage(
         reference=given_to(provider, reference),

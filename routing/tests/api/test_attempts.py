@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def attempts_of(api):
-    """What any token reads of a message."""
+    """The attempts, as read with a token."""
     reader = api("read")
     return lambda message_id, slash="": reader.get(
         f"/api/routingconfig/delivery-attempts/{message_id}{slash}"

@@ -1,4 +1,4 @@
-"""What every endpoint keeps: names, types, refusals, pages, filters."""
+"""The conventions of every endpoint: names, types, errors, pages, filters."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class MessageFilters(ApiFilterSet):
 
 
 class Echo(APIView):
-    """Answers what the serializer made of the body."""
+    """Returns the serializer's data."""
 
     def post(self, request):
         thing = ThingSerializer(data=request.data)

@@ -1,4 +1,4 @@
-"""The wire keeps all that decisions and explanations say."""
+"""The API has everything that decisions and explanations contain."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from routing.vocabulary import CampaignKind, Channel
 
 
 def left_out(value, serializer):
-    """The names in a record that its serializer does not know, at any depth."""
+    """The names in a record that its serializer lacks, at any depth."""
     fields = {field.source: field for field in serializer.fields.values()}
     missing = set(value) - set(fields)
     for name in set(value) & set(fields):
@@ -29,7 +29,7 @@ def left_out(value, serializer):
     return missing
 
 
-HOW_TO_MEND = "Add these to routing/api/decisions.py, or nobody outside sees them."
+HOW_TO_MEND = "Add these to routing/api/decisions.py, or clients do not see them."
 
 
 @pytest.mark.django_db

@@ -19,7 +19,7 @@ def three_providers(settings):
 
 @pytest.fixture
 def ask(api):
-    """Asks as an administrator."""
+    """Explains a message, as an administrator."""
     admin = api("admin")
     return lambda body, slash="": admin.post(f"/api/routingconfig/explain{slash}", body)
 

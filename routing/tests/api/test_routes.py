@@ -15,7 +15,7 @@ from routing.vocabulary import Channel, RetryStrategy
 pytestmark = pytest.mark.django_db
 
 ROUTES = "/api/routingconfig"
-# As the documents have it, word for word.
+# Copied from the documents.
 EXAMPLE = {
     "channel": 0,
     "primaryProvider": "TwilioSMS",
@@ -28,7 +28,7 @@ EXAMPLE = {
     "isActive": True,
     "priority": 1,
 }
-# What a route has when nobody says otherwise.
+# The defaults of a route.
 DEFAULTS = {
     "furtherProviders": [],
     "routingStrategy": 0,
@@ -54,7 +54,7 @@ def stop_at_once(history):
 
 @pytest.fixture(autouse=True)
 def policies(settings):
-    """What a route may name."""
+    """The providers and policies that routes may use."""
     settings.RETRY_POLICIES = [f"{__name__}.stop_at_once"]
 
 

@@ -20,7 +20,7 @@ JANUARY = {"startDate": "2026-01-01", "endDate": "2026-01-31"}
 
 @pytest.fixture
 def stats(api):
-    """What an administrator reads."""
+    """The report, as an administrator reads it."""
     reader = api("admin")
     return lambda path=SMS, **query: reader.get(path, query or JANUARY)
 

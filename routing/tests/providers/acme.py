@@ -17,7 +17,7 @@ from routing.providers.transport.http import Answer, HttpProvider
 from routing.providers.transport.wire import as_text
 from routing.vocabulary import Channel
 
-# A vendor's file has the address of the page here that lists the codes.
+# A real provider's file has the address of the vendor's list of codes here.
 CODES: Table = {
     "bad_number": RecipientError,
     "no_credit": AccountError,

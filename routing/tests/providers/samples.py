@@ -1,6 +1,6 @@
-"""Providers pointed at simulators or at a test's server, and what they take.
+"""Providers pointed at simulators or at a test's server, and sample messages.
 
-All lists are read from the settings: a provider that is listed there takes part.
+All lists come from the settings: every provider listed there is included.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SIMULATED_OVER_HTTP = [
 
 
 def aimed_at(url: str, cls: type[Provider], **options: Any) -> Provider:
-    """A provider of this class, whether or not it has a simulator, that calls `url`."""
+    """A provider of this class that calls `url`, with or without a simulator."""
     return cls(cls.__name__, {**made_up_options(cls), "BASE_URL": url, **options})
 
 
@@ -42,7 +42,7 @@ def taken(cls: type[Provider]) -> bytes:
 
 
 def canaries(cls: type[Provider]) -> dict[str, str]:
-    """A value to look for in place of each secret that the class declares."""
+    """A recognizable value for each secret that the class declares."""
     names = filter(is_secret, (option.name for option in cls.declared_options))
     return {name: f"canary-{name.lower()}" for name in names}
 
@@ -69,7 +69,7 @@ def message_for(provider: Provider, **fields: Any) -> OutboundMessage:
 
 
 class ReceiptCatcher:
-    """A web server that keeps what is posted to it."""
+    """A web server that keeps posted requests."""
 
     def __init__(self) -> None:
         self.calls: queue.Queue[WebhookRequest] = queue.Queue()

@@ -1,4 +1,4 @@
-"""A TCP server that says exactly what a test scripts, byte by byte."""
+"""A TCP server that sends exactly what a test scripts, byte by byte."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Script = Callable[[socket.socket], None]
 
 
 class ScriptedServer:
-    """Plays the next script for each request that it has read to its end.
+    """Plays the next script for each complete request.
 
-    A connection that a script leaves open is listened to again; `requests` and
-    `connections` count what came.
+    If a script leaves the connection open, the next request is read from it;
+    `requests` and `connections` count them.
     """
 
     def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> None:
@@ -76,14 +76,14 @@ def _read_request(sock: socket.socket) -> bytes:
         for line in head.split(b"\r\n")
         if line.lower().startswith(b"content-length")
     ]
-    length = int(lengths[0].split(b":")[1]) if lengths else 0  # none of a GET
+    length = int(lengths[0].split(b":")[1]) if lengths else 0  # a GET has none
     while len(body) < length:
         body += sock.recv(65536)
     return head + b"\r\n\r\n" + body
 
 
 def say(*pieces: bytes, pause: float = 0.0, close: bool = False) -> Script:
-    """Send the pieces with a pause after each, then close if told to."""
+    """Send the pieces with a pause after each, then close the connection if asked."""
 
     def script(sock: socket.socket) -> None:
         for piece in pieces:

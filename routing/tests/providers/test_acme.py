@@ -1,4 +1,4 @@
-"""Acme's codes and what goes over the wire: all that a provider's own tests add."""
+"""Acme's codes and requests: all that a new provider's own tests need."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What every provider with a simulator owes to those who call it.
+"""The contract of every provider that has a simulator.
 
-The simulators of the fixture `simulator` run in a process of their own. What needs none
-of them is in `test_transport_contract`.
+The simulators of the fixture `simulator` run in a process of their own. Tests without
+them are in `test_transport_contract`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Webhook calls made to hurt: each is refused, and none is an error of ours."""
+"""Malicious webhook calls: each is refused, and none causes an error of ours."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SIGNATURES = (
 DEEP = b"[" * 100_000
 DEEP_VALUE = b'{"a":' * 500 + b"1" + b"}" * 500
 
-# JSON as nobody sends it: halves of surrogate pairs, huge numbers, depth.
+# Unusual JSON: lone surrogates, huge numbers, depth.
 json_bodies = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
@@ -58,7 +58,7 @@ header_texts = st.text(st.characters(max_codepoint=255), max_size=60)
 
 
 def call(name, kind, body, *, signature="", query=""):
-    """Let the provider read a call whose signature headers all say the same."""
+    """Let the provider read a call with the same value in all signature headers."""
     url = f"https://example.com/webhooks/{name}/{query}"
     headers = dict.fromkeys(SIGNATURES, signature)
     return getattr(PROVIDERS[name], kind)(WebhookRequest(url, headers, body))

@@ -1,4 +1,4 @@
-"""Our HTTP client against a server that says exactly what each test scripts."""
+"""Our HTTP client against a server that sends exactly what each test scripts."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_connection_is_let_go_of_before_its_old_deadline():
     client = HttpClient(timeout=0.3)
     slow = say(answer("200 OK", b"x"), pause=0.2)
     with ScriptedServer(slow, slow) as server:
-        post(server, client=client)  # its deadline falls into the second call
+        post(server, client=client)  # its deadline is during the second call
         post(server, client=client)
 
         assert server.connections == 1
@@ -158,7 +158,7 @@ def test_the_deadline_is_of_the_whole_call(script):
     with ScriptedServer(script) as server, pytest.raises(OutcomeUnknown):
         post(server, timeout=0.4)
 
-    assert time.monotonic() - started < 5.5  # the script's own end included
+    assert time.monotonic() - started < 5.5  # including the end of the script
 
 
 def test_a_call_ends_at_its_deadline():

@@ -21,14 +21,14 @@ MINUTE = timedelta(minutes=1)
 
 
 def enquiry_for(provider, *, reference="m12a3", **fields):
-    """What one asks right after a call."""
+    """An enquiry right after a call."""
     now = datetime.now(UTC)
     message = message_for(provider, reference=reference, **fields)
     return Enquiry(message, since=now - MINUTE, until=now)
 
 
 def close(provider, call):
-    """What the call returns, the provider closed."""
+    """The call's result; the provider is closed afterwards."""
     try:
         return call()
     finally:
@@ -56,7 +56,7 @@ def test_a_message_that_was_not_taken_is_certainly_not_there(simulator, name):
 
 
 def sent_and_looked_up(name, went_as, *, asked="m12a3", **fields):
-    """What a look-up finds of a message that went out under this reference."""
+    """The result of looking up a message sent with this reference."""
     provider = build(name)
     provider.send(message_for(provider, reference=went_as))
     enquiry = enquiry_for(provider, reference=asked, **fields)
@@ -103,14 +103,14 @@ def test_what_went_to_another_recipient_is_not_ours(simulator, name):
 
 @pytest.mark.parametrize("name", ASKABLE)
 def test_how_a_message_ended_is_told(simulator, name):
-    simulator.configure(receipts=False)  # all arrive at once
+    simulator.configure(receipts=False)  # all are delivered at once
     provider = build(name)
     sent = enquiry_for(provider)
     provider.send(sent.message)
 
     found = close(provider, lambda: provider.look_up(sent))
 
-    # Twilio's messages end with their callback, which is switched off.
+    # Twilio's messages finish with their callback, which is switched off.
     assert found.status in {MessageStatus.DELIVERED, None}
 
 
@@ -158,7 +158,7 @@ def test_a_failure_tells_no_credentials(simulator, name, caplog):
     assert not any(value in str(caught.value) for value in values if len(value) > 9)
 
 
-# Twilio gives no reference back.
+# Twilio does not return our reference.
 
 
 def resource(provider, **fields):
@@ -175,7 +175,7 @@ def resource(provider, **fields):
 
 
 def ask_twilio(*listed, sender="+15005550006", more=False, **fields):
-    """What the look-up makes of a list that Twilio answers with."""
+    """The look-up's result for a list answered by Twilio."""
     provider = build("TwilioSMS")
     page = {
         "messages": [resource(provider, **each) for each in listed],
@@ -246,7 +246,7 @@ def test_twilios_word_is_read_as_in_a_callback(simulator, status, verdict):
     assert (found.status, found.event_id) == (verdict, f"SM1:{status}")
 
 
-# Vonage gives pages of all that was sent then.
+# Vonage returns pages of everything sent at that time.
 
 
 def test_vonages_pages_are_gone_through(simulator):
@@ -261,7 +261,7 @@ def test_vonages_pages_are_gone_through(simulator):
     assert found.reference == "m9a1"
 
 
-# What the rest of the house sees of it.
+# The result for the rest of the code.
 
 
 def test_a_message_that_a_provider_has_is_sent_whatever_it_still_does_to_it(simulator):
@@ -292,7 +292,7 @@ def test_an_adapter_that_fails_has_told_nothing(simulator, settings):
 
 
 class Broken:
-    """An adapter that fails at everything."""
+    """An adapter where everything fails."""
 
     def __init__(self, name, options):
         self.options = options

@@ -1,4 +1,4 @@
-"""Whatever stands in a message, nothing of it becomes a header of its own."""
+"""No text in a message becomes a header of its own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EXPECTED = {
     "List-Unsubscribe-Post",
     "X-Message-Reference",
 }
-# All that has ever ended a line somewhere, and what might follow.
+# Everything that ends a line in some program, and what might follow.
 CONTROLS = [
     "\r",
     "\n",
@@ -62,7 +62,7 @@ def message(**fields):
 
 
 def headers_of(**fields):
-    """Names of the headers that go over the wire."""
+    """Names of the headers that are sent."""
     head, _, _ = write(message(**fields), sender=SENDER).content.partition(b"\r\n\r\n")
     lines = [line for line in head.split(b"\n") if not line.startswith((b" ", b"\t"))]
     return {line.split(b":")[0].decode() for line in lines}
@@ -99,4 +99,4 @@ def test_no_text_smuggles_a_header_in(subject, recipient, reference, url):
         try:
             assert headers_of(**fields) <= EXPECTED
         except SendFailure:
-            continue  # refused, which is as good
+            continue  # refused, which is fine too

@@ -1,4 +1,4 @@
-"""What we write by hand reads as what was asked for, and as what Django writes."""
+"""Our own MIME reads like the input, and like Django's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from routing.providers.transport.mime import write
 
 SENDER = '"Grüße, Ltd." <shop@example.com>'
 
-# Letters of many scripts and all ASCII; of what ends a line, only in bodies.
+# Letters of many scripts and all ASCII; line ends only in bodies.
 letters = st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"))
 subjects = st.text(letters, max_size=300)
 line_ends = st.sampled_from(["\n", "\r\n", "\r"])

@@ -1,4 +1,4 @@
-"""Many e-mails in one call of SendGrid: each as if it had been sent alone."""
+"""Many e-mails in one call to SendGrid: each as if it had been sent alone."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sender(simulator):
 
 @pytest.fixture
 def taken(simulator_process):
-    """What SendGrid has taken, in any order, but for the ids that it made up."""
+    """What SendGrid has accepted, in any order, without the ids that it assigned."""
 
     def read() -> list:
         entries = read_handset_log(simulator_process.handset_log)

@@ -28,7 +28,7 @@ from routing.tests.providers.samples import build, message_for
 
 
 class Mailbox:
-    """Keeps the mails of a server, and how many connections brought them."""
+    """Keeps a server's mails, and counts its connections."""
 
     def __init__(self) -> None:
         self.mails: list = []
@@ -46,7 +46,7 @@ class Mailbox:
 
 
 class OutOfSpace(SMTP):
-    """Asks for the body of no mail to first@, once it has heard all before it."""
+    """Asks for no body of mail to first@, after reading everything before it."""
 
     async def smtp_DATA(self, arg):  # noqa: N802
         if self.envelope.rcpt_tos == ["first@example.com"]:
@@ -75,7 +75,7 @@ def mail_server(controller_class=Controller, **options):
 
 @contextmanager
 def greeted_by(greeting: str):
-    """The port of a server that says this to whoever connects, and hangs up."""
+    """The port of a server that sends this to every client, and disconnects."""
     with socket.create_server(("127.0.0.1", 0)) as door, ThreadPoolExecutor(1) as host:
 
         def greet():
@@ -218,7 +218,7 @@ def test_an_unknown_mailbox_spoils_neither_the_session_nor_the_next_mail(simulat
 
 
 def test_a_mail_refused_before_its_body_does_not_spoil_the_next_one():
-    """smtplib leaves such a mail begun, and the next MAIL would meet a 503."""
+    """smtplib leaves such a mail open, and the next MAIL would get a 503."""
     with mail_server(OutOfSpaceController) as (mailbox, port):
         sender = sender_to(port)
         with pytest.raises(ProviderError):

@@ -1,4 +1,4 @@
-"""An SMTP connection, against servers that say exactly what a test scripts."""
+"""An SMTP connection, against servers that send exactly what a test scripts."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def send(sender):
 
 @contextmanager
 def greeter(*replies: bytes, hangs_up: bool = False):
-    """A server that says its lines one by one; its port, and what it heard.
+    """A server that sends its lines one by one; its port, and what it received.
 
-    In the end it listens for once more, or hangs up at once.
+    At the end it reads once more, or disconnects at once.
     """
     heard: list[bytes] = []
 
@@ -63,7 +63,7 @@ def test_a_server_that_lets_us_hears_all_commands_at_once():
 
 
 def test_a_body_is_not_sent_to_a_server_that_refused_the_recipient():
-    """Asked for one all the same, we send an empty one (RFC 2920, section 3.1)."""
+    """If asked for one all the same, we send an empty one (RFC 2920, section 3.1)."""
     answers = b"250 ok\r\n550 5.1.1 no such user\r\n354 go\r\n"
     script = [*PIPELINING, answers, b"554 no recipients\r\n", b"250 reset\r\n"]
     with greeter(*script) as (port, heard):
@@ -111,7 +111,7 @@ def test_a_greeting_is_read(greeting, kind):
 
 
 def test_half_a_reply_is_none():
-    """smtplib alone takes "250" without its line end for an acceptance."""
+    """smtplib alone would read "250" without its line end as an acceptance."""
     script = [b"220 hi\r\n", b"250 hi\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"]
 
     with (

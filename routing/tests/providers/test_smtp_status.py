@@ -1,4 +1,4 @@
-"""What each SMTP reply means, at each stage, as the RFCs have it."""
+"""The meaning of each SMTP reply, at each stage, by the RFCs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IP_BLOCKED = "Service unavailable; client [192.0.2.1] blocked using zen.spamhaus
 
 
 def told(stage: str, reply: str):
-    """The failure that a reply makes, or None for what nobody understands."""
+    """The failure for a reply, or None if it is not understood."""
     code, _, text = reply.partition(" ")
     maker = kind_of(Reply(stage, int(code), text))
     return maker(text) if maker else None
@@ -68,7 +68,7 @@ REPLIES = [
     ("RCPT", "550 Relaying denied", AccountError),
     ("DATA", "550 5.7.26 DMARC", AccountError),
     ("RCPT", "450 4.7.1 Client host rejected: no reverse hostname", ProviderError),
-    # A recipient who is not for everybody.
+    # A recipient who does not accept mail from everyone.
     ("RCPT", "550 5.7.1 Recipient address rejected: denied", UnsuitableError),
     ("RCPT", "550 5.7.1 User not allowed to receive mail", UnsuitableError),
     (
@@ -86,7 +86,7 @@ REPLIES = [
     ("MAIL", "553 5.1.8 Domain of sender does not exist", AccountError),
     ("RCPT", "550 5.1.7 Bad sender", AccountError),
     ("MAIL", "451 4.1.8 Domain of sender does not resolve", ProviderError),
-    # Our account, which relays may look at only once they have the body.
+    # Our account, which relays may check only after the body.
     ("MAIL", "501 Invalid MAIL FROM", AccountError),
     ("MAIL", "530 5.7.3 Client was not authenticated", AccountError),
     ("RCPT", "530 5.7.0 Must issue STARTTLS first", AccountError),

@@ -1,6 +1,6 @@
-"""What every provider over HTTP owes to those who call it, simulator or not.
+"""The contract of every HTTP provider, with or without a simulator.
 
-Each runs against a server that plays a script. A provider joins by its line in
+Each runs against a server that plays a script. A provider is included by its line in
 `marketing_platform.provider_settings`; its test file needs TAKEN, the answer by which
 it accepts a message.
 """
@@ -60,12 +60,12 @@ def has_body(reply):
 
 
 def silence(sock):
-    """Say nothing until the other side hangs up."""
+    """Send nothing until the other side disconnects."""
     sock.recv(1)
 
 
 def reset(sock):
-    """Break the connection off with an RST."""
+    """Reset the connection with an RST."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     sock.close()
 
@@ -195,7 +195,7 @@ STATUSES = {
 def test_a_status_speaks_for_itself(cls, subtests):
     for status, kind in STATUSES.items():
         if status == "200 OK" and not has_body(taken(cls)):
-            continue  # it accepts by the status alone
+            continue  # its status alone means acceptance
         said = answer(status, b"<html>", "Location: /x")
         with subtests.test(status=status), ScriptedServer(say(said)) as server:
             fail(cls, server.url, kind)

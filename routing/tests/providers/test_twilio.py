@@ -35,8 +35,7 @@ TAKEN = answer("201 Created", b'{"sid": "SM1", "status": "queued"}')
 SPECS = Path(
     os.environ.get("PROVIDER_SPECS_DIR", django_settings.BASE_DIR / "../shared/specs")
 )
-# Of the codes that Twilio counts among messaging, those that neither a Message nor its
-# receipts bring.
+# Codes in Twilio's messaging category that neither a Message nor its receipts have.
 OTHER_FEATURES = {
     range(14109, 14110): "answers in TwiML",
     range(21710, 21711): "setting up a Messaging Service",
@@ -104,12 +103,12 @@ def test_a_code_is_what_the_table_says(simulator, subtests):
         ("14107", NotNow),  # the recipient's limit
         ("21265", RecipientError),
         ("21268", RecipientError),
-        ("21408", UnsuitableError),  # our permission for one region
+        ("21408", UnsuitableError),  # our permission, for one region
         ("21612", UnsuitableError),  # our sender and one destination
         ("21617", UnsuitableError),  # a limit of Twilio's own
         ("21635", RecipientError),
         ("21657", UnsuitableError),
-        ("21659", ProviderError),  # our sender: here, or as such
+        ("21659", ProviderError),  # our sender, for this message or as such
         ("21660", AccountError),  # our sender as such
         ("21661", AccountError),
         ("21703", UnsuitableError),

@@ -127,7 +127,7 @@ def test_the_request_is_what_vonage_documents(simulator):
 
     head, _, sent = server.requests[0].partition(b"\r\n\r\n")
     assert head.startswith(b"POST /v1/messages HTTP/1.1\r\n")
-    assert b"\r\nAuthorization: Basic " in head  # no token to sign for each message
+    assert b"\r\nAuthorization: Basic " in head  # no token signed for each message
     assert json.loads(sent) == {
         "channel": "mms",
         "message_type": "image",

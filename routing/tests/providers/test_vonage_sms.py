@@ -249,7 +249,7 @@ def test_a_receipt_may_come_as_json_or_in_a_query():
 
 
 def test_no_field_hides_in_the_name_of_another():
-    """With its status hidden, a receipt would pass for a message of a handset."""
+    """Without its status, a receipt would look like a text from a handset."""
     signed = fields_of()
     signature = simulated.sign(signed)
     price, status = signed.pop("price"), signed.pop("status")

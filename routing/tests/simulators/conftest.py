@@ -1,4 +1,4 @@
-"""A receiver of receipts, and a raw HTTP client for the wires."""
+"""A receiver of receipts, and a raw HTTP client for the simulators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from routing.tests.simulators.wires import Received, Receiver, Wires
 
 @pytest.fixture(scope="session")
 def http() -> Iterator[urllib3.PoolManager]:
-    """Sends once and follows nothing."""
+    """Sends once and follows no redirects."""
     pool = urllib3.PoolManager(retries=False, timeout=5)
     yield pool
     pool.clear()
@@ -38,7 +38,7 @@ def receiver() -> Iterator[Receiver]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Keep quiet."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
@@ -51,13 +51,13 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def wires(simulator: SimulatorClient, http: urllib3.PoolManager) -> Wires:
-    """Sends over every wire."""
+    """Sends to every simulator."""
     return Wires(simulator, http)
 
 
 @pytest.fixture
 def handset_log(simulator_process: SimulatorProcess) -> Callable[[], list[str]]:
-    """The events of the handset log so far, each with its recipient."""
+    """The events in the handset log so far, each with its recipient."""
 
     def read() -> list[str]:
         entries = read_handset_log(simulator_process.handset_log)

@@ -1,7 +1,7 @@
-"""What the simulators answer, held against the documents that the vendors publish.
+"""The simulators' answers, checked against the vendors' published documents.
 
 The documents are not part of this repository. PROVIDER_SPECS_DIR says where they are;
-`../shared/specs` beside the checkout is looked at as well.
+otherwise they are read from `../shared/specs` beside the checkout.
 """
 
 import json
@@ -113,7 +113,7 @@ def test_vonage_sms_receipts_are_as_documented(
     assert_is("vonage_sms.prism.json", "DeliveryReceipt", receipt)
 
 
-# Of a 401 the document wants a property "details" that its own examples lack.
+# For a 401 the document requires a property "details" that its own examples lack.
 @pytest.mark.parametrize(
     ("changes", "fault", "status"),
     [

@@ -1,4 +1,4 @@
-"""The same faults over every HTTP wire; what is told apart is what the vendor says."""
+"""The same faults of every HTTP vendor; only the vendors' answers differ."""
 
 import time
 
@@ -18,7 +18,7 @@ every_provider = pytest.mark.parametrize("provider", SENDERS)
 
 @pytest.fixture(scope="session")
 def http():
-    """As in conftest, with less patience."""
+    """As in conftest, with a shorter time-out."""
     pool = urllib3.PoolManager(retries=False, timeout=0.5)
     yield pool
     pool.clear()

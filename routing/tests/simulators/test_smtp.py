@@ -99,7 +99,7 @@ def test_after_the_final_dot_no_answer_says_what_happened(
 ):
     simulator.set_fault("SMTPEmail", kind, accepted=accepted)
 
-    with pytest.raises(OSError):  # of which SMTPServerDisconnected is one
+    with pytest.raises(OSError):  # such as SMTPServerDisconnected
         wires.smtp("ada@example.com")
 
     assert ("handset ada@example.com" in handset_log()) is accepted

@@ -1,4 +1,4 @@
-"""Requests as the vendors' documents show them, and the receipts that come back."""
+"""Requests as in the vendors' documents, and the receipts for them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """Where receipts go; `answers` are HTTP statuses for the next calls, else 200."""
+    """Receives receipts; `answers` are HTTP statuses for the next calls, else 200."""
 
     url: str
     calls: queue.Queue[Received]
@@ -72,7 +72,7 @@ class Receiver:
 
 @dataclass(frozen=True, slots=True)
 class Wires:
-    """Sends one message over each wire, with changes to what is usual."""
+    """Sends one message to each vendor, with changes to the usual one."""
 
     client: SimulatorClient
     http: urllib3.PoolManager
