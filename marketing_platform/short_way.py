@@ -1,8 +1,7 @@
-"""The short way of a webhook call: past the middleware that only pages need.
+"""The short way for webhook calls: they skip the middleware that only pages need.
 
-Nobody logs in there, no page is shown, and a provider's signature is checked. Sessions,
-users, tokens against forged forms and the rest of it took a third of what the web
-server did for a receipt.
+They have no log-in and show no page, and the provider's signature is checked. Sessions,
+users, CSRF tokens and the like took a third of the web server's work for a receipt.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from routing.receipts.webhooks import webhooks_root
 
 
 class ShortWayMiddleware:
-    """Calls the webhooks itself; whatever else comes goes on to the next middleware."""
+    """Calls the webhooks itself; passes all other requests to the next middleware."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
@@ -29,7 +28,7 @@ class ShortWayMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if not request.path_info.startswith(self._root):
             return self._get_response(request)
-        request.get_host()  # raises for a name that is not of ALLOWED_HOSTS
+        request.get_host()  # raises for a name that is not in ALLOWED_HOSTS
         try:
             match = _match(request.path_info)
         except Resolver404:

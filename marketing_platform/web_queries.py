@@ -68,7 +68,7 @@ def is_too_long(exception: Exception) -> bool:
 
 
 def too_long(request: HttpRequest) -> HttpResponseBase:
-    """The answer where the database gave up."""
+    """The answer when the database has given up."""
     response: HttpResponseBase
     if request.path.startswith("/api/"):
         response = JsonResponse(

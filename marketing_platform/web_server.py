@@ -39,10 +39,10 @@ FILES_PER_CONNECTION = 3  # a socket, and bodies that do not fit into memory
 
 
 class KeepingTask(WSGITask):  # type: ignore[misc]
-    """A request whose connection stays open after an answer without a body, too.
+    """A request whose connection stays open even after an answer without a body.
 
-    Such an answer ends with its head; waitress misses its length, and would close: a
-    connection for each receipt.
+    Such an answer ends with its headers. It states no length, so waitress would close
+    the connection: a new one for each receipt.
     """
 
     def set_close_on_finish(self) -> None:
@@ -70,8 +70,8 @@ class PatientChannel(HTTPChannel):  # type: ignore[misc]
     def writable(self) -> bool:
         """Whether there is something for the loop to send.
 
-        What a thread is sending just now is not: the loop would turn round and round
-        until that is done, and keep the thread from the interpreter.
+        Not if a thread is sending it just now: the loop would spin until that is done,
+        and keep the thread from the interpreter.
         """
         if not super().writable():
             return False

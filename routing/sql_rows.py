@@ -36,8 +36,8 @@ def prepared_cursor() -> Iterator[CursorWrapper]:
     """A Django cursor; on PostgreSQL, its statements are prepared.
 
     They must be few, and always have the same text: each one stays in the connection.
-    Behind a pooler (DISABLE_SERVER_SIDE_CURSORS), which may lose prepared statements,
-    nothing is prepared.
+    A pooler may lose prepared statements, so nothing is prepared behind one
+    (DISABLE_SERVER_SIDE_CURSORS).
     """
     database = connections[DEFAULT_DB_ALIAS]  # each access through the proxy costs time
     if database.vendor != "postgresql" or _is_pooled(database):

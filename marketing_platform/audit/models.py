@@ -13,7 +13,7 @@ from routing.vocabulary import ChoiceEnum
 
 
 class Door(ChoiceEnum):
-    """How somebody came in to act."""
+    """How the actor came in."""
 
     COMMAND = 0  # a command or a worker on one of our hosts
     ADMIN = 1  # the back office

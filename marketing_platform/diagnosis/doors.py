@@ -25,19 +25,19 @@ def refused_tasks(now: datetime) -> Finding:
         return warn(
             f"Schedules that are never run: {len(unusable)}. {listed[:300]}",
             "List your own functions in QCLUSTER_TASKS. If a schedule is not yours, "
-            "somebody else writes to your database: find out who.",
+            "someone else writes to your database: find out who.",
         )
     refused = AuditEvent.objects.since(now - LATELY).filter(action="refuse task")
     if count := refused.count():
         return fail(
             f"The cluster refused {quantity(count, 'task')} within a day.",
-            "See the audit log. Somebody else may be writing to your database.",
+            "See the audit log. Someone else may be writing to your database.",
         )
     return ok("The cluster was only asked to run its own tasks.")
 
 
 def log_ins(now: datetime) -> Finding:
-    """Whether somebody is guessing passwords or tokens."""
+    """Whether someone is guessing passwords or tokens."""
     lately = AuditEvent.objects.since(now - LATELY)
     tried = lately.filter(action__in=["log-in failed", "log-in blocked"])
     blocked = lately.filter(action__in=["log-in blocked", "guess tokens"]).exists()

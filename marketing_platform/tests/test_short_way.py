@@ -1,4 +1,4 @@
-"""Webhook calls go past the middleware of pages; all others go through it."""
+"""Webhook calls skip the middleware that pages need; other requests go through it."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_threads_that_store_at_once_store_all():
 
 
 @on_a_server
-def test_a_connection_that_broke_meanwhile_loses_no_receipt():
+def test_a_broken_connection_loses_no_receipt():
     arrive("before")
     other = connection.copy()
     with other.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""What several threads write at the same time goes together, and fails alone."""
+"""What several threads write at the same time goes in one write, but fails alone."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Table:
 
 
 def written_by_threads(table, items):
-    """Each item by a thread of its own, all of them at once; what each one raised."""
+    """Write each item in its own thread, all at once; return what each one raised."""
     together = Together(table.write)
     with ThreadPoolExecutor(THREADS) as pool:
         futures = [pool.submit(together.write, [item]) for item in items]
