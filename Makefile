@@ -18,7 +18,7 @@ RUN_ARGS ?=# another port: make run RUN_ARGS=8010 PUBLIC_URL=http://127.0.0.1:80
 BENCH ?=# names of benchmarks; none: all of them
 BENCH_ARGS ?=
 
-# Tests start hundreds of processes, each of which would compile every module anew.
+# Tests start hundreds of processes, and each would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
@@ -91,7 +91,7 @@ run: $(RUNTIME) ## migrate the local database and serve on http://127.0.0.1:8000
 
 # --- the guards --------------------------------------------------------------------
 
-# File by file, in the order of conftest.py: what takes long begins first.
+# File by file, in the order that conftest.py gives: long files first.
 IN_PARALLEL = --numprocesses=$(TEST_WORKERS) --dist=loadfile --no-loadscope-reorder
 
 test: test-sqlite test-postgres ## run the tests on SQLite, then on a real PostgreSQL

@@ -29,14 +29,14 @@ def drain_queue() -> dict[str, Any]:
 
 
 def do_nothing() -> None:
-    """The broker's canary: that it comes back is all that it is for."""
+    """The broker's canary: all that matters is that it comes back."""
 
 
 @contextmanager
 def _finishing_early(processor: Processor) -> Iterator[None]:
-    """Finish what is in flight when the cluster is told to leave, or is gone.
+    """Finish what is in flight when the cluster is stopped, or has died.
 
-    In the latter case this process goes as well, when it has finished.
+    If it has died, this process ends too when it has finished.
     """
     came = set()
 
@@ -44,8 +44,8 @@ def _finishing_early(processor: Processor) -> Iterator[None]:
         came.add(number)
         processor.stop()
 
-    told = (signal.SIGTERM, ORPHANED)
-    before = {number: signal.signal(number, finish) for number in told}
+    reasons = (signal.SIGTERM, ORPHANED)
+    before = {number: signal.signal(number, finish) for number in reasons}
     try:
         yield
     finally:

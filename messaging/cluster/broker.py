@@ -1,11 +1,12 @@
 """The cluster's broker: it derives drain tasks from the message table.
 
 A wake-up that is a row or a notification can be lost. This broker looks at the messages
-themselves: while any are due, and no worker is at it, the cluster is handed a drain
-task. Nothing about that task is stored, so nothing can be lost, doubled or left over.
+themselves: while any are due and no worker is draining the queue, it gives the cluster
+a drain task. Nothing about that task is stored, so nothing can be lost, doubled or left
+over.
 
-From time to time it also hands out a canary, a task that does nothing. It has passed
-the pusher, a worker and the monitor when it is acknowledged; then the cluster is alive.
+Now and then it also gives it a canary, a task that does nothing. Once it is
+acknowledged, it has passed the pusher, a worker and the monitor: the cluster is alive.
 """
 
 from __future__ import annotations
@@ -55,9 +56,9 @@ Tasks = list[tuple[Any, str]]
 
 
 class DatabaseBroker(ORM):  # type: ignore[misc]
-    """django-q2's own, whose tasks wait in a table; called by its pusher.
+    """django-q2's broker for a table of tasks, and more. Its pusher calls it.
 
-    What the cluster must not run is not handed out, but logged and thrown away.
+    A task that the cluster must not run is logged and thrown away.
     """
 
     def __init__(self, list_key: str | None = None) -> None:
@@ -70,17 +71,17 @@ class DatabaseBroker(ORM):  # type: ignore[misc]
     def ping(self) -> bool:
         """Called by the cluster's guard before it starts the other processes.
 
-        When the whole process group gets SIGTERM, as systemd sends it, the guard would
-        die with a lock in its hands that the cluster then waits for, for ever. It is
-        the cluster's first process that stops the others, in order; they ignore the
-        signal, but for a drain, which takes it as a hint to hurry.
+        If the whole process group gets SIGTERM, the guard would die while it holds a
+        lock, and the cluster would wait for that lock for ever. Only the first process
+        acts on the signal, and stops the others in order. They ignore it, except for a
+        drain, which takes it as a hint to hurry.
         """
         if parent_process() is not None:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         return bool(super().ping())
 
     def dequeue(self) -> Tasks | None:
-        """At times a canary, else what is queued, else a drain if there is work."""
+        """Now and then a canary, else queued tasks, else a drain if there is work."""
         if parent_process() is not None:  # within a cluster
             if self._canary.comes_round():
                 return [(CANARY, _package("look for life", CANARY_TASK))]
@@ -103,7 +104,7 @@ class DatabaseBroker(ORM):  # type: ignore[misc]
             show_life()
 
     def _is_allowed(self, ack_id: Any, payload: Any) -> bool:
-        """Whether the cluster may run it; if not, it is off the queue for good."""
+        """Whether the cluster may run the task; if not, it is deleted."""
         try:
             opened(payload)
         except RefusedTask as refusal:
@@ -116,7 +117,7 @@ class DatabaseBroker(ORM):  # type: ignore[misc]
 
 @contextmanager
 def _surviving(news: str) -> Iterator[None]:
-    """The cluster's processes must not die of a database that fails."""
+    """Log a failure of the database: the cluster's processes must survive it."""
     try:
         _drop_broken_connections()
         yield

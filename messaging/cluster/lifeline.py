@@ -1,9 +1,9 @@
-"""Nothing of a cluster outlives its watchdog: each process hangs on its parent.
+"""No process of a cluster outlives its parent.
 
-django-q2 ends its processes from above, in order. When one with children is killed,
-they would stay behind, idle or in mid-drain, beside the cluster that takes its place.
-So the kernel sends ORPHANED to each of them when its parent dies (Linux; others have no
-such call). An idle process ends at once; a drain finishes what is in flight first.
+django-q2 stops its processes from the top down. If a process that has children is
+killed, they stay behind, next to the cluster that replaces theirs. So each process asks
+the kernel for a signal, ORPHANED, when its parent dies (on Linux; other systems have no
+such call). An idle process ends at once. A drain first finishes what is in flight.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import sys
 ORPHANED = signal.SIGHUP
 PR_SET_PDEATHSIG = 1
 
-_forker = 0  # the parent of the process that is forked next; 0: it need not care
+_forker = 0  # the parent of the process that is forked next; 0: not attached
 
 
 def attach(parent: int) -> None:
-    """Let this process, a child of `parent`, and all that it forks hang on theirs."""
+    """Tie this process to `parent`, and all that it forks to theirs."""
     global _forker
     _forker = parent
     signal.signal(ORPHANED, signal.SIG_DFL)  # nohup ignores it
@@ -37,6 +37,6 @@ def _attach() -> None:
     global _forker
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(ORPHANED))
-        if os.getppid() != _forker:  # it died before that
+        if os.getppid() != _forker:  # it has died already
             signal.raise_signal(ORPHANED)
     _forker = os.getpid()

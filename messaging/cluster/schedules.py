@@ -1,7 +1,7 @@
-"""django-q2's schedules: those that the cluster must not run are put off.
+"""django-q2's schedules. Those that the cluster must not run are put off.
 
-django-q2's scheduler takes any function and options from a row, gives up all schedules
-for one that it cannot read, and steps over missed slots one by one.
+django-q2's scheduler takes any function and any options from a row. A row that it
+cannot read keeps it from all others, and it steps through missed times one by one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django_q.scheduler import scheduler
 
 from messaging.cluster.task_gate import note_refusal, problem_with_function
 
-# Slots that were missed for longer are not counted: the schedule begins anew.
+# A schedule that is overdue for longer does not make up for the times it has missed.
 LONG_AGO = timedelta(days=30)
 PUT_OFF_BY = timedelta(hours=1)
 NOTHING = {None, "", "()", "{}"}

@@ -1,9 +1,9 @@
-"""The watchdog of a django-q2 cluster: starts it again when it dies or stalls.
+"""The watchdog of a django-q2 cluster: restarts it when it dies or stalls.
 
-Measured on django-q2 1.11.1: an idle worker that is killed may take the lock of the
-task queue with it, after which no worker gets a task; a monitor that is killed may take
-that of the result queue; and when the guard is killed the first process leaves with
-status 0. None of them can be mended from within.
+Measured on django-q2 1.11.1: if an idle worker is killed, it may die holding the lock
+of the task queue, and then no worker gets a task any more. A monitor may die holding
+the lock of the result queue. If the guard is killed, the first process exits with
+status 0. None of this can be repaired from within.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ from routing.timer import Timer
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
-# Until the first sign of life of a new cluster, on a machine with much to do.
+# Until the first sign of life of a new cluster, on a busy machine.
 START_WITHIN = timedelta(seconds=60)
 # How long a drain may take to finish what is in flight: two calls of a provider that
 # does not answer, the second one a fallback.
 LEAVE_WITHIN = timedelta(seconds=75)
 LEAVING_LOOK_SECONDS = 0.2
-PAUSE_SECONDS = 2.0  # before the next start, for a cluster that always fails to
+PAUSE_SECONDS = 2.0  # between restarts, for a cluster that never comes up
 
 
 class Watchdog:
-    """Runs a cluster, and all of its processes in a session of their own."""
+    """Runs a cluster, with all its processes in a session of their own."""
 
     def __init__(self, *, patience: timedelta) -> None:
-        """`patience`: how long the cluster may show no sign of life."""
+        """`patience`: how long the cluster may go without a sign of life."""
         self._patience = patience
         self._stopping = threading.Event()
 
     def stop(self) -> None:
-        """Let the cluster finish what is in flight; `run` returns when it has left."""
+        """Let the cluster finish what is in flight; `run` returns when it has ended."""
         self._stopping.set()
 
     def run(self) -> None:
-        """Start the cluster, and again whenever it is dead, until told to stop."""
+        """Start the cluster, and restart it whenever it is dead, until `stop`."""
         while not self._stopping.is_set():
             self._start()
             try:
@@ -66,12 +66,12 @@ class Watchdog:
             self._stopping.wait(PAUSE_SECONDS)
 
     def _start(self) -> None:
-        connections.close_all()  # or the child would have them as well
+        connections.close_all()  # or the child would share them
         self._cluster = get_context("fork").Process(target=_run, args=[os.getpid()])
         self._cluster.start()
 
     def _watch(self) -> str:
-        """What is wrong with the cluster, once something is; "" when told to stop."""
+        """Wait until something is wrong, and say what; "" after `stop`."""
         seen: set[datetime] = set()
         silence = Timer(max(self._patience, START_WITHIN))
         while not self._stopping.wait(LOOK_SECONDS):
@@ -80,7 +80,7 @@ class Watchdog:
             try:
                 signs = self._signs_of_life()
             except (DatabaseError, InterfaceError):
-                silence.restart()  # a new cluster would be no better off
+                silence.restart()  # a new cluster would do no better
                 continue
             if signs != seen:
                 seen = signs
@@ -90,9 +90,9 @@ class Watchdog:
         return ""
 
     def _let_finish(self, *, is_well: bool) -> None:
-        """Wait until drains are done with what is in flight.
+        """Wait for drains to finish what is in flight.
 
-        A cluster that `is_well` leaves then by itself.
+        A cluster that `is_well` then ends by itself.
         """
         self._signal(signal.SIGTERM)
         patience = Timer(LEAVE_WITHIN)
@@ -102,7 +102,7 @@ class Watchdog:
             time.sleep(LEAVING_LOOK_SECONDS)
 
     def _kill(self) -> None:
-        """End what is left of the cluster."""
+        """Kill what is left of the cluster."""
         self._signal(signal.SIGKILL)
         self._cluster.kill()  # it may have no session yet
         self._cluster.join()
@@ -114,7 +114,7 @@ class Watchdog:
             os.killpg(self._group, number)
 
     def _signs_of_life(self) -> set[datetime]:
-        """What changes as long as a cluster lives: its canary, and drains at work."""
+        """What keeps changing while a cluster lives: its canary and its drains."""
         close_old_connections()
         signs = self._heartbeats().values_list("beat_at", flat=True)
         return {*signs, *_drains().values_list("beat_at", flat=True)}
@@ -137,7 +137,7 @@ class Watchdog:
 
 class _Cluster(Cluster):  # type: ignore[misc]
     def sig_handler(self, *args: Any) -> None:
-        """Stop, once: django-q2's own fails at a second signal."""
+        """Stop, once: django-q2's own handler fails on a second signal."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         super().sig_handler(*args)
 
