@@ -34,6 +34,7 @@ BENCHMARKS = {
     "contention": ("postgresql",),
     "end_to_end": BOTH,
     "punctuality": BOTH,
+    "receipts": BOTH,
     "reads": BOTH,
     "loading": BOTH,
     "memory": ("postgresql",),

@@ -15,8 +15,9 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
+from benchmarks.copies import copy_to_all
 from benchmarks.rows import Row, progress
-from benchmarks.stage import IS_FULL, columns_of, queue, tidy
+from benchmarks.stage import IS_FULL, queue, tidy
 from marketing_platform.tokens.services import issue_token
 from marketing_platform.tokens.vocabulary import TokenScope
 from messaging.models import CampaignMessage
@@ -30,13 +31,8 @@ READS, ROUNDS = 9, 3
 PROVIDERS = ("TwilioSMS", "VonageSMS", "Another")
 BAR = 2.0  # times the time with few
 
-# Copies of the first attempt, one for each other message: spread over a month and three
-# providers, with different response times, so that tallies get as large as possible.
-_COPIES = """
-INSERT INTO routing_messagedeliveryattempt ({columns})
-SELECT {values} FROM routing_messagedeliveryattempt AS a, messaging_campaignmessage AS m
-WHERE a.id = %s AND m.campaign_id = %s AND m.id <> a.message_id
-"""
+# Attempts are spread over a month and three providers, with different response times,
+# so that tallies get as large as possible.
 _A_DAY_EACH = {
     "postgresql": "a.attempted_at - (m.id %% 30) * interval '1 day'",
     "sqlite": "datetime(a.attempted_at, '-' || (m.id %% 30) || ' days')",
@@ -103,20 +99,14 @@ def _attempt(count: int) -> None:
         currency="USD",
         external_message_id=f"SM{campaign.pk}",
     )
-    special = {
-        "message_id": "m.id",
-        "attempted_at": _A_DAY_EACH[connection.vendor],
-        "external_message_id": "'SM' || m.id",
-        "provider": f"CASE m.id %% {len(PROVIDERS)} {_PROVIDER} END",
-        "response_time_ms": "20 + m.id %% 400",
-    }
-    columns = columns_of(MessageDeliveryAttempt)
-    statement = _COPIES.format(
-        columns=", ".join(columns),
-        values=", ".join(special.get(name, f"a.{name}") for name in columns),
+    copy_to_all(
+        first,
+        campaign,
+        attempted_at=_A_DAY_EACH[connection.vendor],
+        external_message_id="'SM' || m.id",
+        provider=f"CASE m.id %% {len(PROVIDERS)} {_PROVIDER} END",
+        response_time_ms="20 + m.id %% 400",
     )
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [first.pk, campaign.pk])
     call_command("rebuild_stats", stdout=StringIO())
     tidy()
 
