@@ -11,9 +11,11 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from benchmarks import reference
+from benchmarks import receipts, reference
+from benchmarks.callers import Posted
 from benchmarks.children import Failed, rows_of
 from benchmarks.drain import drain
+from benchmarks.intake import Taken
 from benchmarks.results import Results
 from benchmarks.rows import Row, as_line
 from benchmarks.stage import queue, queue_campaigns
@@ -57,6 +59,19 @@ def test_the_bare_reference_claims_and_records_what_is_due():
 
     assert MessageDeliveryAttempt.objects.count() == len(ids) == 30
     assert not CampaignMessage.objects.exclude(status=MessageStatus.SENT).exists()
+
+
+def test_receipts_have_rows_with_a_bare_application_beside_ours_and_without():
+    fast, slow = (
+        Taken(1000, Posted(seconds, {204: 1000}, [0.001]), cpu=1.0)
+        for seconds in (1.0, 2.0)
+    )
+
+    alone = list(receipts.rows_of("TwilioSMS", [slow]))
+    beside = list(receipts.rows_of("TwilioSMS", [slow], [fast, slow]))
+
+    assert beside[: len(alone)] == alone
+    assert (beside[-1].value, beside[-1].is_cleared) == (0.5, True)
 
 
 FAST = Row("messages", 1234.5, "msg/s", bar=1000)
