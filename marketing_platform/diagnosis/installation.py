@@ -10,8 +10,8 @@ from django.conf import settings
 from marketing_platform.diagnosis.findings import Check, Finding, fail, ok, warn
 from marketing_platform.diagnosis.receipts_setup import LOOPBACK, receipts_setup
 from messaging.tasks import DRAIN_BUDGET
+from routing.decision.planner import active_routes
 from routing.decision.readiness import problems_of, readiness
-from routing.decision.routing_table import active_routes
 from routing.models import ChannelRoutingConfig
 from routing.providers.registry import registry
 

@@ -12,11 +12,8 @@ from messaging.queue.claimed import Claimed, content_of, next_attempt_number
 from messaging.queue.due import DueMessage
 from messaging.queue.quarantine import quarantined_if_it_fails
 from messaging.transitions import given_up, write
-from routing.decision.planner import Planner
-from routing.decision.request import RoutingRequest
-from routing.decision.routing_table import take_turns
-from routing.decision.snapshot import ProviderSnapshot
-from routing.decision.suitability import Suitability
+from routing.decision.planner import Planner, ProviderSnapshot, take_turns
+from routing.decision.request import RoutingRequest, Suitability
 from routing.health.breakers import take_probe
 from routing.providers.base import OutboundMessage
 from routing.reference_keys import reference_for

@@ -22,8 +22,7 @@ from messaging.queue.gate import holds_on
 from messaging.queue.lanes import Lanes
 from messaging.queue.quarantine import one_suspect_of, quarantined_if_it_fails
 from messaging.transitions import Hold, held, write
-from routing.decision.planner import Planner
-from routing.decision.snapshot import ProviderSnapshot
+from routing.decision.planner import Planner, ProviderSnapshot
 from routing.models import MessageDeliveryAttempt
 from routing.rules.retry import PastAttempt
 from routing.rules.route import Route

@@ -11,8 +11,7 @@ from messaging.models import CampaignMessage
 from messaging.queue.due import AnyMessage, DueMessage
 from messaging.rules.merge_fields import filled_when_it_leaves
 from messaging.transitions import Hold
-from routing.decision.request import RoutingRequest
-from routing.decision.suitability import Suitability
+from routing.decision.request import RoutingRequest, Suitability
 from routing.dispatch import SendResult
 from routing.providers.base import OutboundMessage, SendFailure, UnsuitableError
 from routing.reference_keys import reference_for

@@ -26,7 +26,7 @@ from messaging.queue.quarantine import (
 )
 from messaging.queue.receipts import record_receipts
 from messaging.reconciliation import NOT_FOUND
-from routing.decision.routing_table import RoutingTable
+from routing.decision.planner import RoutingTable
 from routing.dispatch import SendResult, missing
 from routing.look_ups import Finding, look_up, providers_to_ask
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt

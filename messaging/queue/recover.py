@@ -27,7 +27,7 @@ from messaging.transitions import (
     without_verdict,
     write,
 )
-from routing.decision.routing_table import RoutingTable
+from routing.decision.planner import RoutingTable
 from routing.look_ups import first_look, providers_to_ask
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.rules.decide import (

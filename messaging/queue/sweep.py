@@ -20,7 +20,7 @@ from messaging.queue.recover import (
     recover_expired_leases,
 )
 from messaging.transitions import BATCH
-from routing.decision.routing_table import RoutingTable
+from routing.decision.planner import RoutingTable
 from routing.health.delivery_rates import (
     OVERDUE_LOOKED_BACK,
     is_overdue_count_due,

@@ -32,8 +32,7 @@ from messaging.queue.wakeup import Waiter
 from messaging.queue.window import Window
 from messaging.transitions import BATCH
 from messaging.vocabulary import WorkerKind
-from routing.decision.planner import Planner
-from routing.decision.routing_table import RoutingTable
+from routing.decision.planner import Planner, RoutingTable
 from routing.dispatch import SendResult
 from routing.rules.decide import Retry
 from routing.timer import Timer

@@ -18,8 +18,7 @@ from messaging.models import CampaignMessage
 from messaging.queue.claim import Claimer
 from messaging.queue.claimed import Result
 from messaging.queue.record import record
-from routing.decision.planner import Planner
-from routing.decision.routing_table import RoutingTable
+from routing.decision.planner import Planner, RoutingTable
 from routing.dispatch import SendResult
 from routing.providers.base import Acceptance
 from routing.rules.decide import Sent

@@ -28,8 +28,7 @@ from messaging.tests.scenario import (
     write,
 )
 from messaging.vocabulary import SuppressionReason
-from routing.decision.planner import Planner
-from routing.decision.routing_table import RoutingTable
+from routing.decision.planner import Planner, RoutingTable
 from routing.factories import RouteFactory
 from routing.models import (
     MessageDeliveryAttempt,

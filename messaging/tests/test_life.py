@@ -36,7 +36,7 @@ from messaging.rules.quiet_hours import QuietHours
 from messaging.tests.conftest import MEMORY_PROVIDERS
 from messaging.tests.scenario import LEASE, MINUTE, NOW, run_machine, unfinished
 from messaging.vocabulary import CampaignStatus, SuppressionReason, WorkerKind
-from routing.decision.routing_table import RoutingTable
+from routing.decision.planner import RoutingTable
 from routing.dispatch import SendRequest, send
 from routing.factories import RouteFactory
 from routing.models import (

@@ -21,7 +21,7 @@ from messaging.tests.scenario import LEASE, NOW, claim, messages, unfinished
 from messaging.timeline import timeline_of
 from messaging.transitions import NO_VERDICT
 from messaging.vocabulary import WorkerKind
-from routing.decision.routing_table import RoutingTable
+from routing.decision.planner import RoutingTable
 from routing.factories import AttemptFactory, ReceiptFactory, RouteFactory
 from routing.models import ChannelRoutingConfig, MessageDeliveryAttempt
 from routing.providers.memory import MemorySMS

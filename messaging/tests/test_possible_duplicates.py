@@ -21,7 +21,7 @@ from messaging.tests.scenario import (
     write,
 )
 from messaging.timeline import timeline_of
-from routing.decision.routing_table import RoutingTable
+from routing.decision.planner import RoutingTable
 from routing.providers.base import ProviderError, Receipt
 from routing.rules.decide import Decision, FallBack
 from routing.vocabulary import FallbackReason, MessageStatus, UnknownOutcomePolicy

@@ -29,7 +29,7 @@ from messaging.tests.scenario import (
     until_one_waits,
 )
 from messaging.vocabulary import WorkerKind
-from routing.decision.routing_table import RoutingTable
+from routing.decision.planner import RoutingTable
 from routing.models import MessageDeliveryAttempt
 from routing.money import Money
 from routing.providers.base import MessageError, OutcomeUnknown

@@ -35,7 +35,7 @@ from messaging.tests.tallies import (
     total,
 )
 from messaging.vocabulary import SuppressionReason
-from routing.decision.routing_table import RoutingTable
+from routing.decision.planner import RoutingTable
 from routing.factories import RouteFactory
 from routing.models import ChannelRoutingConfig, StatisticsEntry
 from routing.money import Money

@@ -26,7 +26,7 @@ from messaging.tests.scenario import (
 )
 from messaging.tests.tallies import receive
 from messaging.vocabulary import CampaignStatus, SuppressionReason
-from routing.decision.routing_table import RoutingTable
+from routing.decision.planner import RoutingTable
 from routing.dispatch import SendResult
 from routing.models import MessageDeliveryAttempt
 from routing.money import Money

@@ -29,7 +29,7 @@ from messaging.tests.scenario import (
 from messaging.timeline import timeline_of
 from messaging.transitions import NO_VERDICT
 from messaging.vocabulary import CampaignStatus
-from routing.decision.routing_table import RoutingTable
+from routing.decision.planner import RoutingTable
 from routing.models import MessageDeliveryAttempt
 from routing.providers.base import OutcomeUnknown, Receipt
 from routing.rules.decide import Retry

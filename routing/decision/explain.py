@@ -9,11 +9,8 @@ from typing import Any
 
 from django.conf import settings
 
-from routing.decision.planner import Planner
-from routing.decision.request import RoutingRequest
-from routing.decision.routing_table import next_turn
-from routing.decision.snapshot import ProviderSnapshot
-from routing.decision.suitability import Suitability
+from routing.decision.planner import Planner, ProviderSnapshot, next_turn
+from routing.decision.request import RoutingRequest, Suitability
 from routing.health.breakers import describe_breaker
 from routing.health.status import latest_attempts
 from routing.health.throttles import read_capacity

@@ -2,37 +2,150 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Collection, Mapping
-from datetime import datetime
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
 
+from django.db.models import F
+
 from routing.decision.request import DecisionCacheKey, RoutingRequest
-from routing.decision.routing_table import RoutingTable
-from routing.decision.snapshot import ProviderSnapshot
-from routing.health.breakers import (
-    Alternatives,
-    HealthBook,
-)
+from routing.health.breakers import Alternatives, ChannelHealth, HealthBook
 from routing.health.delivery_rates import QualityBook
-from routing.health.throttles import (
-    Capacity,
-    available_by_provider,
-    lock_capacity,
-)
+from routing.health.throttles import Capacity, available_by_provider, lock_capacity
+from routing.models import ChannelRoutingConfig, RouteTurn
 from routing.money import Money
 from routing.prices.rate_decks import RateBook
 from routing.providers.registry import ProviderNotConfigured, UnknownProvider, registry
+from routing.rules.breaker import admission, describe, may_probe
 from routing.rules.costs import PriceError
 from routing.rules.decide import Choices
 from routing.rules.rates import estimate
-from routing.rules.route import Destination, Route
-from routing.strategies import STEADY, Candidate, Context, Verdict
-from routing.vocabulary import (
-    CampaignKind,
-    Channel,
-)
+from routing.rules.retry_budget import STRETCH_SECONDS
+from routing.rules.route import Destination, Route, choose_route
+from routing.strategies import STEADY, TAKES_TURNS, Candidate, Context, Verdict
+from routing.vocabulary import CampaignKind, Channel
+
+logger = logging.getLogger(__name__)
+
+# A retry budget that is used up may have room again after this long.
+BUDGET_PAUSE = timedelta(seconds=STRETCH_SECONDS)
+
+
+class RoutingTable:
+    """The active routes, read again when older than `max_age`; one per worker."""
+
+    def __init__(self, *, max_age: timedelta = timedelta(seconds=1)) -> None:
+        self._max_age = max_age
+        self._routes: list[Route] = []
+        self._read_at: datetime | None = None
+        self._chosen: dict[Hashable, Route | None] = {}
+        self._digits = 0  # of a recipient that tell which dial prefixes cover it
+
+    def route(self, destination: Destination, *, now: datetime) -> Route | None:
+        """The route of a message, None when no active one covers it."""
+        routes = self.all(now=now)
+        to = destination
+        alike = to.channel, to.campaign_kind, to.country, to.recipient[: self._digits]
+        if alike not in self._chosen:
+            self._chosen[alike] = choose_route(routes, destination)
+        return self._chosen[alike]
+
+    def all(self, *, now: datetime) -> Sequence[Route]:
+        """All active routes."""
+        # Either way: the database's clock, which `now` is, may be set back.
+        if self._read_at is None or abs(now - self._read_at) >= self._max_age:
+            self._routes, self._read_at = active_routes(), now
+            self._chosen = {}
+            prefixes = [each.scope.dial_prefix for each in self._routes]
+            self._digits = len("+") + max(map(len, prefixes), default=0)
+        return self._routes
+
+
+def active_routes() -> list[Route]:
+    """The routes that messages may take.
+
+    One that cannot be used (its custom policy cannot be imported any more, or it has a
+    strategy that only a later version knows) is passed over, and shown: the others, and
+    the workers, go on without it.
+    """
+    routes = []
+    for config in ChannelRoutingConfig.objects.active():
+        try:
+            routes.append(config.as_route())
+        except (ImportError, ValueError):
+            logger.exception("The route %s (%s) cannot be used.", config.pk, config)
+    return routes
+
+
+def take_turns(route: Route, count: int) -> int:
+    """Reserve the next `count` turns of the route; returns the first one.
+
+    Within the caller's transaction: the row lock makes the turns of all workers one
+    sequence. Routes of other strategies have no turns.
+    """
+    if route.strategy not in TAKES_TURNS:
+        return 0
+    turns = RouteTurn.objects.filter(route_id=route.config_id)
+    if not turns.update(count=F("count") + count):
+        RouteTurn.objects.get_or_create(route_id=route.config_id)
+        turns.update(count=F("count") + count)
+    return turns.get().count - count
+
+
+def next_turn(route: Route) -> int:
+    """The turn that the next message of a route would get."""
+    turn = RouteTurn.objects.filter(route_id=route.config_id).first()
+    return turn.count if turn else 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSnapshot:
+    """The providers' breakers, retry budgets and throttles at one moment."""
+
+    health: Mapping[Channel, ChannelHealth]
+    capacity: Capacity = field(default_factory=Capacity)
+
+    def is_unrestricted(self, route: Route) -> bool:
+        """Whether no provider of the route is watched, or has a throttle."""
+        watched = self.health[route.channel].watched
+        return {*watched, *self.capacity.rows}.isdisjoint(route.providers)
+
+    def verdicts(
+        self, route: Route, request: RoutingRequest, *, now: datetime, draw: float
+    ) -> list[Verdict | None]:
+        """What rules out each provider of the route, in its order; None: nothing does.
+
+        A provider whose traffic comes back in steps leaves the rest to others: `draw`,
+        uniform in [0, 1), says which messages. Where there is no other, it takes all.
+        """
+        found = [self._verdict(name, request, now, draw) for name in route.providers]
+        if all(found):
+            found = [self._verdict(name, request, now, 0.0) for name in route.providers]
+        return found
+
+    def _verdict(
+        self, provider: str, request: RoutingRequest, now: datetime, draw: float
+    ) -> Verdict | None:
+        if reason := request.unsuitable.get(provider):
+            return Verdict(reason, is_for_good=True)
+        if problem := registry.problem_with(provider):
+            return Verdict(problem)
+        throttled = self.capacity.verdict(provider, request.segments, now)
+        health = self.health[request.destination.channel]
+        breaker = health.breakers.get(provider)
+        if breaker and draw >= admission(breaker, now):
+            return Verdict(
+                describe(breaker, now),
+                until=breaker.open_until,
+                may_be_probed=may_probe(breaker, now) and not throttled,
+            )
+        if request.is_retry and health.retries_left.get(provider, 1) <= 0:
+            return Verdict("its retry budget is used up", until=now + BUDGET_PAUSE)
+        return throttled
 
 
 class Planner:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from routing.decision.routing_table import active_routes
+from routing.decision.planner import active_routes
 from routing.providers.registry import registry
 from routing.rules.route import Route, Scope
 from routing.vocabulary import CampaignKind, Channel

@@ -374,7 +374,7 @@ class Provider:
     def cannot_carry(self, message: OutboundMessage) -> str:
         """Why this provider cannot carry the message, in one line; "" if it can.
 
-        Called by `routing.decision.suitability` for each message and provider, before a
+        Called by `routing.decision.request` for each message and provider, before a
         provider is chosen, so it must be pure and quick. Overridden where there are
         limits; `send` enforces them with `refuse_unsuitable`.
         """

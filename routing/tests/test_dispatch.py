@@ -9,13 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from routing.decision.routing_table import (
-    RoutingTable,
-    active_routes,
-)
 from routing.dispatch import SendRequest, batch_key, batch_size, send
-from routing.factories import RouteFactory
-from routing.models import ChannelRoutingConfig
 from routing.money import Money
 from routing.providers.base import (
     Acceptance,
@@ -34,11 +28,9 @@ from routing.providers.base import (
 )
 from routing.providers.registry import registry
 from routing.rules.route import Destination
-from routing.vocabulary import AttemptOutcome, Channel, RetryStrategy
+from routing.vocabulary import AttemptOutcome, Channel
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
-TO_ADA = Destination(Channel.SMS, "+14155550101")
-MMS_TO_ADA = Destination(Channel.MMS, "+14155550101")
 LEASE = timedelta(seconds=90)
 MESSAGE = OutboundMessage("m1a1", "+14155550101", "Hello")
 
@@ -254,69 +246,3 @@ def test_a_message_that_its_adapter_has_no_key_for_goes_alone(forgetful, caplog)
 )
 def test_without_a_word_of_its_provider_each_message_goes_alone(provider, size):
     assert batch_size(provider) == size
-
-
-@pytest.mark.django_db
-def test_of_equally_specific_active_routes_the_highest_priority_serves():
-    RouteFactory(priority=1)
-    best = RouteFactory(priority=3)
-    RouteFactory(priority=9, is_active=False)
-    mms = RouteFactory(channel=Channel.MMS)
-    table = RoutingTable()
-
-    assert table.route(TO_ADA, now=NOW).config_id == best.pk
-    assert table.route(MMS_TO_ADA, now=NOW).config_id == mms.pk
-
-
-@pytest.mark.django_db
-def test_a_route_whose_policy_is_gone_is_passed_over_and_shown(caplog):
-    good = RouteFactory(priority=1)
-    RouteFactory(
-        priority=3,
-        retry_strategy=RetryStrategy.CUSTOM,
-        custom_retry_policy="routing.gone.policy",
-    )
-
-    assert [route.config_id for route in active_routes()] == [good.pk]
-    assert "routing.gone" in caplog.text
-
-
-@pytest.mark.django_db
-def test_a_route_with_a_strategy_of_a_later_version_is_passed_over(caplog):
-    good = RouteFactory(priority=1)
-    later = RouteFactory(priority=3, routing_strategy=99)
-
-    assert [route.config_id for route in active_routes()] == [good.pk]
-    assert f"The route {later.pk}" in caplog.text
-
-
-@pytest.mark.django_db
-def test_a_table_reads_the_routes_again_when_they_are_old(django_assert_num_queries):
-    RouteFactory(max_retries=1)
-    table = RoutingTable(max_age=timedelta(seconds=1))
-    almost = NOW + timedelta(milliseconds=999)
-    assert table.route(TO_ADA, now=NOW).max_retries == 1
-    ChannelRoutingConfig.objects.update(max_retries=2)
-
-    with django_assert_num_queries(0):
-        assert table.route(TO_ADA, now=almost).max_retries == 1
-    assert table.route(TO_ADA, now=NOW + timedelta(seconds=1)).max_retries == 2
-
-
-@pytest.mark.django_db
-def test_a_table_reads_the_routes_again_when_the_clock_was_set_back():
-    RouteFactory(max_retries=1)
-    table = RoutingTable()
-    table.all(now=NOW)
-    ChannelRoutingConfig.objects.update(max_retries=2)
-
-    (route,) = table.all(now=NOW - timedelta(hours=1))
-
-    assert route.max_retries == 2
-
-
-@pytest.mark.django_db
-def test_a_channel_without_a_route_has_none():
-    RouteFactory(channel=Channel.MMS)
-
-    assert RoutingTable().route(TO_ADA, now=NOW) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.core.management import call_command
 
-from routing.decision.routing_table import active_routes
+from routing.decision.planner import active_routes
 from routing.factories import RouteFactory
 from routing.models import ChannelRoutingConfig
 from routing.providers.registry import registry

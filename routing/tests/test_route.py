@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.decision.routing_table import active_routes
+from routing.decision.planner import active_routes
 from routing.factories import RouteFactory
 from routing.rules.retry import no_retry
 from routing.rules.route import Destination, Route, Scope, choose_route

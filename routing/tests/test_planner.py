@@ -1,23 +1,26 @@
-"""What rules a provider out for one message, why, and until when."""
+"""The routes as workers read them; what rules a provider out, and until when."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from routing.decision.planner import ProviderSnapshot, RoutingTable, active_routes
 from routing.decision.request import RoutingRequest
-from routing.decision.snapshot import ProviderSnapshot
+from routing.factories import RouteFactory
 from routing.health.breakers import ChannelHealth
 from routing.health.throttles import Capacity
-from routing.models import ProviderThrottle
+from routing.models import ChannelRoutingConfig, ProviderThrottle
 from routing.rules.breaker import Breaker, BreakerState
 from routing.rules.route import Destination
 from routing.strategies import Verdict
 from routing.tests.test_decide import NOW, ROUTE, SECOND
-from routing.vocabulary import Channel, FallbackReason
+from routing.vocabulary import Channel, FallbackReason, RetryStrategy
 
-TO_ADA = RoutingRequest(Destination(Channel.SMS, "+14155550101"), segments=1)
+ADA = Destination(Channel.SMS, "+14155550101")
+TO_ADA = RoutingRequest(ADA, segments=1)
 RETRY = TO_ADA._replace(is_retry=True)
 TURNED_AWAY = 0.9  # a draw for which a provider with reduced traffic is not used
 
@@ -130,3 +133,69 @@ def test_where_there_is_no_other_throttles_and_budgets_hold_all_the_same():
     }
 
     assert verdicts(RETRY, **state) == [NO_BUDGET, THROTTLED]
+
+
+@pytest.mark.django_db
+def test_of_equally_specific_active_routes_the_highest_priority_serves():
+    RouteFactory(priority=1)
+    best = RouteFactory(priority=3)
+    RouteFactory(priority=9, is_active=False)
+    mms = RouteFactory(channel=Channel.MMS)
+    table = RoutingTable()
+
+    assert table.route(ADA, now=NOW).config_id == best.pk
+    assert table.route(ADA._replace(channel=Channel.MMS), now=NOW).config_id == mms.pk
+
+
+@pytest.mark.django_db
+def test_a_route_whose_policy_is_gone_is_passed_over_and_shown(caplog):
+    good = RouteFactory(priority=1)
+    RouteFactory(
+        priority=3,
+        retry_strategy=RetryStrategy.CUSTOM,
+        custom_retry_policy="routing.gone.policy",
+    )
+
+    assert [route.config_id for route in active_routes()] == [good.pk]
+    assert "routing.gone" in caplog.text
+
+
+@pytest.mark.django_db
+def test_a_route_with_a_strategy_of_a_later_version_is_passed_over(caplog):
+    good = RouteFactory(priority=1)
+    later = RouteFactory(priority=3, routing_strategy=99)
+
+    assert [route.config_id for route in active_routes()] == [good.pk]
+    assert f"The route {later.pk}" in caplog.text
+
+
+@pytest.mark.django_db
+def test_a_table_reads_the_routes_again_when_they_are_old(django_assert_num_queries):
+    RouteFactory(max_retries=1)
+    table = RoutingTable(max_age=timedelta(seconds=1))
+    almost = NOW + timedelta(milliseconds=999)
+    assert table.route(ADA, now=NOW).max_retries == 1
+    ChannelRoutingConfig.objects.update(max_retries=2)
+
+    with django_assert_num_queries(0):
+        assert table.route(ADA, now=almost).max_retries == 1
+    assert table.route(ADA, now=NOW + timedelta(seconds=1)).max_retries == 2
+
+
+@pytest.mark.django_db
+def test_a_table_reads_the_routes_again_when_the_clock_was_set_back():
+    RouteFactory(max_retries=1)
+    table = RoutingTable()
+    table.all(now=NOW)
+    ChannelRoutingConfig.objects.update(max_retries=2)
+
+    (route,) = table.all(now=NOW - timedelta(hours=1))
+
+    assert route.max_retries == 2
+
+
+@pytest.mark.django_db
+def test_a_channel_without_a_route_has_none():
+    RouteFactory(channel=Channel.MMS)
+
+    assert RoutingTable().route(ADA, now=NOW) is None
