@@ -27,7 +27,6 @@ from routing.providers.base import (
     UnmappedError,
 )
 from routing.providers.registry import registry
-from routing.rules.route import Destination
 from routing.vocabulary import AttemptOutcome, Channel
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
