@@ -45,6 +45,8 @@ def _suppressed_elsewhere(messages: Sequence[AnyMessage]) -> set[int]:
         for message in messages
         if address_key(message.recipient) != message.recipient
     }
+    if not respelt:
+        return set()
     suppressed = suppressed_among(respelt.values())
     return {pk for pk, recipient in respelt.items() if recipient in suppressed}
 

@@ -90,9 +90,9 @@ class LookUps:
     def begin(self, *, now: datetime) -> None:
         """Ask about messages that are due for a look-up, while there are threads."""
         room = AT_ONCE - self.in_flight
-        providers = providers_to_ask() if room > 0 else []
-        if not providers:
+        if room <= 0 or not CampaignMessage.objects.lease_expired(now).exists():
             return
+        providers = providers_to_ask()
         for each in self._take(providers, room, now):
             give_up_at = time.monotonic() + self._lease.total_seconds()
             self._under_way[each.message.pk] = give_up_at

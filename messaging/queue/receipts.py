@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
@@ -38,46 +38,11 @@ from routing.receipts.record import append, correct_costs, receipts_of
 from routing.rules.tally import TallySheet
 from routing.signals import receipts_stored
 from routing.statistics.entries import save_counts
-from routing.timer import Timer
 from routing.vocabulary import Channel
 
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 500  # receipts per transaction
-LOOK_EVERY = timedelta(milliseconds=50)
-# After the last receipt, a worker expects more of them for this long: web processes do
-# not wake it for each.
-EXPECT_MORE_FOR = timedelta(seconds=1)
-
-
-class ReceiptWork:
-    """One worker's share of applying receipts."""
-
-    def __init__(self) -> None:
-        self._look = Timer(LOOK_EVERY, is_over=True)
-        self._expect = Timer(EXPECT_MORE_FOR, is_over=True)
-        self.has_more = False  # the last look found as many as it takes at once
-        self.is_done = False  # the last look found none
-
-    @property
-    def expects_more(self) -> bool:
-        """Whether some came lately."""
-        return not self._expect.is_over()
-
-    def run(self, *, now: datetime, is_woken: bool = False) -> int:
-        """Apply some receipts, if it is time for a look; returns how many.
-
-        Small batches cost more: what comes between two looks waits for the next one.
-        """
-        if not (self._look.comes_round() or is_woken or self.has_more):
-            return 0
-        # A look costs no transaction: on SQLite, nobody else could write meanwhile.
-        applied = apply_receipts(now=now).done if inbox.is_receipt_waiting() else 0
-        self.has_more = applied >= AT_ONCE
-        self.is_done = not applied
-        if applied:
-            self._expect.restart()
-        return applied
 
 
 class Applied(NamedTuple):

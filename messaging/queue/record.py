@@ -12,19 +12,9 @@ from messaging.models import CampaignMessage
 from messaging.queue import record_sql
 from messaging.queue.claimed import Claimed, Result
 from messaging.queue.gate import holds_on
-from messaging.queue.receipts import count_parts_again, settle_late_acceptances
 from messaging.queue.record_sql import Written
-from messaging.queue.side_effects import (
-    correct_parts,
-    late_acceptances,
-    possible_duplicates,
-    suppress_recipients,
-    update_breakers,
-)
-from messaging.reconciliation import (
-    known_as_sent,
-    mark_possible_duplicates,
-)
+from messaging.queue.side_effects import heed_unusual
+from messaging.reconciliation import known_as_sent
 from messaging.transitions import Attempt, after_step, as_row, count_settled
 from routing.decision.planner import Planner
 from routing.health.throttles import (
@@ -32,10 +22,10 @@ from routing.health.throttles import (
     lock_capacity,
 )
 from routing.providers.base import SendFailure, Throttled
-from routing.receipts.record import correct_costs, receipts_of
 from routing.rules.decide import SHORTEST_PAUSE, FallBack, Retry, Sent
 from routing.rules.tally import TallySheet
 from routing.statistics.entries import save_counts
+from routing.vocabulary import Channel
 
 
 def record(
@@ -59,13 +49,8 @@ def record(
     3. settle the messages whose lease this worker still holds; a fallback's next
        provider and fresh lease are on the row before the provider is called. Append all
        attempts: a late one is evidence too
-    4. let a late acceptance settle a message that still waits for a verdict
-    5. count all of this in the statistics, and correct costs that receipts already gave
-    6. mark messages that an earlier attempt may also have got through
-    7. suppress addresses that providers say have opted out or do not exist
-    8. update the providers' breakers
-    9. where a provider counts parts differently, apply the receipts of parts again:
-       they may have come before this count
+    4. count all of this in the statistics
+    5. where anything did not go as usual, do what follows from that (`side_effects`)
     """
     # The same order for all workers, so that none deadlock.
     results = sorted(results, key=lambda each: each.claimed.message_id)
@@ -76,22 +61,9 @@ def record(
         sheet, unusual = _write(results, owner, lease, now)
         held = {each.claimed.message_id for each in results}
         held -= {each.message_id for each in unusual if not each.is_settled}
-        counted_parts = correct_parts(results)
-        settle_late_acceptances(late_acceptances(results, held), sheet, now=now)
-        # The statement does not see a receipt that it had to wait for; but that receipt
-        # has then settled the message.
-        priced = [
-            each.message_id
-            for each in unusual
-            if each.has_receipt_cost or not each.is_settled
-        ]
-        for receipts in receipts_of(priced).values():
-            correct_costs(receipts, sheet)
-        save_counts(sheet)
-        mark_possible_duplicates(possible_duplicates(results, held), now=now)
-        suppress_recipients(results)
-        update_breakers(results, planner, now)
-        count_parts_again(counted_parts, now=now)
+        watched = planner.watched(now=now)
+        if unusual or not all(_is_plain(each, watched) for each in results):
+            heed_unusual(results, unusual, held, sheet, planner=planner, now=now)
     if has_failures:
         planner.note_failures()
     return _fallbacks(results, held, now + lease)
@@ -158,6 +130,19 @@ def _counts(
             sheet.count_attempt({**row, "is_late": True} if each.is_late else row)
     count_settled(sheet, settled, now=now)
     return sheet
+
+
+def _is_plain(result: Result, watched: Collection[tuple[str, Channel]]) -> bool:
+    """Whether nothing follows from it but that the message is sent, as of nearly all:
+    accepted at the first attempt, by a healthy provider that counts parts as we do.
+    """
+    claimed, acceptance = result.claimed, result.send_result.acceptance
+    return (
+        acceptance is not None
+        and claimed.attempt_number == 1
+        and acceptance.parts in (None, 0, claimed.request.segments)
+        and (result.send_result.provider, claimed.channel) not in watched
+    )
 
 
 def _fallbacks(

@@ -1,4 +1,7 @@
-"""The sweep: what workers do besides sending, once a second."""
+"""What workers do besides sending: apply receipts, and sweep once a second.
+
+The modules that do the work are entered only where there is some.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,8 @@ from messaging.models import CampaignMessage, KeptAnswer
 from messaging.queue.completion import close_campaigns
 from messaging.queue.quarantine import may_be_of_one_message
 from messaging.queue.quiet_changes import QuietChanges
-from messaging.queue.recover import (
-    recover_attempts,
-    recover_expired_leases,
-)
+from messaging.queue.receipts import AT_ONCE, apply_receipts
+from messaging.queue.recover import recover_attempts, recover_expired_leases
 from messaging.transitions import BATCH
 from routing.decision.planner import RoutingTable
 from routing.health.delivery_rates import (
@@ -26,7 +27,8 @@ from routing.health.delivery_rates import (
     is_overdue_count_due,
     note_overdue_receipts,
 )
-from routing.receipts.inbox import oldest_received_at
+from routing.models import DeliveryReceipt
+from routing.receipts.inbox import is_receipt_waiting, oldest_received_at
 from routing.receipts.webhook_counts import forget_old_counts
 from routing.statistics.entries import compact_entries
 from routing.timer import Timer
@@ -36,8 +38,42 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+LOOK_FOR_RECEIPTS_EVERY = timedelta(milliseconds=50)
+# After the last receipt, a worker expects more of them for this long: web processes do
+# not wake it for each.
+EXPECT_MORE_FOR = timedelta(seconds=1)
 SWEEP_EVERY = timedelta(seconds=1)
 RECEIPTS_LOOKED_BACK = timedelta(hours=1)  # by a worker that starts
+
+
+class ReceiptWork:
+    """One worker's share of applying receipts."""
+
+    def __init__(self) -> None:
+        self._look = Timer(LOOK_FOR_RECEIPTS_EVERY, is_over=True)
+        self._expect = Timer(EXPECT_MORE_FOR, is_over=True)
+        self.has_more = False  # the last look found as many as it takes at once
+        self.is_done = False  # the last look found none
+
+    @property
+    def expects_more(self) -> bool:
+        """Whether some came lately."""
+        return not self._expect.is_over()
+
+    def run(self, *, now: datetime, is_woken: bool = False) -> int:
+        """Apply some receipts, if it is time for a look; returns how many.
+
+        Small batches cost more: what comes between two looks waits for the next one.
+        """
+        if not (self._look.comes_round() or is_woken or self.has_more):
+            return 0
+        # A look costs no transaction: on SQLite, nobody else could write meanwhile.
+        applied = apply_receipts(now=now).done if is_receipt_waiting() else 0
+        self.has_more = applied >= AT_ONCE
+        self.is_done = not applied
+        if applied:
+            self._expect.restart()
+        return applied
 
 
 class Sweep:
@@ -80,12 +116,14 @@ class Sweep:
         withdrawn = _do("close_campaigns", lambda: close_campaigns(now=now))
         waiting = _do("quiet_changes", lambda: self._quiet_changes.review(now=now))
         self.has_more = (withdrawn or 0) >= BATCH or bool(waiting)
-        _do("forget_answers", lambda: KeptAnswer.objects.stale(now).delete())
+        _do("forget_answers", lambda: _forget_answers(now))
         _do("compact_entries", compact_entries)
         _do("forget_old_counts", lambda: forget_old_counts(now=now))
         return recovered or 0
 
     def _recover_leases(self, now: datetime) -> int:
+        if not CampaignMessage.objects.lease_expired(now).exists():
+            return 0
         return recover_expired_leases(
             routes=self._routes,
             verdict_wait=self._verdict_wait,
@@ -95,9 +133,14 @@ class Sweep:
 
     def _recover_attempts(self, now: datetime) -> None:
         """Stop before the oldest receipt that is not applied, so not on record, yet."""
-        until = min(now - self._lease, oldest_received_at() or now)
-        recover_attempts(since=self._receipts_seen_until, until=until)
-        self._receipts_seen_until = until
+        since, until = self._receipts_seen_until, now - self._lease
+        came = DeliveryReceipt.objects.filter(
+            received_at__gt=since, received_at__lte=until
+        )
+        if came.exists():
+            until = min(until, oldest_received_at() or until)
+            recover_attempts(since=since, until=until)
+            self._receipts_seen_until = until
 
 
 def _do(name: str, chore: Callable[[], T]) -> T | None:
@@ -108,6 +151,12 @@ def _do(name: str, chore: Callable[[], T]) -> T | None:
             raise
         logger.exception("The chore %s failed. Sending continues.", name)
         return None
+
+
+def _forget_answers(now: datetime) -> None:
+    stale = KeptAnswer.objects.stale(now)
+    if stale.exists():
+        stale.delete()
 
 
 # By then half the receipts have come; younger messages would only be noise.

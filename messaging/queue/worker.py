@@ -25,9 +25,8 @@ from messaging.queue.clock import DatabaseClock
 from messaging.queue.completion import close_campaigns
 from messaging.queue.heartbeat import Heartbeat
 from messaging.queue.look_ups import LookUps
-from messaging.queue.receipts import ReceiptWork
 from messaging.queue.results import Report, Results, within_room
-from messaging.queue.sweep import Sweep
+from messaging.queue.sweep import ReceiptWork, Sweep
 from messaging.queue.wakeup import Waiter
 from messaging.queue.window import Window
 from messaging.transitions import BATCH

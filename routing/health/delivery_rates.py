@@ -81,6 +81,8 @@ def is_overdue_count_due(*, now: datetime) -> bool:
     is_due = Q(overdue_counted_at=None) | Q(
         overdue_counted_at__lte=now - COUNT_OVERDUE_EVERY
     )
+    if not DeliveryQuality.objects.filter(is_due).exists():
+        return False
     with transaction.atomic():
         # In the order in which receipts lock them.
         due = DeliveryQuality.objects.select_for_update().filter(is_due)

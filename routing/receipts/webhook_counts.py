@@ -164,7 +164,9 @@ def webhook_calls(*, since: datetime) -> list[Calls]:
 
 def forget_old_counts(*, now: datetime) -> None:
     """Clear away what is of no use any more."""
-    WebhookCount.objects.filter(hour__lt=now - KEPT).delete()
+    old = WebhookCount.objects.filter(hour__lt=now - KEPT)
+    if old.exists():
+        old.delete()
 
 
 def _write(pending: dict[tuple[datetime, Kind], _Pending]) -> None:

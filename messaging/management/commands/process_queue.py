@@ -122,7 +122,8 @@ def _reasons(report: Report, waiting: Sequence[Wait], now: datetime) -> Iterator
     for reason, count in report.ended.items():
         yield f"{count} not sent: {reason.rstrip('.')}."
     yield from map(str, waiting)
-    for provider, error in last_errors(waiting, now=now).items():
-        yield f"Last error of {provider}: {error.rstrip('.')}."
+    if waiting:
+        for provider, error in last_errors(waiting, now=now).items():
+            yield f"Last error of {provider}: {error.rstrip('.')}."
     if not (report.claimed or report.ended or waiting):
         yield "The queue is empty."
