@@ -23,7 +23,7 @@ from messaging.models import (
     CampaignMessageQuerySet,
     WorkerHeartbeat,
 )
-from messaging.queue.wakeup import notify_workers
+from messaging.queue.coordination import notify_workers
 from messaging.vocabulary import CampaignStatus
 from routing.models import ChannelRoutingConfig
 from routing.vocabulary import Channel, MessageStatus

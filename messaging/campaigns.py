@@ -25,7 +25,7 @@ from messaging.models import (
     CampaignMessage,
     CampaignQuerySet,
 )
-from messaging.queue.wakeup import notify_workers
+from messaging.queue.coordination import notify_workers
 from messaging.rules.content import (
     ContentError,
     check_body,

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from messaging.models import ERASED_RECIPIENT, CampaignMessage, RetentionMark
 from messaging.queue.completion import reopen_campaign
-from messaging.queue.wakeup import notify_workers
+from messaging.queue.coordination import notify_workers
 from messaging.reconciliation import may_have_been_sent
 from messaging.transitions import RETRYABLE, queued_again, withdraw, write
 from messaging.vocabulary import CampaignStatus

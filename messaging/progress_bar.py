@@ -24,7 +24,7 @@ from messaging.campaign_progress import (
     progress_of,
 )
 from messaging.models import WorkerHeartbeat
-from messaging.queue.clock import database_now
+from messaging.queue.coordination import database_now
 from routing.text.safe_text import escaped
 
 LOOK_EVERY = 0.5  # seconds

@@ -13,7 +13,7 @@ from messaging.addresses import Address
 from messaging.audience.insert import enqueue
 from messaging.campaigns import check_route
 from messaging.models import Campaign, CampaignMessage
-from messaging.queue.wakeup import notify_workers
+from messaging.queue.coordination import notify_workers
 from messaging.vocabulary import CampaignStatus
 from routing.text.segments import count_segments
 from routing.vocabulary import CampaignKind, Channel

@@ -14,7 +14,7 @@ from django.template.response import TemplateResponse
 
 from marketing_platform.back_office.dashboard import dashboard
 from marketing_platform.log_ins.backend import LogInForm
-from messaging.queue.clock import database_now
+from messaging.queue.coordination import database_now
 
 
 class BackOffice(AdminSite):

@@ -23,7 +23,7 @@ from messaging.models import (
     ClusterHeartbeat,
     WorkerHeartbeat,
 )
-from messaging.queue.clock import clock_skew
+from messaging.queue.coordination import clock_skew
 from routing.health.breakers import describe_breaker
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt, ProviderHealth
 from routing.rules.breaker import BreakerState

@@ -18,7 +18,7 @@ from messaging.models import (
     ClusterHeartbeat,
     WorkerHeartbeat,
 )
-from messaging.queue.clock import database_now
+from messaging.queue.coordination import database_now
 from messaging.queue_status import oldest_due_at
 from messaging.vocabulary import WorkerKind
 from routing.models import DeliveryReceipt, ProviderHealth

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 
 from marketing_platform.diagnosis.findings import Level, examine, worst
 from marketing_platform.diagnosis.readiness import READINESS
-from messaging.queue.clock import database_now
+from messaging.queue.coordination import database_now
 
 
 class ProbeMiddleware:

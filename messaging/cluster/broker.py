@@ -38,7 +38,7 @@ from messaging.cluster.task_gate import (
     opened,
 )
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
-from messaging.queue.clock import database_now
+from messaging.queue.coordination import database_now
 from messaging.queue_status import is_work_waiting
 from messaging.vocabulary import WorkerKind
 from routing.timer import Timer

@@ -25,7 +25,7 @@ from django_q.cluster import Cluster
 
 from messaging.cluster.lifeline import attach
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
-from messaging.queue.clock import database_now
+from messaging.queue.coordination import database_now
 from messaging.vocabulary import WorkerKind
 from routing.timer import Timer
 

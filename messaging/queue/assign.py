@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from messaging.models import CampaignMessage
-from messaging.queue.claimed import Claimed, content_of, next_attempt_number
-from messaging.queue.due import DueMessage
+from messaging.queue.claimed import Claimed, DueMessage, content_of, next_attempt_number
 from messaging.queue.quarantine import quarantined_if_it_fails
 from messaging.transitions import given_up, write
 from routing.decision.planner import Planner, ProviderSnapshot, take_turns

@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
 from messaging.models import Campaign
-from messaging.queue.due import DueMessage
+from messaging.queue.claimed import DueMessage
 from messaging.transitions import SET_CLAIMED
 from messaging.vocabulary import CampaignStatus
 from routing.sql_rows import (

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from messaging.addresses import address_key
 from messaging.consent.suppression import suppressed_among
-from messaging.queue.due import AnyMessage
+from messaging.queue.claimed import AnyMessage
 from messaging.rules.quiet_hours import QuietHours, quiet_at
 from messaging.rules.time_zones import zones_of
 from messaging.transitions import Hold

@@ -14,7 +14,7 @@ from itertools import groupby
 from messaging.models import Campaign
 from messaging.queue import claim_sql
 from messaging.queue.claim_sql import Place, Share
-from messaging.queue.due import DueMessage
+from messaging.queue.claimed import DueMessage
 from routing.vocabulary import Channel
 
 # A lane that filled its share most likely has more. While that is so, other lanes are

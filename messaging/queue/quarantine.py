@@ -14,7 +14,7 @@ from django.db import DatabaseError, DataError, IntegrityError, InterfaceError
 from django.db.models import Count
 
 from messaging.models import CampaignMessage
-from messaging.queue.due import AnyMessage, DueMessage
+from messaging.queue.claimed import AnyMessage, DueMessage
 from messaging.transitions import quarantined, write
 from routing.models import MessageDeliveryAttempt
 

@@ -11,7 +11,7 @@ from django.db.models import Q
 
 from messaging.models import Campaign, CampaignMessage
 from messaging.queue.claim_sql import Place
-from messaging.queue.wakeup import notify_workers
+from messaging.queue.coordination import notify_workers
 from messaging.rules.quiet_hours import QuietHours, is_outdated
 from messaging.transitions import BATCH
 from routing.sql_rows import as_text

@@ -20,8 +20,8 @@ from django.dispatch import receiver
 from messaging.consent.suppression import suppress
 from messaging.models import CampaignMessage
 from messaging.queue.completion import reopen_campaign
+from messaging.queue.coordination import notify_workers_now_and_then
 from messaging.queue.quarantine import may_be_of_one_message
-from messaging.queue.wakeup import notify_workers_now_and_then
 from messaging.receipts import Hearing, hear_all
 from messaging.reconciliation import mark_possible_duplicates
 from messaging.transitions import MessageState, needs_outcomes, write

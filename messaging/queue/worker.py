@@ -21,13 +21,11 @@ from django.db import DatabaseError, InterfaceError, connection
 from messaging.queue.batching import calls_of
 from messaging.queue.claim import Claimer
 from messaging.queue.claimed import Claimed
-from messaging.queue.clock import DatabaseClock
 from messaging.queue.completion import close_campaigns
-from messaging.queue.heartbeat import Heartbeat
+from messaging.queue.coordination import DatabaseClock, Heartbeat, Waiter
 from messaging.queue.look_ups import LookUps
 from messaging.queue.results import Report, Results, within_room
 from messaging.queue.sweep import ReceiptWork, Sweep
-from messaging.queue.wakeup import Waiter
 from messaging.queue.window import Window
 from messaging.transitions import BATCH
 from messaging.vocabulary import WorkerKind

@@ -14,9 +14,9 @@ from django.utils import timezone
 from marketing_platform.testing.installation import wait_until
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Suppression
+from messaging.queue_status import local_time, waits
 from messaging.tests.scenario import messages
 from messaging.vocabulary import CampaignStatus, SuppressionReason
-from messaging.waiting import local_time, waits
 from routing.factories import AttemptFactory
 from routing.models import ProviderHealth, ProviderThrottle
 from routing.rules.breaker import BreakerState

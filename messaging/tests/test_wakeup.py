@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from messaging.queue import wakeup
-from messaging.queue.wakeup import NOTIFY_EVERY, Waiter, notify_workers
+from messaging.queue import coordination
+from messaging.queue.coordination import NOTIFY_EVERY, Waiter, notify_workers
 from messaging.tests.scenario import NOW, PATIENCE
 from routing.signals import receipts_stored
 from routing.timer import Timer
@@ -34,7 +34,9 @@ def test_a_waiter_tells_that_it_was_woken(waiter):
 
 
 def test_a_stored_receipt_wakes_a_waiter(waiter, monkeypatch):
-    monkeypatch.setattr(wakeup, "_notify_timer", Timer(NOTIFY_EVERY, is_over=True))
+    monkeypatch.setattr(
+        coordination, "_notify_timer", Timer(NOTIFY_EVERY, is_over=True)
+    )
 
     receipts_stored.send(None, provider="TwilioSMS", urgent=[], now=NOW)
 

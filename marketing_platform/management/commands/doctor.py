@@ -10,7 +10,7 @@ from typing import Any
 
 from marketing_platform.diagnosis.checks import CHECKS
 from marketing_platform.diagnosis.findings import Finding, Level, examine, worst
-from messaging.queue.clock import database_now
+from messaging.queue.coordination import database_now
 from routing.terminal import PlainCommand
 
 EXIT_STATUS = {Level.OK: 0, Level.FAIL: 1, Level.WARN: 3}

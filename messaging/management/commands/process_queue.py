@@ -14,12 +14,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError
 
-from messaging.queue.clock import database_now
+from messaging.queue.coordination import database_now
 from messaging.queue.results import Report
 from messaging.queue.worker import Limits, Processor
-from messaging.queue_status import is_work_waiting
+from messaging.queue_status import Wait, is_work_waiting, last_errors, waits
 from messaging.vocabulary import WorkerKind
-from messaging.waiting import Wait, last_errors, waits
 from routing.terminal import PlainCommand
 
 

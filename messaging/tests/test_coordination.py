@@ -1,4 +1,4 @@
-"""The clock that leases go by: the database's, not the host's."""
+"""The clock that leases go by, the database's, and heartbeats."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from django.db import connection
 from django.utils import timezone
 
 from messaging.models import WorkerHeartbeat
-from messaging.queue.clock import DatabaseClock, clock_skew, database_now
-from messaging.queue.heartbeat import Heartbeat
+from messaging.queue.coordination import (
+    DatabaseClock,
+    Heartbeat,
+    clock_skew,
+    database_now,
+)
 from messaging.tests.scenario import MINUTE, NOW
 from messaging.vocabulary import WorkerKind
 
