@@ -22,7 +22,7 @@ def main() -> None:
     except (OperationalError, ProgrammingError) as error:
         if "--traceback" in sys.argv:
             raise
-        from routing.text.safe_text import one_line
+        from routing.text.untrusted import one_line
 
         what = one_line(str(error))
         sys.exit(f"Database: {what} (`manage.py doctor` says what to do.)")

@@ -19,7 +19,7 @@ from messaging.vocabulary import CampaignStatus
 from routing.models import DeliveryReceipt, WaitingReceipt
 from routing.providers.base import Receipt
 from routing.receipts.inbox import store
-from routing.reference_keys import reference_for
+from routing.reference import reference_for
 from routing.vocabulary import MessageStatus
 
 PROVIDER = "TwilioSMS"

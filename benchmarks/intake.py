@@ -12,7 +12,7 @@ from benchmarks.signed_receipts import SENT_AND_DELIVERED, SIGNERS, Event
 from benchmarks.stage import tidy
 from benchmarks.web import Web
 from routing.models import WaitingReceipt
-from routing.reference_keys import reference_for
+from routing.reference import reference_for
 
 CALLERS = 64
 EVENTS_IN_A_CALL = {"SendGridEmail": 50}  # 1 by the others

@@ -24,7 +24,7 @@ from benchmarks.stage import (
 from benchmarks.web import BARE, OURS, Web, web_server
 from messaging.vocabulary import CampaignStatus
 from routing.models import WaitingReceipt
-from routing.reference_keys import reference_for
+from routing.reference import reference_for
 
 TAKEN_IN = {"TwilioSMS": 3_000, "VonageSMS": 3_000, "SendGridEmail": 10_000}
 WARM_UP = 400  # receipts

@@ -14,7 +14,7 @@ from marketing_platform.back_office import task_queue  # noqa: F401 - registers 
 from marketing_platform.models import ApiToken
 from marketing_platform.tokens.services import revoke_tokens
 from routing.admin.bases import ReadOnlyAdmin, RecentFilter, clipped
-from routing.text.safe_text import escaped
+from routing.text.untrusted import escaped
 
 FIELDS = (
     "prefix",

@@ -15,7 +15,7 @@ from django.conf import settings
 
 from marketing_platform.masking import mask
 from routing.providers.options import is_secret
-from routing.text.safe_text import escaped
+from routing.text.untrusted import escaped
 
 MESSAGE_LIMIT = 8_000  # characters of a record's message
 TRACE_LIMIT = 32_000

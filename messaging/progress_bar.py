@@ -25,7 +25,7 @@ from messaging.campaign_progress import (
 )
 from messaging.models import WorkerHeartbeat
 from messaging.queue.coordination import database_now
-from routing.text.safe_text import escaped
+from routing.text.untrusted import escaped
 
 LOOK_EVERY = 0.5  # seconds
 PRINT_EVERY = 10.0  # seconds, without a terminal

@@ -18,7 +18,7 @@ from routing.providers.registry import (
     registry,
 )
 from routing.providers.transport.deadline import DEFAULT_SECONDS
-from routing.reference_keys import spellings_of
+from routing.reference import spellings_of
 from routing.text.agreement import is_same_recipient
 from routing.vocabulary import MessageStatus
 

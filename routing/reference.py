@@ -12,10 +12,12 @@ from __future__ import annotations
 import hmac
 import re
 from binascii import b2a_base64
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
+
+from django.conf import settings
 
 _PATTERN = re.compile(
     r"(m([1-9][0-9]{0,18})a([1-9][0-9]{0,4}))(?:\.([A-Za-z0-9_-]{11}))?"
@@ -52,25 +54,50 @@ class AttemptReference(NamedTuple):
         return f"{name}.{_sealer(provider, key)(name)}"
 
 
-def sealing_key(secret: str, installation: str) -> bytes:
-    """The key of an installation, by which it recognizes its own references."""
-    text = f"routing.reference\n{installation}\n{secret}"
-    return blake2b(text.encode(), digest_size=32).digest()
-
-
 def has_seal(reference: str) -> bool:
     """Whether it has a seal. References sent before there were seals have none."""
     match = _PATTERN.fullmatch(reference)
     return match is not None and match[4] is not None
 
 
-def is_sealed_by(reference: str, *, provider: str, keys: Iterable[bytes]) -> bool:
-    """Whether we sealed it for this provider, with one of the keys."""
+def reference_for(message_id: int, attempt_number: int, *, provider: str) -> str:
+    """The reference of an attempt, as sent to the provider."""
+    key = _sealing_key(settings.SECRET_KEY, settings.INSTALLATION_ID)
+    return AttemptReference(message_id, attempt_number).sealed(
+        provider=provider, key=key
+    )
+
+
+def spellings_of(reference: str, *, provider: str) -> list[str]:
+    """All references that the attempt may have been sent with, the current one first:
+    sealed with a former key, or without a seal from before there were any.
+    """
+    about = AttemptReference.parse(reference)
+    if about is None:
+        return [reference]
+    sealed = [about.sealed(provider=provider, key=key) for key in _keys()]
+    return list(dict.fromkeys([reference, *sealed, str(about)]))
+
+
+def is_ours(reference: str, *, provider: str) -> bool:
+    """Whether this installation sealed it for this provider."""
     match = _PATTERN.fullmatch(reference)
     if match is None or match[4] is None:
         return False
-    seals = [_sealer(provider, key)(match[1]) for key in keys]
+    seals = [_sealer(provider, key)(match[1]) for key in _keys()]
     return any([hmac.compare_digest(match[4], seal) for seal in seals])  # noqa: C419
+
+
+def _keys() -> list[bytes]:
+    secrets = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    return [_sealing_key(secret, settings.INSTALLATION_ID) for secret in secrets]
+
+
+@lru_cache(maxsize=16)
+def _sealing_key(secret: str, installation: str) -> bytes:
+    """The key of an installation, by which it recognizes its own references."""
+    text = f"routing.reference\n{installation}\n{secret}"
+    return blake2b(text.encode(), digest_size=32).digest()
 
 
 @lru_cache(maxsize=64)

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, OutputWrapper
 from rich.console import Console
 from rich.text import Text
 
-from routing.text.safe_text import escaped
+from routing.text.untrusted import escaped
 
 
 class PlainOutput(OutputWrapper):

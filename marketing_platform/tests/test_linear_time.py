@@ -34,17 +34,19 @@ from messaging.rules.public_urls import problem_with_url
 from routing.csv_files import column_key, harmless, plain, squeezed
 from routing.providers.transport.http import read_retry_after
 from routing.providers.transport.mail import is_address
-from routing.providers.transport.wire import (
+from routing.text.header_text import is_one_line
+from routing.text.keywords import keyword_of
+from routing.text.segments import split_segments
+from routing.text.untrusted import (
     as_amount,
     as_body,
     as_text,
+    escaped,
     form_fields,
     json_value,
+    one_line,
+    plain_lines,
 )
-from routing.text.header_text import is_one_line
-from routing.text.keywords import keyword_of
-from routing.text.safe_text import escaped, one_line, plain_lines
-from routing.text.segments import split_segments
 from routing.vocabulary import Channel
 
 parser = re._parser  # how the standard library parses an expression

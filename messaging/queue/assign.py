@@ -15,7 +15,7 @@ from routing.decision.planner import Planner, ProviderSnapshot, take_turns
 from routing.decision.request import RoutingRequest, Suitability
 from routing.health.breakers import take_probe
 from routing.providers.base import OutboundMessage
-from routing.reference_keys import reference_for
+from routing.reference import reference_for
 from routing.rules.decide import (
     NO_PROVIDER_PAUSE,
     Choices,

@@ -13,7 +13,7 @@ from messaging.transitions import Hold
 from routing.decision.request import RoutingRequest, Suitability
 from routing.dispatch import SendResult
 from routing.providers.base import OutboundMessage, SendFailure, UnsuitableError
-from routing.reference_keys import reference_for
+from routing.reference import reference_for
 from routing.rules.decide import Decision, Round, Sent, Step
 from routing.rules.retry import PastAttempt
 from routing.rules.route import Route

@@ -15,7 +15,7 @@ from messaging.vocabulary import WorkerKind
 from routing.providers.base import (
     Receipt,
 )
-from routing.reference_keys import reference_for
+from routing.reference import reference_for
 from routing.rules.tally import Tally
 from routing.statistics.entries import read_totals
 from routing.vocabulary import (

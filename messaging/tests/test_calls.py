@@ -44,7 +44,7 @@ from routing.providers.base import (
     Receipt,
 )
 from routing.providers.registry import registry
-from routing.reference_keys import reference_for
+from routing.reference import reference_for
 from routing.rules.decide import Decision, FallBack, Retry
 from routing.vocabulary import AttemptOutcome, Channel, MessageStatus, RoutingStrategy
 

@@ -16,7 +16,7 @@ from messaging.tests.scenario import NOW, claim, messages, running, until_one_wa
 from routing.health.delivery_rates import QualityBook
 from routing.models import DeliveryQuality
 from routing.providers.base import Receipt
-from routing.reference_keys import reference_for
+from routing.reference import reference_for
 from routing.vocabulary import (
     Channel,
     ErrorClass,

@@ -28,7 +28,7 @@ from messaging.tests.scenario import (
 from messaging.vocabulary import CampaignStatus, SuppressionReason, SuppressionScope
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.providers.base import OutcomeUnknown, ProviderError, Receipt
-from routing.reference_keys import reference_for
+from routing.reference import reference_for
 from routing.rules.decide import AwaitVerdict, Decision, FallBack, Retry
 from routing.vocabulary import (
     AttemptOutcome,

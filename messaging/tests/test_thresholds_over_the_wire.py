@@ -18,7 +18,7 @@ from messaging.vocabulary import CampaignStatus, WorkerKind
 from routing.factories import RouteFactory
 from routing.models import MessageDeliveryAttempt
 from routing.providers.base import Receipt
-from routing.reference_keys import reference_for
+from routing.reference import reference_for
 from routing.vocabulary import ErrorClass, FallbackReason, MessageStatus
 
 

@@ -16,7 +16,7 @@ from django.utils.html import format_html
 from django.utils.text import Truncator, capfirst
 
 from routing.providers.registry import registry
-from routing.text.safe_text import escaped
+from routing.text.untrusted import escaped
 
 
 class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]

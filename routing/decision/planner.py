@@ -21,9 +21,8 @@ from routing.money import Money
 from routing.prices.rate_decks import RateBook
 from routing.providers.registry import ProviderNotConfigured, UnknownProvider, registry
 from routing.rules.breaker import admission, describe, may_probe
-from routing.rules.costs import PriceError
+from routing.rules.costs import PriceError, estimate
 from routing.rules.decide import Choices
-from routing.rules.rates import estimate
 from routing.rules.retry_budget import STRETCH_SECONDS
 from routing.rules.route import Destination, Route, choose_route
 from routing.strategies import STEADY, TAKES_TURNS, Candidate, Context, Verdict

@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from routing.providers.registry import registry
-from routing.rules.rates import problem_with_country, problem_with_prefix
+from routing.rules.costs import problem_with_country, problem_with_prefix
 from routing.vocabulary import (
     Channel,
 )
@@ -23,7 +23,7 @@ class Rate(models.Model):
     """A line of a rate deck: a provider's price for a destination, from a day on.
 
     It is valid until a later line of the same prefix and country.
-    `routing.rules.rates` decides which line prices a recipient.
+    `routing.rules.costs` decides which line prices a recipient.
     """
 
     provider = models.CharField(max_length=100)

@@ -15,7 +15,7 @@ from django.db.models import Count, Max, Sum
 from routing.models import Rate, RateQuerySet, problem_with_deck
 from routing.money import Money
 from routing.prices.rate_files import Place, read_rate_file
-from routing.rules.rates import RateRow, RateTable
+from routing.rules.costs import RateRow, RateTable
 from routing.signals import report
 from routing.vocabulary import Channel
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from routing.csv_files import CsvFile, CsvFileError, squeezed
 from routing.money import LIMIT, Money
-from routing.rules.rates import problem_with_country, problem_with_prefix
+from routing.rules.costs import problem_with_country, problem_with_prefix
 from routing.text.quantities import quantity
 
 # Possible names of the price's column; a file must have exactly one of them.

@@ -29,7 +29,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from routing.providers.options import DocsRow, Option
-from routing.text.safe_text import one_line
+from routing.text.untrusted import one_line
 from routing.vocabulary import Channel, ErrorClass, Keyword, MessageStatus
 
 # The code of a failure after which the message is always sent alone: it may be the one

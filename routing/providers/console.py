@@ -7,7 +7,7 @@ import threading
 from uuid import uuid4
 
 from routing.providers.base import Acceptance, OutboundMessage, Provider
-from routing.text.safe_text import escaped
+from routing.text.untrusted import escaped
 from routing.vocabulary import Channel
 
 _RULE = "-" * 72

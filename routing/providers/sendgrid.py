@@ -66,7 +66,7 @@ from routing.providers.transport.signatures import (
     problem_with_max_age,
     require_recent,
 )
-from routing.providers.transport.wire import as_count, as_object, as_text, json_value
+from routing.text.untrusted import as_count, as_object, as_text, json_value
 from routing.vocabulary import Channel, ErrorClass, MessageStatus
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from routing.providers.smtp_status import (
     names_nobody,
     says_nobody_is_there,
 )
-from routing.providers.transport.wire import as_text
+from routing.text.untrusted import as_text
 from routing.vocabulary import ErrorClass
 
 CLASSIFICATIONS = {

@@ -35,15 +35,19 @@ from routing.providers.error_codes import UNAVAILABLE
 from routing.providers.options import DocsRow, Option
 from routing.providers.smtp_status import CODES as CODES
 from routing.providers.smtp_status import Reply, kind_of
-from routing.providers.transport.connections import is_closing
-from routing.providers.transport.deadline import DEFAULT_SECONDS, Call, current_call
+from routing.providers.transport.deadline import (
+    DEFAULT_SECONDS,
+    Call,
+    current_call,
+    is_closing,
+)
 from routing.providers.transport.mime import WrittenMail, write
 from routing.providers.transport.smtp_connection import (
     CommandRefused,
     WatchedConnection,
     WatchedTLSConnection,
 )
-from routing.providers.transport.wire import as_text
+from routing.text.untrusted import as_text
 from routing.vocabulary import Channel
 
 KEEP_SECONDS = 30.0  # an idle connection, before it is closed

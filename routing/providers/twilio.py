@@ -54,14 +54,14 @@ from routing.providers.error_codes import (
 )
 from routing.providers.options import DocsRow, Option
 from routing.providers.transport.http import Answer, HttpProvider, basic_auth
-from routing.providers.transport.wire import (
+from routing.providers.twilio_messages import PAGE_SIZE, find_in
+from routing.text.untrusted import (
     as_amount,
     as_body,
     as_count,
     as_text,
     form_fields,
 )
-from routing.providers.twilio_messages import PAGE_SIZE, find_in
 from routing.vocabulary import Channel, Keyword, MessageStatus
 
 # Counted by the day of the US Pacific coast, per brand and carrier.

@@ -14,7 +14,7 @@ from typing import Any
 
 from routing.providers.base import Enquiry, LookUpFailed
 from routing.providers.transport.http import Answer
-from routing.providers.transport.wire import as_count, as_object, as_text
+from routing.text.untrusted import as_count, as_object, as_text
 
 PAGE_SIZE = 200  # some 300 KiB
 CLOCKS_APART = timedelta(seconds=30)  # ours and Twilio's, at most

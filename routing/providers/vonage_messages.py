@@ -52,7 +52,8 @@ from routing.providers.transport.signatures import (
     require_equal,
     require_recent,
 )
-from routing.providers.transport.wire import (
+from routing.providers.vonage_account import ACCOUNT_OPTIONS, SIMULATED_ACCOUNT
+from routing.text.untrusted import (
     as_amount,
     as_body,
     as_number,
@@ -60,7 +61,6 @@ from routing.providers.transport.wire import (
     as_text,
     json_object,
 )
-from routing.providers.vonage_account import ACCOUNT_OPTIONS, SIMULATED_ACCOUNT
 from routing.vocabulary import Channel, MessageStatus
 
 # `error.title` of a status, and the fragment of `type` in a refusal.

@@ -54,7 +54,11 @@ from routing.providers.transport.signatures import (
     require_equal,
     require_recent,
 )
-from routing.providers.transport.wire import (
+from routing.providers.vonage_account import ACCOUNT_OPTIONS, SIMULATED_ACCOUNT
+from routing.reference import AttemptReference
+from routing.text.agreement import is_same_recipient
+from routing.text.segments import is_gsm7
+from routing.text.untrusted import (
     as_amount,
     as_body,
     as_count,
@@ -64,10 +68,6 @@ from routing.providers.transport.wire import (
     form_fields,
     json_object,
 )
-from routing.providers.vonage_account import ACCOUNT_OPTIONS, SIMULATED_ACCOUNT
-from routing.reference import AttemptReference
-from routing.text.agreement import is_same_recipient
-from routing.text.segments import is_gsm7
 from routing.vocabulary import Channel, ErrorClass, MessageStatus
 
 # `status` of the answer.

@@ -23,8 +23,7 @@ from routing.providers.base import Receipt
 from routing.providers.registry import registry
 from routing.receipts.inbox import Waiting, stored_text
 from routing.receipts.webhook_counts import counter
-from routing.reference import AttemptReference, has_seal
-from routing.reference_keys import is_ours
+from routing.reference import AttemptReference, has_seal, is_ours
 from routing.text.agreement import is_same_recipient
 from routing.vocabulary import WebhookOutcome
 

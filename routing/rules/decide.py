@@ -44,7 +44,7 @@ from routing.strategies import (
     Context,
     Verdict,
 )
-from routing.strategies.fallback import fallback
+from routing.strategies.base import fallback
 from routing.vocabulary import FallbackReason, UnknownOutcomePolicy
 
 # The longest wait of a message that no provider may take, until it is decided again.

@@ -8,11 +8,11 @@ from routing.strategies.base import (
     Context,
     Strategy,
     Verdict,
+    fallback,
+    primary,
 )
-from routing.strategies.fallback import fallback
 from routing.strategies.highest_reliability import highest_reliability
 from routing.strategies.least_cost import least_cost
-from routing.strategies.primary import primary
 from routing.strategies.round_robin import round_robin
 from routing.vocabulary import RoutingStrategy
 

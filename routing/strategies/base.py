@@ -1,4 +1,4 @@
-"""What a routing strategy is given, and what it returns."""
+"""What a strategy is given and returns, and the two that keep to the route's order."""
 
 from __future__ import annotations
 
@@ -76,3 +76,18 @@ class Strategy(Protocol):
         self, candidates: Sequence[Candidate], context: Context = NO_CONTEXT
     ) -> Candidate | None:
         """The candidate to try first, or None if none is eligible."""
+
+
+def primary(
+    candidates: Sequence[Candidate], context: Context = NO_CONTEXT
+) -> Candidate | None:
+    """The first candidate, if it may be used now."""
+    first = candidates[0]
+    return first if first.is_eligible else None
+
+
+def fallback(
+    candidates: Sequence[Candidate], context: Context = NO_CONTEXT
+) -> Candidate | None:
+    """The first eligible candidate, in the route's order."""
+    return next(filter(lambda candidate: candidate.is_eligible, candidates), None)

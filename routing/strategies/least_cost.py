@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from routing.strategies.base import NO_CONTEXT, Candidate, Context
-from routing.strategies.fallback import fallback
+from routing.strategies.base import NO_CONTEXT, Candidate, Context, fallback
 
 
 def least_cost(

@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 
-from routing.strategies.base import NO_CONTEXT, Candidate, Context
-from routing.strategies.fallback import fallback
+from routing.strategies.base import NO_CONTEXT, Candidate, Context, fallback
 
 MAX_LENGTH = 1000  # turns of a sequence; heavier weights are scaled down to about this
 

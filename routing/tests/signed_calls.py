@@ -16,8 +16,7 @@ from django.utils import timezone
 
 from messaging.models import CampaignMessage
 from messaging.queue.receipts import apply_receipts
-from routing.reference import AttemptReference, has_seal
-from routing.reference_keys import reference_for
+from routing.reference import AttemptReference, has_seal, reference_for
 from routing.simulators import sendgrid, twilio, vonage_messages, vonage_sms
 from routing.simulators.receipts import ReceiptCall
 

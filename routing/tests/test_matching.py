@@ -13,7 +13,7 @@ from routing.factories import AttemptFactory
 from routing.models import DeliveryReceipt, WebhookCount
 from routing.providers.base import Receipt
 from routing.receipts.matching import UNSEALED_FOR, Disagreement, _sealed_since
-from routing.reference_keys import reference_for
+from routing.reference import reference_for
 from routing.tests.signed_calls import SIGNERS, Unsealed, by_vonage_sms, given_to
 from routing.tests.test_webhooks import client, every_provider, message_for
 from routing.vocabulary import MessageStatus, WebhookOutcome

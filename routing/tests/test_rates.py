@@ -15,7 +15,7 @@ from routing.factories import RateFactory
 from routing.models import Rate
 from routing.money import Money
 from routing.prices.rate_decks import RateBook, load_rate_table
-from routing.rules.rates import RateRow, RateTable, estimate
+from routing.rules.costs import RateRow, RateTable, estimate
 from routing.vocabulary import Channel
 
 DAY = date(2026, 3, 1)

@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.strategies import STRATEGIES, Candidate, Context, Verdict
-from routing.strategies.fallback import fallback
+from routing.strategies.base import fallback, primary
 from routing.strategies.highest_reliability import highest_reliability
 from routing.strategies.least_cost import least_cost
-from routing.strategies.primary import primary
 from routing.strategies.round_robin import round_robin, smooth_sequence
 from routing.vocabulary import RoutingStrategy
 

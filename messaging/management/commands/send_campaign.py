@@ -40,7 +40,7 @@ from routing.decision.planner import Planner
 from routing.decision.readiness import problems_of, readiness
 from routing.terminal import PlainCommand, PlainConsole
 from routing.text.quantities import quantity
-from routing.text.safe_text import escaped
+from routing.text.untrusted import escaped
 from routing.vocabulary import CampaignKind, Channel
 
 YES = {"y", "yes"}

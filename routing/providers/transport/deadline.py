@@ -13,6 +13,7 @@ import heapq
 import itertools
 import math
 import os
+import select
 import socket
 import threading
 import time
@@ -168,6 +169,13 @@ def current_call() -> Call:
     if _current.call is None:
         raise RuntimeError("A provider's connection is used outside a Call.")
     return _current.call
+
+
+def is_closing(idle: socket.socket) -> bool:
+    """Whether the server has sent something unasked: it is closing the connection."""
+    poll = select.poll()
+    poll.register(idle, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 _current = _Current()

@@ -14,7 +14,7 @@ from routing.providers.base import (
 from routing.providers.error_codes import OPTED_OUT, Table
 from routing.providers.options import Option
 from routing.providers.transport.http import Answer, HttpProvider
-from routing.providers.transport.wire import as_text
+from routing.text.untrusted import as_text
 from routing.vocabulary import Channel
 
 # A real provider's file has the address of the vendor's list of codes here.

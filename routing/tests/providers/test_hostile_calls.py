@@ -15,8 +15,8 @@ from routing.providers.base import (
     Provider,
     WebhookRequest,
 )
-from routing.providers.transport.wire import as_amount
 from routing.tests.providers.samples import CLASSES, aimed_at
+from routing.text.untrusted import as_amount
 
 PROVIDERS = {
     cls.__name__: aimed_at("http://127.0.0.1:1", cls, RECEIPT_URL="https://example.com")

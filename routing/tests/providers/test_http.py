@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from routing.providers.base import OutcomeUnknown, ProviderError
-from routing.providers.transport import connections
+from routing.providers.transport import http
 from routing.providers.transport.http import HttpClient, read_retry_after
 from routing.tests.providers.scripted_server import ScriptedServer, answer, say
 
@@ -106,7 +106,7 @@ def test_a_connection_that_the_server_closed_is_replaced_before_anything_is_writ
 
 
 def test_a_connection_that_was_idle_for_long_is_replaced(monkeypatch):
-    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(http, "IDLE_SECONDS", 0.0)
     client = HttpClient(timeout=5)
     with ScriptedServer(*[say(answer("200 OK", b"x"))] * 2) as server:
         post(server, client=client)
@@ -180,7 +180,7 @@ def test_a_call_ends_at_its_deadline():
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", close=True
         ),
         say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nab\r\n"),
-        say(answer("200 OK", b"x" * (connections.ANSWER_LIMIT + 1))),
+        say(answer("200 OK", b"x" * (http.ANSWER_LIMIT + 1))),
         say(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200),
     ],
     ids=[
@@ -202,10 +202,8 @@ def test_an_answer_that_breaks_leaves_the_outcome_unknown(script):
 
 
 def test_an_answer_of_just_the_limit_is_read():
-    with ScriptedServer(
-        say(answer("200 OK", b"x" * connections.ANSWER_LIMIT))
-    ) as server:
-        assert len(post(server).body) == connections.ANSWER_LIMIT
+    with ScriptedServer(say(answer("200 OK", b"x" * http.ANSWER_LIMIT))) as server:
+        assert len(post(server).body) == http.ANSWER_LIMIT
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://no.such.host.invalid"])

@@ -10,7 +10,7 @@ import pytest
 
 from routing.look_ups import Finding, first_look, look_up, settling_time
 from routing.providers.base import Enquiry, LookUpFailed
-from routing.reference_keys import reference_for
+from routing.reference import reference_for
 from routing.tests.providers.samples import build, message_for
 from routing.tests.providers.scripted_server import ScriptedServer, answer, say
 from routing.vocabulary import MessageStatus

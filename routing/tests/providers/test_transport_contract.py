@@ -29,8 +29,7 @@ from routing.providers.base import (
     WebhookRequest,
 )
 from routing.providers.registry import ProviderNotConfigured, ProviderRegistry
-from routing.providers.transport.connections import ANSWER_LIMIT
-from routing.providers.transport.http import HttpProvider
+from routing.providers.transport.http import ANSWER_LIMIT, HttpProvider
 from routing.tests.providers.acme import AcmeSMS
 from routing.tests.providers.samples import (
     CLASSES,

@@ -9,9 +9,8 @@ from django.core.management import get_commands, load_command_class
 from rich.table import Table
 
 from routing.providers.base import ProviderError
-from routing.providers.transport.wire import as_body, as_text
 from routing.terminal import PlainCommand, PlainConsole
-from routing.text.safe_text import escaped, one_line
+from routing.text.untrusted import as_body, as_text, escaped, one_line
 
 COMMANDS = [
     *("\x1b[2J", "\x9b31m", "\x07", "\x08", "\x7f", "\x85", "\r\n", "\0"),
