@@ -9,8 +9,7 @@ from django.conf import settings
 
 from messaging.rules.numbering_plans import country_of
 from routing.providers.transport.mail import is_address
-from routing.text.email_addresses import EmailAddressError, canonical_email, mailbox_key
-from routing.text.handsets import handset_of, spellings_of
+from routing.text.email_addresses import EmailAddressError, canonical_email
 from routing.text.phone_numbers import (
     NoCountry,
     NotANumber,
@@ -18,6 +17,7 @@ from routing.text.phone_numbers import (
     problem_with_kind,
     read_number,
 )
+from routing.text.recipient_keys import handset_of
 from routing.vocabulary import Channel
 
 _NO_PUNCTUATION = str.maketrans("", "", "-./()")
@@ -82,11 +82,6 @@ def parse_address(channel: Channel, text: str, *, region: str = "") -> Address:
     return _number(text, region)
 
 
-def address_key(address: str) -> str:
-    """The key that opt-outs are compared by: one per handset or mailbox."""
-    return mailbox_key(address) if "@" in address else handset_of(address)
-
-
 def address_in(text: str) -> str:
     """Normalise an address typed by a person, of any channel.
 
@@ -112,13 +107,6 @@ def former_number(text: str) -> str:
         return parse_address(Channel.SMS, key).text
     except AddressError:
         return ""
-
-
-def address_spellings(address: str) -> set[str]:
-    """All recipients under which messages to this handset or mailbox may be stored."""
-    if "@" in address:
-        return {address, mailbox_key(address)}
-    return spellings_of(address)
 
 
 def check_region(region: str) -> None:

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from messaging.addresses import AddressError, address_in, address_key
+from messaging.addresses import AddressError, address_in
 from messaging.campaign_progress import progress_of
 from messaging.campaigns import (
     cancel_campaigns,
@@ -41,6 +41,7 @@ from messaging.timeline import timeline_of
 from routing.admin.bases import BoundedActions, ProviderFilter, ReadOnlyAdmin, clipped
 from routing.models import InboundMessage
 from routing.text.quantities import quantity
+from routing.text.recipient_keys import address_key
 from routing.vocabulary import CampaignKind
 
 

@@ -19,7 +19,7 @@ from routing.providers.registry import (
 )
 from routing.providers.transport.deadline import DEFAULT_SECONDS
 from routing.reference import spellings_of
-from routing.text.agreement import is_same_recipient
+from routing.text.recipient_keys import is_same_recipient
 from routing.vocabulary import MessageStatus
 
 logger = logging.getLogger(__name__)

@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 from django.db import transaction
 
-from messaging.addresses import address_key, former_number
+from messaging.addresses import former_number
 from messaging.audience.recipients import Recipient, Rejection
 from messaging.consent.suppression import suppress
 from messaging.consent.unsubscribe_links import message_id_in
 from messaging.models import CampaignMessage, Suppression
 from messaging.vocabulary import SuppressionReason, SuppressionScope
 from routing.signals import report
+from routing.text.recipient_keys import address_key
 
 
 def opt_out(address: str, *, source: str) -> None:

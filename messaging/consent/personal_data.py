@@ -12,12 +12,7 @@ from typing import Any
 import idna
 from django.db.models import Model, Q, QuerySet
 
-from messaging.addresses import (
-    AddressError,
-    address_in,
-    address_key,
-    address_spellings,
-)
+from messaging.addresses import AddressError, address_in
 from messaging.models import (
     CampaignMessage,
     CampaignMessageQuerySet,
@@ -27,6 +22,7 @@ from messaging.models import (
 from routing.models import DeliveryReceipt, InboundMessage, WaitingReceipt
 from routing.signals import report
 from routing.text.email_addresses import is_same_mailbox
+from routing.text.recipient_keys import address_key, address_spellings
 
 _SHORTEST_TRACE = 7  # characters of an address to search for in other texts
 Row = dict[str, Any]

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import phonenumbers
 
 from messaging.models import CampaignMessage
-from routing.text.handsets import handset_of, spellings_of
+from routing.text.recipient_keys import handset_of, spellings_of
 from routing.vocabulary import Channel
 
 LATELY = timedelta(days=90)  # how long after a message a reply may come

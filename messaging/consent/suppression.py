@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from django.db import transaction
 from django.db.models import QuerySet
 
-from messaging.addresses import address_key
 from messaging.models import Suppression, usual_scope
 from messaging.vocabulary import SuppressionReason, SuppressionScope
+from routing.text.recipient_keys import address_key
 from routing.vocabulary import CampaignKind
 
 BATCH = 1000  # rows per statement

@@ -8,7 +8,7 @@ from django.db import IntegrityError, migrations, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from messaging.addresses import address_key
+from routing.text.recipient_keys import address_key
 from routing.statistics.entries import save_counts
 from routing.rules.tally import TallySheet, status_counts
 

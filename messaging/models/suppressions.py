@@ -7,8 +7,9 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from messaging.addresses import AddressError, address_in, address_key
+from messaging.addresses import AddressError, address_in
 from messaging.vocabulary import SuppressionReason, SuppressionScope
+from routing.text.recipient_keys import address_key
 
 
 def usual_scope(reason: SuppressionReason, address: str) -> SuppressionScope:

@@ -7,13 +7,13 @@ from datetime import datetime
 
 from django.conf import settings
 
-from messaging.addresses import address_key
 from messaging.consent.suppression import suppressed_among
 from messaging.queue.claimed import AnyMessage
 from messaging.rules.quiet_hours import QuietHours, quiet_at
 from messaging.rules.time_zones import zones_of
 from messaging.transitions import Hold
 from messaging.vocabulary import CampaignStatus
+from routing.text.recipient_keys import address_key
 from routing.vocabulary import Channel, MessageStatus
 
 _SUPPRESSED = Hold(MessageStatus.SUPPRESSED, "The address is suppressed.")

@@ -56,7 +56,7 @@ from routing.providers.transport.signatures import (
 )
 from routing.providers.vonage_account import ACCOUNT_OPTIONS, SIMULATED_ACCOUNT
 from routing.reference import AttemptReference
-from routing.text.agreement import is_same_recipient
+from routing.text.recipient_keys import is_same_recipient
 from routing.text.segments import is_gsm7
 from routing.text.untrusted import (
     as_amount,

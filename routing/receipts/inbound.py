@@ -11,9 +11,9 @@ from django.db import transaction
 from routing.models import InboundMessage
 from routing.providers.base import Inbound
 from routing.signals import inbound_recorded
-from routing.text.handsets import handset_of
 from routing.text.keywords import keyword_of
 from routing.text.phone_numbers import NotANumber, read_number
+from routing.text.recipient_keys import handset_of
 
 _NO_DIGITS = re.compile(r"[^0-9]")
 

@@ -24,7 +24,7 @@ from routing.providers.registry import registry
 from routing.receipts.inbox import Waiting, stored_text
 from routing.receipts.webhook_counts import counter
 from routing.reference import AttemptReference, has_seal, is_ours
-from routing.text.agreement import is_same_recipient
+from routing.text.recipient_keys import is_same_recipient
 from routing.vocabulary import WebhookOutcome
 
 UNSEALED_FOR = timedelta(days=7)  # after the upgrade; Vonage waits 72 h for a handset

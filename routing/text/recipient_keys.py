@@ -1,9 +1,10 @@
-"""A key for a handset, by which numbers are compared. Pure.
+"""Which addresses are one recipient: keys to compare them by. Pure.
 
 A handset may have several numbers: its country has made numbers longer since, or mobile
 numbers have an extra digit when dialled from abroad. Providers report a STOP under the
-number that the network shows. Nothing is ever sent to the key, only to the recipient's
-own number.
+number that the network shows. And they spell recipients in their own ways: numbers
+without "+", or as their network dials them; domains of other alphabets in ASCII.
+Nothing is ever sent to a key, only to the recipient's own number.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
+from unicodedata import normalize
+
+from routing.text.email_addresses import is_same_mailbox, mailbox_key
 
 # Another spelling, and the key. X is any digit and [..] one of several; the digits they
 # match are copied in order.
@@ -74,6 +78,7 @@ _SPELLINGS = [
     ("+84188XXXXXXX", "+8458XXXXXXX"),
     ("+84199XXXXXXX", "+8459XXXXXXX"),
 ]
+_NO_DIGITS = re.compile(r"[^0-9]")
 _OPEN = re.compile(r"X|\[[0-9-]{1,9}\]")
 
 
@@ -121,6 +126,31 @@ def spellings_of(number: str) -> set[str]:
     key = handset_of(number)
     others = {other for other in _rewritten(key, _FROM_KEY) if handset_of(other) == key}
     return {number, key} | others
+
+
+def address_key(address: str) -> str:
+    """The key that opt-outs are compared by: one per handset or mailbox."""
+    return mailbox_key(address) if "@" in address else handset_of(address)
+
+
+def address_spellings(address: str) -> set[str]:
+    """All recipients under which messages to this handset or mailbox may be stored."""
+    if "@" in address:
+        return {address, mailbox_key(address)}
+    return spellings_of(address)
+
+
+def is_same_recipient(reported: str, sent_to: str) -> bool:
+    """Whether both are the same recipient: the same handset, or the same mailbox."""
+    if "@" in reported or "@" in sent_to:
+        return is_same_mailbox(reported, sent_to)
+    number = _number(reported)
+    return number != "+" and handset_of(number) == handset_of(_number(sent_to))
+
+
+def _number(text: str) -> str:
+    digits = _NO_DIGITS.sub("", normalize("NFKC", text))
+    return f"+{digits.removeprefix('00')}"
 
 
 def _rewritten(number: str, pairs: _Pairs) -> Iterator[str]:

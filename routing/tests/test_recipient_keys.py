@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.text.handsets import handset_of, spellings_of
+from routing.text.recipient_keys import handset_of, spellings_of
 
 # From the numbering plans: today's number, and another one of the same handset.
 PAIRS = [
