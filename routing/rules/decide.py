@@ -35,7 +35,7 @@ from routing.rules.retry import (
     with_jitter,
 )
 from routing.rules.route import Route
-from routing.rules.thresholds import Thresholds, screen
+from routing.rules.thresholds import NO_THRESHOLDS, Thresholds, screen
 from routing.strategies import (
     IN_ORDER,
     NO_CONTEXT,
@@ -146,6 +146,8 @@ class Choices:
 
     def within(self, thresholds: Thresholds) -> Choices:
         """The same choices, with verdicts on providers that the thresholds rule out."""
+        if thresholds == NO_THRESHOLDS:
+            return self
         return replace(self, candidates=screen(self.candidates, thresholds))
 
 

@@ -39,8 +39,6 @@ def screen(
 
     A candidate that is already ineligible keeps its verdict.
     """
-    if thresholds.max_cost is None and thresholds.min_quality is None:
-        return tuple(candidates)
     costly = _costly(candidates, thresholds)
     affordable = [
         each for each in candidates if each.is_eligible and each.provider not in costly
