@@ -114,7 +114,6 @@ MIDDLEWARE = [
     "marketing_platform.caching.NoStoreMiddleware",
     "marketing_platform.web_queries.QueryLimitMiddleware",
     "marketing_platform.audit.acting.ActingMiddleware",
-    "marketing_platform.short_way.ShortWayMiddleware",  # webhooks go no further
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -6,8 +6,11 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketing_platform.settings")
 
-application = get_wsgi_application()
+_application = get_wsgi_application()
 
-from marketing_platform.web_queries import bound_web_queries  # noqa: E402 - needs it
+# These need what has just been set up.
+from marketing_platform.short_way import ShortWay  # noqa: E402
+from marketing_platform.web_queries import bound_web_queries  # noqa: E402
 
 bound_web_queries()
+application = ShortWay(_application)

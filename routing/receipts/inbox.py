@@ -19,7 +19,6 @@ from django.db.models import Min, QuerySet
 
 from routing.models import WaitingReceipt
 from routing.providers.base import Receipt
-from routing.receipts.together import Together
 from routing.sql_rows import Columns, Row, as_json, derived_table, prepared_cursor
 from routing.vocabulary import ErrorClass, MessageStatus
 
@@ -81,8 +80,7 @@ class InboxStatus(NamedTuple):
 def store(
     *, provider_name: str, receipts: Iterable[Receipt], raw: str, now: datetime
 ) -> list[str]:
-    """Store what a provider said, in one statement, with what other threads bring at
-    the same time; returns the ids of the events.
+    """Store what a provider said, in one statement; returns the ids of the events.
 
     An event that waits already is left as it is; one that was applied before is
     recognized when it is applied again. `raw` is the whole call, for receipts that do
@@ -99,10 +97,8 @@ def store(
         }
         for each in receipts
     ]
-    if rows and connection.in_atomic_block:
+    if rows:
         _write(rows)
-    elif rows:
-        _together.write(rows)
     return [str(row["event_id"]) for row in rows]
 
 
@@ -120,9 +116,6 @@ def _write(rows: Sequence[Row]) -> None:
             raise
         with prepared_cursor() as cursor:
             cursor.execute(statement, [document])
-
-
-_together = Together(_write)
 
 
 @cache

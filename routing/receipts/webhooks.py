@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -16,6 +17,7 @@ from routing.providers.base import (
     InboundNotSupported,
     MalformedReceipt,
     Provider,
+    Receipt,
     ReceiptsNotSupported,
     WebhookRequest,
 )
@@ -140,18 +142,36 @@ def _refused(outcome: WebhookOutcome, detail: str) -> Answer:
     return answer
 
 
+def take_plain_receipts(provider_name: str, call: WebhookRequest) -> bool:
+    """Take and count receipts of which nothing must hold before the answer.
+
+    False, and nothing is done, if something must, or if no provider has this name.
+    Nothing is stored either if an exception is raised.
+    """
+    if provider_name not in registry.names():
+        return False
+    provider, now = registry.get(provider_name), timezone.now()
+    receipts = provider.read_receipts(call)
+    if any(each.is_urgent for each in receipts):
+        return False
+    _store(provider, receipts, call, now)
+    counter.count(provider_name, WebhookOutcome.ACCEPTED, now=now)
+    return True
+
+
 def _take_receipts(provider: Provider, call: WebhookRequest) -> HttpResponse:
     """Store them and answer: workers apply them (`messaging.queue.receipts`)."""
-    receipts, now = provider.read_receipts(call), timezone.now()
-    store(
-        provider_name=provider.name,
-        receipts=receipts,
-        raw=call.body.decode(errors="replace"),
-        now=now,
-    )
+    _store(provider, provider.read_receipts(call), call, timezone.now())
+    return Answer(status=204)
+
+
+def _store(
+    provider: Provider, receipts: Sequence[Receipt], call: WebhookRequest, now: datetime
+) -> None:
+    raw = call.body.decode(errors="replace")
+    store(provider_name=provider.name, receipts=receipts, raw=raw, now=now)
     urgent = [event_id_of(each) for each in receipts if each.is_urgent]
     receipts_stored.send(None, provider=provider.name, urgent=urgent, now=now)
-    return Answer(status=204)
 
 
 def _take_inbound(provider: Provider, call: WebhookRequest) -> HttpResponse:

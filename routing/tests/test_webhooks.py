@@ -25,6 +25,7 @@ from routing.tests.signed_calls import (
     JSON,
     SIGNERS,
     Call,
+    ShortWayClient,
     by_sendgrid,
     by_twilio,
     by_vonage_mms,
@@ -50,13 +51,15 @@ SAID_OF_A_DELIVERY = {
 every_provider = pytest.mark.parametrize("provider", SIGNERS)
 
 
-@pytest.fixture
-def client(db, settings):
-    """Posts like a provider: through the proxy, and without a CSRF token."""
+@pytest.fixture(params=[Client, ShortWayClient])
+def client(request, db, settings):
+    """Posts like a provider: through the proxy, and without a CSRF token. Whether a
+    call takes the short way or not, the same must be true.
+    """
     settings.PUBLIC_URL = PUBLIC_URL
     settings.SECURE_SSL_REDIRECT = False
     settings.MESSAGE_PROVIDERS = simulated_providers(9100, public_url=PUBLIC_URL)
-    return Client(enforce_csrf_checks=True)
+    return request.param(enforce_csrf_checks=True)
 
 
 def message_for(provider, **fields):
