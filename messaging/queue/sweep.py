@@ -43,6 +43,9 @@ LOOK_FOR_RECEIPTS_EVERY = timedelta(milliseconds=50)
 # not wake it for each.
 EXPECT_MORE_FOR = timedelta(seconds=1)
 SWEEP_EVERY = timedelta(seconds=1)
+# Of the sweeps, those that also remove what is of no use any more: one a minute, by
+# chance, because many workers live for less.
+FORGETS = 1 / 60
 RECEIPTS_LOOKED_BACK = timedelta(hours=1)  # by a worker that starts
 
 
@@ -116,9 +119,10 @@ class Sweep:
         withdrawn = _do("close_campaigns", lambda: close_campaigns(now=now))
         waiting = _do("quiet_changes", lambda: self._quiet_changes.review(now=now))
         self.has_more = (withdrawn or 0) >= BATCH or bool(waiting)
-        _do("forget_answers", lambda: _forget_answers(now))
         _do("compact_entries", compact_entries)
-        _do("forget_old_counts", lambda: forget_old_counts(now=now))
+        if self._rng.random() < FORGETS:
+            _do("forget_answers", lambda: KeptAnswer.objects.stale(now).delete())
+            _do("forget_old_counts", lambda: forget_old_counts(now=now))
         return recovered or 0
 
     def _recover_leases(self, now: datetime) -> int:
@@ -151,12 +155,6 @@ def _do(name: str, chore: Callable[[], T]) -> T | None:
             raise
         logger.exception("The chore %s failed. Sending continues.", name)
         return None
-
-
-def _forget_answers(now: datetime) -> None:
-    stale = KeptAnswer.objects.stale(now)
-    if stale.exists():
-        stale.delete()
 
 
 # By then half the receipts have come; younger messages would only be noise.

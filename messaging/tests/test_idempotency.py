@@ -11,6 +11,7 @@ from django.db import OperationalError, connection
 from messaging.factories import CampaignFactory
 from messaging.idempotency import Answer, KeyInFlight, KeyReused, answer_once
 from messaging.models import Campaign, KeptAnswer
+from messaging.queue import sweep
 from messaging.queue.worker import Processor
 from messaging.tests.scenario import PATIENCE, running
 from messaging.vocabulary import WorkerKind
@@ -86,7 +87,8 @@ def test_what_went_wrong_leaves_nothing_and_may_be_tried_again(user):
     assert not ask(user).is_replayed
 
 
-def test_workers_forget_answers_that_nobody_may_ask_for_any_more(user):
+def test_workers_forget_answers_that_nobody_may_ask_for_any_more(user, monkeypatch):
+    monkeypatch.setattr(sweep, "FORGETS", 1.0)
     ask(user, key="old")
     ask(user, key="young", now=NOW + timedelta(hours=1))
 

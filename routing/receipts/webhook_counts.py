@@ -164,9 +164,7 @@ def webhook_calls(*, since: datetime) -> list[Calls]:
 
 def forget_old_counts(*, now: datetime) -> None:
     """Clear away what is of no use any more."""
-    old = WebhookCount.objects.filter(hour__lt=now - KEPT)
-    if old.exists():
-        old.delete()
+    WebhookCount.objects.filter(hour__lt=now - KEPT).delete()
 
 
 def _write(pending: dict[tuple[datetime, Kind], _Pending]) -> None:
