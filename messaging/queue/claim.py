@@ -15,11 +15,11 @@ from django.db.models.functions import Coalesce
 from messaging.models import CampaignMessage
 from messaging.queue import claim_sql
 from messaging.queue.assign import Addressed, Assignment
-from messaging.queue.batching import share_calls
 from messaging.queue.claimed import Claimed, DueMessage
 from messaging.queue.gate import holds_on
 from messaging.queue.lanes import Lanes
 from messaging.queue.quarantine import one_suspect_of, quarantined_if_it_fails
+from messaging.queue.window import share_calls
 from messaging.transitions import Hold, held, write
 from routing.decision.planner import Planner, ProviderSnapshot
 from routing.models import MessageDeliveryAttempt

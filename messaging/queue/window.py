@@ -1,16 +1,31 @@
-"""The window: the calls to providers that are under way."""
+"""Calls to providers: which messages share one, and the window of those under way.
+
+Some providers accept several messages in one call. It is on each message's row before
+it is made, and its results are reported per message (`routing.dispatch`).
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 from threading import Thread
 
 from messaging.queue.claimed import Claimed
-from routing.dispatch import SendRequest, SendResult, given_up, send
+from routing.dispatch import (
+    SendRequest,
+    SendResult,
+    batch_key,
+    batch_size,
+    given_up,
+    send,
+)
+from routing.providers.base import ALONE_FROM_NOW_ON
+from routing.rules.decide import Decision
+from routing.vocabulary import ErrorClass
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +37,95 @@ NO_THREAD = (
     "The host allows no thread to call providers in: check its limits on processes and "
     "memory (ulimit -u, the container's pids)."
 )
+
+_Key = tuple[str, Hashable]
+
+
+@dataclass(slots=True)
+class _Filling:
+    members: list[int] = field(default_factory=list)  # their indexes in the claim
+    recipients: set[str] = field(default_factory=set)
+
+    def takes(self, recipient: str, size: int) -> bool:
+        """One message per recipient: providers report on a call by recipient."""
+        return len(self.members) < size and recipient not in self.recipients
+
+
+def share_calls(claimed: Sequence[Claimed]) -> list[Claimed]:
+    """The same messages in the same order, each with the call that it shares.
+
+    The provider says which messages may share a call, and how many.
+    """
+    shared = list(claimed)
+    names = {each.decision.provider for each in claimed}
+    sizes = {name: size for name in names if (size := batch_size(name)) > 1}
+    if not sizes:
+        return shared
+    for members in _calls(claimed, sizes):
+        if len(members) > 1:
+            decisions: dict[int, Decision] = {}  # equal ones are made once
+            for place in members:
+                shared[place] = _sharing(
+                    claimed[place], claimed[members[0]], len(members), decisions
+                )
+    return shared
+
+
+def calls_of(claimed: Iterable[Claimed]) -> Collection[list[Claimed]]:
+    """The messages of each call, in order of their first messages."""
+    calls: dict[int, list[Claimed]] = {}
+    for each in claimed:
+        calls.setdefault(each.call_id or each.message_id, []).append(each)
+    return calls.values()
+
+
+def _calls(
+    claimed: Sequence[Claimed], sizes: dict[str, int]
+) -> Iterable[Sequence[int]]:
+    filling: dict[_Key, _Filling] = {}
+    calls: list[_Filling] = []
+    for place, each in enumerate(claimed):
+        if (key := _shared_key(each, sizes)) is None:
+            continue
+        call, recipient = filling.get(key), each.content.recipient.lower()
+        if call is None or not call.takes(recipient, sizes[each.decision.provider]):
+            call = filling[key] = _Filling()
+            calls.append(call)
+        call.members.append(place)
+        call.recipients.add(recipient)
+    return [call.members for call in calls]
+
+
+def _shared_key(claimed: Claimed, sizes: Collection[str]) -> _Key | None:
+    provider = claimed.decision.provider
+    if provider not in sizes or not _may_share(claimed):
+        return None
+    key = batch_key(provider, claimed.content)
+    return None if key is None else (provider, key)
+
+
+def _may_share(claimed: Claimed) -> bool:
+    """A probe is one message. A message that may have crashed a worker or failed a
+    shared call goes alone, or it would fail others too.
+    """
+    return claimed.probe_token is None and not any(
+        past.error_class == ErrorClass.UNKNOWN or past.error_code == ALONE_FROM_NOW_ON
+        for past in claimed.past_attempts
+    )
+
+
+def _sharing(
+    claimed: Claimed, first: Claimed, count: int, decisions: dict[int, Decision]
+) -> Claimed:
+    decision = decisions.get(id(claimed.decision))
+    if decision is None:
+        about = {"call_id": first.message_id, "shared_with": count - 1}
+        decision = replace(claimed.decision, record=claimed.decision.record | about)
+        decisions[id(claimed.decision)] = decision
+    return claimed._replace(decision=decision, call_id=first.message_id)
+
+
+logger = logging.getLogger(__name__)
 
 
 class Window:
@@ -59,7 +163,7 @@ class Window:
     def start(self, *call: Claimed) -> None:
         """Send messages in one call, in a new thread or the next free one."""
         give_up_at = time.monotonic() + self._patience.total_seconds()
-        self._under_way[_key(call)] = call, self._clock(), give_up_at
+        self._under_way[_name_of(call)] = call, self._clock(), give_up_at
         self.messages += len(call)
         self._work.put(call)
         if self._threads < self.in_flight + self._left_behind:
@@ -78,7 +182,7 @@ class Window:
             pass
         done: list[Done] = []
         for call, send_results in ended:
-            if self._under_way.pop(_key(call), None) is None:
+            if self._under_way.pop(_name_of(call), None) is None:
                 self._left_behind -= 1  # given up earlier, but back after all
             else:
                 self.messages -= len(call)
@@ -141,6 +245,6 @@ def _send_request(claimed: Claimed) -> SendRequest:
     )
 
 
-def _key(call: Call) -> str:
+def _name_of(call: Call) -> str:
     """The reference of the first message: its id and attempt number."""
     return call[0].content.reference

@@ -18,7 +18,6 @@ from random import Random
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
-from messaging.queue.batching import calls_of
 from messaging.queue.claim import Claimer
 from messaging.queue.claimed import Claimed
 from messaging.queue.completion import close_campaigns
@@ -26,7 +25,7 @@ from messaging.queue.coordination import DatabaseClock, Heartbeat, Waiter
 from messaging.queue.look_ups import LookUps
 from messaging.queue.results import Report, Results, within_room
 from messaging.queue.sweep import ReceiptWork, Sweep
-from messaging.queue.window import Window
+from messaging.queue.window import Window, calls_of
 from messaging.transitions import BATCH
 from messaging.vocabulary import WorkerKind
 from routing.decision.planner import Planner, RoutingTable

@@ -12,12 +12,11 @@ from django.test.utils import CaptureQueriesContext
 
 from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage, Suppression
-from messaging.queue.batching import calls_of
 from messaging.queue.claim import Claimer
 from messaging.queue.receipts import record_receipts
 from messaging.queue.recover import recover_expired_leases
 from messaging.queue.results import within_room
-from messaging.queue.window import Window
+from messaging.queue.window import Window, calls_of
 from messaging.tests.scenario import (
     LEASE,
     NOW,

@@ -27,10 +27,10 @@ from hypothesis.stateful import (
 from messaging.campaigns import cancel_campaigns, pause_campaigns, resume_campaigns
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Campaign, CampaignMessage, Suppression
-from messaging.queue.batching import calls_of
 from messaging.queue.completion import close_campaigns
 from messaging.queue.receipts import record_receipts
 from messaging.queue.recover import recover_expired_leases
+from messaging.queue.window import calls_of
 from messaging.queue.worker import Limits, Processor
 from messaging.rules.quiet_hours import QuietHours
 from messaging.tests.conftest import MEMORY_PROVIDERS
