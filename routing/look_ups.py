@@ -29,11 +29,13 @@ logger = logging.getLogger(__name__)
 class Finding:
     """The result of a look-up: the provider's status, or why it could not be asked.
 
-    With neither, the provider does not have the message: it was certainly not sent.
+    With neither, the provider does not have the message: it was certainly not sent. So
+    it was if all `doubtful` messages there are known to be others.
     """
 
     receipt: Receipt | None = None
     problem: str = ""
+    doubtful: tuple[str, ...] = ()  # their ids
 
 
 def settling_time(provider_name: str) -> timedelta | None:
@@ -47,6 +49,18 @@ def settling_time(provider_name: str) -> timedelta | None:
 def providers_to_ask() -> list[str]:
     """The names of the providers that can be asked."""
     return [name for name in registry.names() if settling_time(name)]
+
+
+def sent_as(provider_name: str) -> dict[str, str]:
+    """The account and sender that messages leave by now; {} if it cannot be asked.
+
+    Kept with a call whose outcome is unknown, because the options may change before
+    the provider is asked about it.
+    """
+    if settling_time(provider_name) is None:
+        return {}
+    provider = registry.get(provider_name)
+    return {"account": provider.account, "sender": provider.sender}
 
 
 def first_look(
@@ -68,14 +82,18 @@ def first_look(
 def look_up(*, provider_name: str, enquiry: Enquiry) -> Finding:
     """Ask the provider once; never raises.
 
-    The message it finds by our reference must have gone to the same recipient. Runs in
-    a thread, where no database connection is held.
+    Another account than the one that was used cannot tell. The message it finds by our
+    reference must have gone to the same recipient. Runs in a thread, where no database
+    connection is held.
     """
     try:
-        receipt = registry.get(provider_name).look_up(_spelt(enquiry, provider_name))
-        return _finding(receipt, enquiry)
+        provider = registry.get(provider_name)
+        if enquiry.account not in {"", provider.account}:
+            return Finding(problem="Its account has been changed since.")
+        return _finding(provider.look_up(_spelt(enquiry, provider_name)), enquiry)
+    except LookUpFailed as error:
+        return Finding(problem=str(error), doubtful=error.doubtful)
     except (
-        LookUpFailed,
         LookUpNotSupported,
         UnknownProvider,
         ProviderNotConfigured,

@@ -32,6 +32,12 @@ class WorkerHeartbeat(models.Model):
         help_text="How far its host's clock is ahead of the database's.",
     )
 
+    sends_as = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="The account and sender of each provider that can be asked.",
+    )
+
     objects = WorkerHeartbeatQuerySet.as_manager()
 
     class Meta:

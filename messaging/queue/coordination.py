@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.vocabulary import WorkerKind
+from routing.look_ups import providers_to_ask, sent_as
 from routing.timer import Timer
 
 READ_EVERY = timedelta(seconds=2)
@@ -95,6 +96,7 @@ class Heartbeat:
         self._kind = kind
         self._clock = clock
         self._started_at = clock()
+        self._sends_as = {name: sent_as(name) for name in providers_to_ask()}
         self._timer = Timer(BEAT_EVERY, is_over=True)
 
     def beat(self, *, in_flight: int, clock_skew: timedelta) -> None:
@@ -115,6 +117,7 @@ class Heartbeat:
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
                 "started_at": self._started_at,
+                "sends_as": self._sends_as,
             },
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -49,6 +49,8 @@ class LookUp:
     route: Route | None  # None: no route covers it any more
     tried: tuple[str, ...]  # in this round; the last one may have the message
     called_at: datetime  # when that one was called, or shortly before
+    asked_at: datetime
+    sent_as: Mapping[str, str]  # see `routing.look_ups.sent_as`
     lease_expires_at: datetime
 
     @property
@@ -60,7 +62,14 @@ class LookUp:
     def enquiry(self) -> Enquiry:
         """The question to that provider."""
         until = self.message.unknown_since or self.called_at
-        return Enquiry(self.content, since=self.called_at, until=until)
+        return Enquiry(
+            self.content,
+            since=self.called_at,
+            until=until,
+            asked_at=self.asked_at,
+            account=self.sent_as.get("account", ""),
+            sender=self.sent_as.get("sender", ""),
+        )
 
 
 class LookUps:
@@ -120,7 +129,7 @@ class LookUps:
     ) -> list[tuple[Claimed, SendResult]]:
         if finding.receipt is not None:
             self._found(each, finding.receipt, now)
-        elif finding.problem:
+        elif finding.problem and not _are_others(each, finding.doubtful):
             self._ask_again(each, finding.problem, now)
         elif each.route is None:
             self._ask_again(each, "not found, but no route covers it any more", now)
@@ -172,6 +181,8 @@ class LookUps:
             route=self._routes.route(message.destination, now=now),
             tried=tried,
             called_at=_called_at(attempts[-1], self._lease),
+            asked_at=now,
+            sent_as=attempts[-1].decision.get("sent_as", {}),
             lease_expires_at=now + self._lease,
         )
 
@@ -190,7 +201,7 @@ class LookUps:
 
     def _found(self, each: LookUp, receipt: Receipt, now: datetime) -> None:
         """Settle the message by the provider's answer, as by a receipt."""
-        if _is_of_another_message(each, receipt):
+        if _is_of_another(each, receipt.external_message_id):
             self._ask_again(each, "it found a different message", now)
             return
         record_receipts(
@@ -243,18 +254,20 @@ def _certainly_not_sent(each: LookUp, route: Route) -> tuple[Claimed, SendResult
     return claimed, missing(each.provider, attempted_at=each.called_at)
 
 
-def _is_of_another_message(each: LookUp, receipt: Receipt) -> bool:
+def _are_others(each: LookUp, doubtful: Sequence[str]) -> bool:
+    """Whether there are doubtful messages, and all of them are others of ours."""
+    return bool(doubtful) and all(_is_of_another(each, found) for found in doubtful)
+
+
+def _is_of_another(each: LookUp, external_message_id: str) -> bool:
     """Whether the provider found another message to the same recipient.
 
     That can happen if it returns no reference. The other message's attempt may be
     unknown too: then only its receipts have the id.
     """
-    if not receipt.external_message_id:
+    if not external_message_id:
         return False
-    found = {
-        "provider": each.provider,
-        "external_message_id": receipt.external_message_id,
-    }
+    found = {"provider": each.provider, "external_message_id": external_message_id}
     attempts = MessageDeliveryAttempt.objects.filter(**found)
     receipts = DeliveryReceipt.objects.filter(
         **found, message__recipient=each.message.recipient

@@ -21,11 +21,12 @@ from routing.health.throttles import (
     Capacity,
     lock_capacity,
 )
+from routing.look_ups import sent_as
 from routing.providers.base import SendFailure, Throttled
 from routing.rules.decide import SHORTEST_PAUSE, FallBack, Retry, Sent
 from routing.rules.tally import TallySheet
 from routing.statistics.entries import save_counts
-from routing.vocabulary import Channel
+from routing.vocabulary import AttemptOutcome, Channel
 
 
 def record(
@@ -99,7 +100,7 @@ def _write(
     decisions: dict[int, tuple[int, Mapping[str, Any]]] = {}  # by identity
     rows = {}
     for each in results:
-        record = each.claimed.decision.record
+        record = _decision_record(each)
         place, _ = decisions.setdefault(id(record), (len(decisions), record))
         row = _settlement(each, owner, lease, now)
         row["decision"] = place
@@ -115,6 +116,16 @@ def _write(
     )
     as_usual = _counts(rows, [Written(each.message_id) for each in unusual], now)
     return _counts(rows, unusual, now) - as_usual, unusual
+
+
+def _decision_record(result: Result) -> Mapping[str, Any]:
+    """The decision as it is stored; of an unknown outcome, also what its provider has
+    to be asked by.
+    """
+    record = result.claimed.decision.record
+    if result.send_result.outcome != AttemptOutcome.UNKNOWN:
+        return record
+    return {**record, "sent_as": sent_as(result.send_result.provider)}
 
 
 def _counts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
@@ -11,7 +11,7 @@ from random import Random
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q
 
-from messaging.models import CampaignMessage
+from messaging.models import CampaignMessage, WorkerHeartbeat
 from messaging.queue.look_ups import can_be_asked_about
 from messaging.queue.quarantine import (
     LOST_WORKER_CODE,
@@ -73,7 +73,7 @@ def recover_expired_leases(
         lost = [message for message in expired if not message.is_outcome_unknown]
         overdue = [message for message in expired if message.is_outcome_unknown]
         sheet = TallySheet()
-        _create_attempts(sheet, [_unknown_attempt(each, now) for each in lost])
+        _create_attempts(sheet, _unknown_attempts(lost, now))
         poisonous = _poisonous(lost)
         for message in lost:
             if message.pk in poisonous:
@@ -114,9 +114,9 @@ def recover_attempts(*, since: datetime, until: datetime) -> int:
             if message is not None and number is not None:
                 known = _attempt_of(receipt, message, number)
                 attempts.setdefault((message.pk, number), known)
-        for each in overtaken:
-            unknown = _unknown_attempt(each, until)
-            attempts.setdefault((each.pk, each.attempt_count), unknown)
+        for unknown in _unknown_attempts(overtaken, until):
+            key = unknown.message_id, unknown.attempt_number
+            attempts.setdefault(key, unknown)
         _create_attempts(sheet, list(attempts.values()))
         save_counts(sheet)
     return len(attempts)
@@ -182,7 +182,24 @@ def _poisonous(lost: Sequence[CampaignMessage]) -> set[int]:
     }
 
 
-def _unknown_attempt(message: CampaignMessage, now: datetime) -> MessageDeliveryAttempt:
+def _unknown_attempts(
+    messages: Sequence[CampaignMessage], now: datetime
+) -> list[MessageDeliveryAttempt]:
+    """The latest attempt of each, with what its worker had sent it as."""
+    owners = {each.lease_owner for each in messages if each.lease_owner}
+    heartbeats = WorkerHeartbeat.objects.filter(pk__in=owners) if owners else ()
+    sends_as = {each.owner: each.sends_as or {} for each in heartbeats}
+    return [
+        _unknown_attempt(
+            each, sends_as.get(each.lease_owner or 0, {}).get(each.provider, {}), now
+        )
+        for each in messages
+    ]
+
+
+def _unknown_attempt(
+    message: CampaignMessage, sent_as: Mapping[str, str], now: datetime
+) -> MessageDeliveryAttempt:
     return MessageDeliveryAttempt(
         message=message,
         attempt_number=message.attempt_count,
@@ -198,6 +215,7 @@ def _unknown_attempt(message: CampaignMessage, now: datetime) -> MessageDelivery
             "recovered": True,
             "lease_expired_at": str(message.lease_expires_at),
             "call_id": message.call_id,
+            "sent_as": sent_as,
         },
         is_retry=message.retry_count > 0,
     )

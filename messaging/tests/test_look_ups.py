@@ -13,6 +13,7 @@ from django.db.models import F
 
 from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage
+from messaging.queue.coordination import Heartbeat
 from messaging.queue.look_ups import SHORTEST_PAUSE, LookUps
 from messaging.queue.recover import recover_expired_leases
 from messaging.queue.worker import Limits, Processor
@@ -24,6 +25,7 @@ from messaging.vocabulary import WorkerKind
 from routing.decision.planner import RoutingTable
 from routing.factories import AttemptFactory, ReceiptFactory, RouteFactory
 from routing.models import ChannelRoutingConfig, MessageDeliveryAttempt
+from routing.providers.base import LookUpFailed, OutcomeUnknown
 from routing.providers.memory import MemorySMS
 from routing.providers.registry import registry
 from routing.simulators.handset import read_handset_log
@@ -214,6 +216,83 @@ def test_what_settled_another_unknown_message_does_not_settle_this_one(lost, ask
     lost_one = CampaignMessage.objects.get(pk=lost.message_id)
     assert lost_one.is_outcome_unknown
     assert "a different message" in lost_one.status_reason
+
+
+def test_doubtful_messages_that_are_others_of_ours_leave_no_doubt(lost, askable):
+    askable.look_up = in_doubt_about("SM1")
+    AttemptFactory(message=messages(1)[0], external_message_id="SM1")
+
+    ((claimed, done),) = ask(SETTLED)
+
+    assert claimed.message_id == lost.message_id
+    assert done.outcome == AttemptOutcome.REJECTED
+
+
+def test_a_doubtful_message_that_is_not_on_record_may_be_this_one(lost, askable):
+    askable.look_up = in_doubt_about("SM1", "SM2")
+    AttemptFactory(message=messages(1)[0], external_message_id="SM1")
+
+    assert ask(SETTLED) == []
+
+
+def in_doubt_about(*external_ids):
+    """A look-up that finds messages of which it cannot tell whether one is it."""
+
+    def look_up(enquiry):
+        raise LookUpFailed(doubtful=external_ids)
+
+    return look_up
+
+
+# What it was sent as stands on its attempt: the options may be changed afterwards.
+
+
+def change_options(settings, **options):
+    """As a deployment does it."""
+    settings.MESSAGE_PROVIDERS = {
+        name: {**definition, "OPTIONS": {**definition["OPTIONS"], **options}}
+        for name, definition in settings.MESSAGE_PROVIDERS.items()
+    }
+
+
+@pytest.fixture
+def with_accounts(askable, settings):
+    change_options(settings, ACCOUNT="first", FROM="+15005550006")
+
+
+def is_looked_up(settings, *, asked):
+    """Change the account and look up what is lost: whether it counts as not sent."""
+    change_options(settings, ACCOUNT="second")
+    return bool(ask(asked))
+
+
+def test_a_lost_worker_leaves_on_record_what_it_sent_as(with_accounts, settings):
+    messages(1)
+    claim()
+    heartbeat = Heartbeat(owner=1, kind=WorkerKind.COMMAND, clock=lambda: NOW)
+    heartbeat.beat(in_flight=1, clock_skew=timedelta(0))
+    change_options(settings, FROM="+15005550009")
+    recover(LOST_AT)
+
+    sent_as = message().attempts.get().decision["sent_as"]
+
+    assert sent_as["sender"] == "+15005550006"
+    assert not is_looked_up(settings, asked=SETTLED)
+    assert "account has been changed" in message().status_reason
+
+
+def test_an_unknown_outcome_leaves_on_record_what_it_was_sent_as(
+    with_accounts, settings
+):
+    messages(1)
+    registry.get("TwilioSMS").fail_with(OutcomeUnknown("no answer"))
+    Processor(kind=WorkerKind.COMMAND, idle_limit=timedelta(0), clock=lambda: NOW).run()
+
+    sent_as = message().attempts.get().decision["sent_as"]
+
+    assert sent_as["sender"] == "+15005550006"
+    assert not is_looked_up(settings, asked=NOW + SETTLING)
+    assert "account has been changed" in message().status_reason
 
 
 def with_id(external_id, look_up):

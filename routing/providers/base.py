@@ -21,8 +21,9 @@ provider's file has a table that maps its error codes to them.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -197,7 +198,15 @@ class MalformedReceipt(Exception):
 
 
 class LookUpFailed(Exception):
-    """The provider could not tell what happened to the message; ask again later."""
+    """The provider could not tell what happened to the message; ask again later.
+
+    `doubtful` are the ids of messages there that may be this one. If all of them are
+    known to be others, it is not there.
+    """
+
+    def __init__(self, message: str = "", *, doubtful: Sequence[str] = ()) -> None:
+        super().__init__(message or "The provider could not tell.")
+        self.doubtful = tuple(doubtful)
 
 
 class LookUpNotSupported(Exception):
@@ -245,19 +254,33 @@ class Acceptance:
 class Enquiry:
     """A question to a provider about a message that it may have accepted.
 
-    It was handed over between `since` and `until`, by our clock. If the signing key has
-    changed since, its reference was one of the other `spellings` then.
+    It was handed over between `since` and `until`, by our clock, which shows `asked_at`
+    now; by `account` and `sender` of the provider's options at that time. If the
+    signing key has changed since, its reference was one of the other `spellings` then.
     """
 
     message: OutboundMessage
     since: datetime
     until: datetime
+    asked_at: datetime
+    account: str = ""  # as `Provider.account`; "": not on record
+    sender: str = ""  # as `Provider.sender`; "": not on record
     spellings: Sequence[str] = ()
 
     @property
     def references(self) -> list[str]:
         """All references that it may have been sent with, the likeliest first."""
         return list(dict.fromkeys([self.message.reference, *self.spellings]))
+
+    def by_clock(self, their_now: datetime) -> Enquiry:
+        """The same question by a clock that shows this time now."""
+        ahead = their_now - self.asked_at
+        return replace(
+            self,
+            since=self.since + ahead,
+            until=self.until + ahead,
+            asked_at=their_now,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +354,8 @@ class Provider:
     # The simulator that speaks its protocol, by its name in
     # `routing.simulators.credentials.PORT_OFFSETS`; "" for none.
     simulator: ClassVar[str] = ""
+    # The option that tells one of its accounts from another; "" if none does.
+    account_option: ClassVar[str] = ""
     # How long after a call the provider is sure to list a message that it accepted;
     # None: it is not asked, unless the option SETTLING_SECONDS says so.
     settling_seconds: ClassVar[float | None] = None
@@ -360,6 +385,17 @@ class Provider:
             for option in self.declared_options
             if option.is_required and not self.options[option.name]
         ]
+
+    @cached_property
+    def account(self) -> str:
+        """A digest that tells the account from others; "" if no option names one."""
+        named = str(self.options.get(self.account_option) or "")
+        return hashlib.blake2b(named.encode(), digest_size=8).hexdigest() * bool(named)
+
+    @property
+    def sender(self) -> str:
+        """The option FROM: what messages leave by; "" if there is none."""
+        return str(self.options.get("FROM") or "")
 
     @cached_property
     def countries(self) -> frozenset[str]:
@@ -432,9 +468,10 @@ class Provider:
     def look_up(self, enquiry: Enquiry) -> Receipt | None:
         """Ask what happened to a message; called by `routing.look_ups`, in a thread.
 
-        None if the provider certainly has no such message. Raises LookUpFailed if it
-        cannot tell, or if no match is certain. Overridden where the provider can be
-        asked; ends within the option TIMEOUT (seconds).
+        The account is the one that was used. None if the provider certainly has no such
+        message. Raises LookUpFailed if it cannot tell, or if no match is certain.
+        Overridden where the provider can be asked; ends within the option TIMEOUT
+        (seconds).
         """
         raise LookUpNotSupported(self.name)
 

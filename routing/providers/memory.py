@@ -25,6 +25,8 @@ from routing.vocabulary import Channel, MessageStatus
 class _Memory(Provider):
     """Accepts everything unless `fail_with` says otherwise. Thread-safe."""
 
+    account_option = "ACCOUNT"
+
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         super().__init__(name, options)
         self.outbox: list[OutboundMessage] = []  # what was accepted

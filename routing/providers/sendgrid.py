@@ -145,6 +145,7 @@ class SendGridEmail(HttpProvider):
         receipts="batches of events, ECDSA, ± 5 minutes", reference="`custom_args`"
     )
     simulator = "sendgrid"
+    account_option = "API_KEY"
     codes = CODES
     max_batch = 1000
 

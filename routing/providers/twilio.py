@@ -287,6 +287,7 @@ class _Twilio(HttpProvider):
         reference="query of the callback URL",
     )
     simulator = "twilio"
+    account_option = "ACCOUNT_SID"
     settling_seconds = 60.0
     codes = CODES
 
@@ -329,12 +330,13 @@ class _Twilio(HttpProvider):
         DateSent: a message that still waits in Twilio's queue has none.
         """
         query = {"To": enquiry.message.recipient, "PageSize": str(PAGE_SIZE)}
-        if not self._is_service:
-            query["From"] = str(self.options["FROM"])
+        if enquiry.sender and not _is_service(enquiry.sender):
+            query["From"] = enquiry.sender
         answer = self.fetch(
             f"{self._messages_url()}?{urlencode(query)}", headers=self._authorization()
         )
-        found = find_in(answer, enquiry, may_be_reworded=self._is_service)
+        may_be_reworded = _is_service(enquiry.sender or self.sender)
+        found = find_in(answer, enquiry, may_be_reworded=may_be_reworded)
         return _looked_up(found, enquiry.message.reference) if found else None
 
     def problem_with_receipts(self) -> str:
@@ -357,10 +359,6 @@ class _Twilio(HttpProvider):
         """TwiML: https://www.twilio.com/docs/messaging/twiml"""
         return f"<Response><Message>{escape(reply)}</Message></Response>"
 
-    @property
-    def _is_service(self) -> bool:
-        return str(self.options["FROM"]).startswith("MG")
-
     def _messages_url(self) -> str:
         account = self.options["ACCOUNT_SID"]
         return self.url(f"/2010-04-01/Accounts/{account}/Messages.json")
@@ -371,11 +369,8 @@ class _Twilio(HttpProvider):
         )
 
     def _fields(self, message: OutboundMessage) -> list[tuple[str, str]]:
-        sender = str(self.options["FROM"])
-        fields = [
-            ("To", message.recipient),
-            ("MessagingServiceSid" if self._is_service else "From", sender),
-        ]
+        sender_field = "MessagingServiceSid" if _is_service(self.sender) else "From"
+        fields = [("To", message.recipient), (sender_field, self.sender)]
         if message.body:
             fields.append(("Body", message.body))
         fields += [("MediaUrl", url) for url in message.media_urls]
@@ -444,6 +439,10 @@ class TwilioMMS(_Twilio):
         if len(message.media_urls) > MEDIA_LIMIT:
             return f"It has more than {MEDIA_LIMIT} media."
         return _too_long(message)
+
+
+def _is_service(sender: str) -> bool:
+    return sender.startswith("MG")
 
 
 def _too_long(message: OutboundMessage) -> str:

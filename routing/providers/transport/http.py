@@ -34,6 +34,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from routing.providers.base import (
+    Enquiry,
     LookUpFailed,
     OutcomeUnknown,
     Provider,
@@ -162,6 +163,20 @@ def _seconds(value: str, now: datetime) -> float:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return (moment - now).total_seconds()
+
+
+def by_clock_of(answer: Answer, enquiry: Enquiry) -> Enquiry:
+    """The enquiry by the clock of the server that answered: see its Date header.
+
+    The clocks may be hours apart. Without a Date they are taken to agree.
+    """
+    try:
+        their_now = parsedate_to_datetime(answer.headers.get("Date", ""))
+    except ValueError:
+        return enquiry
+    if their_now.tzinfo is None:
+        their_now = their_now.replace(tzinfo=UTC)
+    return enquiry.by_clock(their_now)
 
 
 def basic_auth(user: str, password: str) -> dict[str, str]:

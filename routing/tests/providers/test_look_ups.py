@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -10,6 +11,7 @@ import pytest
 
 from routing.look_ups import Finding, first_look, look_up, settling_time
 from routing.providers.base import Enquiry, LookUpFailed
+from routing.providers.registry import registry
 from routing.reference import reference_for
 from routing.tests.providers.samples import build, message_for
 from routing.tests.providers.scripted_server import ScriptedServer, answer, say
@@ -24,7 +26,7 @@ def enquiry_for(provider, *, reference="m12a3", **fields):
     """An enquiry right after a call."""
     now = datetime.now(UTC)
     message = message_for(provider, reference=reference, **fields)
-    return Enquiry(message, since=now - MINUTE, until=now)
+    return Enquiry(message, since=now - MINUTE, until=now, asked_at=now)
 
 
 def close(provider, call):
@@ -158,6 +160,40 @@ def test_a_failure_tells_no_credentials(simulator, name, caplog):
     assert not any(value in str(caught.value) for value in values if len(value) > 9)
 
 
+@pytest.mark.parametrize("name", ASKABLE)
+@pytest.mark.parametrize("apart", [-2 * HOUR, 2 * HOUR], ids=["behind", "ahead"])
+def test_a_message_is_found_however_far_apart_the_clocks_are(simulator, name, apart):
+    provider = build(name)
+    sent = enquiry_for(provider).by_clock(datetime.now(UTC) + apart)
+    provider.send(sent.message)
+
+    assert close(provider, lambda: provider.look_up(sent)) is not None
+
+
+@pytest.mark.parametrize("on_record", ["+15005550006", ""])
+def test_a_message_is_found_by_the_sender_that_it_left_by(simulator, on_record):
+    before, provider = build("TwilioSMS"), build("TwilioSMS", FROM="+15005550009")
+    sent = replace(enquiry_for(provider), sender=on_record)
+    close(before, lambda: before.send(sent.message))
+
+    assert close(provider, lambda: provider.look_up(sent)) is not None
+
+
+@pytest.mark.parametrize("name", ASKABLE)
+def test_another_account_cannot_tell(simulator, settings, name):
+    before = build(name).account
+    options = settings.MESSAGE_PROVIDERS[name]["OPTIONS"]
+    another = options | {registry.provider_class(name).account_option: "another"}
+    settings.MESSAGE_PROVIDERS = {
+        name: settings.MESSAGE_PROVIDERS[name] | {"OPTIONS": another}
+    }
+    enquiry = replace(enquiry_for(registry.get(name)), account=before)
+
+    finding = look_up(provider_name=name, enquiry=enquiry)
+
+    assert finding == Finding(problem="Its account has been changed since.")
+
+
 # Twilio does not return our reference.
 
 
@@ -198,14 +234,20 @@ def test_two_messages_that_fit_leave_it_open(simulator):
         {"body": "Another campaign's text"},
         {"direction": "inbound"},
         {"num_media": "1"},
-        {"date_created": format_datetime(datetime.now(UTC) - HOUR)},
-        {"date_created": format_datetime(datetime.now(UTC) + HOUR)},
     ],
-    ids=["text", "direction", "media", "earlier", "later"],
+    ids=["text", "direction", "media"],
 )
 def test_a_message_that_differs_is_another(simulator, other):
     assert ask_twilio(other) is None
     assert ask_twilio(other, {}).external_message_id == "SM1"
+
+
+@pytest.mark.parametrize("apart", [-HOUR, HOUR], ids=["earlier", "later"])
+def test_the_same_text_at_another_time_leaves_it_open(simulator, apart):
+    with pytest.raises(LookUpFailed, match="another time") as caught:
+        ask_twilio({"date_created": format_datetime(datetime.now(UTC) + apart)})
+
+    assert caught.value.doubtful == ("SM1",)
 
 
 def test_a_trial_account_puts_words_in_front(simulator):
@@ -227,7 +269,7 @@ def test_a_page_that_does_not_reach_back_leaves_it_open(simulator):
 def test_a_page_that_reaches_back_is_enough(simulator):
     long_ago = format_datetime(datetime.now(UTC) - HOUR)
 
-    assert ask_twilio({"date_created": long_ago}, more=True) is None
+    assert ask_twilio({"date_created": long_ago, "body": "x"}, more=True) is None
 
 
 @pytest.mark.parametrize(
@@ -284,15 +326,18 @@ def test_a_provider_that_cannot_be_asked_says_so(simulator):
 
 
 def test_an_adapter_that_fails_has_told_nothing(simulator, settings):
+    enquiry = enquiry_for(build("SMTPEmail"))
     settings.MESSAGE_PROVIDERS = {"Ours": {"BACKEND": f"{__name__}.Broken"}}
 
-    finding = look_up(provider_name="Ours", enquiry=None)
+    finding = look_up(provider_name="Ours", enquiry=enquiry)
 
     assert finding == Finding(problem="The adapter failed; see the log.")
 
 
 class Broken:
     """An adapter where everything fails."""
+
+    account = ""
 
     def __init__(self, name, options):
         self.options = options

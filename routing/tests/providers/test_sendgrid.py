@@ -166,7 +166,7 @@ def test_what_is_looked_up_of_one_call_is_told_apart(simulator):
     with ScriptedServer(reply, reply) as server:
         sender = build("SendGridEmail", BASE_URL=server.url)
         found = [
-            sender.look_up(Enquiry(message_for(sender, reference=each), NOW, NOW))
+            sender.look_up(Enquiry(message_for(sender, reference=each), NOW, NOW, NOW))
             for each in ("m1a1", "m2a1")
         ]
         sender.close()
