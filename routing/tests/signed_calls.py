@@ -18,7 +18,7 @@ from django.test import Client
 from django.test.client import ClientHandler
 from django.utils import timezone
 
-from marketing_platform.short_way import ShortWay
+from marketing_platform.webhook_handler import WebhookHandler
 from messaging.models import CampaignMessage
 from messaging.queue.receipts import apply_receipts
 from routing.reference import AttemptReference, has_seal, reference_for
@@ -63,19 +63,19 @@ class Call:
         return replace(self, path=f"/webhooks/{provider}/")
 
 
-class ShortWayClient(Client):
-    """Django's test client, in front of which webhook calls take the short way."""
+class WebhookHandlerClient(Client):
+    """Django's test client, behind the handler of webhook calls."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, HTTP_HOST="testserver")
-        self.handler = _ShortWayHandler(options.get("enforce_csrf_checks", True))
+        self.handler = _WithWebhookHandler(options.get("enforce_csrf_checks", True))
 
 
-class _ShortWayHandler(ClientHandler):
+class _WithWebhookHandler(ClientHandler):
     def __call__(self, environ: dict[str, Any]) -> Any:
         answers: list[Any] = []
 
-        def long_way(environ: dict[str, Any], start: object) -> list[bytes]:
+        def django(environ: dict[str, Any], start: object) -> list[bytes]:
             answers.append(ClientHandler.__call__(self, environ))
             return []
 
@@ -84,8 +84,8 @@ class _ShortWayHandler(ClientHandler):
             answers[0].wsgi_request = None
 
         # Django's test client keeps the connection of the test's transaction as well.
-        with patch("marketing_platform.short_way.close_old_connections"):
-            ShortWay(long_way)(environ, start)
+        with patch("marketing_platform.webhook_handler.close_old_connections"):
+            WebhookHandler(django)(environ, start)
         return answers[0]
 
 

@@ -25,7 +25,7 @@ from routing.tests.signed_calls import (
     JSON,
     SIGNERS,
     Call,
-    ShortWayClient,
+    WebhookHandlerClient,
     by_sendgrid,
     by_twilio,
     by_vonage_mms,
@@ -51,10 +51,10 @@ SAID_OF_A_DELIVERY = {
 every_provider = pytest.mark.parametrize("provider", SIGNERS)
 
 
-@pytest.fixture(params=[Client, ShortWayClient])
+@pytest.fixture(params=[Client, WebhookHandlerClient])
 def client(request, db, settings):
     """Posts like a provider: through the proxy, and without a CSRF token. Whether a
-    call takes the short way or not, the same must be true.
+    call may skip Django's handler or not, the same must be true.
     """
     settings.PUBLIC_URL = PUBLIC_URL
     settings.SECURE_SSL_REDIRECT = False

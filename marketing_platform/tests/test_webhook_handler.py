@@ -13,7 +13,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from marketing_platform.provider_settings import simulated_providers
-from marketing_platform.short_way import Headers, ShortWay
+from marketing_platform.webhook_handler import Headers, WebhookHandler
 from routing.models import WaitingReceipt
 from routing.receipts.webhook_counts import webhook_calls
 from routing.tests.signed_calls import FORM, Call, by_twilio
@@ -25,7 +25,9 @@ PROXIED = {"HTTP_X_FORWARDED_PROTO": "https"}
 @pytest.fixture(autouse=True)
 def _installation(db, settings, monkeypatch):
     # It would close the connection of the test's transaction.
-    monkeypatch.setattr("marketing_platform.short_way.close_old_connections", bool)
+    monkeypatch.setattr(
+        "marketing_platform.webhook_handler.close_old_connections", bool
+    )
     settings.PUBLIC_URL = "https://messages.example.com"
     settings.SECURE_SSL_REDIRECT = True
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -57,11 +59,15 @@ def environ_of(call, **values):
 
 
 def way_of(environ):
-    """How it was answered, and the body that went the long way, if it did."""
+    """How it was answered, and the body that was left to Django, if it was."""
     statuses, bodies = [], []
-    ShortWay(lambda environ, _: bodies.append(environ["wsgi.input"].read()) or [])(
-        environ, lambda status, headers: statuses.append(status)
-    )
+
+    def django(environ, start):
+        bodies.append(environ["wsgi.input"].read())
+        return []
+
+    handler = WebhookHandler(django)
+    handler(environ, lambda status, headers: statuses.append(status))
     return statuses, bodies
 
 
@@ -90,7 +96,7 @@ def test_a_call_in_order_is_stored_counted_and_answered_at_once():
     ],
     ids=str,
 )
-def test_a_call_that_is_not_as_usual_goes_the_long_way_with_its_body(values):
+def test_a_call_that_is_not_as_usual_is_left_to_django_with_its_body(values):
     call = by_twilio("m1a1", "SM1")
 
     assert way_of(environ_of(call, **values)) == ([], [call.body])
@@ -107,14 +113,14 @@ def test_a_call_that_is_not_as_usual_goes_the_long_way_with_its_body(values):
     ],
     ids=["forged", "malformed", "urgent", "noise"],
 )
-def test_what_needs_more_than_storing_goes_the_long_way_with_its_body(call):
+def test_what_needs_more_than_storing_is_left_to_django_with_its_body(call):
     call = call()
 
     assert way_of(environ_of(call)) == ([], [call.body])
     assert not WaitingReceipt.objects.exists()
 
 
-def test_a_fault_of_ours_goes_the_long_way_where_it_is_answered(monkeypatch):
+def test_a_fault_of_ours_is_left_to_django_which_answers_it(monkeypatch):
     monkeypatch.setattr("routing.receipts.webhooks.store", lambda **_: 1 / 0)
     call = by_twilio("m1a1", "SM1")
 

@@ -1,9 +1,9 @@
-"""The short way for webhook calls: those in order do not reach Django's handler.
+"""The handler of webhook calls: those in order do not reach Django's own handler.
 
 A request object, signals and eleven middlewares, which only pages need, took half of
-the web server's work for a receipt. A call that is not in order in every respect goes
-the long way from its start: there it is refused, or fails, as any request does, so that
-nothing is decided twice.
+the web server's work for a receipt. A call that is not in order in every respect is
+left to Django from its start: there it is refused, or fails, as any request does, so
+that nothing is decided twice.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Application = Callable[[Environ, Any], Iterable[bytes]]
 _WITHOUT_PREFIX = {"CONTENT_TYPE", "CONTENT_LENGTH"}
 
 
-class ShortWay:
+class WebhookHandler:
     """The WSGI application of webhook calls; passes all others to the next one."""
 
     def __init__(self, application: Application) -> None:
