@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from importlib import import_module
+from typing import Any
 
 import factory
+from django.apps import apps
 
 from routing.models import (
     ChannelRoutingConfig,
     DeliveryReceipt,
     MessageDeliveryAttempt,
     Rate,
+    RetryRule,
 )
-from routing.vocabulary import AttemptOutcome, Channel, MessageStatus
+from routing.vocabulary import AttemptOutcome, Channel, ErrorClass, MessageStatus
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -28,6 +32,30 @@ class RouteFactory(factory.django.DjangoModelFactory):
     primary_provider = "TwilioSMS"
     fallback_provider = "VonageSMS"
     priority = factory.Sequence(lambda number: number + 1)
+
+
+def shipped_retry_rules() -> None:
+    """The rules of a new installation; a test that flushes the tables removes them."""
+    import_module("routing.migrations.0010_retry_rules").create(apps, None)
+
+
+def retry_rule(
+    *seconds: int,
+    error_class: ErrorClass = ErrorClass.HANDSET_OFF,
+    channel: Channel | None = None,
+    provider: str = "",
+    code: str = "",
+    **fields: Any,
+) -> RetryRule:
+    """The rule for this, with these delays, in the place of one that is shipped."""
+    rule, _ = RetryRule.objects.update_or_create(
+        error_class=error_class,
+        channel=channel,
+        provider=provider,
+        code=code,
+        defaults={"delays_seconds": list(seconds), **fields},
+    )
+    return rule
 
 
 class AttemptFactory(factory.django.DjangoModelFactory):

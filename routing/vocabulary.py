@@ -107,7 +107,21 @@ class ErrorClass(ChoiceEnum):
     UNKNOWN = 5  # may have been sent: never a blind fallback
     UNMAPPED = 6  # refused with a code that our tables lack: fall back, and show it
     UNSUITABLE = 7  # not by this provider, or not from our sender there: fall back
-    NOT_NOW = 8  # the recipient cannot take it now: try later, and count it
+    NOT_NOW = 8  # the recipient cannot take it now: try later, by the retry table
+    HANDSET_OFF = 9  # as NOT_NOW: off, or out of reach
+    MAILBOX_FULL = 10  # as NOT_NOW
+    GREYLISTED = 11  # as NOT_NOW: their server takes it from us at a second try
+
+
+# The recipient cannot take a message now, and may later.
+TRY_LATER = frozenset(
+    {
+        ErrorClass.NOT_NOW,
+        ErrorClass.HANDSET_OFF,
+        ErrorClass.MAILBOX_FULL,
+        ErrorClass.GREYLISTED,
+    }
+)
 
 
 class CampaignKind(ChoiceEnum):

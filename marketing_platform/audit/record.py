@@ -31,6 +31,7 @@ WATCHED = (
     "marketing_platform.ApiToken",
     "routing.ChannelRoutingConfig",
     "routing.FurtherProvider",
+    "routing.RetryRule",
 )
 # Workers write these all day; only a change within a request is an act.
 WATCHED_IN_REQUESTS = (

@@ -28,7 +28,7 @@ from messaging.models import Suppression
 from messaging.vocabulary import CampaignStatus, SuppressionReason
 from routing.admin.bases import ReadOnlyAdmin
 from routing.models import ChannelRoutingConfig
-from routing.vocabulary import MessageStatus
+from routing.vocabulary import ErrorClass, MessageStatus
 
 pytestmark = pytest.mark.django_db
 ROUTE = {
@@ -115,6 +115,19 @@ def test_a_route_is_followed_through_its_life(api, simulator):
     assert [action for _, _, action in acts()] == ["create", "change", "delete"]
     assert latest("change").changes == {"max_retries": [3, 7]}
     assert latest("delete").changes["primary_provider"] == ["TwilioSMS", None]
+
+
+def test_a_retry_rule_is_followed_through_its_life(api):
+    rule = {"errorClass": ErrorClass.HANDSET_OFF, "code": "7", "delaysSeconds": [60]}
+    client = api("admin")
+    AuditEvent.objects.all()._raw_delete("default")
+    made = client.post("/api/routingconfig/retries", rule).json()
+    address = f"/api/routingconfig/retries/{made['id']}"
+    client.patch(address, {"delaysSeconds": []})
+    client.delete(address)
+
+    assert [action for _, _, action in acts()] == ["create", "change", "delete"]
+    assert latest("change").changes == {"delays_seconds": [[60], []]}
 
 
 def test_the_log_says_nothing_at_a_terminal_that_its_command_says(

@@ -52,6 +52,10 @@ DOORS = {
     "/api/routingconfig/channel/0": {"GET": "admin"},
     "/api/routingconfig/delivery-attempts/1": {"GET": "read"},
     "/api/routingconfig/explain": {"POST": "admin"},
+    "/api/routingconfig/retries": {"GET": "admin", "POST": "admin"},
+    "/api/routingconfig/retries/1": dict.fromkeys(
+        ["GET", "PUT", "PATCH", "DELETE"], "admin"
+    ),
     "/api/routingconfig/stats/channel/0": {"GET": "monitor"},
     "/api/routingconfig/stats/overall": {"GET": "monitor"},
     "/metrics": {"GET": "monitor"},

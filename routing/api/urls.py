@@ -3,6 +3,7 @@
 from routing.api.attempts import AttemptViewSet
 from routing.api.conventions.router import Router
 from routing.api.explanations import ExplanationViewSet
+from routing.api.retry_rules import RetryRuleViewSet
 from routing.api.routes import RouteViewSet
 from routing.api.statistics import StatisticsViewSet
 
@@ -12,6 +13,7 @@ router.register(
     "routingconfig/delivery-attempts", AttemptViewSet, basename="delivery-attempts"
 )
 router.register("routingconfig/explain", ExplanationViewSet, basename="explain")
+router.register("routingconfig/retries", RetryRuleViewSet, basename="retry-rules")
 router.register("routingconfig/stats", StatisticsViewSet, basename="stats")
 
 urlpatterns = router.urls

@@ -6,6 +6,7 @@ from routing.models.health import DeliveryQuality, ProviderHealth, ProviderThrot
 from routing.models.inbound import InboundMessage
 from routing.models.inbox import WaitingReceipt
 from routing.models.rates import Rate, RateQuerySet, problem_with_deck
+from routing.models.retry_rules import RetryRule
 from routing.models.statistics import StatisticsEntry
 from routing.models.webhooks import WebhookCount
 
@@ -20,6 +21,7 @@ __all__ = [
     "ProviderThrottle",
     "Rate",
     "RateQuerySet",
+    "RetryRule",
     "RouteTurn",
     "StatisticsEntry",
     "WaitingReceipt",

@@ -5,6 +5,9 @@
     ├── MessageError      permanent: this message is not acceptable
     │   └── UnsuitableError  not to this provider, or not for this destination
     ├── NotNow            the recipient accepts no messages at the moment
+    │   ├── HandsetOff       or it is out of reach
+    │   ├── MailboxFull
+    │   └── Greylisted       their server wants to see a second try
     ├── UnmappedError     refused with a code that is not in our tables
     ├── ProviderError     certainly not sent; another provider may do better
     │   └── AccountError  credentials, funds or permissions: a person must act
@@ -102,6 +105,24 @@ class NotNow(SendFailure):
         super().__init__(message, code=code)
         self.elsewhere = elsewhere
         self.retry_after = retry_after
+
+
+class HandsetOff(NotNow):
+    """The handset is off or out of reach."""
+
+    error_class = ErrorClass.HANDSET_OFF
+
+
+class MailboxFull(NotNow):
+    """The recipient's mailbox is full."""
+
+    error_class = ErrorClass.MAILBOX_FULL
+
+
+class Greylisted(NotNow):
+    """The recipient's server accepts mail from us only at a later try."""
+
+    error_class = ErrorClass.GREYLISTED
 
 
 class UnmappedError(SendFailure):

@@ -28,20 +28,30 @@ CLASSIFICATIONS = {
     "technical failure": ErrorClass.PROVIDER,
 }
 
+FULL = "2.2"  # the mailbox, by its enhanced status
+
 
 def bounce_class(event: Mapping[str, Any]) -> ErrorClass:
     """Whose fault it was. "blocked" is a server's policy, whatever reason it gives."""
     if as_text(event.get("type")).lower() == "blocked":
         return ErrorClass.PROVIDER
+    reason, status = as_text(event.get("reason")), _status_of(event)
     words = as_text(event.get("bounce_classification")).lower()
     if words in CLASSIFICATIONS:
-        return CLASSIFICATIONS[words]
-    reason = as_text(event.get("reason"))
-    for text in (as_text(event.get("status")), reason):
-        status = Enhanced.find(text)
-        if status is not None and status.subject:  # 5.0.0 says nothing
-            return _by_status(status)
+        found = CLASSIFICATIONS[words]
+        is_full = status is not None and status.key == FULL
+        is_vague = found == ErrorClass.NOT_NOW
+        return ErrorClass.MAILBOX_FULL if is_full and is_vague else found
+    if status is not None:
+        return _by_status(status)
     return ErrorClass.RECIPIENT if names_nobody(reason) else ErrorClass.PROVIDER
+
+
+def _status_of(event: Mapping[str, Any]) -> Enhanced | None:
+    """The first that says something: 5.0.0 does not."""
+    texts = (as_text(event.get("status")), as_text(event.get("reason")))
+    found = map(Enhanced.find, texts)
+    return next((each for each in found if each and each.subject), None)
 
 
 def _by_status(status: Enhanced) -> ErrorClass:
@@ -49,6 +59,8 @@ def _by_status(status: Enhanced) -> ErrorClass:
         return ErrorClass.ACCOUNT  # it is about the sender's address, ours
     if status.subject == 1 and status.is_for_good and says_nobody_is_there(status):
         return ErrorClass.RECIPIENT
+    if status.key == FULL:
+        return ErrorClass.MAILBOX_FULL
     if status.subject in {1, 2}:
         return ErrorClass.NOT_NOW
     return ErrorClass.MESSAGE if status.subject == 6 else ErrorClass.PROVIDER

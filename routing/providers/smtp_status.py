@@ -17,6 +17,8 @@ from functools import partial
 
 from routing.providers.base import (
     AccountError,
+    Greylisted,
+    MailboxFull,
     MessageError,
     NotNow,
     ProviderError,
@@ -84,7 +86,7 @@ STATUSES: Table = {
     "1.8": AccountError,  # the sender's domain: ours
     "1.9": UnsuitableError,  # relayed to a system without such statuses
     "1.10": GONE,  # null MX
-    "2.2": NotNow,  # mailbox full: somebody may empty it
+    "2.2": MailboxFull,  # somebody may empty it
     "2.3": UnsuitableError,  # too big for the mailbox, or at Google for the server
     "2.121": NotNow,  # Microsoft: the recipient's hourly limit
     "2.122": NotNow,
@@ -152,7 +154,7 @@ CODES: Table = {
     "DATA 530": AccountError,
     "RCPT 550": RecipientError,  # mailbox unknown, or not for us: too vague for GONE
     "RCPT 551": GONE,  # not local
-    "RCPT 552": NotNow,  # mailbox full
+    "RCPT 552": MailboxFull,
     "RCPT 553": RecipientError,  # address not allowed
     "RCPT 554": ProviderError,  # refused without a reason
     "RCPT 556": GONE,  # the domain accepts no mail (RFC 7504)
@@ -209,6 +211,12 @@ _ABOUT_CONTENT = re.compile(
 # That we send too fast; Amazon SES: "454 Throttling failure".
 _THROTTLING = re.compile(r"throttl|too many|rate.?limit", re.IGNORECASE)
 _GREYLISTING = re.compile(r"gr[ea]y-?list", re.IGNORECASE)
+# What servers say instead, of a policy and about one recipient.
+_COME_BACK = re.compile(
+    r"come back|(try|retry|send)( it)? again|again later"
+    r"|temporarily (deferred|rejected)",
+    re.IGNORECASE,
+)
 
 
 def says_nobody_is_there(status: Enhanced) -> bool:
@@ -304,18 +312,37 @@ def _for_now(reply: Reply, status: Enhanced | None) -> Maker:
     """
     if reply.stage == "AUTH":
         return ProviderError
+    if _is_greylisting(reply, status):
+        return Greylisted
     if _is_recipients(reply, status):
-        return NotNow
+        return MailboxFull if status and status.key == "2.2" else NotNow
     if _is_rate(reply, status):
         return Throttled
     return UNAVAILABLE if reply.code == 421 else ProviderError
 
 
-def _is_recipients(reply: Reply, status: Enhanced | None) -> bool:
+def _is_greylisting(reply: Reply, status: Enhanced | None) -> bool:
+    """Whether their server takes the mail at a later try; many do not say so by name:
+    450 or 451, 4.7.0 or 4.7.1 and "try again later" (RFC 6647).
+    """
     if reply.stage not in {"RCPT", "DATA"} or reply.code == 421:
         return False
     if _GREYLISTING.search(reply.text):
         return True
+    is_policy = status is not None and status.key in {"7.0", "7.1"}
+    is_about_us = _ABOUT_US.search(reply.text) or _THROTTLING.search(reply.text)
+    return bool(
+        is_policy
+        and reply.stage == "RCPT"
+        and reply.code in {450, 451}
+        and _COME_BACK.search(reply.text)
+        and not is_about_us
+    )
+
+
+def _is_recipients(reply: Reply, status: Enhanced | None) -> bool:
+    if reply.stage not in {"RCPT", "DATA"} or reply.code == 421:
+        return False
     if status is None or status.subject == 0:
         is_about_us = _ABOUT_US.search(reply.text) or _THROTTLING.search(reply.text)
         return reply.stage == "RCPT" and reply.code == 450 and not is_about_us

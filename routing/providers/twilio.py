@@ -27,6 +27,7 @@ from routing.providers.base import (
     CarrierCapReached,
     Enquiry,
     ForgedReceipt,
+    HandsetOff,
     Inbound,
     LookUpFailed,
     MalformedReceipt,
@@ -158,7 +159,7 @@ CODES: Table = {
     "21910": AccountError,  # From and To are of different channels
     "30001": ProviderError,  # queue overflow
     "30002": AccountError,  # account suspended
-    "30003": NotNow,  # handset off or out of reach
+    "30003": HandsetOff,  # handset off or out of reach
     "30004": RecipientError,  # blocked
     "30005": RecipientError,  # unknown handset
     "30006": RecipientError,  # landline, or carrier out of reach

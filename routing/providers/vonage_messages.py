@@ -24,10 +24,10 @@ from routing.providers.base import (
     Acceptance,
     AccountError,
     ForgedReceipt,
+    HandsetOff,
     Inbound,
     MalformedReceipt,
     MessageError,
-    NotNow,
     OutboundMessage,
     OutcomeUnknown,
     ProviderError,
@@ -85,11 +85,11 @@ RECEIPT_CODES: Table = {
     "1150": UnsuitableError,  # message class
     "1160": AccountError,  # demo account: destination not whitelisted
     "1170": RecipientError,  # invalid number
-    "1180": NotNow,  # subscriber absent for now
+    "1180": HandsetOff,  # subscriber absent for now
     "1190": RecipientError,  # subscriber gone
     "1200": RecipientError,  # number portability
     "1210": MessageError,  # taken for spam
-    "1220": NotNow,  # handset busy
+    "1220": HandsetOff,  # handset busy
     "1230": ProviderError,  # network
     "1240": OPTED_OUT,  # STOP
     "1241": RECIPIENTS_LIMIT,  # too many requests to this number

@@ -23,11 +23,11 @@ from routing.providers.base import (
     AccountError,
     Enquiry,
     ForgedReceipt,
+    HandsetOff,
     Inbound,
     LookUpFailed,
     MalformedReceipt,
     MessageError,
-    NotNow,
     OutboundMessage,
     OutcomeUnknown,
     PartlyTaken,
@@ -106,12 +106,12 @@ CODES: Table = {
 # https://api.support.vonage.com/hc/en-us/articles/204014733
 RECEIPT_CODES: Table = {
     "1": ProviderError,  # unknown
-    "2": NotNow,  # subscriber absent for now
+    "2": HandsetOff,  # subscriber absent for now
     "3": RecipientError,  # subscriber gone
     "4": RecipientError,  # barred by the user at the operator
     "5": RecipientError,  # number portability
     "6": MessageError,  # taken for spam
-    "7": NotNow,  # handset busy
+    "7": HandsetOff,  # handset busy
     "8": ProviderError,  # network
     "9": OPTED_OUT,  # "the user has requested not to receive messages": STOP
     "10": MessageError,  # illegal message

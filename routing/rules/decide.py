@@ -34,6 +34,13 @@ from routing.rules.retry import (
     times_throttled,
     with_jitter,
 )
+from routing.rules.retry_table import (
+    NO_RULES,
+    Failure,
+    RetryRule,
+    RetryTable,
+    times_failed,
+)
 from routing.rules.route import Route
 from routing.rules.thresholds import NO_THRESHOLDS, Thresholds, screen
 from routing.strategies import (
@@ -85,10 +92,14 @@ class FallBack:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try again at `due_at`; `counts_as_retry` if a round has failed."""
+    """Try again at `due_at`; `counts_as_retry` if it uses up a retry of the route.
+
+    `note` says which rule of the retry table it goes by; "" for none.
+    """
 
     due_at: datetime
     counts_as_retry: bool
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +171,7 @@ class DecisionContext:
     choices: Choices
     jitter: float  # share of a delay
     verdict_wait: timedelta  # how long an unknown outcome waits for a receipt
+    retries: RetryTable = NO_RULES
 
 
 def first_choice(route: Route, choices: Choices) -> Decision | None:
@@ -248,9 +260,11 @@ def next_step(
     3. certainly not sent, and another provider may succeed: fall back now
     4. throttled, the carrier takes no more today, it was too late to call, or the call
        was refused because of another message in it: the same round again, now or later
-    5. certainly not sent, and it may work later, here or elsewhere: the next round, if
+    5. certainly not sent, and the retry table has a rule for it: by the table, which
+       leaves the route's retries alone
+    6. certainly not sent, and it may work later, here or elsewhere: the next round, if
        the retry policy allows one
-    6. anything else: give up
+    7. anything else: give up
     """
     if failure is None:
         return Sent()
@@ -261,10 +275,7 @@ def next_step(
         return FallBack(decision)
     if isinstance(failure, PutOff):
         return _put_off(route, failure, round_, at)
-    if _may_work_later(route, failure, round_, at.choices):
-        not_before = _least_wait(failure, round_)
-        return _next_round(route, round_, at, not_before=not_before)
-    return GiveUp()
+    return _later_or_never(route, failure, round_, at)
 
 
 def _put_off(route: Route, failure: PutOff, round_: Round, at: DecisionContext) -> Step:
@@ -287,6 +298,40 @@ def _after_throttle(
     if times:  # the provider chose the first wait; later ones must spread out
         pause = with_jitter(pause, share=at.jitter, rng=at.rng)
     return Retry(at.now + pause, counts_as_retry=False)
+
+
+def _later_or_never(
+    route: Route, failure: SendFailure, round_: Round, at: DecisionContext
+) -> Step:
+    if rule := _rule_for(route, failure, round_, at):
+        return _by_table(rule, failure, round_, at)
+    if _may_work_later(route, failure, round_, at.choices):
+        not_before = _least_wait(failure, round_)
+        return _next_round(route, round_, at, not_before=not_before)
+    return GiveUp()
+
+
+def _rule_for(
+    route: Route, failure: SendFailure, round_: Round, at: DecisionContext
+) -> RetryRule | None:
+    provider = round_.tried[-1]
+    return at.retries.rule(
+        Failure(route.channel, provider, failure.error_class, failure.code)
+    )
+
+
+def _by_table(
+    rule: RetryRule, failure: SendFailure, round_: Round, at: DecisionContext
+) -> Step:
+    """The rule's next time, or that of the provider if it is later."""
+    times = times_failed(round_.past_attempts, failure.error_class)
+    again = rule.next_try(times=times)
+    if again is None:
+        return GiveUp()
+    delay = with_jitter(again.delay, share=at.jitter, rng=at.rng)
+    requested = getattr(failure, "retry_after", None) or timedelta(0)
+    due_at = at.now + max(delay, requested)
+    return Retry(due_at, counts_as_retry=False, note=again.note)
 
 
 def _may_work_later(

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from routing.vocabulary import ErrorClass, MessageStatus
+from routing.vocabulary import TRY_LATER, ErrorClass, MessageStatus
 
 PRIOR_WEIGHT = 20.0  # the prior weighs as much as this many messages
 ROOT_MEAN = 0.9  # assumed delivery rate of a channel without evidence
@@ -34,7 +34,7 @@ NOT_THE_PROVIDERS = {
     ErrorClass.RECIPIENT,
     ErrorClass.MESSAGE,
     ErrorClass.THROTTLED,  # in a receipt: a carrier's limit
-    ErrorClass.NOT_NOW,
+    *TRY_LATER,
 }
 _CERTAIN = 1e-9  # an estimate of exactly 0 or 1 would cause a division by zero
 

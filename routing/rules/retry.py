@@ -28,6 +28,8 @@ class PastAttempt:
     error_class: ErrorClass | None
     error_code: str
     attempted_at: datetime
+    # What a receipt said later, if it failed.
+    reported: ErrorClass | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from routing.providers.base import (
     AccountError,
     BatchRejected,
     CarrierCapReached,
+    HandsetOff,
     MessageError,
     NotCalled,
     NotNow,
@@ -43,6 +44,7 @@ from routing.rules.decide import (
     what_rules_out,
 )
 from routing.rules.retry import LinearRetry, PastAttempt, no_retry
+from routing.rules.retry_table import RetryRule, RetryTable
 from routing.rules.route import Route
 from routing.rules.thresholds import Thresholds
 from routing.strategies import Candidate, Context, Verdict
@@ -99,7 +101,14 @@ def until(*seconds):
 
 
 def step(
-    failure, *, route=ROUTE, tried=("A",), failed_rounds=0, verdicts=None, past=()
+    failure,
+    *,
+    route=ROUTE,
+    tried=("A",),
+    failed_rounds=0,
+    verdicts=None,
+    past=(),
+    rules=(),
 ):
     at = DecisionContext(
         now=NOW,
@@ -107,6 +116,7 @@ def step(
         choices=choices(**verdicts or {}),
         jitter=0.0,
         verdict_wait=timedelta(hours=1),
+        retries=RetryTable(tuple(rules)),
     )
     return next_step(route, failure, Round(tried, failed_rounds, past), at)
 
@@ -328,6 +338,61 @@ def test_a_recipients_limit_outlasts_an_impatient_route():
     result = step(NotNow(elsewhere=True), route=impatient, failed_rounds=1)
 
     assert result == Retry(NOW + MINUTE, counts_as_retry=True)
+
+
+OFF = RetryRule(ErrorClass.HANDSET_OFF, (MINUTE, 60 * MINUTE))
+
+
+def off(count, *, by="A"):
+    """`count` attempts after which the handset was said to be off."""
+    accepted, cls = AttemptOutcome.ACCEPTED, ErrorClass.HANDSET_OFF
+    return tuple(
+        PastAttempt(n, by, accepted, None, "", NOW, reported=cls)
+        for n in range(1, count + 1)
+    )
+
+
+def test_what_is_in_the_retry_table_goes_by_its_times_and_leaves_the_routes_alone():
+    used_up = {"rules": [OFF], "failed_rounds": ROUTE.max_retries}
+
+    first = step(HandsetOff(), **used_up)
+    second = step(HandsetOff(), past=off(1, by="B"), **used_up)
+
+    assert first == Retry(NOW + MINUTE, False, note="handset off; 2 of 3")
+    assert second == Retry(NOW + 60 * MINUTE, False, note="handset off; 3 of 3")
+    assert step(HandsetOff(), past=off(2), rules=[OFF]) == GiveUp()
+
+
+def test_a_failure_of_a_provider_after_that_goes_by_its_route():
+    result = step(ProviderError(), route=ALONE, past=off(2), rules=[OFF])
+
+    assert result == Retry(NOW + MINUTE, counts_as_retry=True)
+
+
+def test_a_later_time_that_the_provider_asks_for_is_kept():
+    result = step(HandsetOff(retry_after=9 * MINUTE), rules=[OFF])
+
+    assert result.due_at == NOW + 9 * MINUTE
+
+
+def test_a_rule_for_one_code_retries_what_is_final_otherwise():
+    blocked = RetryRule(ErrorClass.RECIPIENT, (MINUTE,), code="30004")
+
+    assert step(RecipientError(code="30004"), rules=[blocked]).due_at == NOW + MINUTE
+    assert step(RecipientError(code="30005"), rules=[blocked]) == GiveUp()
+
+
+def test_the_table_never_resends_what_may_have_been_sent_nor_skips_a_fallback():
+    rules = [
+        replace(OFF, error_class=ErrorClass.UNKNOWN),
+        replace(OFF, error_class=ErrorClass.PROVIDER, code="7"),
+        replace(OFF, error_class=ErrorClass.THROTTLED),
+    ]
+
+    assert isinstance(step(OutcomeUnknown(), rules=rules), AwaitVerdict)
+    assert isinstance(step(ProviderError(code="7"), rules=rules), FallBack)
+    throttled_alone = step(Throttled(), route=ALONE, rules=rules)
+    assert throttled_alone == Retry(NOW + 5 * SECOND, counts_as_retry=False)
 
 
 @pytest.mark.parametrize("failure", [UnsuitableError(), UnmappedError()], ids=repr)

@@ -298,7 +298,11 @@ def test_an_event_is_translated(name, fields, status, error_class, says_no):
         ({"status": "5.1.2"}, ErrorClass.RECIPIENT),
         ({"status": "4.1.1"}, ErrorClass.NOT_NOW),
         ({"status": "5.1.8"}, ErrorClass.ACCOUNT),
-        ({"status": "5.2.2"}, ErrorClass.NOT_NOW),
+        ({"status": "5.2.2"}, ErrorClass.MAILBOX_FULL),
+        (
+            {"status": "5.2.2", "bounce_classification": "Mailbox Unavailable"},
+            ErrorClass.MAILBOX_FULL,
+        ),
         ({"status": "5.3.0"}, ErrorClass.PROVIDER),
         ({"status": "5.6.0"}, ErrorClass.MESSAGE),
         ({"status": "5.7.1"}, ErrorClass.PROVIDER),

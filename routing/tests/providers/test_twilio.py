@@ -14,6 +14,7 @@ from django.conf import settings as django_settings
 from routing.providers.base import (
     AccountError,
     ForgedReceipt,
+    HandsetOff,
     MalformedReceipt,
     NotNow,
     OutcomeUnknown,
@@ -114,7 +115,7 @@ def test_a_code_is_what_the_table_says(simulator, subtests):
         ("21703", UnsuitableError),
         ("21729", UnsuitableError),  # a registration for the United States alone
         ("21731", UnsuitableError),
-        ("30003", NotNow),
+        ("30003", HandsetOff),
         ("30033", UnsuitableError),
         ("30034", UnsuitableError),
         ("30037", AccountError),
