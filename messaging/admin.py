@@ -42,6 +42,7 @@ from routing.admin.bases import BoundedActions, ProviderFilter, ReadOnlyAdmin, c
 from routing.models import InboundMessage
 from routing.text.quantities import quantity
 from routing.text.recipient_keys import address_key
+from routing.text.untrusted import escaped
 from routing.vocabulary import CampaignKind
 
 
@@ -266,7 +267,7 @@ class MessageAdmin(ReadOnlyAdmin):
                     "channel",
                     "recipient",
                     "status",
-                    "status_reason",
+                    "reason",
                     "provider",
                     "due_at",
                 ]
@@ -300,6 +301,7 @@ class MessageAdmin(ReadOnlyAdmin):
             },
         ),
     ]
+    readonly_fields = ["reason"]
     search_help_text = "A message's id, or a recipient in full"
     list_select_related = ["campaign"]
     actions = ["cancel", "retry"]
@@ -325,7 +327,12 @@ class MessageAdmin(ReadOnlyAdmin):
     @admin.display(description="why", ordering="status_reason")
     def why(self, message: CampaignMessage) -> str:
         """The reason for its status, or what it waits for."""
-        return clipped(message.status_reason, 60)
+        return clipped(self.reason(message), 60)
+
+    @admin.display(description="status reason")
+    def reason(self, message: CampaignMessage) -> str:
+        """The same in full."""
+        return escaped(message.reason_shown(now=timezone.now()))
 
     @admin.display(description="due", ordering="due_at")
     def due(self, message: CampaignMessage) -> str:

@@ -12,6 +12,7 @@ from messaging.models import CampaignMessage
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.money import Money
 from routing.text.quantities import quantity
+from routing.vocabulary import MessageStatus
 
 
 def costs_of(message: CampaignMessage) -> list[Money]:
@@ -49,14 +50,19 @@ def timeline_of(message: CampaignMessage) -> list[TimelineEntry]:
         entries.append(
             TimelineEntry(message.double_risk_at, "Possible duplicate", [DUPLICATE])
         )
+    if message.status == MessageStatus.QUEUED and message.attempt_count:
+        entries.append(TimelineEntry(message.due_at, "Next try", _reason_of(message)))
     if message.finished_at:
         entries.append(_end_entry(message, message.finished_at))
     return sorted(entries, key=lambda entry: entry.at)
 
 
 def _end_entry(message: CampaignMessage, at: datetime) -> TimelineEntry:
-    reason = [message.status_reason] if message.status_reason else []
-    return TimelineEntry(at, message.get_status_display(), reason)
+    return TimelineEntry(at, message.get_status_display(), _reason_of(message))
+
+
+def _reason_of(message: CampaignMessage) -> list[str]:
+    return [message.status_reason] if message.status_reason else []
 
 
 def _attempt_entry(attempt: MessageDeliveryAttempt) -> TimelineEntry:
@@ -94,7 +100,9 @@ def _receipt_entry(receipt: DeliveryReceipt, message: CampaignMessage) -> Timeli
     was_made = number <= message.attempt_count
     facts = [f"for attempt {number}" + ("" if was_made else ", which was never made")]
     if receipt.error_code or receipt.error_message:
-        facts.append(_error(receipt.error_code, receipt.error_message))
+        kind = receipt.get_error_class_display() or ""
+        error = _error(receipt.error_code, receipt.error_message)
+        facts.append(f"{kind} {error}".strip())
     return TimelineEntry(
         receipt.received_at,
         f"{receipt.provider} says {receipt.provider_status}",

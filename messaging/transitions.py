@@ -286,24 +286,71 @@ def after_lost_parts(message: MessageState, news: News) -> Change | None:
     """Correct a status drawn from too few parts: the message had more parts than
     assumed, or a part reported lost has arrived.
     """
-    if (
-        news.status in {None, message.status}
-        or message.status not in {*_VERDICTS}
-        or message.sent_at is None
-        or (message.provider, message.attempt_count)
-        != (news.provider, news.attempt_number)
-    ):
+    if news.status in {None, message.status} or not _is_of_its_sender(message, news):
         return None
     return _as_reported(message, news, MessageStatus(news.status or 0))
 
 
-def after_carrier_cap(
-    message: MessageState, news: News, outcomes: Outcomes, *, resumes_at: datetime
-) -> Change | None:
-    """Queue the message until its carrier takes messages again; it was not sent."""
-    if not _is_open_to(MessageStatus.FAILED, message, news.attempt_number, outcomes):
+def _is_of_its_sender(message: MessageState, news: News) -> bool:
+    """Whether receipts of the latest attempt, from its provider, ended the message."""
+    return (
+        message.status in _VERDICTS
+        and message.sent_at is not None
+        and message.provider == news.provider
+        and message.attempt_count == news.attempt_number
+    )
+
+
+def after_found_part(message: MessageState, news: News) -> Change | None:
+    """Call off the retry of a message all of whose parts were said to be lost: one has
+    arrived.
+    """
+    is_latest = message.attempt_count == news.attempt_number
+    if message.status != MessageStatus.QUEUED or not is_latest or news.status is None:
         return None
-    return queued_again(due_at=resumes_at, reason=news.reason)
+    return _as_reported(message, news, MessageStatus(news.status))
+
+
+class Again(NamedTuple):
+    """When a message is tried again after a failure that may pass, and the reason."""
+
+    due_at: datetime
+    reason: str
+
+
+def after_passing_failure(
+    message: MessageState,
+    news: News,
+    outcomes: Outcomes,
+    again: Again,
+    *,
+    is_of_all_parts: bool = False,
+) -> Change | None:
+    """Queue the message again: its latest attempt did not arrive, but a later one may.
+
+    It outranks a failure for good, which may be reported of the same attempt, and is
+    outranked by a bounce. With `is_of_all_parts`, a status that was drawn from the
+    first lost part is corrected.
+    """
+    number = news.attempt_number
+    if not (
+        _is_open_to(MessageStatus.FAILED, message, number, outcomes)
+        or _has_failed_by_receipt(message, number, outcomes)
+        or (is_of_all_parts and _is_of_its_sender(message, news))
+    ):
+        return None
+    return queued_again(due_at=again.due_at, reason=again.reason)
+
+
+def _has_failed_by_receipt(
+    message: MessageState, number: int, outcomes: Outcomes
+) -> bool:
+    """Only what was sent has `sent_at`: a message that was given up has not."""
+    return (
+        message.status == MessageStatus.FAILED
+        and message.sent_at is not None
+        and _decides(message, number, outcomes)
+    )
 
 
 def merged(first: Change | None, then: Change) -> Change:
@@ -342,12 +389,10 @@ def _is_open_to(
         is_email = message.channel == Channel.EMAIL
         is_delivered = message.status == MessageStatus.DELIVERED
         return not is_delivered and not (is_email and has_bounced)
-    was_unknown = _was_unknown(message, number, outcomes)
-    is_latest = number == message.attempt_count or (
-        was_unknown and _all_later_rejected(message, number, outcomes)
-    )
+    is_latest = _decides(message, number, outcomes)
     if is_latest and _latest_may_become(message, status):
         return True
+    was_unknown = _was_unknown(message, number, outcomes)
     is_retry_pending = message.status == MessageStatus.QUEUED
     return status == MessageStatus.SENT and was_unknown and is_retry_pending
 
@@ -356,6 +401,14 @@ def needs_outcomes(message: MessageState, number: int) -> bool:
     """Whether a receipt's effect depends on the outcomes of the message's attempts."""
     later = message.attempt_count - number
     return later > 0 or (later == 0 and message.status == MessageStatus.QUEUED)
+
+
+def _decides(message: MessageState, number: int, outcomes: Outcomes) -> bool:
+    """Whether the verdict on this attempt is that on the message."""
+    return number == message.attempt_count or (
+        _was_unknown(message, number, outcomes)
+        and _all_later_rejected(message, number, outcomes)
+    )
 
 
 def _was_unknown(message: MessageState, number: int, outcomes: Outcomes) -> bool:

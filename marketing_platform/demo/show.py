@@ -26,7 +26,7 @@ from messaging.campaign_progress import progress_of
 from messaging.campaigns import CampaignText, send_campaign
 from messaging.models import CampaignMessage
 from messaging.progress_bar import sending_bar
-from routing.models import ChannelRoutingConfig
+from routing.models import ChannelRoutingConfig, RetryRule
 from routing.simulators.client import SimulatorClient
 from routing.simulators.handset import read_handset_log
 from routing.simulators.process import SimulatorProcess
@@ -81,6 +81,7 @@ def prepare_database() -> None:
     ChannelRoutingConfig.objects.update(
         initial_retry_delay_seconds=1, max_retry_delay_seconds=5, max_retries=6
     )
+    RetryRule.objects.exclude(delays_seconds=[]).update(delays_seconds=[1, 3, 10])
 
 
 @contextmanager
@@ -91,6 +92,8 @@ def running_processes(stage: Stage) -> Iterator[Processes]:
             public_url=stage.public_url,
             receipt_delay=0.5,
             undelivered_share=0.02,
+            off_share=0.03,
+            off_seconds=2.0,
             duplicate_receipt_share=0.05,
             latency=0.2,
             seed=1,
@@ -169,10 +172,13 @@ def cause_outage(simulator: SimulatorClient) -> None:
 
 
 def _wait_for_receipts(campaign_ids: Sequence[int], processes: Processes) -> None:
-    """Wait until no receipt is outstanding, except for SMTP, which has none."""
+    """Wait until no receipt is outstanding, except for SMTP, which has none, and no
+    message waits for its handset to be on again.
+    """
+    on_their_way = [MessageStatus.QUEUED, MessageStatus.SENDING, MessageStatus.SENT]
     outstanding = CampaignMessage.objects.filter(
-        campaign__in=campaign_ids, status=MessageStatus.SENT
-    ).exclude(provider="SMTPEmail")
+        campaign__in=campaign_ids, status__in=on_their_way
+    ).exclude(provider="SMTPEmail", status=MessageStatus.SENT)
     patience = Timer(RECEIPTS_WITHIN)
     while outstanding.exists() and not patience.is_over():
         processes.supervise()

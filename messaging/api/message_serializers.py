@@ -81,6 +81,9 @@ class MessageSerializer(ApiModelSerializer):
     )
     kind = TermField(source="campaign.kind", choices=CampaignKind.choices())
     to = serializers.CharField(source="recipient")
+    status_reason = serializers.SerializerMethodField(
+        help_text="Why it failed, or what it waits for."
+    )
     is_outcome_unknown = serializers.BooleanField(
         help_text="Whether it is unknown if a provider has sent it."
     )
@@ -108,6 +111,10 @@ class MessageSerializer(ApiModelSerializer):
             "finished_at",
         ]
         read_only_fields = fields
+
+    def get_status_reason(self, message: CampaignMessage) -> str:
+        """With the time of a retry."""
+        return message.reason_shown(now=timezone.now())
 
     def get_campaign(self, message: CampaignMessage) -> int | None:
         """The campaign's id; lanes of single messages are not shown."""

@@ -10,9 +10,11 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.lookups import Exact
+from django.utils import timezone
 
 from messaging.models.suppressions import Suppression
 from messaging.rules.quiet_hours import QuietHours
+from messaging.rules.retrying import with_time
 from messaging.vocabulary import CampaignStatus, SuppressionScope
 from routing.rules.route import Destination
 from routing.vocabulary import CampaignKind, Channel, MessageStatus
@@ -452,6 +454,13 @@ class CampaignMessage(MessageFacts, models.Model):
 
     def __str__(self) -> str:
         return f"Message {self.pk}"
+
+    def reason_shown(self, *, now: datetime) -> str:
+        """The reason for its status, for people; a retry's with its time."""
+        if self.status != MessageStatus.QUEUED:
+            return self.status_reason
+        due_at = timezone.localtime(self.due_at)
+        return with_time(self.status_reason, due_at=due_at, now=now)
 
     @property
     def is_outcome_unknown(self) -> bool:

@@ -23,6 +23,7 @@ from messaging.queue.window import share_calls
 from messaging.transitions import Hold, held, write
 from routing.decision.planner import Planner, ProviderSnapshot
 from routing.models import MessageDeliveryAttempt
+from routing.receipts.record import failures_reported
 from routing.rules.retry import PastAttempt
 from routing.rules.route import Route
 from routing.vocabulary import AttemptOutcome, ErrorClass, MessageStatus
@@ -172,20 +173,24 @@ def _in_flight(providers: Sequence[str], *, until: datetime) -> dict[str, int]:
 def _histories(messages: Sequence[DueMessage]) -> dict[int, tuple[PastAttempt, ...]]:
     """The earlier attempts of each message that has any.
 
-    Retry policies use them, and so does the choice of a provider.
+    Retry policies and the retry table use them, and so does the choice of a provider.
     """
     again = [each.pk for each in messages if each.attempt_count]
     if not again:
         return {}
+    reported = failures_reported(again)
     past: dict[int, list[PastAttempt]] = {}
     for attempt in MessageDeliveryAttempt.objects.filter(
         message_id__in=again, is_late=False
     ).order_by("attempt_number"):
-        past.setdefault(attempt.message_id, []).append(_past_attempt(attempt))
+        said = reported.get((attempt.message_id, attempt.attempt_number))
+        past.setdefault(attempt.message_id, []).append(_past_attempt(attempt, said))
     return {pk: tuple(attempts) for pk, attempts in past.items()}
 
 
-def _past_attempt(attempt: MessageDeliveryAttempt) -> PastAttempt:
+def _past_attempt(
+    attempt: MessageDeliveryAttempt, reported: ErrorClass | None
+) -> PastAttempt:
     return PastAttempt(
         number=attempt.attempt_number,
         provider=attempt.provider,
@@ -195,4 +200,5 @@ def _past_attempt(attempt: MessageDeliveryAttempt) -> PastAttempt:
         else ErrorClass(attempt.error_class),
         error_code=attempt.error_code,
         attempted_at=attempt.attempted_at,
+        reported=reported,
     )

@@ -9,12 +9,13 @@ from typing import NamedTuple
 from messaging.consent.unsubscribe_links import unsubscribe_url
 from messaging.models import Campaign, CampaignMessage, MessageFacts
 from messaging.rules.merge_fields import filled_when_it_leaves
+from messaging.rules.retrying import retrying
 from messaging.transitions import Hold
 from routing.decision.request import RoutingRequest, Suitability
 from routing.dispatch import SendResult
 from routing.providers.base import OutboundMessage, SendFailure, UnsuitableError
 from routing.reference import reference_for
-from routing.rules.decide import Decision, Round, Sent, Step
+from routing.rules.decide import Decision, Retry, Round, Sent, Step
 from routing.rules.retry import PastAttempt
 from routing.rules.route import Route
 from routing.vocabulary import CampaignKind, Channel, MessageStatus
@@ -133,7 +134,10 @@ class Result(NamedTuple):
         if failure is None:
             return ""
         code = f" {failure.code}" if failure.code else ""
-        return f"{self.send_result.provider}{code}: {failure}"[:500]
+        reason = f"{self.send_result.provider}{code}: {failure}"
+        if isinstance(self.step, Retry) and self.step.note:
+            reason = retrying(self.step.note, reason)
+        return reason[:500]
 
 
 class TooManyAttempts(Exception):

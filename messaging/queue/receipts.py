@@ -22,10 +22,11 @@ from messaging.models import CampaignMessage
 from messaging.queue.completion import reopen_campaign
 from messaging.queue.coordination import notify_workers_now_and_then
 from messaging.queue.quarantine import may_be_of_one_message
-from messaging.receipts import Hearing, hear_all
+from messaging.receipts import NO_RETRIES, Hearing, Retries, hear_all
 from messaging.reconciliation import mark_possible_duplicates
 from messaging.transitions import MessageState, needs_outcomes, write
 from messaging.vocabulary import SuppressionReason
+from routing.decision.retry_book import stored_table
 from routing.health.delivery_rates import Verdicts, note_verdicts
 from routing.models import MessageDeliveryAttempt
 from routing.providers.base import Receipt
@@ -34,6 +35,7 @@ from routing.receipts import inbox
 from routing.receipts.inbox import Key, Waiting
 from routing.receipts.matching import Locked, Match, count_strays, match_all
 from routing.receipts.news import News
+from routing.receipts.parts import LOST
 from routing.receipts.record import append, correct_costs, receipts_of
 from routing.rules.tally import TallySheet
 from routing.signals import receipts_stored
@@ -170,15 +172,19 @@ def settle_late_acceptances(
         if each.attempt_count == accepted[each.pk]
     ]
     ids = [each.pk for each in states]
-    said, outcomes = receipts_of(ids), _outcomes_of(ids)
-    changes = []
+    said, outcomes, retries = receipts_of(ids), _outcomes_of(ids), _retries_of(ids)
+    hearings = []
     for state in states:
-        hearing = Hearing(state, outcomes.get(state.pk, {}))
+        hearing = Hearing(state, outcomes.get(state.pk, {}), retries[state.pk])
         acceptance = News.of_acceptance(state.pk, accepted[state.pk], at=now)
-        hearing.heed(acceptance, before=said.get(state.pk, ()))
-        if hearing.change:
-            changes.append((state, hearing.change))
-    write(changes, sheet)
+        hearing.heed(
+            acceptance,
+            before=said.get(state.pk, ()),
+            is_of_parts=_sends_per_part(state.provider),
+        )
+        hearings.append((state, hearing))
+    write([(state, each.change) for state, each in hearings if each.change], sheet)
+    _reopen(each for _, each in hearings)
 
 
 def count_parts_again(counted: Mapping[int, int], *, now: datetime) -> None:
@@ -189,10 +195,10 @@ def count_parts_again(counted: Mapping[int, int], *, now: datetime) -> None:
     """
     messages = _lock(counted, skip_locked=False).messages
     said, outcomes = receipts_of(messages), _outcomes_of(messages)
-    hearings = []
+    retries, hearings = _retries_of(messages), []
     for pk, state in messages.items():
         if said.get(pk) and _sends_per_part(state.provider):
-            hearing = Hearing(state, outcomes.get(pk, {}))
+            hearing = Hearing(state, outcomes.get(pk, {}), retries[pk])
             hearing.count_parts_again(said[pk], counted=counted[pk])
             hearings.append(hearing)
     if hearings:
@@ -238,6 +244,9 @@ def _hear(
         if each.pk in receipts and needs_outcomes(messages[pk], each.attempt_number)
     }
     outcomes = _outcomes_of(tried_again)
+    retries = _retries_of(
+        {pk for pk, news in said.items() if any(each.status in LOST for each in news)}
+    )
     per_part = {name: _sends_per_part(name) for name in {e.provider for e in waiting}}
     return [
         hear_all(
@@ -245,6 +254,7 @@ def _hear(
             news,
             receipts,
             outcomes=outcomes.get(pk, {}),
+            retries=retries.get(pk, NO_RETRIES),
             per_part=per_part,
         )
         for pk, news in said.items()
@@ -270,6 +280,22 @@ def _outcomes_of(message_ids: Collection[int]) -> dict[int, dict[int, int]]:
     return outcomes
 
 
+def _retries_of(message_ids: Collection[int]) -> dict[int, Retries]:
+    """By message: the retry table, and how its attempts were refused."""
+    if not message_ids:
+        return {}
+    table = stored_table()
+    refused: dict[int, dict[int, int]] = {}
+    attempts = MessageDeliveryAttempt.objects.filter(
+        message__in=message_ids, is_late=False, error_class__isnull=False
+    )
+    for message, number, error_class in attempts.order_by().values_list(
+        "message_id", "attempt_number", "error_class"
+    ):
+        refused.setdefault(message, {})[number] = error_class or 0
+    return {pk: Retries(table, refused.get(pk, {})) for pk in message_ids}
+
+
 def _write(
     hearings: Sequence[Hearing],
     messages: Mapping[int, MessageState],
@@ -287,12 +313,16 @@ def _write(
     mark_possible_duplicates(
         [each.message.pk for each in hearings if each.may_have_arrived_twice], now=now
     )
-    for campaign in sorted(
-        {e.message.campaign_id for e in hearings if e.is_queued_again}
-    ):
-        reopen_campaign(campaign)
+    _reopen(hearings)
     _suppress(hearings)
     note_verdicts(_verdicts_of(hearings), now=now)
+
+
+def _reopen(hearings: Iterable[Hearing]) -> None:
+    """Reopen completed campaigns with messages that were queued again."""
+    again = {each.message.campaign_id for each in hearings if each.is_queued_again}
+    for campaign in sorted(again):
+        reopen_campaign(campaign)
 
 
 def _suppress(hearings: Iterable[Hearing]) -> None:

@@ -111,6 +111,7 @@ class Results:
                     verdict_wait=first_look(
                         done.provider, verdict_wait=at.verdict_wait, is_call_over=True
                     ),
+                    retries=self._planner.retry_table(now=at.now),
                 )
             return next_step(claimed.route, done.failure, claimed.round, at)
         except DatabaseError:

@@ -20,19 +20,23 @@ from messaging.tests.scenario import (
     write,
 )
 from messaging.tests.tallies import differences, enqueue, receive
-from routing.factories import AttemptFactory, RouteFactory
+from routing.factories import AttemptFactory, RouteFactory, retry_rule
 from routing.models import DeliveryQuality
 from routing.providers.base import Acceptance, PartlyTaken
+from routing.providers.error_codes import error_class_of
+from routing.providers.vonage_sms import RECEIPT_CODES
 from routing.rules.decide import GiveUp
 from routing.vocabulary import MessageStatus
 
 pytestmark = pytest.mark.django_db
-SENT, DELIVERED = MessageStatus.SENT, MessageStatus.DELIVERED
+QUEUED, SENT = MessageStatus.QUEUED, MessageStatus.SENT
+DELIVERED = MessageStatus.DELIVERED
 FAILED, BOUNCED = MessageStatus.FAILED, MessageStatus.BOUNCED
 
 
 @pytest.fixture(autouse=True)
-def vonage(settings):
+def vonage(db, settings):
+    retry_rule(900, 3600)
     settings.MESSAGE_PROVIDERS = simulated_providers(9100, public_url="http://x")
 
 
@@ -194,3 +198,54 @@ def test_a_message_that_was_taken_in_part_has_failed_and_stays_so():
     message.refresh_from_db()
     assert message.status == FAILED
     assert "2 of 3 parts" in message.status_reason
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("codes", "is_retried"),
+    [
+        (("2", "2"), True),  # subscriber absent
+        (("2", None), False),  # a part has arrived
+        ((None, "2"), False),
+        (("2", "3"), False),  # of the other part: no such subscriber
+    ],
+)
+@pytest.mark.parametrize("counted", [1, 2])
+def test_a_long_message_is_retried_only_when_all_its_parts_are_lost(
+    codes, is_retried, counted
+):
+    message = long_message(segments=counted)
+    before = differences()
+
+    for part, code in enumerate(codes):
+        tell_part(message, f"P{part}", code)
+
+    expected = QUEUED if is_retried else FAILED
+    assert status_of(message) == expected
+    assert differences() == before
+
+
+def tell_part(message, part, code):
+    """Vonage's receipt for a part: an error code, or delivered."""
+    receive(
+        message.pk,
+        FAILED if code else DELIVERED,
+        provider="VonageSMS",
+        external_message_id=part,
+        error_code=code or "",
+        error_class=error_class_of(RECEIPT_CODES, code or ""),
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_part_that_arrives_after_all_calls_off_the_retry():
+    message = long_message(segments=2)
+    before = differences()
+    tell_part(message, "P1", "2")
+    tell_part(message, "P2", "2")
+    assert status_of(message) == QUEUED
+
+    tell_part(message, "P2", None)
+
+    assert status_of(message) == FAILED
+    assert differences() == before

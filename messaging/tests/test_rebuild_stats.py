@@ -36,7 +36,7 @@ from messaging.tests.tallies import (
 )
 from messaging.vocabulary import SuppressionReason
 from routing.decision.planner import RoutingTable
-from routing.factories import RouteFactory
+from routing.factories import RouteFactory, retry_rule
 from routing.models import ChannelRoutingConfig, StatisticsEntry
 from routing.money import Money
 from routing.providers.base import (
@@ -185,6 +185,7 @@ class World:
 
     def __init__(self, rng):
         RouteFactory(channel=Channel.EMAIL)
+        retry_rule(900, 3600)
         self.rng = rng
         self.now = NOW
         self.flying = []  # claimed, and not recorded so far
@@ -241,13 +242,14 @@ class World:
             return
         message = self.rng.choice(tried)
         capped = {"error_class": ErrorClass.THROTTLED, "cap_zone": "Europe/Berlin"}
+        off = {"error_class": ErrorClass.HANDSET_OFF}
         receive(
             message.pk,
             self.rng.choice(VERDICTS),
             attempt=self.rng.randint(1, message.attempt_count),
             at=self.now,
             provider=message.provider,
-            **self.rng.choice([{}, {}, {"reference": ""}, capped]),
+            **self.rng.choice([{}, {}, {"reference": ""}, capped, off]),
             **self.rng.choice([{}, {"cost": Decimal("0.01"), "currency": "EUR"}]),
         )
 

@@ -13,6 +13,7 @@ from random import Random
 from django.db.models import F
 
 from routing.decision.request import DecisionCacheKey, RoutingRequest
+from routing.decision.retry_book import RetryBook
 from routing.health.breakers import Alternatives, ChannelHealth, HealthBook
 from routing.health.delivery_rates import QualityBook
 from routing.health.throttles import Capacity, available_by_provider, lock_capacity
@@ -24,6 +25,7 @@ from routing.rules.breaker import admission, describe, may_probe
 from routing.rules.costs import PriceError, estimate
 from routing.rules.decide import Choices
 from routing.rules.retry_budget import STRETCH_SECONDS
+from routing.rules.retry_table import RetryTable
 from routing.rules.route import Destination, Route, choose_route
 from routing.strategies import STEADY, TAKES_TURNS, Candidate, Context, Verdict
 from routing.vocabulary import CampaignKind, Channel
@@ -156,10 +158,15 @@ class Planner:
         self._health = HealthBook()
         self._rates = RateBook()
         self._qualities = QualityBook()
+        self._retries = RetryBook()
 
     def route(self, destination: Destination, *, now: datetime) -> Route | None:
         """The route of a message, None when no active one covers it."""
         return self._routes.route(destination, now=now)
+
+    def retry_table(self, *, now: datetime) -> RetryTable:
+        """When failures that may pass are tried again."""
+        return self._retries.table(now=now)
 
     def available(self, *, now: datetime) -> dict[Channel, float]:
         """About how many messages of each channel its providers may take now.

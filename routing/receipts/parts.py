@@ -44,10 +44,7 @@ def whole_of(receipts: Iterable[News], *, parts: int) -> Whole:
 
     Each part has a provider's id of its own.
     """
-    said: dict[str, set[int]] = {}
-    for each in receipts:
-        if each.status is not None:
-            said.setdefault(each.external_message_id, set()).add(each.status)
+    said = _said_by_part(receipts)
     ends = [_strongest(statuses) for statuses in said.values()]
     is_under_way = any(statuses & _ON_ITS_WAY for statuses in said.values())
     for lost in LOST:
@@ -64,6 +61,12 @@ def are_of_parts(receipts: Sequence[News], *, parts: int) -> bool:
     for each; otherwise they speak of the whole message, as most do.
     """
     return parts > 1 or len({each.external_message_id for each in receipts}) > 1
+
+
+def are_all_lost(receipts: Iterable[News], *, parts: int) -> bool:
+    """Whether every part is lost, so that nothing of the message has arrived."""
+    ends = [_strongest(statuses) for statuses in _said_by_part(receipts).values()]
+    return len(ends) >= parts and all(end in LOST for end in ends)
 
 
 def news_of_parts(receipts: Sequence[News], *, parts: int) -> list[News]:
@@ -83,6 +86,14 @@ def speaking_of_all(receipts: Sequence[News], status: MessageStatus | None) -> N
     return latest._replace(
         status=status, error_class=None, error_code="", error_message=""
     )
+
+
+def _said_by_part(receipts: Iterable[News]) -> dict[str, set[int]]:
+    said: dict[str, set[int]] = {}
+    for each in receipts:
+        if each.status is not None:
+            said.setdefault(each.external_message_id, set()).add(each.status)
+    return said
 
 
 def _strongest(said: set[int]) -> MessageStatus | None:

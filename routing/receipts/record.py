@@ -15,6 +15,7 @@ from routing.receipts.matching import Match
 from routing.receipts.news import News
 from routing.rules.tally import TallySheet
 from routing.sql_rows import Columns, Row, as_json, derived_table
+from routing.vocabulary import ErrorClass, MessageStatus
 
 _COLUMNS: Columns = {
     "provider": "text",
@@ -73,6 +74,23 @@ def receipts_of(message_ids: Collection[int]) -> dict[int, list[News]]:
         for row in rows.order_by("id").values_list(*columns):
             found.setdefault(row[1] or 0, []).append(News(*row))
     return found
+
+
+def failures_reported(
+    message_ids: Collection[int],
+) -> dict[tuple[int, int], ErrorClass]:
+    """The class of the failure that receipts report, by message and attempt number."""
+    said = DeliveryReceipt.objects.filter(
+        message__in=message_ids,
+        attempt_number__isnull=False,
+        status__in=[MessageStatus.FAILED, MessageStatus.BOUNCED],
+        error_class__isnull=False,
+    )
+    columns = ("message_id", "attempt_number", "error_class")
+    return {
+        (message or 0, number or 0): ErrorClass(error_class or 0)
+        for message, number, error_class in said.order_by("id").values_list(*columns)
+    }
 
 
 def correct_costs(receipts: Iterable[News], sheet: TallySheet) -> None:

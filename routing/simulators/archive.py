@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from routing.simulators.handset import SimulatedMessage
+from routing.simulators.handset import Arrival, SimulatedMessage
 
 CAPACITY = 50_000
 
 
 @dataclass(slots=True)
 class Remembered:
-    """A message, when it was accepted, and whether it was delivered; None: not yet."""
+    """A message, when it was accepted, and what became of it; None: not known yet."""
 
     message: SimulatedMessage
     taken_at: datetime
-    is_delivered: bool | None = None
+    arrival: Arrival | None = None
 
 
 class Archive:
@@ -34,10 +34,10 @@ class Archive:
             self._kept.popitem(last=False)
         self._kept[_key(message)] = Remembered(message, now)
 
-    def finish(self, message: SimulatedMessage, *, is_delivered: bool) -> None:
+    def finish(self, message: SimulatedMessage, arrival: Arrival) -> None:
         """Note the result, if the message is still known."""
         if kept := self._kept.get(_key(message)):
-            kept.is_delivered = is_delivered
+            kept.arrival = arrival
 
     def of(self, provider: str, *, until: datetime) -> Iterator[Remembered]:
         """What a provider accepted before this time."""

@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from enum import Enum
 from pathlib import Path
+from random import Random
 from typing import Any, Literal
 
 HandsetEvent = Literal["accepted", "handset"]
+
+
+class Arrival(Enum):
+    """What becomes of an accepted message."""
+
+    DELIVERED = "delivered"
+    OFF = "the handset is off"
+    LOST = "there is no such handset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,28 @@ def one_click_url(headers: Mapping[str, Any] | EmailMessage) -> str:
     if headers.get("List-Unsubscribe-Post") != "List-Unsubscribe=One-Click":
         return ""
     return str(headers.get("List-Unsubscribe", "")).strip().strip("<>")
+
+
+class Handsets:
+    """Which handsets are off: some, for a time from the first message to them on."""
+
+    def __init__(self, *, random: Random, clock: Callable[[], float]) -> None:
+        self._random = random
+        self._clock = clock
+        self._on_from: dict[str, float] = {}
+
+    def is_off(self, recipient: str, *, share: float, seconds: float) -> bool:
+        """Whether it is off now; `share` of all are, for `seconds`. Mailboxes never."""
+        if not share or not recipient.startswith("+"):
+            return False
+        if recipient not in self._on_from:
+            is_off = self._random.random() < share
+            self._on_from[recipient] = self._clock() + (seconds if is_off else 0)
+        return self._clock() < self._on_from[recipient]
+
+    def clear(self) -> None:
+        """All are on."""
+        self._on_from.clear()
 
 
 class HandsetLog:

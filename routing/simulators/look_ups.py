@@ -15,12 +15,22 @@ from aiohttp import web
 
 from routing.simulators import credentials
 from routing.simulators.archive import Remembered
+from routing.simulators.handset import Arrival
 from routing.simulators.simulation import Simulation
 from routing.simulators.vonage_account import is_basic_authorized
 
 _PAGE_SIZE = 100
 _TERM = re.compile(r"""unique_args\['reference'\]="([^"]*)\"""")
 _QUERY = re.compile(rf"\(?{_TERM.pattern}( OR {_TERM.pattern})*\)?")
+
+# What became of a message, in the vendors' words.
+_VONAGE = {
+    None: ("accepted", "0"),
+    Arrival.DELIVERED: ("delivered", "0"),
+    Arrival.OFF: ("failed", "2"),
+    Arrival.LOST: ("failed", "3"),
+}
+_SENDGRID = {None: "processed", Arrival.DELIVERED: "delivered"}
 
 
 class VonageReportsWire:
@@ -120,7 +130,7 @@ def _errors(status: int, message: str) -> web.Response:
 
 def _record(kept: Remembered) -> dict[str, Any]:
     message = kept.message
-    statuses = {None: "accepted", True: "delivered", False: "failed"}
+    status, error_code = _VONAGE[kept.arrival]
     return {
         "account_id": credentials.VONAGE_API_KEY,
         "message_id": message.external_message_id,
@@ -129,8 +139,8 @@ def _record(kept: Remembered) -> dict[str, Any]:
         "to": message.recipient.removeprefix("+"),
         "network": "12345",
         "date_received": f"{kept.taken_at:%Y-%m-%dT%H:%M:%S+0000}",
-        "status": statuses[kept.is_delivered],
-        "error_code": "2" if kept.is_delivered is False else "0",
+        "status": status,
+        "error_code": error_code,
         "currency": "EUR",
         "total_price": "0.0333",
     }
@@ -138,13 +148,12 @@ def _record(kept: Remembered) -> dict[str, Any]:
 
 def _activity(kept: Remembered) -> dict[str, Any]:
     message = kept.message
-    statuses = {None: "processed", True: "delivered", False: "not_delivered"}
     return {
         "from_email": "campaigns@example.com",
         "msg_id": message.external_message_id,
         "subject": message.subject,
         "to_email": message.recipient,
-        "status": statuses[kept.is_delivered],
+        "status": _SENDGRID.get(kept.arrival, "not_delivered"),
         "opens_count": 0,
         "clicks_count": 0,
         "last_event_time": f"{kept.taken_at:%Y-%m-%dT%H:%M:%SZ}",

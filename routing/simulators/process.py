@@ -74,6 +74,8 @@ class SimulatorProcess:
             "public-url": options.public_url,
             "receipt-delay": options.receipt_delay,
             "undelivered-share": options.undelivered_share,
+            "off-share": options.off_share,
+            "off-seconds": options.off_seconds,
             "duplicate-receipt-share": options.duplicate_receipt_share,
             "latency": options.latency,
         }

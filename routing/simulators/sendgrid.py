@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from routing.simulators import credentials
-from routing.simulators.handset import SimulatedMessage, one_click_url
+from routing.simulators.handset import Arrival, SimulatedMessage, one_click_url
 from routing.simulators.http_wire import Call, HttpWire, Refusal
 from routing.simulators.receipts import ReceiptCall
 from routing.simulators.simulation import Simulation
@@ -100,9 +100,7 @@ class SendGridWire(HttpWire):
     def _accept(self, message: SimulatedMessage, arguments: Mapping[str, Any]) -> None:
         self.simulation.accept(
             message,
-            on_arrival=lambda is_delivered: self._arrived(
-                message, arguments, is_delivered
-            ),
+            on_arrival=lambda arrival: self._arrived(message, arguments, arrival),
             is_reachable=not message.recipient.startswith("unknown"),
         )
 
@@ -110,10 +108,10 @@ class SendGridWire(HttpWire):
         self,
         message: SimulatedMessage,
         arguments: Mapping[str, Any],
-        is_delivered: bool,
+        arrival: Arrival,
     ) -> None:
         self._events.append(_event("processed", message, arguments))
-        last = "delivered" if is_delivered else "bounce"
+        last = "delivered" if arrival is Arrival.DELIVERED else "bounce"
         self._events.append(_event(last, message, arguments))
         if len(self._events) >= _BATCH_SIZE:
             self._flush()

@@ -14,11 +14,11 @@ from typing import Any
 
 from routing.simulators.archive import Archive, Remembered
 from routing.simulators.faults import FaultBoard
-from routing.simulators.handset import HandsetLog, SimulatedMessage
+from routing.simulators.handset import Arrival, HandsetLog, Handsets, SimulatedMessage
 from routing.simulators.receipts import ReceiptCall, ReceiptSender
 
 # Called when a message was delivered, or not.
-OnArrival = Callable[[bool], None]
+OnArrival = Callable[[Arrival], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,9 @@ class SimulationOptions:
 
     public_url: str = "http://127.0.0.1:8000"  # where SendGrid posts its events
     receipt_delay: float = 1.0  # seconds from acceptance to the handset
-    undelivered_share: float = 0.0
+    undelivered_share: float = 0.0  # lost for good
+    off_share: float = 0.0  # handsets that are off when the first message comes
+    off_seconds: float = 5.0  # and for how long
     duplicate_receipt_share: float = 0.0
     latency: float = 0.0  # seconds a provider takes to answer
     receipts: bool = True
@@ -37,10 +39,10 @@ class SimulationOptions:
 
     def check(self) -> None:
         """Raise TypeError for a value that would only fail later, in a timer."""
-        for name in ("receipt_delay", "latency", "look_up_lag"):
+        for name in ("receipt_delay", "latency", "look_up_lag", "off_seconds"):
             if not _is_number(getattr(self, name)):
                 raise TypeError(f"{name} must be a number of seconds, from 0 up.")
-        for name in ("undelivered_share", "duplicate_receipt_share"):
+        for name in ("undelivered_share", "off_share", "duplicate_receipt_share"):
             if not _is_number(getattr(self, name), limit=1):
                 raise TypeError(f"{name} must be a number from 0 to 1.")
 
@@ -61,6 +63,7 @@ class Simulation:
             random=self.random,
             duplicate_share=lambda: self.options.duplicate_receipt_share,
         )
+        self.handsets = Handsets(random=self.random, clock=time.monotonic)
         self.archive = Archive()
         self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._on_their_way: set[asyncio.TimerHandle] = set()
@@ -83,12 +86,11 @@ class Simulation:
         self.count(message.provider, "accepted")
         self.handset_log.write("accepted", message)
         self.archive.add(message, datetime.now(UTC))
-        is_lost = self.random.random() < self.options.undelivered_share
-        is_delivered = is_reachable and not is_lost
+        arrival = self._arrival_of(message) if is_reachable else Arrival.LOST
         if on_arrival is None or not self.options.receipts:
-            self._arrive(message, on_arrival, is_delivered)
+            self._arrive(message, on_arrival, arrival)
         else:
-            self._later(lambda: self._arrive(message, on_arrival, is_delivered))
+            self._later(lambda: self._arrive(message, on_arrival, arrival))
 
     def send_receipts(self, calls: Iterable[ReceiptCall]) -> None:
         """Post the receipts of one message, unless receipts are switched off."""
@@ -116,6 +118,7 @@ class Simulation:
         self.receipts.forget()
         self._counts.clear()
         self.archive.clear()
+        self.handsets.clear()
         for timer in self._on_their_way:
             timer.cancel()
         self._on_their_way.clear()
@@ -137,6 +140,15 @@ class Simulation:
         self.reset()
         await self.receipts.close()
 
+    def _arrival_of(self, message: SimulatedMessage) -> Arrival:
+        options = self.options
+        if self.random.random() < options.undelivered_share:
+            return Arrival.LOST
+        is_off = self.handsets.is_off(
+            message.recipient, share=options.off_share, seconds=options.off_seconds
+        )
+        return Arrival.OFF if is_off else Arrival.DELIVERED
+
     def _later(self, arrive: Callable[[], None]) -> None:
         def run() -> None:
             self._on_their_way.discard(timer)
@@ -150,11 +162,12 @@ class Simulation:
         self,
         message: SimulatedMessage,
         on_arrival: OnArrival | None,
-        is_delivered: bool,
+        arrival: Arrival,
     ) -> None:
+        is_delivered = arrival is Arrival.DELIVERED
         self.count(message.provider, "handset" if is_delivered else "undelivered")
-        self.archive.finish(message, is_delivered=is_delivered)
+        self.archive.finish(message, arrival)
         if is_delivered:
             self.handset_log.write("handset", message)
         if on_arrival is not None:
-            on_arrival(is_delivered)
+            on_arrival(arrival)

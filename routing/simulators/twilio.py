@@ -16,7 +16,7 @@ from uuid import uuid4
 from aiohttp import web
 
 from routing.simulators import credentials
-from routing.simulators.handset import SimulatedMessage
+from routing.simulators.handset import Arrival, SimulatedMessage
 from routing.simulators.http_wire import Call, HttpWire, Refusal
 from routing.simulators.receipts import ReceiptCall
 from routing.simulators.simulation import Simulation
@@ -36,7 +36,7 @@ _MAGIC_RECIPIENTS = {
     "+15005550004": "21610",
     "+15005550009": "21614",
 }
-_UNDELIVERED_CODES = (30003, 30005)
+_ERROR_CODES = {Arrival.OFF: 30003, Arrival.LOST: 30005}
 _TITLES = {
     "20003": "Authenticate",
     "20404": "The requested resource was not found",
@@ -104,9 +104,7 @@ class TwilioWire(HttpWire):
         callback = form.get("StatusCallback", [""])[0]
         self.simulation.accept(
             _simulated(message, form, callback, self.provider_of(call)),
-            on_arrival=lambda is_delivered: self._arrived(
-                message, callback, is_delivered
-            ),
+            on_arrival=lambda arrival: self._arrived(message, callback, arrival),
         )
         return web.json_response(resource, status=201)
 
@@ -155,13 +153,9 @@ class TwilioWire(HttpWire):
         if not is_authorized(authorization):
             raise Refusal("20003")
 
-    def _arrived(
-        self, message: TwilioMessage, callback: str, is_delivered: bool
-    ) -> None:
-        final = "delivered" if is_delivered else "undelivered"
-        code = (
-            None if is_delivered else self.simulation.random.choice(_UNDELIVERED_CODES)
-        )
+    def _arrived(self, message: TwilioMessage, callback: str, arrival: Arrival) -> None:
+        final = "delivered" if arrival is Arrival.DELIVERED else "undelivered"
+        code = _ERROR_CODES.get(arrival)
         message.finish(
             final,
             error_code=code,

@@ -17,7 +17,7 @@ import jwt
 from aiohttp import web
 
 from routing.simulators import credentials
-from routing.simulators.handset import SimulatedMessage
+from routing.simulators.handset import Arrival, SimulatedMessage
 from routing.simulators.http_wire import Call, HttpWire, Refusal
 from routing.simulators.receipts import ReceiptCall
 from routing.simulators.vonage_account import is_basic_authorized
@@ -27,7 +27,10 @@ _NUMBER = re.compile(r"[1-9]\d{6,14}")
 _MEDIA_TYPES = ("image", "vcard", "audio", "video", "file")
 _REFERENCE_LIMIT = 100
 _USAGE = {"price": "0.0215", "currency": "EUR"}
-_ABSENT_SUBSCRIBER = "1180"
+_ERRORS_OF = {
+    Arrival.OFF: ("1180", "Absent Subscriber Temporary"),
+    Arrival.LOST: ("1190", "Absent Subscriber Permanent"),
+}
 _STATUSES = {
     "unauthorized": 401,
     "unprovisioned": 401,
@@ -70,9 +73,7 @@ class VonageMessagesWire(HttpWire):
         message_uuid = str(uuid4())
         self.simulation.accept(
             _simulated(sent, message_uuid),
-            on_arrival=lambda is_delivered: self._arrived(
-                sent, message_uuid, is_delivered
-            ),
+            on_arrival=lambda arrival: self._arrived(sent, message_uuid, arrival),
         )
         return web.json_response({"message_uuid": message_uuid}, status=202)
 
@@ -82,12 +83,16 @@ class VonageMessagesWire(HttpWire):
         return web.json_response(error, status=status)
 
     def _arrived(
-        self, sent: Mapping[str, Any], message_uuid: str, is_delivered: bool
+        self, sent: Mapping[str, Any], message_uuid: str, arrival: Arrival
     ) -> None:
         if url := sent.get("webhook_url"):
-            statuses = ("submitted", "delivered" if is_delivered else "undeliverable")
+            is_delivered = arrival is Arrival.DELIVERED
+            final = "delivered" if is_delivered else "undeliverable"
             self.simulation.send_receipts(
-                [_receipt(url, sent, message_uuid, status) for status in statuses]
+                [
+                    _receipt(url, sent, message_uuid, "submitted"),
+                    _receipt(url, sent, message_uuid, final, _ERRORS_OF.get(arrival)),
+                ]
             )
 
 
@@ -157,7 +162,11 @@ def _problem(code: str, detail: str = "") -> dict[str, str]:
 
 
 def _receipt(
-    url: str, sent: Mapping[str, Any], message_uuid: str, status: str
+    url: str,
+    sent: Mapping[str, Any],
+    message_uuid: str,
+    status: str,
+    error: tuple[str, str] | None = None,
 ) -> ReceiptCall:
     now = datetime.now(UTC)
     receipt: dict[str, Any] = {
@@ -171,10 +180,9 @@ def _receipt(
     }
     if "client_ref" in sent:
         receipt["client_ref"] = sent["client_ref"]
-    if status == "undeliverable":
-        detail = "Absent Subscriber Temporary"
-        problem = _problem(_ABSENT_SUBSCRIBER, detail)
-        receipt["error"] = {**problem, "title": _ABSENT_SUBSCRIBER}
+    if error:
+        code, detail = error
+        receipt["error"] = {**_problem(code, detail), "title": code}
     body = json.dumps(receipt).encode()
     headers = {
         "Content-Type": "application/json",

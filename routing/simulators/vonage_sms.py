@@ -17,7 +17,7 @@ from uuid import uuid4
 from aiohttp import web
 
 from routing.simulators import credentials
-from routing.simulators.handset import SimulatedMessage
+from routing.simulators.handset import Arrival, SimulatedMessage
 from routing.simulators.http_wire import Call, HttpWire, Refusal
 from routing.simulators.receipts import ReceiptCall
 from routing.simulators.vonage_account import is_basic_authorized
@@ -25,7 +25,8 @@ from routing.text.segments import count_segments
 
 PRICE = Decimal("0.0333")  # per part, in the account's currency
 _NETWORK = "12345"
-_ABSENT_SUBSCRIBER = "2"  # err-code of a receipt
+# The err-code of a receipt.
+_ERROR_CODES = {Arrival.DELIVERED: "0", Arrival.OFF: "2", Arrival.LOST: "3"}
 _NUMBER = re.compile(r"\d{7,15}")
 _TEXT_LIMIT = 3200
 _REFERENCE_LIMIT = 40
@@ -90,9 +91,7 @@ class VonageSMSWire(HttpWire):
         )
         self.simulation.accept(
             message,
-            on_arrival=lambda is_delivered: self._arrived(
-                parameters, ids, is_delivered
-            ),
+            on_arrival=lambda arrival: self._arrived(parameters, ids, arrival),
         )
         parts = [_part(parameters, message_id) for message_id in ids]
         return web.json_response({"message-count": str(len(ids)), "messages": parts})
@@ -105,11 +104,11 @@ class VonageSMSWire(HttpWire):
         )
 
     def _arrived(
-        self, parameters: Mapping[str, str], ids: list[str], is_delivered: bool
+        self, parameters: Mapping[str, str], ids: list[str], arrival: Arrival
     ) -> None:
         if parameters.get("callback"):
             self.simulation.send_receipts(
-                [_receipt(parameters, message_id, is_delivered) for message_id in ids]
+                [_receipt(parameters, message_id, arrival) for message_id in ids]
             )
 
 
@@ -162,7 +161,7 @@ def _part(parameters: Mapping[str, str], message_id: str) -> dict[str, str]:
 
 
 def _receipt(
-    parameters: Mapping[str, str], message_id: str, is_delivered: bool
+    parameters: Mapping[str, str], message_id: str, arrival: Arrival
 ) -> ReceiptCall:
     now = datetime.now(UTC)
     receipt = {
@@ -171,9 +170,9 @@ def _receipt(
         "network-code": _NETWORK,
         "messageId": message_id,
         "price": str(PRICE),
-        "status": "delivered" if is_delivered else "failed",
+        "status": "delivered" if arrival is Arrival.DELIVERED else "failed",
         "scts": f"{now:%y%m%d%H%M}",
-        "err-code": "0" if is_delivered else _ABSENT_SUBSCRIBER,
+        "err-code": _ERROR_CODES[arrival],
         "api-key": credentials.VONAGE_API_KEY,
         "message-timestamp": f"{now:%Y-%m-%d %H:%M:%S}",
         "timestamp": str(int(now.timestamp())),

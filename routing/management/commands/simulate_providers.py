@@ -67,7 +67,9 @@ class Command(PlainCommand):
     def _add_behaviour(self, parser: CommandParser) -> None:
         for name, metavar, default, text in (
             ("receipt-delay", "SECONDS", 1.0, "time from acceptance to the handset"),
-            ("undelivered-share", "P", 0.0, "share of messages not delivered"),
+            ("undelivered-share", "P", 0.0, "share of messages lost for good"),
+            ("off-share", "P", 0.0, "share of handsets that are off at first"),
+            ("off-seconds", "SECONDS", 5.0, "how long they are off"),
             ("duplicate-receipt-share", "P", 0.0, "share of receipts sent twice"),
             ("latency", "SECONDS", 0.0, "time a provider takes to answer"),
         ):
@@ -99,6 +101,8 @@ def _simulation_options(options: dict[str, Any]) -> SimulationOptions:
         public_url=options["public_url"].rstrip("/"),
         receipt_delay=options["receipt_delay"],
         undelivered_share=options["undelivered_share"],
+        off_share=options["off_share"],
+        off_seconds=options["off_seconds"],
         duplicate_receipt_share=options["duplicate_receipt_share"],
         latency=options["latency"],
         receipts=not options["no_receipts"],

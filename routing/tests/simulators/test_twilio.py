@@ -77,15 +77,31 @@ def test_receipts_say_sent_and_then_delivered_and_are_signed(wires, receiver):
         assert call.headers["X-Twilio-Signature"] == base64.b64encode(digest).decode()
 
 
-def test_an_undelivered_message_says_why(wires, receiver, simulator, handset_log):
-    simulator.configure(undelivered_share=1)
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [({"undelivered_share": 1}, "30005"), ({"off_share": 1}, "30003")],
+)
+def test_an_undelivered_message_says_why(
+    wires, receiver, simulator, handset_log, options, code
+):
+    simulator.configure(**options)
     wires.twilio(StatusCallback=receiver.url)
 
     final = receiver.take(2)[1].form()
 
     assert final["MessageStatus"] == "undelivered"
-    assert final["ErrorCode"] in ("30003", "30005")
+    assert final["ErrorCode"] == code
     assert handset_log() == ["accepted +15558675310"]
+
+
+def test_a_handset_that_was_off_is_on_after_its_time(wires, receiver, simulator):
+    simulator.configure(off_share=1, off_seconds=0.3)
+    ends = []
+    while "delivered" not in ends:
+        wires.twilio(StatusCallback=receiver.url)
+        ends.append(receiver.take(2)[1].form()["MessageStatus"])
+
+    assert ends[0] == "undelivered"
 
 
 def test_a_message_is_found_by_its_sid(wires, receiver):

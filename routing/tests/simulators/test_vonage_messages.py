@@ -74,11 +74,15 @@ def test_receipts_carry_a_jwt_with_the_hash_of_their_body(wires, receiver):
         assert call.json()["client_ref"] == "m1a1"
 
 
-def test_an_undelivered_message_says_why(wires, receiver, simulator):
-    simulator.configure(undelivered_share=1)
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [({"undelivered_share": 1}, "1190"), ({"off_share": 1}, "1180")],
+)
+def test_an_undelivered_message_says_why(wires, receiver, simulator, options, code):
+    simulator.configure(**options)
     wires.vonage_mms(webhook_url=receiver.url)
 
     receipt = receiver.take(2)[1].json()
 
     assert receipt["status"] == "undeliverable"
-    assert receipt["error"]["type"].endswith("#1180")
+    assert receipt["error"]["type"].endswith(f"#{code}")

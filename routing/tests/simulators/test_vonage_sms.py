@@ -91,10 +91,13 @@ def signature(receipt: dict[str, str]) -> str:
     return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
 
 
-def test_an_undelivered_message_says_why(wires, receiver, simulator):
-    simulator.configure(undelivered_share=1)
+@pytest.mark.parametrize(
+    ("options", "code"), [({"undelivered_share": 1}, "3"), ({"off_share": 1}, "2")]
+)
+def test_an_undelivered_message_says_why(wires, receiver, simulator, options, code):
+    simulator.configure(**options)
     wires.vonage_sms(callback=receiver.url)
 
     receipt = receiver.take(1)[0].form()
 
-    assert (receipt["status"], receipt["err-code"]) == ("failed", "2")
+    assert (receipt["status"], receipt["err-code"]) == ("failed", code)
