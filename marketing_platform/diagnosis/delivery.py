@@ -67,6 +67,18 @@ def one_writer(now: datetime) -> Finding:
     return ok("Workers do not block each other.")
 
 
+def workers_aside(now: datetime) -> Finding:
+    """Whether workers claim nothing because their hosts do not reach the providers."""
+    troubled = WorkerHeartbeat.objects.alive(now).exclude(trouble="")
+    if found := [f"{each} ({each.trouble})" for each in troubled[:10]]:
+        return warn(
+            f"Workers stand aside: {'; '.join(found)}.",
+            "Their hosts cannot call providers: check DNS, routes, firewalls, limits "
+            "(ulimit -n). They try again by themselves, at least once a minute.",
+        )
+    return ok("No worker stands aside.")
+
+
 def clocks(now: datetime) -> Finding:
     """Whether this host and those of the workers agree with the database."""
     skews = {"this host": clock_skew()}
@@ -223,6 +235,7 @@ DELIVERY: dict[str, Check] = {
     for check in (
         cluster,
         one_writer,
+        workers_aside,
         clocks,
         leases,
         unknown_outcomes,

@@ -32,6 +32,13 @@ class WorkerHeartbeat(models.Model):
         help_text="How far its host's clock is ahead of the database's.",
     )
 
+    trouble = models.CharField(
+        max_length=300,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Why it stands aside and claims nothing, if it does.",
+    )
     sends_as = models.JSONField(
         null=True,
         blank=True,

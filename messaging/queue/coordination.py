@@ -99,7 +99,7 @@ class Heartbeat:
         self._sends_as = {name: sent_as(name) for name in providers_to_ask()}
         self._timer = Timer(BEAT_EVERY, is_over=True)
 
-    def beat(self, *, in_flight: int, clock_skew: timedelta) -> None:
+    def beat(self, *, in_flight: int, clock_skew: timedelta, trouble: str = "") -> None:
         """Write the row, at most once a second."""
         if not self._timer.comes_round():
             return
@@ -107,6 +107,7 @@ class Heartbeat:
             "beat_at": self._clock(),
             "in_flight": in_flight,
             "clock_skew": clock_skew,
+            "trouble": trouble,
         }
         WorkerHeartbeat.objects.update_or_create(
             owner=self._owner,

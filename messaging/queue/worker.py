@@ -23,6 +23,7 @@ from messaging.queue.claimed import Claimed
 from messaging.queue.completion import close_campaigns
 from messaging.queue.coordination import DatabaseClock, Heartbeat, Waiter
 from messaging.queue.look_ups import LookUps
+from messaging.queue.reach import Reach
 from messaging.queue.results import Report, Results, within_room
 from messaging.queue.sweep import ReceiptWork, Sweep
 from messaging.queue.window import Window, calls_of
@@ -103,6 +104,7 @@ class Processor:
             clock=self._clock,
             patience=self._limits.lease * PATIENCE,
         )
+        self._reach = Reach()
         self._look_ups = LookUps(
             owner=self._owner,
             lease=self._limits.lease,
@@ -174,7 +176,9 @@ class Processor:
         """
         self._database_clock.sync()
         self._heartbeat.beat(
-            in_flight=self._window.messages, clock_skew=self._database_clock.skew
+            in_flight=self._window.messages,
+            clock_skew=self._database_clock.skew,
+            trouble=self._reach.trouble,
         )
         self._collect()
         self._record()
@@ -188,7 +192,8 @@ class Processor:
             return False
         if not self._wants_more():
             return True
-        is_idle = self._is_idle and self._receipts.is_done and not self._has_chores()
+        is_idle = self._is_idle or (self._reach.is_aside and not self._budget_timer)
+        is_idle = is_idle and self._receipts.is_done and not self._has_chores()
         return is_idle and bool(self._idle_timer and self._idle_timer.is_over())
 
     def _wants_more(self) -> bool:
@@ -200,7 +205,8 @@ class Processor:
         """How many messages may be claimed now."""
         # A failure that is not recorded yet may turn into a fallback.
         failures = sum(done.failure is not None for _, done in self._unrecorded)
-        room = min(self._window.room - failures, self._limits.batch_size)
+        at_once = 1 if self._reach.trouble else self._limits.batch_size
+        room = min(self._window.room - failures, at_once)
         if self._limits.max_messages is None:
             return room
         return min(room, self._limits.max_messages - self.report.claimed)
@@ -252,7 +258,7 @@ class Processor:
 
     def _may_claim(self, allowance: int) -> bool:
         """Whether a claim is worth its transaction now."""
-        if not self._wants_more() or allowance <= 0:
+        if not self._wants_more() or allowance <= 0 or self._reach.is_aside:
             return False
         if self._is_idle:
             return self._look_timer.is_over()
@@ -271,7 +277,7 @@ class Processor:
                 at_most=self._window.size,
             )
         elif (
-            (self._has_looked or self._is_stopping)
+            (self._has_looked or self._is_stopping or self._reach.is_aside)
             and not self._unrecorded
             and not (self._is_idle and self._has_chores())
             and not self._is_done()
@@ -291,10 +297,11 @@ class Processor:
         is_full = len(self._unrecorded) >= self._limits.batch_size
         if not self._unrecorded or not (is_full or self._record_timer.is_over()):
             return
+        now = self._clock()
         results = within_room(
-            self.results.judge(self._unrecorded),
+            self.results.judge(self._reach.heed(self._unrecorded, now=now)),
             room=self._window.size - self._window.in_flight,
-            now=self._clock(),
+            now=now,
         )
         fallbacks = self.results.write(results)
         self._unrecorded = []

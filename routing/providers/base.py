@@ -10,9 +10,11 @@
     │   └── Greylisted       their server wants to see a second try
     ├── UnmappedError     refused with a code that is not in our tables
     ├── ProviderError     certainly not sent; another provider may do better
-    │   └── AccountError  credentials, funds or permissions: a person must act
+    │   ├── AccountError  credentials, funds or permissions: a person must act
+    │   └── Unreached     no connection came about, perhaps by this host's fault
     ├── Throttled         certainly not sent; slow down
     ├── NotCalled         certainly not sent: too late to call
+    │   └── HostFault     nor could this host call
     ├── BatchRejected     certainly not sent: refused because of another in its call
     ├── CarrierCapReached certainly not sent; the carrier accepts no more today
     └── OutcomeUnknown    may have been sent
@@ -155,6 +157,18 @@ class AccountError(ProviderError):
     error_class = ErrorClass.ACCOUNT
 
 
+class Unreached(ProviderError):
+    """No connection to the provider came about.
+
+    `may_be_ours` if there is no way to it, or no address for its name: that may well be
+    this host's own fault (`messaging.queue.reach`).
+    """
+
+    def __init__(self, message: str = "", *, may_be_ours: bool = False) -> None:
+        super().__init__(message, unavailable=True)
+        self.may_be_ours = may_be_ours
+
+
 class Throttled(SendFailure):
     """The provider asks us to slow down."""
 
@@ -189,6 +203,17 @@ class NotCalled(SendFailure):
     """The provider was not called: the lease on the message had run out."""
 
     error_class = ErrorClass.THROTTLED  # certainly not sent, and nobody's fault
+
+
+class HostFault(NotCalled):
+    """This host could not call: it lacks something, or has no way to the provider.
+
+    `elsewhere` if it may still have a way to another provider.
+    """
+
+    def __init__(self, message: str = "", *, elsewhere: bool = False) -> None:
+        super().__init__(message)
+        self.elsewhere = elsewhere
 
 
 class BatchRejected(SendFailure):

@@ -31,7 +31,6 @@ from routing.providers.base import (
     SendFailure,
     UnmappedError,
 )
-from routing.providers.error_codes import UNAVAILABLE
 from routing.providers.options import DocsRow, Option
 from routing.providers.smtp_status import CODES as CODES
 from routing.providers.smtp_status import Reply, kind_of
@@ -42,6 +41,7 @@ from routing.providers.transport.deadline import (
     is_closing,
 )
 from routing.providers.transport.mime import WrittenMail, write
+from routing.providers.transport.reaching import not_reached
 from routing.providers.transport.smtp_connection import (
     CommandRefused,
     WatchedConnection,
@@ -277,7 +277,7 @@ def _failure(call: Call, error: Exception) -> SendFailure:
         return AccountError(str(error))  # no STARTTLS, or no AUTH method that we know
     if not isinstance(error, OSError):
         return MessageError(f"The e-mail cannot be encoded: {reason}")
-    return UNAVAILABLE(f"The server could not be reached: {reason}")
+    return not_reached(error, reason)
 
 
 def _refusal(reply: Reply) -> SendFailure:

@@ -16,6 +16,7 @@ from routing.money import Money
 from routing.providers.base import (
     BatchRejected,
     CarrierCapReached,
+    HostFault,
     NotCalled,
     NotNow,
     OutcomeUnknown,
@@ -61,6 +62,8 @@ SHORTEST_PAUSE = timedelta(milliseconds=50)
 # a row doubles the wait, up to the longest.
 THROTTLE_PAUSE = timedelta(seconds=5)
 LONGEST_THROTTLE_PAUSE = timedelta(minutes=15)
+# Before a message whose host could not call may be claimed again, by any worker.
+HOST_FAULT_PAUSE = timedelta(seconds=1)
 # After this many in a row, which takes a day, each further one fails a round.
 THROTTLED_AT_MOST = 100
 # The shortest wait of a message that its recipient cannot take now; it doubles as well.
@@ -283,6 +286,8 @@ def _put_off(route: Route, failure: PutOff, round_: Round, at: DecisionContext) 
         return _after_throttle(route, failure, round_, at)
     if isinstance(failure, CarrierCapReached):
         return Retry(next_midnight(at.now, failure.zone), counts_as_retry=False)
+    if isinstance(failure, HostFault):
+        return Retry(at.now + HOST_FAULT_PAUSE, counts_as_retry=False)
     return Retry(at.now, counts_as_retry=False)
 
 
@@ -399,7 +404,7 @@ def _next_round(
 
 def _is_elsewhere_better(failure: SendFailure) -> bool:
     """Whether another provider may take a message that this one did not send."""
-    if isinstance(failure, NotNow):
+    if isinstance(failure, NotNow | HostFault):
         return failure.elsewhere
     return isinstance(
         failure, ProviderError | Throttled | UnsuitableError | UnmappedError
@@ -432,7 +437,8 @@ def _pick(route: Route, choices: Choices) -> Candidate | None:
 def _reason(failure: SendFailure) -> FallbackReason:
     if isinstance(failure, Throttled | NotNow):
         return FallbackReason.RATE_LIMIT_EXCEEDED
-    if isinstance(failure, ProviderError) and failure.unavailable:
+    is_unavailable = isinstance(failure, ProviderError) and failure.unavailable
+    if is_unavailable or isinstance(failure, HostFault):
         return FallbackReason.PROVIDER_UNAVAILABLE
     return FallbackReason.PRIMARY_FAILED
 

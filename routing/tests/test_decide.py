@@ -14,6 +14,7 @@ from routing.providers.base import (
     BatchRejected,
     CarrierCapReached,
     HandsetOff,
+    HostFault,
     MessageError,
     NotCalled,
     NotNow,
@@ -26,6 +27,7 @@ from routing.providers.base import (
     UnsuitableError,
 )
 from routing.rules.decide import (
+    HOST_FAULT_PAUSE,
     AwaitVerdict,
     Choices,
     DecisionContext,
@@ -524,6 +526,14 @@ def test_an_unknown_outcome_is_sent_again_where_the_route_says_so():
 )
 def test_what_was_not_called_or_refused_for_another_goes_again_at_once(failure):
     assert step(failure) == Retry(NOW, counts_as_retry=False)
+
+
+def test_a_message_whose_host_cannot_call_goes_back_for_any_worker():
+    assert step(HostFault()) == Retry(NOW + HOST_FAULT_PAUSE, counts_as_retry=False)
+
+
+def test_a_host_without_a_way_to_one_provider_tries_another():
+    assert step(HostFault(elsewhere=True)).decision.provider == "B"
 
 
 @pytest.mark.parametrize(

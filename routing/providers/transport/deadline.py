@@ -17,8 +17,11 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
+
+from routing.providers.transport.reaching import has_no_way
 
 DEFAULT_SECONDS = 30.0
 
@@ -65,7 +68,7 @@ class Call:
 
         Raises OSError. socket.create_connection would give each address the whole time.
         """
-        failure = OSError(f"{host} has no address")
+        failures = [OSError(f"{host} has no address")]
         for family, kind, protocol, _, address in socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM
         ):
@@ -77,10 +80,10 @@ class Call:
                 self.use(sock)
             except OSError as error:
                 sock.close()
-                failure = error
+                failures.append(error)
             else:
                 return sock
-        raise failure
+        raise _telling_most(failures)
 
     def use(self, sock: socket.socket) -> None:
         """From now on this is the call's socket; TimeoutError if it came too late."""
@@ -105,6 +108,12 @@ class Call:
                     # Not the method of SSLSocket, which would drop the TLS state that
                     # another thread is reading with.
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+def _telling_most(failures: Sequence[OSError]) -> OSError:
+    """The last one; but this host may have no way to some kinds of addresses."""
+    away = [each for each in failures[1:] if not has_no_way(each)]
+    return (away or failures)[-1]
 
 
 class _Current(threading.local):

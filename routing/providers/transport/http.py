@@ -40,13 +40,14 @@ from routing.providers.base import (
     Provider,
     SendFailure,
 )
-from routing.providers.error_codes import UNAVAILABLE, Table, refused_over_http
+from routing.providers.error_codes import Table, refused_over_http
 from routing.providers.transport.deadline import (
     DEFAULT_SECONDS,
     Call,
     current_call,
     is_closing,
 )
+from routing.providers.transport.reaching import not_reached
 from routing.text.untrusted import json_object
 
 RETRY_AFTER_LIMIT = timedelta(days=1)
@@ -98,7 +99,7 @@ class HttpClient:
                 answer = self._exchange(method, url, body, headers)
             except (HTTPException, OSError, ValueError) as error:
                 # Without the cause: its text may contain our credentials.
-                raise _failure(call, _describe(error)) from None
+                raise _failure(call, error) from None
         if call.is_expired:
             raise OutcomeUnknown("The provider did not answer in time.")
         return answer
@@ -128,12 +129,13 @@ class HttpClient:
         return self._connections
 
 
-def _failure(call: Call, reason: str) -> SendFailure:
+def _failure(call: Call, error: Exception) -> SendFailure:
+    reason = _describe(error)
     if call.is_expired:
         reason = f"no answer within the deadline ({reason})"
     if call.is_written:
         return OutcomeUnknown(f"The answer was lost: {reason}")
-    return UNAVAILABLE(f"The provider could not be reached: {reason}")
+    return not_reached(error, reason)
 
 
 def _describe(error: BaseException) -> str:

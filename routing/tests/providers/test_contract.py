@@ -23,6 +23,7 @@ from routing.providers.base import (
     ReceiptsNotSupported,
     SendFailure,
     Throttled,
+    Unreached,
     WebhookRequest,
 )
 from routing.tests.providers.samples import (
@@ -116,7 +117,7 @@ def test_a_closed_port_means_unavailable(simulator, name):
     simulator.set_fault(name, "refuse")
     provider = build(name)
 
-    error = fail(provider, ProviderError)
+    error = fail(provider, Unreached)
 
     assert error.unavailable
 

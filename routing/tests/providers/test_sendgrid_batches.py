@@ -15,6 +15,7 @@ from routing.providers.base import (
     ProviderError,
     RecipientError,
     Throttled,
+    Unreached,
 )
 from routing.providers.sendgrid_batches import SUBSTITUTIONS_LIMIT
 from routing.simulators.process import read_handset_log
@@ -189,7 +190,7 @@ def test_what_cannot_be_written_down_lets_each_go_alone(simulator):
         ({"kind": "error", "code": "403"}, AccountError),
         ({"kind": "throttle"}, Throttled),
         ({"kind": "unavailable"}, ProviderError),
-        ({"kind": "refuse"}, ProviderError),
+        ({"kind": "refuse"}, Unreached),
         ({"kind": "drop"}, OutcomeUnknown),
         ({"kind": "drop", "accepted": True}, OutcomeUnknown),
         ({"kind": "error", "code": "500"}, OutcomeUnknown),

@@ -25,6 +25,7 @@ from routing.providers.base import (
     SendFailure,
     Throttled,
     UnmappedError,
+    Unreached,
     UnsuitableError,
     WebhookRequest,
 )
@@ -109,13 +110,13 @@ def test_it_opens_no_more_connections_than_there_are_threads(cls):
 
 @http_providers
 def test_a_closed_port_means_unavailable(cls):
-    assert fail(cls, NOWHERE, ProviderError).unavailable
+    assert fail(cls, NOWHERE, Unreached).unavailable
 
 
 @http_providers
 def test_a_certificate_that_nobody_vouches_for_was_sent_nothing(cls, certificate):
     with ScriptedServer(tls=certificate.server_side()) as server:
-        error = fail(cls, server.url, ProviderError)
+        error = fail(cls, server.url, Unreached)
 
     assert error.unavailable
     assert server.requests == []
