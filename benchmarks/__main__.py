@@ -35,6 +35,7 @@ BENCHMARKS = {
     "end_to_end": BOTH,
     "punctuality": BOTH,
     "receipts": BOTH,
+    "round_trip": BOTH,
     "reads": BOTH,
     "loading": BOTH,
     "memory": ("postgresql",),

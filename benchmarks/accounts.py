@@ -21,7 +21,7 @@ def accounts(http: int = 0, smtp: int = 0) -> dict[str, str]:
         "VONAGE_API_SECRET": 16 * "2",
         "VONAGE_SIGNATURE_SECRET": credentials.VONAGE_SIGNATURE_SECRET,
         "VONAGE_FROM": "15005550007",
-        "VONAGE_SMS_BASE_URL": NOWHERE,
+        "VONAGE_SMS_BASE_URL": f"http://127.0.0.1:{http}",
         "VONAGE_MESSAGES_BASE_URL": NOWHERE,
         "SENDGRID_API_KEY": "SG.0",
         "SENDGRID_WEBHOOK_VERIFICATION_KEY": SIMULATED_PUBLIC_KEY,

@@ -12,7 +12,7 @@ from django.db import connection
 from benchmarks import reference
 from benchmarks.rows import Row
 from benchmarks.servers import server
-from benchmarks.stage import launch, queue, send_email_by, wait_until_sent, workers
+from benchmarks.stage import launch, queue, send_by, wait_until_sent, workers
 from messaging.vocabulary import CampaignStatus
 from routing.vocabulary import Channel
 
@@ -26,7 +26,7 @@ SMTP_BAR = 1500.0
 
 def run() -> Iterator[Row]:
     """Each protocol at each latency, with one process and with two."""
-    send_email_by("SMTPEmail")
+    send_by("SMTPEmail")
     for channel in NAMES:
         for latency in LATENCIES:
             yield from _one_and_two_processes(channel, latency)
@@ -50,7 +50,7 @@ def _one_and_two_processes(channel: Channel, latency: float) -> Iterator[Row]:
 
 def _many_in_a_call() -> Iterator[Row]:
     """E-mails through SendGrid: one per call, and a whole claim per call."""
-    send_email_by("SendGridEmail")
+    send_by("SendGridEmail")
     rates = {}
     for most in ("1", "1000"):
         rates[most], cpu = _ours(

@@ -22,10 +22,10 @@ _TO = re.compile(rb"To=%2B(\d+)")
 _numbers = itertools.count(1)
 
 
-class _Twilio(asyncio.Protocol):
-    """Creates a Message resource for every POST, whatever its contents."""
+class HttpProvider(asyncio.Protocol):
+    """Answers every POST as Twilio does, whatever its contents."""
 
-    def __init__(self, latency: float, log: Path | None) -> None:
+    def __init__(self, latency: float, log: Path | None = None) -> None:
         self._latency = latency
         self._log = log and log.open("a", buffering=1)
         self._buffer = b""
@@ -41,27 +41,36 @@ class _Twilio(asyncio.Protocol):
             end = head + 4 + (int(match[1]) if match else 0)
             if len(self._buffer) < end:
                 return
-            self._arrived(self._buffer[:end])
-            self._buffer = self._buffer[end:]
+            request, self._buffer = self._buffer[:end], self._buffer[end:]
+            self._arrived(request)
             if self._latency:
                 loop = asyncio.get_running_loop()
-                loop.call_later(self._latency, self._answer)
+                loop.call_later(self._latency, self.answer, request)
             else:
-                self._answer()
+                self.answer(request)
 
     def _arrived(self, request: bytes) -> None:
         if self._log and (match := _TO.search(request)):
             self._log.write(f"{time.time()} {match[1].decode()}\n")
 
-    def _answer(self) -> None:
-        body = (
-            b'{"sid": "SM%032x", "status": "queued", "num_segments": "1", '
-            b'"error_code": null, "price": null, "price_unit": "USD"}'
-        ) % next(_numbers)
+    def answer(self, request: bytes) -> None:
+        """Called when the latency is over; overridden to answer as others do."""
+        self.write(twilio_message(f"SM{next(_numbers):032x}"))
+
+    def write(self, body: bytes, *headers: bytes) -> None:
+        """Answer with a JSON document."""
         self._transport.write(
-            b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n"
-            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+            b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n%s"
+            b"Content-Length: %d\r\n\r\n%s" % (b"".join(headers), len(body), body)
         )
+
+
+def twilio_message(sid: str) -> bytes:
+    """A message that Twilio has taken."""
+    return (
+        b'{"sid": "%s", "status": "queued", "num_segments": "1", '
+        b'"error_code": null, "price": null, "price_unit": "USD"}'
+    ) % sid.encode()
 
 
 class _Sink(asyncio.Protocol):
@@ -107,7 +116,7 @@ class _Sink(asyncio.Protocol):
         self._transport.write(reply)
 
 
-PROTOCOLS = {"http": _Twilio, "smtp": _Sink}
+PROTOCOLS = {"http": HttpProvider, "smtp": _Sink}
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from messaging.models import (
 from messaging.queue.coordination import notify_workers
 from messaging.vocabulary import CampaignStatus
 from routing.models import ChannelRoutingConfig
+from routing.providers.registry import registry
 from routing.vocabulary import Channel, MessageStatus
 
 IS_FULL = os.environ.get("BENCH_SCALE") == "full"
@@ -142,12 +143,17 @@ def _copy(first: CampaignMessage, count: int) -> None:
         cursor.execute(statement, [first.pk])
 
 
-def send_email_by(provider: str) -> None:
-    """Make this provider the default e-mail route's primary, the other its fallback."""
-    other = {"SMTPEmail": "SendGridEmail", "SendGridEmail": "SMTPEmail"}[provider]
-    ChannelRoutingConfig.objects.filter(channel=Channel.EMAIL).update(
-        primary_provider=provider, fallback_provider=other
-    )
+def send_by(provider: str) -> None:
+    """Make this provider its channel's primary, and the other one its fallback."""
+    others = {
+        "SMTPEmail": "SendGridEmail",
+        "SendGridEmail": "SMTPEmail",
+        "TwilioSMS": "VonageSMS",
+        "VonageSMS": "TwilioSMS",
+    }
+    ChannelRoutingConfig.objects.filter(
+        channel=registry.provider_class(provider).channel
+    ).update(primary_provider=provider, fallback_provider=others[provider])
 
 
 def launch(campaign: Campaign) -> None:

@@ -26,6 +26,11 @@ class Web(NamedTuple):
     port: int
     pid: int  # of the process that has started the others
 
+    @property
+    def url(self) -> str:
+        """Its public one."""
+        return f"http://127.0.0.1:{self.port}"
+
 
 @contextmanager
 def web_server(application: str, **environment: str) -> Iterator[Web]:
