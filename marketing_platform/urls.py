@@ -9,7 +9,7 @@ from marketing_platform.diagnosis.metrics import MetricsView
 from marketing_platform.schema_view import SchemaView
 
 handler404 = "routing.api.conventions.problems.not_found"
-handler500 = "routing.api.conventions.problems.server_error"
+handler500 = "marketing_platform.web_queries.server_error"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),

@@ -1,4 +1,4 @@
-"""A time limit for the queries of web requests, so that none blocks a thread for long.
+"""What web requests do when the database takes too long, or is away: answer 503.
 
 On PostgreSQL the connections of web processes have a `statement_timeout`, set when they
 open, at no cost per query. Those of workers, commands and migrations have none. SQLite
@@ -7,23 +7,52 @@ checks the clock now and then.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db import OperationalError, connection, connections
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    connection,
+    connections,
+)
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
+from routing.api.conventions import problems
 from routing.api.conventions.problems import PROBLEM_TYPE, problem
 
-TOO_LONG = (
+
+class Trouble(NamedTuple):
+    """Why the database did not do its part, and when to try again."""
+
+    detail: str
+    retry_after: int  # seconds
+
+
+TOO_LONG = Trouble(
     "The database took too long. Ask for less: a shorter period, a filter, a full "
-    "number. If it was busy, try again."
+    "number. If it was busy, try again.",
+    retry_after=30,
 )
-RETRY_AFTER = 30  # seconds
+AWAY = Trouble(
+    "The database is away, or is being restarted. Try again in a few seconds; a POST "
+    "with its Idempotency-Key, so that it is not done twice.",
+    retry_after=5,
+)
 _CANCELLED = frozenset({"57014", "55P03"})  # query_canceled, lock_not_available
+_READ_ONLY = "25006"  # after a failover, until the connection is a new one
+_SQLITE_AWAY = (
+    "database is locked",
+    "database table is locked",
+    "unable to open database file",
+    "disk I/O error",
+    "database or disk is full",
+)
 _STEPS = 10_000  # of SQLite's virtual machine between checks of the clock
 
 
@@ -38,7 +67,7 @@ def bound_web_queries() -> None:
 
 
 class QueryLimitMiddleware:
-    """Answers 503 if the database gave up, and limits the queries of SQLite."""
+    """Answers 503 when the database is in trouble, and limits the queries of SQLite."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -56,27 +85,39 @@ class QueryLimitMiddleware:
         self, request: HttpRequest, exception: Exception
     ) -> HttpResponseBase | None:
         """Called for an exception of a view or its template."""
-        return too_long(request) if is_too_long(exception) else None
+        trouble = trouble_of(exception)
+        return unavailable(request, trouble) if trouble else None
 
 
-def is_too_long(exception: Exception) -> bool:
-    """Whether the database ended a statement because it took too long."""
-    if not isinstance(exception, OperationalError):
-        return False
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's handler500, also for what a middleware raised."""
+    trouble = trouble_of(sys.exception())
+    return unavailable(request, trouble) if trouble else problems.server_error(request)
+
+
+def trouble_of(exception: BaseException | None) -> Trouble | None:
+    """What is wrong with the database; None if the error is ours."""
+    if not isinstance(exception, DatabaseError | InterfaceError):
+        return None
     state = getattr(exception.__cause__, "sqlstate", None)
-    return state in _CANCELLED or str(exception) == "interrupted"
+    if state in _CANCELLED or str(exception) == "interrupted":
+        return TOO_LONG
+    is_away = isinstance(exception, OperationalError | InterfaceError)
+    if connection.vendor == "sqlite":  # there, that includes errors in statements
+        is_away = is_away and str(exception).startswith(_SQLITE_AWAY)
+    return AWAY if is_away or state == _READ_ONLY else None
 
 
-def too_long(request: HttpRequest) -> HttpResponseBase:
-    """The answer when the database has given up."""
-    response: HttpResponseBase
+def unavailable(request: HttpRequest, trouble: Trouble) -> HttpResponse:
+    """The answer when the database is in trouble."""
+    response: HttpResponse
     if request.path.startswith("/api/"):
         response = JsonResponse(
-            problem(503, TOO_LONG), status=503, content_type=PROBLEM_TYPE
+            problem(503, trouble.detail), status=503, content_type=PROBLEM_TYPE
         )
     else:
-        response = HttpResponse(TOO_LONG, status=503, content_type="text/plain")
-    response["Retry-After"] = str(RETRY_AFTER)
+        response = HttpResponse(trouble.detail, status=503, content_type="text/plain")
+    response["Retry-After"] = str(trouble.retry_after)
     return response
 
 
