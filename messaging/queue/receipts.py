@@ -15,10 +15,11 @@ from functools import partial
 from typing import NamedTuple
 
 from django.db import transaction
+from django.db.models import Max
 from django.dispatch import receiver
 
 from messaging.consent.suppression import suppress
-from messaging.models import CampaignMessage
+from messaging.models import ERASED_RECIPIENT, CampaignMessage, RetentionMark
 from messaging.queue.completion import reopen_campaign
 from messaging.queue.coordination import notify_workers_now_and_then
 from messaging.queue.quarantine import may_be_of_one_message
@@ -172,10 +173,12 @@ def settle_late_acceptances(
         if each.attempt_count == accepted[each.pk]
     ]
     ids = [each.pk for each in states]
-    said, outcomes, retries = receipts_of(ids), _outcomes_of(ids), _retries_of(ids)
-    hearings = []
+    said, outcomes = receipts_of(ids), _outcomes_of(ids)
+    retries, hearings = _retries_of(states), []
     for state in states:
-        hearing = Hearing(state, outcomes.get(state.pk, {}), retries[state.pk])
+        hearing = Hearing(
+            state, outcomes.get(state.pk, {}), retries.get(state.pk, NO_RETRIES)
+        )
         acceptance = News.of_acceptance(state.pk, accepted[state.pk], at=now)
         hearing.heed(
             acceptance,
@@ -195,10 +198,10 @@ def count_parts_again(counted: Mapping[int, int], *, now: datetime) -> None:
     """
     messages = _lock(counted, skip_locked=False).messages
     said, outcomes = receipts_of(messages), _outcomes_of(messages)
-    retries, hearings = _retries_of(messages), []
+    retries, hearings = _retries_of(messages.values()), []
     for pk, state in messages.items():
         if said.get(pk) and _sends_per_part(state.provider):
-            hearing = Hearing(state, outcomes.get(pk, {}), retries[pk])
+            hearing = Hearing(state, outcomes.get(pk, {}), retries.get(pk, NO_RETRIES))
             hearing.count_parts_again(said[pk], counted=counted[pk])
             hearings.append(hearing)
     if hearings:
@@ -245,7 +248,9 @@ def _hear(
     }
     outcomes = _outcomes_of(tried_again)
     retries = _retries_of(
-        {pk for pk, news in said.items() if any(each.status in LOST for each in news)}
+        messages[pk]
+        for pk, news in said.items()
+        if any(each.status in LOST for each in news)
     )
     per_part = {name: _sends_per_part(name) for name in {e.provider for e in waiting}}
     return [
@@ -280,10 +285,13 @@ def _outcomes_of(message_ids: Collection[int]) -> dict[int, dict[int, int]]:
     return outcomes
 
 
-def _retries_of(message_ids: Collection[int]) -> dict[int, Retries]:
-    """By message: the retry table, and how its attempts were refused."""
-    if not message_ids:
+def _retries_of(messages: Iterable[MessageState]) -> dict[int, Retries]:
+    """By message: the retry table, and how its attempts were refused. Those whose text
+    or recipient may be gone are not tried again.
+    """
+    if not (states := list(messages)):
         return {}
+    message_ids = _whole(states)
     table = stored_table()
     refused: dict[int, dict[int, int]] = {}
     attempts = MessageDeliveryAttempt.objects.filter(
@@ -294,6 +302,17 @@ def _retries_of(message_ids: Collection[int]) -> dict[int, Retries]:
     ):
         refused.setdefault(message, {})[number] = error_class or 0
     return {pk: Retries(table, refused.get(pk, {})) for pk in message_ids}
+
+
+def _whole(messages: Sequence[MessageState]) -> list[int]:
+    """The ids of those that are stored in full, as far as we know."""
+    newest = RetentionMark.objects.aggregate(at=Max("cleared_before"))["at"]
+    return [
+        each.pk
+        for each in messages
+        if not each.recipient.startswith(ERASED_RECIPIENT)
+        and (newest is None or each.created_at >= newest)
+    ]
 
 
 def _write(

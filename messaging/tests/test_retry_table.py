@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.message_actions import retry_message
-from messaging.models import Campaign, CampaignMessage
+from messaging.models import (
+    ERASED_RECIPIENT,
+    Campaign,
+    CampaignMessage,
+    RetentionMark,
+)
 from messaging.queue.results import Results
 from messaging.rules.retrying import with_time
 from messaging.tests.scenario import (
@@ -222,6 +227,19 @@ def test_an_operator_may_send_it_now_and_the_table_goes_on_counting():
 
     assert message.due_at == NOW + MINUTE + HOUR
     assert "3 of 4" in message.status_reason
+
+
+@pytest.mark.parametrize("gone", ["text", "recipient"])
+@pytest.mark.usefixtures("route")
+def test_what_is_no_longer_stored_in_full_is_not_sent_again(gone):
+    message = sent()
+    if gone == "text":
+        at = message.created_at + MINUTE
+        RetentionMark.objects.create(step="texts", cleared_before=at)
+    else:
+        CampaignMessage.objects.update(recipient=f"{ERASED_RECIPIENT}{message.pk}")
+
+    assert report(message, BOUNCED, **OFF).status == BOUNCED
 
 
 @pytest.mark.parametrize("ending", ["stop", "expiry", "cancelled"])
