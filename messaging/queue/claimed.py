@@ -18,7 +18,7 @@ from routing.reference import reference_for
 from routing.rules.decide import Decision, Retry, Round, Sent, Step
 from routing.rules.retry import PastAttempt
 from routing.rules.route import Route
-from routing.vocabulary import CampaignKind, Channel, MessageStatus
+from routing.vocabulary import TRY_LATER, CampaignKind, Channel, MessageStatus
 
 
 class _Columns(NamedTuple):
@@ -89,6 +89,14 @@ class Claimed(NamedTuple):
             tried=(*self.tried, self.decision.provider),
             failed_rounds=self.retry_count,
             past_attempts=self.past_attempts,
+        )
+
+    @property
+    def is_retry(self) -> bool:
+        """Whether an earlier round has failed, by an answer or by a receipt."""
+        return self.request.is_retry or any(
+            each.reported is not None or each.error_class in TRY_LATER
+            for each in self.past_attempts
         )
 
     def fallen_back(

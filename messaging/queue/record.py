@@ -263,7 +263,7 @@ def _attempt(result: Result) -> dict[str, Any]:
         "outcome": done.outcome,
         "response_time_ms": done.response_time_ms,
         "fallback_reason": claimed.decision.fallback_reason,
-        "is_retry": claimed.request.is_retry,
+        "is_retry": claimed.is_retry,
         "is_late": False,  # as far as we know
     }
     if done.acceptance:

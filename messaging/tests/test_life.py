@@ -38,7 +38,7 @@ from messaging.tests.scenario import LEASE, MINUTE, NOW, run_machine, unfinished
 from messaging.vocabulary import CampaignStatus, SuppressionReason, WorkerKind
 from routing.decision.planner import RoutingTable
 from routing.dispatch import SendRequest, send
-from routing.factories import RouteFactory
+from routing.factories import RouteFactory, retry_rule
 from routing.models import (
     ChannelRoutingConfig,
     DeliveryReceipt,
@@ -53,7 +53,7 @@ from routing.providers.base import (
 )
 from routing.providers.registry import registry
 from routing.reference import AttemptReference
-from routing.vocabulary import MessageStatus
+from routing.vocabulary import ErrorClass, MessageStatus
 
 pytestmark = [pytest.mark.django_db, pytest.mark.long]
 WORKERS = (0, 1)
@@ -64,11 +64,12 @@ BREAK, CALIFORNIA = QuietHours.parse("02:05-02:25"), ZoneInfo("America/Los_Angel
 QUEUED, SENDING, SENT, DELIVERED, FAILED, BOUNCED, CANCELLED, SUPPRESSED, EXPIRED = (
     MessageStatus
 )
-# What a final status may become: only proof of delivery overrides it.
+# What a final status may become: only proof of delivery overrides it. What a handset
+# did not get because it was off may be sent again.
 AFTER = {
-    SENT: {SENT, DELIVERED, FAILED, BOUNCED},
+    SENT: {SENT, DELIVERED, FAILED, BOUNCED, QUEUED, CANCELLED},
     DELIVERED: {DELIVERED},
-    FAILED: {FAILED, SENT, DELIVERED, BOUNCED},
+    FAILED: {FAILED, SENT, DELIVERED, BOUNCED, QUEUED},
     BOUNCED: {BOUNCED, DELIVERED},
     CANCELLED: {CANCELLED, DELIVERED},
     SUPPRESSED: {SUPPRESSED, DELIVERED},
@@ -89,11 +90,14 @@ class Life(RuleBasedStateMachine):
     def begin(self, count):
         self.now = NOW
         self.events = set()  # of receipts
+        self.off = set()  # references that a handset was off for
+        self.arrived = set()  # references that were delivered
         self.last_status = {}
         self.processors = {number: self.processor() for number in WORKERS}
         self.claimed = {number: [] for number in WORKERS}  # calls not made yet
         self.returned = {number: [] for number in WORKERS}  # not recorded yet
         RouteFactory(initial_retry_delay_seconds=60, max_retries=2)
+        retry_rule(900, 3600)
         self.campaign = CampaignFactory(quiet_from=BREAK.start, quiet_until=BREAK.end)
         for _ in range(count):
             self.enqueue()
@@ -196,12 +200,37 @@ class Life(RuleBasedStateMachine):
     def receive(self, data, status):
         """A provider reports on a message: early, late, twice, in any order."""
         provider, reference = data.draw(st.sampled_from(taken()))
+        if status != SENT and reference in self.off:
+            return
+        if status == DELIVERED:
+            self.arrived.add(reference)
         event = f"{reference}:{status.label}"
-        receipt = Receipt(event, reference, "", status, status.label)
+        self.hear(provider, Receipt(event, reference, "", status, status.label))
+
+    @precondition(lambda self: self.may_be_off())
+    @rule(data=st.data())
+    def find_handset_off(self, data):
+        """The provider reports that the handset was off, perhaps again."""
+        provider, reference = data.draw(st.sampled_from(self.may_be_off()))
+        self.off.add(reference)
+        off = Receipt(
+            f"{reference}:off",
+            reference,
+            "",
+            BOUNCED,
+            "off",
+            error_class=ErrorClass.HANDSET_OFF,
+        )
+        self.hear(provider, off)
+
+    def may_be_off(self):
+        return [each for each in taken() if each[1] not in self.arrived]
+
+    def hear(self, provider, receipt):
         record_receipts(
             provider_name=provider, receipts=[receipt], raw="", now=self.now
         )
-        self.events.add((provider, event))
+        self.events.add((provider, receipt.event_id))
 
     @rule(what=st.sampled_from(["go on", "go on", "pause", "cancel", "say STOP"]))
     def intervene(self, what):
@@ -223,7 +252,11 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def no_handset_gets_a_message_twice(self):
-        messages = [AttemptReference.parse(ref).message_id for _, ref in taken()]
+        messages = [
+            AttemptReference.parse(ref).message_id
+            for _, ref in taken()
+            if ref not in self.off
+        ]
         assert len(messages) == len(set(messages))
 
     @invariant()
@@ -304,6 +337,8 @@ class Life(RuleBasedStateMachine):
         assert not unfinished().exists()
         self.no_handset_gets_a_message_twice()
         for _, reference in taken():
+            if reference in self.off:
+                continue
             message = CampaignMessage.objects.get(
                 pk=AttemptReference.parse(reference).message_id
             )

@@ -12,9 +12,9 @@ from marketing_platform.testing.installation import wait_until
 from messaging.models import CampaignMessage
 from messaging.tests.tallies import differences, drain, enqueue
 from routing.factories import RouteFactory, retry_rule
-from routing.models import DeliveryQuality
+from routing.models import DeliveryQuality, MessageDeliveryAttempt
 from routing.simulators.handset import read_handset_log
-from routing.vocabulary import MessageStatus
+from routing.vocabulary import AttemptOutcome, Channel, ErrorClass, MessageStatus
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -58,3 +58,26 @@ def everything_is_delivered():
     """Send what is due, and apply the receipts that have come."""
     drain()
     return not CampaignMessage.objects.exclude(status=MessageStatus.DELIVERED).exists()
+
+
+def test_greylisting_is_over_at_the_next_try(live_server, simulator):
+    RouteFactory(
+        channel=Channel.EMAIL,
+        primary_provider="SMTPEmail",
+        fallback_provider="SendGridEmail",
+        max_retries=0,
+    )
+    retry_rule(1, 2, 4, error_class=ErrorClass.GREYLISTED)
+    text = "4.7.1 Greylisting in action, please come back later"
+    simulator.set_fault(
+        "SMTPEmail", "error", code="451", message=text, stage="RCPT", count=1
+    )
+    enqueue(
+        1, channel=Channel.EMAIL, recipient="ada@example.com", due_at=timezone.now()
+    )
+
+    wait_until(lambda: drain() or CampaignMessage.objects.get().sent_at)
+
+    first, second = MessageDeliveryAttempt.objects.order_by("attempt_number")
+    assert first.error_class == ErrorClass.GREYLISTED
+    assert (second.provider, second.outcome) == ("SMTPEmail", AttemptOutcome.ACCEPTED)

@@ -30,7 +30,7 @@ from messaging.tests.scenario import (
     messages,
     write,
 )
-from messaging.tests.tallies import differences, enqueue, receive
+from messaging.tests.tallies import differences, enqueue, receive, total
 from messaging.timeline import timeline_of
 from messaging.vocabulary import CampaignStatus
 from routing.decision.planner import Planner
@@ -113,6 +113,7 @@ def test_a_handset_that_is_off_is_tried_by_the_table_and_then_given_up(settings)
     assert seen == [(QUEUED, each) for each in DELAYS] + [(BOUNCED, None)]
     assert message.attempt_count == 1 + len(DELAYS)
     assert message.retry_count == 0
+    assert total().retries == len(DELAYS)
     assert differences() == []
 
 

@@ -14,7 +14,13 @@ from django.urls import path
 from django.utils import timezone
 
 from routing.admin.bases import ProviderForm
-from routing.decision.explain import UnusableAddress, explain, rate_in_words, request_to
+from routing.decision.explain import (
+    UnusableAddress,
+    explain,
+    rate_in_words,
+    request_to,
+    retries_in_words,
+)
 from routing.decision.planner import Planner
 from routing.models import ChannelRoutingConfig, FurtherProvider
 from routing.vocabulary import CampaignKind, Channel
@@ -200,6 +206,7 @@ class RouteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "form": form,
             "explanation": explanation,
             "candidates": candidates,
+            "retries": retries_in_words(explanation) if explanation else "",
         }
         return TemplateResponse(
             request, "admin/routing/channelroutingconfig/explain.html", context

@@ -11,6 +11,7 @@ from routing.vocabulary import (
     CampaignKind,
     Channel,
     ChoiceEnum,
+    ErrorClass,
     FallbackReason,
     RoutingStrategy,
 )
@@ -106,6 +107,15 @@ class ExplainedCandidateSerializer(CandidateSerializer):
     )
 
 
+class ExplainedRetrySerializer(ApiSerializer):
+    """What may pass, and when it is tried again."""
+
+    error_class = LabelField(ErrorClass, is_always_known=True)
+    delays_seconds = serializers.ListField(
+        child=serializers.IntegerField(), help_text="Empty: not retried."
+    )
+
+
 class ExplanationSerializer(ApiSerializer):
     """Where a message would go now, and why."""
 
@@ -121,3 +131,6 @@ class ExplanationSerializer(ApiSerializer):
     )
     fallback_reason = LabelField(FallbackReason)
     why = serializers.CharField(help_text="In a sentence.")
+    retries = ExplainedRetrySerializer(
+        many=True, help_text="The rules of the retry table for this provider."
+    )

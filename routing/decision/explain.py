@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -22,13 +22,22 @@ from routing.rules.decide import (
     is_hopeless,
     next_try_at,
 )
+from routing.rules.retry_table import PASSING, Failure, RetryTable, in_words
 from routing.rules.route import Destination, Route
 from routing.text.phone_numbers import NotANumber, problem_with_kind, read_number
 from routing.text.quantities import quantity
 from routing.text.segments import count_segments
-from routing.vocabulary import CampaignKind, Channel, FallbackReason
+from routing.vocabulary import CampaignKind, Channel, ErrorClass, FallbackReason
 
 ENOUGH_FOR_A_DECIMAL = 100  # messages; of fewer, a tenth of a per cent says nothing
+
+_OF_HANDSETS = frozenset({ErrorClass.HANDSET_OFF})
+_OF_MAILBOXES = frozenset({ErrorClass.MAILBOX_FULL, ErrorClass.GREYLISTED})
+OF_OTHER_CHANNELS = {
+    Channel.SMS: _OF_MAILBOXES,
+    Channel.MMS: _OF_MAILBOXES,
+    Channel.EMAIL: _OF_HANDSETS,
+}
 
 NO_PROVIDER_CAN = "No provider of the route can carry it: the message fails."
 
@@ -90,6 +99,7 @@ class Explanation:
     chosen: str | None  # None: the message would wait
     fallback_reason: str | None
     why: str
+    retries: list[dict[str, Any]]  # what may pass, and when it is tried again
 
     def as_json(self) -> dict[str, Any]:
         """The explanation for machines."""
@@ -145,7 +155,39 @@ def explain(
         if is_hopeless(route, choices)
         else _why(route, decision.provider if decision else None, reason)
         + ("" if decision else _until(route, choices, now)),
+        retries=_retries(
+            route.channel,
+            decision.provider if decision else route.providers[0],
+            planner.retry_table(now=now),
+        ),
     )
+
+
+def retries_in_words(explanation: Explanation) -> str:
+    """What may pass, and after which times it is tried again, for people."""
+    return "; ".join(
+        f"{each['error_class'].lower()}: "
+        + in_words([timedelta(seconds=seconds) for seconds in each["delays_seconds"]])
+        for each in explanation.retries
+    )
+
+
+def _retries(
+    channel: Channel, provider: str, table: RetryTable
+) -> list[dict[str, Any]]:
+    """The rules for all codes of a provider; a code may have one of its own."""
+    rules = [
+        table.rule(Failure(channel, provider, error_class, ""))
+        for error_class in sorted(PASSING - OF_OTHER_CHANNELS[channel])
+    ]
+    return [
+        {
+            "error_class": rule.error_class.label,
+            "delays_seconds": [int(each.total_seconds()) for each in rule.delays],
+        }
+        for rule in rules
+        if rule
+    ]
 
 
 def _until(route: Route, choices: Choices, now: datetime) -> str:
@@ -185,6 +227,7 @@ def _explanation(request: RoutingRequest, **found: Any) -> Explanation:
         "candidates": [],
         "chosen": None,
         "fallback_reason": None,
+        "retries": [],
     }
     return Explanation(
         to=request.destination.recipient,

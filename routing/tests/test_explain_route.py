@@ -13,12 +13,13 @@ from django.utils import timezone
 
 from messaging.factories import MessageFactory
 from routing.decision.explain import rate_in_words
-from routing.factories import AttemptFactory, RouteFactory
+from routing.factories import AttemptFactory, RouteFactory, retry_rule
 from routing.models import (
     FurtherProvider,
     ProviderHealth,
     ProviderThrottle,
     Rate,
+    RetryRule,
     RouteTurn,
 )
 from routing.rules.breaker import BreakerState
@@ -52,6 +53,29 @@ def price(provider, amount, currency="USD", **fields):
         valid_from=date(2026, 1, 1),
         **fields,
     )
+
+
+@pytest.mark.parametrize("channel", ["sms", "email"])
+def test_it_shows_when_what_may_pass_is_tried_again(capsys, channel, settings):
+    settings.MESSAGE_PROVIDERS = PROVIDERS | {
+        "M": {"BACKEND": "routing.providers.memory.MemoryEmail"}
+    }
+    route()
+    RouteFactory(
+        channel=Channel.EMAIL,
+        primary_provider="M",
+        enable_fallback=False,
+        fallback_provider="",
+    )
+    RetryRule.objects.all().delete()
+    retry_rule(900, 3600)
+    retry_rule(21_600, error_class=ErrorClass.MAILBOX_FULL)
+    to = {"sms": "+4915112345678", "email": "ada@example.com"}[channel]
+
+    call_command("explain_route", f"--channel={channel}", f"--to={to}")
+
+    rule = {"sms": "handset off: 15 min, 1 h", "email": "mailbox full: 6 h"}[channel]
+    assert f"Tried again after {rule}\n" in capsys.readouterr().out
 
 
 def explained(capsys, *options, to="+4915112345678"):

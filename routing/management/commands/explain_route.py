@@ -18,6 +18,7 @@ from routing.decision.explain import (
     explain,
     rate_in_words,
     request_to,
+    retries_in_words,
     sample,
 )
 from routing.decision.planner import Planner
@@ -104,6 +105,8 @@ def _show(explanation: Explanation, console: Console) -> None:
         )
         console.print(_candidates(explanation))
     console.print(explanation.why)
+    if explanation.retries:
+        console.print(f"Tried again after {retries_in_words(explanation)}")
 
 
 def _candidates(explanation: Explanation) -> Table:
