@@ -35,13 +35,13 @@ from enum import Enum
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from messaging.models import CampaignMessage, CampaignMessageQuerySet
 from routing.receipts.news import News
 from routing.rules.decide import AwaitVerdict, FallBack, GiveUp, Retry, Sent, Step
 from routing.rules.tally import Counts, TallySheet, status_counts
-from routing.sql_rows import Columns, as_json, derived_table
+from routing.sql_rows import Columns, as_json, derived_table, prepared_cursor
 from routing.statistics.entries import save_counts
 from routing.vocabulary import AttemptOutcome, Channel, MessageStatus
 
@@ -507,7 +507,7 @@ def write(
     statement = _WRITE.format(
         rows=derived_table({"message_id": "bigint", **CHANGE_COLUMNS})
     )
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(statement, [as_json(rows)])
     for message, change in pairs:
         _count(counted, message, change)

@@ -165,7 +165,7 @@ def _recorded_in_turn(
     with prepared_cursor() as cursor:
         cursor.execute(statement, [as_json(decisions), as_json(rows)])
         appended = {pk: map(bool, about) for pk, *about in cursor.fetchall()}
-    save_counts(usual, is_prepared=True)
+    save_counts(usual)
     written = [
         Written(pk, pk in settled, pk in appended, *appended.get(pk, ()))
         for pk in (row["message_id"] for row in rows)

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LOOK_FOR_RECEIPTS_EVERY = timedelta(milliseconds=50)
+LOOK_FOR_RECEIPTS_EVERY = timedelta(milliseconds=100)
 # After the last receipt, a worker expects more of them for this long: web processes do
 # not wake it for each.
 EXPECT_MORE_FOR = timedelta(seconds=1)

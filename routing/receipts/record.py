@@ -14,7 +14,7 @@ from routing.receipts.inbox import Waiting, stored_text
 from routing.receipts.matching import Match
 from routing.receipts.news import News
 from routing.rules.tally import TallySheet
-from routing.sql_rows import Columns, Row, as_json, derived_table
+from routing.sql_rows import Columns, Row, as_json, derived_table, prepared_cursor
 from routing.vocabulary import ErrorClass, MessageStatus
 
 _COLUMNS: Columns = {
@@ -52,7 +52,7 @@ def append(waiting: Sequence[Waiting], matches: Mapping[int, Match]) -> dict[int
     if not waiting:
         return {}
     rows = [_row(each, matches[each.pk]) for each in waiting]
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(_append_statement(connection.vendor), [as_json(rows)])
         new = {(provider, event_id): pk for provider, event_id, pk in cursor.fetchall()}
     keys = ((each.pk, (each.provider, each.event_id)) for each in waiting)
@@ -121,7 +121,7 @@ def correct_costs(receipts: Iterable[News], sheet: TallySheet) -> None:
         corrections.append({"id": attempt.pk, "cost": cost, "currency": currency})
     if corrections:
         statement = _CORRECT_COSTS.format(rows=derived_table(_COST_COLUMNS))
-        with connection.cursor() as cursor:
+        with prepared_cursor() as cursor:
             cursor.execute(statement, [as_json(corrections)])
 
 

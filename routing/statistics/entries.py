@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Count
 from django.db.models.functions import TruncDate
 
@@ -39,15 +39,11 @@ SELECT v.day, v.channel, v.provider, v.tally, false FROM {rows}
 COMPACT_AT_MOST = 2000  # entries at once: a short transaction, again in a second
 
 
-def save_counts(sheet: TallySheet, *, is_prepared: bool = False) -> None:
-    """Add the counts in one INSERT; within the caller's transaction.
-
-    A prepared statement is cheaper, but only for workers: web processes may be behind
-    a pooler.
-    """
+def save_counts(sheet: TallySheet) -> None:
+    """Add the counts in one INSERT; within the caller's transaction."""
     if rows := entries(sheet):
-        with prepared_cursor() if is_prepared else connection.cursor() as cursor:
-            statement = INSERT_ENTRIES.format(rows=derived_table(ENTRY_COLUMNS))
+        statement = INSERT_ENTRIES.format(rows=derived_table(ENTRY_COLUMNS))
+        with prepared_cursor() as cursor:
             cursor.execute(statement, [as_json(rows)])
 
 
