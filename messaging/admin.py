@@ -36,6 +36,7 @@ from messaging.models import (
     WorkerHeartbeat,
 )
 from messaging.progress_bar import describe
+from messaging.queue_status import Outages
 from messaging.single_messages import HIGHEST_OF_CAMPAIGNS
 from messaging.timeline import timeline_of
 from routing.admin.bases import BoundedActions, ProviderFilter, ReadOnlyAdmin, clipped
@@ -306,6 +307,14 @@ class MessageAdmin(ReadOnlyAdmin):
     list_select_related = ["campaign"]
     actions = ["cancel", "retry"]
 
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The list; outages are read once for all its rows."""
+        self._outages = Outages(now=timezone.now())
+        page: HttpResponse = super().changelist_view(request, extra_context)
+        return page
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
@@ -327,12 +336,12 @@ class MessageAdmin(ReadOnlyAdmin):
     @admin.display(description="why", ordering="status_reason")
     def why(self, message: CampaignMessage) -> str:
         """The reason for its status, or what it waits for."""
-        return clipped(self.reason(message), 60)
+        return clipped(self._outages.reason_for(message), 60)
 
     @admin.display(description="status reason")
     def reason(self, message: CampaignMessage) -> str:
         """The same in full."""
-        return escaped(message.reason_shown(now=timezone.now()))
+        return escaped(Outages(now=timezone.now()).reason_for(message)) or "-"
 
     @admin.display(description="due", ordering="due_at")
     def due(self, message: CampaignMessage) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from django.db import connection
@@ -16,13 +17,16 @@ from django.utils import timezone
 
 from messaging.models import Campaign, CampaignMessage
 from messaging.vocabulary import CampaignStatus
+from routing.decision.outages import current_outages, outage_sentences
 from routing.decision.readiness import readiness
 from routing.health.status import latest_attempts
 from routing.health.throttles import read_capacity
 from routing.receipts.inbox import is_receipt_waiting
-from routing.vocabulary import CampaignKind, Channel
+from routing.rules.outage import Terms
+from routing.vocabulary import CampaignKind, Channel, MessageStatus
 
 COUNT_AT_MOST = 10_000
+TERMS = ("channel", "kind")  # the columns of a campaign that routes depend on
 # A campaign's progress is worth more: counting this many takes some 10 ms.
 COUNT_OF_CAMPAIGN_AT_MOST = 50_000
 
@@ -137,11 +141,36 @@ def is_work_waiting(now: datetime) -> bool:
     receipts to apply.
     """
     return (
-        Campaign.objects.with_due_messages(now).exists()
+        _may_any_leave(now)
         or CampaignMessage.objects.lease_expired(now).exists()
         or Campaign.objects.with_messages_to_withdraw(now).exists()
         or is_receipt_waiting()
     )
+
+
+def count_held(out: Iterable[Terms], *, now: datetime) -> Counted:
+    """How many messages are due in the lanes of these terms."""
+    lanes = [
+        lane
+        for channel, kind in out
+        for lane in Campaign.objects.running().filter(channel=channel, kind=kind)
+    ]
+    counts = [
+        count_up_to(COUNT_AT_MOST, each.messages.due(now).order_by("due_at", "id"))
+        for each in lanes
+    ]
+    number = sum(each.number for each in counts)
+    return Counted(number, is_all=all(each.is_all for each in counts))
+
+
+def _may_any_leave(now: datetime) -> bool:
+    """Whether messages are due that no outage holds, or that may probe a provider."""
+    lanes = Campaign.objects.with_due_messages(now).order_by()
+    due = {Terms(Channel(c), CampaignKind(k)) for c, k in lanes.values_list(*TERMS)}
+    if not due:
+        return False
+    out = current_outages()
+    return any(terms not in out or out[terms].probes_due(now) for terms in due)
 
 
 def oldest_due_at(now: datetime, channel: Channel | None = None) -> datetime | None:
@@ -185,14 +214,40 @@ def local_time(at: datetime) -> str:
     return f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S %Z}"
 
 
+class Outages:
+    """The outages that hold messages back, in words; read when first needed."""
+
+    def __init__(self, *, now: datetime) -> None:
+        self._now = now
+
+    def reason_for(self, message: CampaignMessage) -> str:
+        """Why a message waits: its own reason, or the outage that holds its lane."""
+        is_due = (
+            message.status == MessageStatus.QUEUED
+            and message.due_at <= self._now
+            and message.campaign.status == CampaignStatus.RUNNING
+        )
+        held = self.holding(message.campaign) if is_due else ""
+        return held or message.reason_shown(now=self._now)
+
+    def holding(self, campaign: Campaign) -> str:
+        """The outage that holds the campaign's due messages; "" if none does."""
+        return self._in_words.get(Terms(*campaign.terms), "")
+
+    @cached_property
+    def _in_words(self) -> dict[Terms, str]:
+        return outage_sentences(current_outages(), now=self._now)
+
+
 def waits(*, now: datetime) -> list[Wait]:
     """What is in the queue, grouped by why it waits; the most urgent first."""
+    outages = Outages(now=now)
     held = Campaign.objects.filter(status__in=[CampaignStatus.RUNNING, *_HELD])
     held = held.holding_queued_messages().order_by("-priority", "id")
     found = [
         wait
         for campaign in held[:CAMPAIGNS_AT_MOST]
-        for wait in _waits_of(campaign, now)
+        for wait in _waits_of(campaign, outages, now)
     ]
     return [*_together(found), *_without_verdict()]
 
@@ -207,7 +262,7 @@ def last_errors(found: Iterable[Wait], *, now: datetime) -> dict[str, str]:
     return errors
 
 
-def _waits_of(campaign: Campaign, now: datetime) -> Iterator[Wait]:
+def _waits_of(campaign: Campaign, outages: Outages, now: datetime) -> Iterator[Wait]:
     queued = campaign.messages.queued().order_by("due_at", "id")
     if held := _HELD.get(CampaignStatus(campaign.status)):
         count = count_up_to(COUNT_AT_MOST, queued)
@@ -215,13 +270,16 @@ def _waits_of(campaign: Campaign, now: datetime) -> Iterator[Wait]:
         return
     rows = list(queued.values_list("status_reason", "due_at")[: COUNT_AT_MOST + 1])
     is_all = len(rows) <= COUNT_AT_MOST
+    held = outages.holding(campaign) if rows and rows[0][1] <= now else ""
     times: dict[str, list[datetime]] = {}
     for reason, due_at in rows:
         default = _LATER if due_at > now else _DUE
-        times.setdefault(reason or default, []).append(due_at)
+        text = held if held and due_at <= now else reason or default
+        times.setdefault(text, []).append(due_at)
     for reason, alike in times.items():
         text = _throttled(campaign, now) if reason == _DUE else reason
-        yield Wait(Counted(len(alike), is_all), text, next_at=max(alike[0], now))
+        next_at = None if held and text == held else max(alike[0], now)
+        yield Wait(Counted(len(alike), is_all), text, next_at)
 
 
 def _throttled(campaign: Campaign, now: datetime) -> str:

@@ -24,6 +24,8 @@ from messaging.models import (
     WorkerHeartbeat,
 )
 from messaging.queue.coordination import clock_skew
+from messaging.queue_status import count_held
+from routing.decision.outages import current_outages, outage_sentences
 from routing.health.breakers import describe_breaker
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt, ProviderHealth
 from routing.rules.breaker import BreakerState
@@ -188,6 +190,21 @@ def possible_duplicates(now: datetime) -> Finding:
     return ok("No possible duplicates in the last seven days.")
 
 
+def outages(now: datetime) -> Finding:
+    """Kinds of messages that wait because all of their providers fail."""
+    found = {k: each for k, each in current_outages().items() if each.is_failure}
+    if not found:
+        return ok("No channel is on hold.")
+    sentences = dict.fromkeys(outage_sentences(found, now=now).values())
+    waiting = count_held(found, now=now)
+    return fail(
+        f"{' '.join(sentences)} {waiting} due messages wait.",
+        "They use up no retries, and leave by themselves once a provider accepts "
+        "messages again. Check the last errors and the providers' status pages; "
+        "problems with credentials and funds need a person.",
+    )
+
+
 def breakers(now: datetime) -> Finding:
     """Providers that fail: out of use, or kept in use because there is no other."""
     rows = list(ProviderHealth.objects.all())
@@ -197,10 +214,9 @@ def breakers(now: datetime) -> Finding:
         return fail(
             "Providers fail, and no other may be used instead: "
             f"{_in_words([*failing, *out], now)}.",
-            "Messages wait for their retries, and fail after the last one: pause "
-            "campaigns if it takes long. Check the last errors and the providers' "
-            "status pages; add another provider to the route if you have one. This "
-            "ends with the next successful message.",
+            "Some calls succeed, so they stay in use; failed messages are tried again "
+            "and use up no retries. Check the last errors and the providers' status "
+            "pages; add another provider to the route if you have one.",
         )
     if out:
         return warn(
@@ -243,6 +259,7 @@ DELIVERY: dict[str, Check] = {
         unmapped_errors,
         account_errors,
         possible_duplicates,
+        outages,
         breakers,
         paused_campaigns,
     )

@@ -21,10 +21,12 @@ from messaging.models import (
 from messaging.queue.coordination import database_now
 from messaging.queue_status import oldest_due_at
 from messaging.vocabulary import WorkerKind
+from routing.decision.outages import current_outages
 from routing.models import DeliveryReceipt, ProviderHealth
 from routing.receipts.inbox import inbox_status
 from routing.receipts.webhook_counts import webhook_calls
 from routing.rules.breaker import BreakerState
+from routing.rules.outage import every_terms
 from routing.rules.tally import day_of
 from routing.statistics.entries import read_totals
 from routing.vocabulary import AttemptOutcome, Channel
@@ -92,6 +94,7 @@ def metrics(now: datetime) -> Iterator[Metric]:
         ],
     )
     yield _breakers()
+    yield _on_hold()
     yield _attempts(now)
     yield _webhook_calls(now)
     yield from _inbox(now)
@@ -165,6 +168,21 @@ def _breakers() -> Metric:
                 {"provider": row.provider, "channel": row.get_channel_display()},
             )
             for row in ProviderHealth.objects.all()
+        ],
+    )
+
+
+def _on_hold() -> Metric:
+    out = current_outages()
+    return Metric(
+        "messages_on_hold",
+        "1: no provider may be used for such messages: they wait; 0: otherwise.",
+        [
+            Sample(
+                int(terms in out),
+                {"channel": terms.channel.label, "kind": terms.kind.label},
+            )
+            for terms in every_terms()
         ],
     )
 

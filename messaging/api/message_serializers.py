@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.utils import timezone
+from django.utils.functional import cached_property
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
@@ -13,6 +14,7 @@ from rest_framework.exceptions import ValidationError
 from messaging.addresses import Address, parse_recipient
 from messaging.api.content import AT_ONCE, ContentSerializer, noted
 from messaging.models import CampaignMessage
+from messaging.queue_status import Outages
 from messaging.rules.content import check_length, check_times
 from messaging.rules.merge_fields import as_written, check_unmerged, own_fields
 from messaging.single_messages import SingleMessage
@@ -113,8 +115,13 @@ class MessageSerializer(ApiModelSerializer):
         read_only_fields = fields
 
     def get_status_reason(self, message: CampaignMessage) -> str:
-        """With the time of a retry."""
-        return message.reason_shown(now=timezone.now())
+        """With the time of a retry, or the outage that holds its lane."""
+        return self._outages.reason_for(message)
+
+    @cached_property
+    def _outages(self) -> Outages:
+        """One serializer serves all messages of a response."""
+        return Outages(now=timezone.now())
 
     def get_campaign(self, message: CampaignMessage) -> int | None:
         """The campaign's id; lanes of single messages are not shown."""

@@ -130,7 +130,7 @@ class Assignment:
 
     def _place(self, item: _Item, route: Route, decided: _Decided) -> None:
         choices, decision, probe_token = decided
-        if decision and self._take(decision, item.request):
+        if decision and self._snapshot.take(decision.provider, item.request, self._now):
             claimed = _claimed(item, route, decision, self._lease_end)
             if probe_token:
                 claimed = claimed._replace(probe_token=probe_token)
@@ -145,7 +145,7 @@ class Assignment:
 
     def save(self) -> list[Claimed]:
         """Write what the throttles gave, and who waits or fails; returns who leaves."""
-        self._snapshot.capacity.save()
+        self._snapshot.save()
         for (reason, due_at), ids in self._waiting.items():
             CampaignMessage.objects.filter(pk__in=ids).update(
                 status_reason=reason[:500], due_at=due_at
@@ -176,17 +176,6 @@ class Assignment:
             if token:
                 return choices, probe, token
         return choices, first_choice(route, choices), None
-
-    def _take(self, decision: Decision, request: RoutingRequest) -> bool:
-        """Draw the message from its provider's throttle and retry budget."""
-        provider = decision.provider
-        if not self._snapshot.capacity.take(provider, request.segments, self._now):
-            return False
-        if request.is_retry:
-            left = self._snapshot.health[request.destination.channel].retries_left
-            if provider in left:
-                left[provider] -= 1
-        return True
 
     def _wait(self, message: DueMessage, reason: str, due_at: datetime) -> None:
         self._waiting.setdefault((reason, due_at), []).append(message.pk)

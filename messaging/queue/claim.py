@@ -101,16 +101,20 @@ class Claimer:
     ) -> tuple[list[Claimed], list[str]]:
         """The messages that leave, and a reason for each message that failed."""
         by_route = self._by_route(messages, now)
+        snapshot = self._snapshot([route for route, _ in by_route if route], now)
         assignment = Assignment(
             planner=self._planner,
-            snapshot=self._snapshot([route for route, _ in by_route if route], now),
+            snapshot=snapshot,
             lease=self._lease,
             now=now,
             histories=_histories(messages),
         )
         for route, batch in by_route:
             assignment.place(batch, route)
-        return share_calls(assignment.save()), assignment.hopeless
+        claimed = assignment.save()
+        if snapshot.returning.taken or any(each.probe_token for each in claimed):
+            self._planner.note_changes()
+        return share_calls(claimed), assignment.hopeless
 
     def _snapshot(self, routes: Sequence[Route], now: datetime) -> ProviderSnapshot:
         """The state of the routes' providers; locks their throttles."""
@@ -119,7 +123,11 @@ class Claimer:
         if capacity.limits_concurrency:
             # Twice a lease, because the workers' clocks may differ a little.
             capacity.in_flight = _in_flight(names, until=now + 2 * self._lease)
-        return replace(self._planner.snapshot(now=now), capacity=capacity)
+        return replace(
+            self._planner.snapshot(now=now),
+            capacity=capacity,
+            returning=self._planner.lock_returning(routes, now=now),
+        )
 
     def _by_route(
         self, messages: Sequence[DueMessage], now: datetime

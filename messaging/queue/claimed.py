@@ -13,6 +13,7 @@ from messaging.rules.retrying import retrying
 from messaging.transitions import Hold
 from routing.decision.request import RoutingRequest, Suitability
 from routing.dispatch import SendResult
+from routing.health.breakers import CallOutcome
 from routing.providers.base import OutboundMessage, SendFailure, UnsuitableError
 from routing.reference import reference_for
 from routing.rules.decide import Decision, Retry, Round, Sent, Step
@@ -99,12 +100,24 @@ class Claimed(NamedTuple):
             for each in self.past_attempts
         )
 
+    def outcome(self, done: SendResult) -> CallOutcome:
+        """What the call's result says about its provider."""
+        return CallOutcome(
+            provider=done.provider,
+            channel=self.channel,
+            failure=done.failure,
+            probe_token=self.probe_token,
+            is_retry=self.request.is_retry,
+            call_id=self.call_id,
+        )
+
     def fallen_back(
         self,
         decision: Decision,
         lease_expires_at: datetime,
         *,
         after: SendFailure | None = None,
+        probe_token: datetime | None = None,
     ) -> Claimed:
         """The next attempt of the same round, through another provider."""
         number = self.attempt_number + 1
@@ -117,7 +130,7 @@ class Claimed(NamedTuple):
             request=request,
             decision=decision,
             lease_expires_at=lease_expires_at,
-            probe_token=None,
+            probe_token=probe_token,
             call_id=None,
             content=replace(self.content, reference=reference),
             tried=(*self.tried, self.decision.provider),
@@ -130,6 +143,7 @@ class Result(NamedTuple):
     claimed: Claimed
     send_result: SendResult
     step: Step | Hold  # a Hold takes the place of a fallback
+    probe_token: datetime | None = None  # of a fallback that probes its provider
 
     @property
     def reason(self) -> str:

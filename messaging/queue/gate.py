@@ -19,7 +19,7 @@ from routing.vocabulary import Channel, MessageStatus
 _SUPPRESSED = Hold(MessageStatus.SUPPRESSED, "The address is suppressed.")
 _CANCELLED = Hold(MessageStatus.CANCELLED, "The campaign was cancelled.")
 _PAUSED = Hold(MessageStatus.QUEUED, "The campaign is paused.")
-_EXPIRED = Hold(MessageStatus.EXPIRED, "The message expired while it waited.")
+EXPIRED = Hold(MessageStatus.EXPIRED, "The message expired while it waited.")
 
 
 def holds_on(messages: Iterable[AnyMessage], *, now: datetime) -> dict[int, Hold]:
@@ -55,7 +55,7 @@ def _hold(message: AnyMessage, now: datetime) -> Hold | None:
     if message.campaign.status == CampaignStatus.CANCELLED:
         return _CANCELLED
     if message.is_expired(now):
-        return _EXPIRED
+        return EXPIRED
     if message.campaign.status == CampaignStatus.PAUSED:
         return _PAUSED
     hours = message.campaign.quiet_hours

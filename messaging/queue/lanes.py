@@ -15,7 +15,8 @@ from messaging.models import Campaign
 from messaging.queue import claim_sql
 from messaging.queue.claim_sql import Place, Share
 from messaging.queue.claimed import DueMessage
-from routing.vocabulary import Channel
+from routing.decision.planner import Available
+from routing.rules.outage import Terms
 
 # A lane that filled its share most likely has more. While that is so, other lanes are
 # looked for only this often: the longest that an urgent campaign may wait.
@@ -41,12 +42,12 @@ class Lanes:
         self._looked_at = self._looked_back_at = datetime.min.replace(tzinfo=UTC)
 
     def lock_due(
-        self, limit: int, available: Mapping[Channel, float], *, now: datetime
+        self, limit: int, available: Available, *, now: datetime
     ) -> tuple[list[DueMessage], bool]:
         """Lock at most `limit` messages; also returns whether throttles held back more.
 
-        `available` is how many messages of each channel the providers may take. Call
-        this once per transaction, and `forget` if the transaction fails.
+        `available` is how many messages the providers may take. Call this once per
+        transaction, and `forget` if the transaction fails.
         """
         self._turn += 1
         if abs(now - self._looked_back_at) >= LOOK_BACK_EVERY:
@@ -54,7 +55,7 @@ class Lanes:
         looks_first = abs(now - self._looked_at) >= LOOK_EVERY
         if looks_first:
             self._look(now)
-        draw = _Draw(limit, dict(available), self._places)
+        draw = _Draw(limit, available.copy(), self._places)
         self._draw(draw, now)
         if draw.room and not looks_first:
             self._look(now)
@@ -84,7 +85,7 @@ class _Draw:
     """The messages that one claim locks."""
 
     def __init__(
-        self, room: int, available: dict[Channel, float], places: Mapping[int, Place]
+        self, room: int, available: Available, places: Mapping[int, Place]
     ) -> None:
         self.room = room
         self.locked: list[DueMessage] = []
@@ -102,7 +103,7 @@ class _Draw:
             self.room -= len(rows)
             counts = Counter(row.campaign.id for row in rows)
             for campaign, _, _ in shares:
-                self._available[Channel(campaign.channel)] -= counts[campaign.id]
+                self._available.draw(Terms(*campaign.terms), counts[campaign.id])
             last = {row.campaign.id: row for row in rows}
             for pk, row in last.items():
                 self._reached[pk] = Place(row.due_at, row.pk)
@@ -116,17 +117,20 @@ class _Draw:
         return {pk: place for pk, place in places.items() if pk not in self._exhausted}
 
     def _shares(self, lanes: Sequence[Campaign]) -> list[Share]:
-        """Divide the room among lanes; an exhausted throttle holds back its channel."""
-        room, available, shares = self.room, dict(self._available), []
+        """Divide the room among lanes; an exhausted throttle holds back its channel,
+        and an outage its lanes.
+        """
+        room, available, shares = self.room, self._available.copy(), []
         for position, campaign in enumerate(lanes):
-            channel = Channel(campaign.channel)
+            terms = Terms(*campaign.terms)
             fair = -(-room // (len(lanes) - position))
-            count = int(min(fair, available[channel]))
+            count = int(min(fair, available.of(terms)))
             if count > 0:
                 shares.append(Share(campaign, self._place(campaign), count))
-                room, available[channel] = room - count, available[channel] - count
+                room -= count
+                available.draw(terms, count)
             else:
-                self.is_held_back |= self._available[channel] < 1
+                self.is_held_back |= self._available.is_held_back(terms)
         return shares
 
     def _place(self, campaign: Campaign) -> Place:

@@ -17,6 +17,7 @@ from messaging.queue.side_effects import heed_unusual
 from messaging.reconciliation import known_as_sent
 from messaging.transitions import Attempt, after_step, as_row, count_settled
 from routing.decision.planner import Planner
+from routing.health.breakers import take_probe
 from routing.health.throttles import (
     Capacity,
     lock_capacity,
@@ -59,6 +60,7 @@ def record(
     with transaction.atomic():
         if has_failures:
             results = _draw_on_throttles(_past_the_gate(results, now), now)
+            results = [_take_probe(each, lease, now) for each in results]
         sheet, unusual = _write(results, owner, lease, now)
         held = {each.claimed.message_id for each in results}
         held -= {each.message_id for each in unusual if not each.is_settled}
@@ -66,7 +68,7 @@ def record(
         if unusual or not all(_is_plain(each, watched) for each in results):
             heed_unusual(results, unusual, held, sheet, planner=planner, now=now)
     if has_failures:
-        planner.note_failures()
+        planner.note_changes()
     return _fallbacks(results, held, now + lease)
 
 
@@ -81,6 +83,7 @@ def resume(
     results = sorted(results, key=lambda each: each.claimed.message_id)
     with transaction.atomic():
         results = _draw_on_throttles(_past_the_gate(results, now), now)
+        results = [_take_probe(each, lease, now) for each in results]
         rows = [_settlement(each, owner, lease, now) for each in results]
         held = record_sql.settle(rows, owner=owner)
         count_settled(
@@ -162,7 +165,10 @@ def _fallbacks(
     """The fallbacks that may be sent now, because they are on their rows."""
     return [
         each.claimed.fallen_back(
-            each.step.decision, lease_end, after=each.send_result.failure
+            each.step.decision,
+            lease_end,
+            after=each.send_result.failure,
+            probe_token=each.probe_token,
         )
         for each in results
         if isinstance(each.step, FallBack) and each.claimed.message_id in held
@@ -226,6 +232,20 @@ def _draw(result: Result, capacity: Capacity, now: datetime) -> Result:
         return result
     wait = max(capacity.wait(provider, segments, now), SHORTEST_PAUSE)
     return result._replace(step=Retry(now + wait, counts_as_retry=False))
+
+
+def _take_probe(result: Result, lease: timedelta, now: datetime) -> Result:
+    """The result, with a fallback that loses the probe to another message turned into a
+    later try of the same round.
+    """
+    if not (isinstance(result.step, FallBack) and result.step.is_probe):
+        return result
+    token = take_probe(
+        result.step.decision.provider, result.claimed.channel, now=now, lease=lease
+    )
+    if token:
+        return result._replace(probe_token=token)
+    return result._replace(step=Retry(now + SHORTEST_PAUSE, counts_as_retry=False))
 
 
 def _throttled(result: Result) -> Throttled | None:

@@ -89,7 +89,17 @@ class Results:
         self._clock = clock
 
     def judge(self, ended: Iterable[tuple[Claimed, SendResult]]) -> list[Result]:
-        """Decide the next step of each."""
+        """Decide the next step of each, in the light of all of them: the calls that
+        show an outage do not use up a retry for it.
+        """
+        ended = list(ended)
+        if any(done.failure for _, done in ended):
+            outcomes = [claimed.outcome(done) for claimed, done in ended]
+            self._planner.foresee(outcomes, now=self._clock())
+        self._planner.note_successes(
+            {(done.provider, each.channel) for each, done in ended if done.acceptance},
+            now=self._clock(),
+        )
         return [
             Result(claimed, done, self._step(claimed, done)) for claimed, done in ended
         ]

@@ -13,7 +13,7 @@ from messaging.queue.record_sql import Written
 from messaging.reconciliation import mark_possible_duplicates
 from messaging.vocabulary import SuppressionReason
 from routing.decision.planner import Planner
-from routing.health.breakers import CallOutcome, learn
+from routing.health.breakers import learn
 from routing.providers.base import RecipientError, SendFailure
 from routing.receipts.record import correct_costs, receipts_of
 from routing.rules.decide import Sent
@@ -119,13 +119,18 @@ def _update_breakers(
     watched = planner.watched(now=now) | {
         _where(each)
         for each in results
-        if each.send_result.failure and _call_outcome(each).is_fault
+        if each.send_result.failure and each.claimed.outcome(each.send_result).is_fault
     }
-    outcomes = [_call_outcome(each) for each in results if _where(each) in watched]
+    outcomes = [
+        each.claimed.outcome(each.send_result)
+        for each in results
+        if _where(each) in watched
+    ]
     if outcomes:
         learn(
             outcomes,
             alternatives=planner.alternatives(now=now),
+            succeeded_lately=planner.succeeded_lately(now=now),
             now=now,
             rng=planner.rng,
         )
@@ -133,17 +138,6 @@ def _update_breakers(
 
 def _where(result: Result) -> tuple[str, Channel]:
     return result.send_result.provider, result.claimed.channel
-
-
-def _call_outcome(result: Result) -> CallOutcome:
-    return CallOutcome(
-        provider=result.send_result.provider,
-        channel=result.claimed.channel,
-        failure=result.send_result.failure,
-        probe_token=result.claimed.probe_token,
-        is_retry=result.claimed.request.is_retry,
-        call_id=result.claimed.call_id,
-    )
 
 
 def _reason_to_suppress(failure: SendFailure | None) -> SuppressionReason | None:

@@ -11,16 +11,19 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import TypeVar
 
+from django.db import transaction
 from django.db.models import Count
 from django.db.models.functions import TruncMinute
 
-from messaging.models import CampaignMessage, KeptAnswer
+from messaging.models import Campaign, CampaignMessage, KeptAnswer
 from messaging.queue.completion import close_campaigns
+from messaging.queue.gate import EXPIRED
 from messaging.queue.quarantine import may_be_of_one_message
 from messaging.queue.quiet_changes import QuietChanges
 from messaging.queue.receipts import AT_ONCE, apply_receipts
 from messaging.queue.recover import recover_attempts, recover_expired_leases
-from messaging.transitions import BATCH
+from messaging.transitions import BATCH, held, write
+from routing.decision.outages import current_outages
 from routing.decision.planner import RoutingTable
 from routing.health.delivery_rates import (
     OVERDUE_LOOKED_BACK,
@@ -46,6 +49,8 @@ SWEEP_EVERY = timedelta(seconds=1)
 # Of the sweeps, those that also remove what is of no use any more: one a minute, by
 # chance, because many workers live for less.
 FORGETS = 1 / 60
+# Messages that an outage holds expire in their lanes, which have to be read for it.
+EXPIRE_EVERY = timedelta(seconds=30)
 RECEIPTS_LOOKED_BACK = timedelta(hours=1)  # by a worker that starts
 
 
@@ -98,6 +103,7 @@ class Sweep:
         self._receipts_seen_until = now - RECEIPTS_LOOKED_BACK
         self._quiet_changes = QuietChanges()
         self._timer = Timer(SWEEP_EVERY, is_over=True)
+        self._expiry_timer = Timer(EXPIRE_EVERY, is_over=True)
         self.has_more = False  # the last run left a chore half done
 
     def is_due(self, *, is_idle: bool = False) -> bool:
@@ -123,6 +129,8 @@ class Sweep:
         if self._rng.random() < FORGETS:
             _do("forget_answers", lambda: KeptAnswer.objects.stale(now).delete())
             _do("forget_old_counts", lambda: forget_old_counts(now=now))
+        if self._expiry_timer.comes_round():
+            _do("expire_held", lambda: expire_held(now=now))
         return recovered or 0
 
     def _recover_leases(self, now: datetime) -> int:
@@ -155,6 +163,29 @@ def _do(name: str, chore: Callable[[], T]) -> T | None:
             raise
         logger.exception("The chore %s failed. Sending continues.", name)
         return None
+
+
+def expire_held(*, now: datetime) -> int:
+    """Expire messages that an outage holds in their lanes; returns how many. All others
+    expire when they are claimed.
+    """
+    expired = 0
+    for channel, kind in current_outages():
+        lanes = Campaign.objects.running().filter(channel=channel, kind=kind)
+        for lane in lanes:
+            expired += _expire_due(lane, now)
+    return expired
+
+
+def _expire_due(lane: Campaign, now: datetime) -> int:
+    due = lane.messages.due(now)
+    if lane.expires_at is None or lane.expires_at > now:
+        due = due.filter(expires_at__lte=now)
+    with transaction.atomic():
+        locked = due.select_for_update(skip_locked=True).order_by("due_at", "id")
+        messages = [each for each in locked[:BATCH] if each.is_expired(now)]
+        write((each, held(EXPIRED, now=now)) for each in messages)
+    return len(messages)
 
 
 # By then half the receipts have come; younger messages would only be noise.

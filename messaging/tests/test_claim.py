@@ -11,6 +11,7 @@ from django.db import connection
 
 from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage, Suppression
+from messaging.queue_status import Outages
 from messaging.tests.scenario import LEASE, MINUTE, NOW, claim, claimer, messages
 from messaging.vocabulary import CampaignStatus, SuppressionReason, SuppressionScope
 from routing.factories import RateFactory
@@ -209,7 +210,7 @@ def test_a_message_waits_when_no_provider_of_its_route_is_there(route, settings)
     assert claim() == []
     message.refresh_from_db()
     assert message.status == MessageStatus.QUEUED
-    assert "Unknown provider 'TwilioSMS'" in message.status_reason
+    assert "Unknown provider 'TwilioSMS'" in Outages(now=NOW).reason_for(message)
 
 
 @pytest.mark.django_db

@@ -13,10 +13,11 @@ from messaging.models import Campaign, CampaignMessage
 from messaging.queue.lanes import COMMIT_LAG, LOOK_BACK_EVERY, LOOK_EVERY, Lanes
 from messaging.tests.scenario import MINUTE, NOW, claimer, messages, statements_of
 from messaging.vocabulary import CampaignStatus
+from routing.decision.planner import Available
 from routing.vocabulary import Channel, MessageStatus
 
 pytestmark = pytest.mark.django_db
-ROOM = dict.fromkeys(Channel, math.inf)
+ROOM = Available(dict.fromkeys(Channel, math.inf))
 
 
 def lock(lanes, limit, *, now=NOW, available=ROOM):
@@ -118,7 +119,8 @@ def test_a_message_that_another_worker_let_go_is_found_again_after_a_while():
 
 def test_a_lane_that_a_throttle_holds_back_is_looked_at_from_its_front_too():
     first, *_ = messages(9)
-    lanes, throttled = Lanes(), {**ROOM, Channel.SMS: 1}
+    lanes = Lanes()
+    throttled = Available({**ROOM.by_channel, Channel.SMS: 1})
     lock(lanes, 2, available=throttled)
     CampaignMessage.objects.filter(pk=first.pk).update(
         status=MessageStatus.QUEUED, lease_expires_at=None

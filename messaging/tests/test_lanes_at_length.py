@@ -22,6 +22,7 @@ from messaging.models import Campaign, CampaignMessage
 from messaging.queue.lanes import LOOK_BACK_EVERY, Lanes
 from messaging.tests.scenario import NOW, run_machine
 from messaging.vocabulary import CampaignStatus
+from routing.decision.planner import Available
 from routing.vocabulary import Channel, MessageStatus
 
 pytestmark = [pytest.mark.django_db, pytest.mark.long]
@@ -64,7 +65,7 @@ class Traffic(RuleBasedStateMachine):
 
     def lock(self, worker, limit, room):
         now = self.now + (worker - 1) * SKEW
-        available = {**dict.fromkeys(Channel, math.inf), Channel.SMS: room}
+        available = Available({**dict.fromkeys(Channel, math.inf), Channel.SMS: room})
         locked, _ = self.lanes[worker].lock_due(limit, available, now=now)
         ids = [message.pk for message in locked]
         assert len(set(ids)) == len(ids) <= limit

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 
+from routing.decision.outages import outage_sentences
 from routing.decision.planner import Planner, ProviderSnapshot, next_turn
 from routing.decision.request import RoutingRequest, Suitability
 from routing.health.breakers import describe_breaker
@@ -154,7 +155,7 @@ def explain(
         why=NO_PROVIDER_CAN
         if is_hopeless(route, choices)
         else _why(route, decision.provider if decision else None, reason)
-        + ("" if decision else _until(route, choices, now)),
+        + ("" if decision else _until(route, choices, planner, now)),
         retries=_retries(
             route.channel,
             decision.provider if decision else route.providers[0],
@@ -190,8 +191,10 @@ def _retries(
     ]
 
 
-def _until(route: Route, choices: Choices, now: datetime) -> str:
-    """What rules the route's providers out, their last errors, and the next try."""
+def _until(route: Route, choices: Choices, planner: Planner, now: datetime) -> str:
+    """What rules the route's providers out, their last errors, and the next try: of the
+    message, or of any that an outage holds.
+    """
     errors: dict[str, str] = {}
     for attempt in latest_attempts(now=now):
         if attempt.error and attempt.channel == route.channel:
@@ -203,8 +206,17 @@ def _until(route: Route, choices: Choices, now: datetime) -> str:
         if each.verdict
     ]
     again_at = next_try_at(route, choices, now=now).astimezone(UTC)
+    out = outage_sentences(planner.outages(now=now), now=now)
+    held = [
+        text
+        for terms, text in out.items()
+        if terms.channel == route.channel
+        and route.scope.campaign_kind in (None, terms.kind)
+    ]
     next_try = f"Next try {again_at:%H:%M:%S} UTC."
-    return " " + " ".join([*(f"{each}." for each in reasons), next_try])
+    return " " + " ".join(
+        [*(f"{each}." for each in reasons), *(held[:1] or [next_try])]
+    )
 
 
 def _candidates(

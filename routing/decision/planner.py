@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -14,8 +14,14 @@ from django.db.models import F
 
 from routing.decision.request import DecisionCacheKey, RoutingRequest
 from routing.decision.retry_book import RetryBook
-from routing.health.breakers import Alternatives, ChannelHealth, HealthBook
+from routing.health.breakers import (
+    Alternatives,
+    CallOutcome,
+    ChannelHealth,
+    HealthBook,
+)
 from routing.health.delivery_rates import QualityBook
+from routing.health.returning import Place, Returning, lock_returning
 from routing.health.throttles import Capacity, available_by_provider, lock_capacity
 from routing.models import ChannelRoutingConfig, RouteTurn
 from routing.money import Money
@@ -24,6 +30,13 @@ from routing.providers.registry import ProviderNotConfigured, UnknownProvider, r
 from routing.rules.breaker import admission, describe, may_probe
 from routing.rules.costs import PriceError, estimate
 from routing.rules.decide import Choices
+from routing.rules.outage import (
+    Outage,
+    Terms,
+    every_terms,
+    outages,
+    providers_for,
+)
 from routing.rules.retry_budget import STRETCH_SECONDS
 from routing.rules.retry_table import RetryTable
 from routing.rules.route import Destination, Route, choose_route
@@ -109,6 +122,7 @@ class ProviderSnapshot:
 
     health: Mapping[Channel, ChannelHealth]
     capacity: Capacity = field(default_factory=Capacity)
+    returning: Returning = field(default_factory=Returning)
 
     def is_unrestricted(self, route: Route) -> bool:
         """Whether no provider of the route is watched, or has a throttle."""
@@ -121,12 +135,46 @@ class ProviderSnapshot:
         """What rules out each provider of the route, in its order; None: nothing does.
 
         A provider whose traffic comes back in steps leaves the rest to others: `draw`,
-        uniform in [0, 1), says which messages. Where there is no other, it takes all.
+        uniform in [0, 1), says which messages. Where there is no other, it takes all,
+        and its rate grows.
         """
+        health = self.health[route.channel]
         found = [self._verdict(name, request, now, draw) for name in route.providers]
-        if all(found):
-            found = [self._verdict(name, request, now, 0.0) for name in route.providers]
-        return found
+        if any(
+            verdict is None
+            and name in route.in_use
+            and not health.is_returning(name, now)
+            for name, verdict in zip(route.providers, found, strict=True)
+        ):
+            return found
+        return [
+            self._verdict(name, request, now, 0.0)
+            or self.returning.verdict((name, route.channel), now)
+            for name in route.providers
+        ]
+
+    def is_failing(self, provider: str, channel: Channel) -> bool:
+        """Whether a failed call is no surprise."""
+        breaker = self.health[channel].breakers.get(provider)
+        return breaker is not None and breaker.is_failing
+
+    def take(self, provider: str, request: RoutingRequest, now: datetime) -> bool:
+        """Draw a message from its provider's throttle and retry budget, and from its
+        rate if it comes back; False if there is not enough.
+        """
+        if not self.capacity.take(provider, request.segments, now):
+            return False
+        channel = request.destination.channel
+        self.returning.take((provider, channel), now)
+        left = self.health[channel].retries_left
+        if request.is_retry and provider in left:
+            left[provider] -= 1
+        return True
+
+    def save(self) -> None:
+        """Write what was drawn."""
+        self.capacity.save()
+        self.returning.save()
 
     def _verdict(
         self, provider: str, request: RoutingRequest, now: datetime, draw: float
@@ -149,6 +197,38 @@ class ProviderSnapshot:
         return throttled
 
 
+@dataclass(slots=True)
+class Available:
+    """About how many messages may leave now; each draw leaves fewer."""
+
+    by_channel: dict[Channel, float]  # by their providers' throttles
+    probes: dict[Terms, float] = field(default_factory=dict)  # in outages
+    on_return: dict[Terms, float] = field(default_factory=dict)  # after outages
+
+    def of(self, terms: Terms) -> float:
+        """How many of these terms."""
+        return min(
+            self.by_channel[terms.channel],
+            self.probes.get(terms, math.inf),
+            self.on_return.get(terms, math.inf),
+        )
+
+    def is_held_back(self, terms: Terms) -> bool:
+        """Whether there are none now and more in a moment. An outage may last."""
+        return self.of(terms) < 1 and terms not in self.probes
+
+    def draw(self, terms: Terms, count: int) -> None:
+        """Take some of what is available."""
+        self.by_channel[terms.channel] -= count
+        for each in (self.probes, self.on_return):
+            if terms in each:
+                each[terms] -= count
+
+    def copy(self) -> Available:
+        """The same, to be drawn on by itself."""
+        return Available({**self.by_channel}, {**self.probes}, {**self.on_return})
+
+
 class Planner:
     """Gathers what a worker decides from; what it has read is at most a second old."""
 
@@ -159,6 +239,9 @@ class Planner:
         self._rates = RateBook()
         self._qualities = QualityBook()
         self._retries = RetryBook()
+        self._outages: Mapping[Terms, Outage] = {}
+        # What they were worked out from.
+        self._outages_of: tuple[int, Sequence[Route]] = (0, ())
 
     def route(self, destination: Destination, *, now: datetime) -> Route | None:
         """The route of a message, None when no active one covers it."""
@@ -168,8 +251,8 @@ class Planner:
         """When failures that may pass are tried again."""
         return self._retries.table(now=now)
 
-    def available(self, *, now: datetime) -> dict[Channel, float]:
-        """About how many messages of each channel its providers may take now.
+    def available(self, *, now: datetime) -> Available:
+        """About how many messages may leave now.
 
         A channel without a route has no limit: its messages are looked at all the same,
         so that they say why they wait.
@@ -182,25 +265,104 @@ class Planner:
         names: dict[Channel, set[str]] = {}
         for route in self._routes.all(now=now):
             names.setdefault(route.channel, set()).update(route.in_use)
-        return {
-            channel: sum(throttled.get(name, math.inf) for name in names[channel])
-            if channel in names
-            else math.inf
-            for channel in Channel
+        return Available(
+            {
+                channel: sum(throttled.get(name, math.inf) for name in names[channel])
+                if channel in names
+                else math.inf
+                for channel in Channel
+            },
+            {
+                terms: float(outage.probes_due(now))
+                for terms, outage in self.outages(now=now).items()
+            },
+            self._available_on_return(now),
+        )
+
+    def outages(self, *, now: datetime) -> Mapping[Terms, Outage]:
+        """The kinds of messages that no provider may be used for."""
+        health = self._health.channels(now=now)
+        known = (self._health.version, self._routes.all(now=now))
+        if self._outages_of != known:
+            self._outages_of = known
+            self._outages = outages(
+                known[1],
+                {
+                    (name, channel): breaker
+                    for channel, each in health.items()
+                    for name, breaker in each.breakers.items()
+                },
+                problem_with=registry.problem_with,
+            )
+        return self._outages
+
+    def _available_on_return(self, now: datetime) -> dict[Terms, float]:
+        """How many messages may go to providers that have just come back, where these
+        are all there is.
+        """
+        health = self._health.channels(now=now)
+        back = {
+            channel: returning
+            for channel, each in health.items()
+            if (returning := each.returning(now))
         }
+        found: dict[Terms, float] = {}
+        if not back:
+            return found
+        for terms in every_terms():
+            returning = back.get(terms.channel, {})
+            usable = {
+                name
+                for name in providers_for(self._routes.all(now=now), terms)
+                if health[terms.channel].is_in_use(name)
+                and not registry.problem_with(name)
+            }
+            if usable and usable <= returning.keys():
+                found[terms] = sum(returning[name] for name in usable)
+        return found
 
     def snapshot(self, *, now: datetime) -> ProviderSnapshot:
         """How the providers are, without their throttles; takes no lock."""
         return ProviderSnapshot(self._health.channels(now=now))
+
+    def lock_returning(self, routes: Iterable[Route], *, now: datetime) -> Returning:
+        """The rates of providers that have just come back, locked; takes no query while
+        there are none.
+        """
+        health = self._health.channels(now=now)
+        return lock_returning(
+            {
+                (name, route.channel)
+                for route in routes
+                for name in route.providers
+                if health[route.channel].is_returning(name, now)
+            }
+        )
 
     def lock_capacity(self, providers: Collection[str], *, now: datetime) -> Capacity:
         """The providers' throttles, locked; takes no query while there are none."""
         is_throttled = self._health.has_throttles(now=now)
         return lock_capacity(providers) if is_throttled else Capacity()
 
-    def note_failures(self) -> None:
-        """Read the providers' health anew for the next claim: a call has failed."""
+    def note_changes(self) -> None:
+        """Read the providers' health anew for the next claim: a call has failed, or a
+        probe has begun, or a provider that comes back was drawn on.
+        """
         self._health.forget()
+
+    def foresee(self, outcomes: Sequence[CallOutcome], *, now: datetime) -> None:
+        """Decide in the light of results that are about to be recorded."""
+        self._health.foresee(
+            outcomes, alternatives=self.alternatives(now=now), now=now, rng=self.rng
+        )
+
+    def note_successes(self, places: Collection[Place], *, now: datetime) -> None:
+        """Remember that calls succeeded, in case the provider fails soon."""
+        self._health.note_successes(places, now=now)
+
+    def succeeded_lately(self, *, now: datetime) -> set[Place]:
+        """The providers that this worker called with success in the last minute."""
+        return self._health.succeeded_lately(now=now)
 
     def watched(self, *, now: datetime) -> set[tuple[str, Channel]]:
         """The providers that failed lately, by channel: their calls are counted."""
@@ -255,7 +417,7 @@ class Planner:
         verdicts = snapshot.verdicts(route, request, now=now, draw=draw)
         return Choices(
             tuple(
-                self._candidate(name, verdict, route, request, now)
+                self._candidate(name, verdict, route, request, snapshot, now)
                 for name, verdict in zip(route.providers, verdicts, strict=True)
             ),
             Context(
@@ -271,6 +433,7 @@ class Planner:
         verdict: Verdict | None,
         route: Route,
         request: RoutingRequest,
+        snapshot: ProviderSnapshot,
         now: datetime,
     ) -> Candidate:
         to = request.destination
@@ -284,6 +447,7 @@ class Planner:
             quality=score.mean if score else None,
             evidence=score.evidence if score else 0.0,
             estimate=estimate,
+            is_failing=snapshot.is_failing(name, to.channel),
         )
 
     def _estimate(

@@ -19,15 +19,21 @@ from routing.providers.base import (
     SendFailure,
     UnmappedError,
 )
+from routing.rules import throttle as gcra
 from routing.rules.breaker import (
+    LIMITS,
     Breaker,
     BreakerState,
     Outcomes,
+    ProbeResult,
     begin_probe,
     describe,
     end_probe,
     is_healthy,
     observe,
+    return_rate,
+    return_throttle,
+    with_success,
 )
 from routing.rules.retry_budget import count_sends, remaining_now
 from routing.vocabulary import Channel, ErrorClass
@@ -53,6 +59,13 @@ class CallOutcome:
         """
         return isinstance(self.failure, ProviderError | OutcomeUnknown | UnmappedError)
 
+    @property
+    def error(self) -> str:
+        """The failure in a word or two: its code, or its kind."""
+        if self.failure is None:
+            return ""
+        return self.failure.code or self.failure.error_class.label.lower()
+
 
 @dataclass(slots=True)
 class ChannelHealth:
@@ -64,11 +77,32 @@ class ChannelHealth:
 
     breakers: dict[str, Breaker] = field(default_factory=dict)
     retries_left: dict[str, int] = field(default_factory=dict)
+    return_tats: dict[str, datetime | None] = field(default_factory=dict)
 
     @property
     def watched(self) -> Collection[str]:
         """Those that are not healthy."""
         return self.retries_left.keys()
+
+    def is_in_use(self, provider: str) -> bool:
+        """Whether traffic may go to it."""
+        breaker = self.breakers.get(provider)
+        return breaker is None or breaker.is_closed
+
+    def is_returning(self, provider: str, now: datetime) -> bool:
+        """Whether it has just come back, so that its rate grows from a low one."""
+        breaker = self.breakers.get(provider)
+        return breaker is not None and return_rate(breaker, now) is not None
+
+    def returning(self, now: datetime) -> dict[str, float]:
+        """Those that have just come back, and about how many messages each may take
+        now, where no other takes the rest.
+        """
+        throttles = {
+            name: return_throttle(each, self.return_tats.get(name), now)
+            for name, each in self.breakers.items()
+        }
+        return {n: gcra.available(each, now) for n, each in throttles.items() if each}
 
 
 class HealthBook:
@@ -79,8 +113,15 @@ class HealthBook:
     def __init__(self, *, max_age: timedelta = timedelta(milliseconds=100)) -> None:
         self._max_age = max_age
         self._read_at: datetime | None = None
+        self._version = 0
+        self._succeeded_at: dict[tuple[str, Channel], datetime] = {}
         self._channels: dict[Channel, ChannelHealth] = {}
         self._has_throttles = False
+
+    @property
+    def version(self) -> int:
+        """Another one whenever it may have changed."""
+        return self._version
 
     def channels(self, *, now: datetime) -> Mapping[Channel, ChannelHealth]:
         """The health of each channel's providers.
@@ -95,9 +136,48 @@ class HealthBook:
         self._refresh(now)
         return self._has_throttles
 
+    def note_successes(
+        self, places: Iterable[tuple[str, Channel]], *, now: datetime
+    ) -> None:
+        """Remember that calls succeeded. Healthy providers' calls are not counted, but
+        a few failures soon after a success are no outage.
+        """
+        self._succeeded_at.update(dict.fromkeys(places, now))
+
+    def succeeded_lately(self, *, now: datetime) -> set[tuple[str, Channel]]:
+        """The providers that this worker has called with success in the last minute."""
+        memory = LIMITS.bucket_length * LIMITS.bucket_count
+        return {key for key, at in self._succeeded_at.items() if now - at < memory}
+
     def forget(self) -> None:
         """Read again at the next access."""
         self._read_at = None
+
+    def foresee(
+        self,
+        outcomes: Iterable[CallOutcome],
+        *,
+        alternatives: Alternatives,
+        now: datetime,
+        rng: Random,
+    ) -> None:
+        """Let this cache know of results that are about to be recorded: what they mean
+        for the breakers already matters for what becomes of their messages.
+        """
+        channels = self.channels(now=now)
+        self._version += 1
+        well = self.succeeded_lately(now=now)
+        for key, alike in sorted(_by_provider(outcomes).items()):
+            provider, channel = key
+            breakers = channels[channel].breakers
+            out = {name for name, each in breakers.items() if not each.is_closed}
+            breakers[provider] = _observed(
+                _known(breakers.get(provider), now, is_well=key in well),
+                alike,
+                is_last=_is_last(alternatives.get(key, ()), out),
+                now=now,
+                rng=rng,
+            )
 
     def _refresh(self, now: datetime) -> None:
         if self._read_at is not None and abs(now - self._read_at) < self._max_age:
@@ -106,11 +186,13 @@ class HealthBook:
         for row in ProviderHealth.objects.all():
             health = self._channels[Channel(row.channel)]
             health.breakers[row.provider] = row.breaker
+            health.return_tats[row.provider] = row.return_tat
             if not is_healthy(row.breaker, now):
                 left = remaining_now(row.recent_sends, now)
                 health.retries_left[row.provider] = left
         self._has_throttles = ProviderThrottle.objects.exists()
         self._read_at = now
+        self._version += 1
 
 
 def take_probe(
@@ -147,41 +229,58 @@ def learn(
     outcomes: Iterable[CallOutcome],
     *,
     alternatives: Alternatives,
+    succeeded_lately: Collection[tuple[str, Channel]] = (),
     now: datetime,
     rng: Random,
 ) -> None:
     """Update the breakers with the results of calls; within the caller's transaction.
 
-    A breaker stays closed while some route would be left without a provider.
+    Where some route would be left without a provider, a breaker opens only if no call
+    succeeds.
     """
+    for key, alike in sorted(_by_provider(outcomes).items()):
+        _learn(
+            key,
+            alike,
+            alternatives.get(key, ()),
+            is_well=key in succeeded_lately,
+            now=now,
+            rng=rng,
+        )
+
+
+def _by_provider(
+    outcomes: Iterable[CallOutcome],
+) -> dict[tuple[str, Channel], list[CallOutcome]]:
     by_provider: dict[tuple[str, Channel], list[CallOutcome]] = {}
     for outcome in outcomes:
         key = (outcome.provider, outcome.channel)
         by_provider.setdefault(key, []).append(outcome)
-    for key in sorted(by_provider):
-        _learn(key, by_provider[key], alternatives, now, rng)
+    return by_provider
 
 
 def _learn(
     key: tuple[str, Channel],
     outcomes: Sequence[CallOutcome],
-    alternatives: Alternatives,
+    alternatives: Sequence[set[str]],
+    *,
+    is_well: bool,
     now: datetime,
     rng: Random,
 ) -> None:
-    counted = count_outcomes(
-        each for each in _one_per_call(outcomes) if each.probe_token is None
-    )
-    probes = [each for each in outcomes if each.probe_token is not None]
-    row = _health_row(key, is_needed=bool(counted.all_failures))
+    is_needed = any(each.is_fault for each in outcomes)
+    row = _health_row(key, is_needed=is_needed)
     if row is None:
         return
-    breaker = row.breaker
-    if counted.successes or counted.all_failures:
-        is_last = _is_last(alternatives.get(key, ()), key[1])
-        breaker = observe(breaker, counted, now=now, rng=rng, is_last_eligible=is_last)
-    for probe in probes:
-        breaker = _end_probe(breaker, probe, now, rng)
+    unused = ProviderHealth.objects.exclude(state=BreakerState.CLOSED)
+    out = unused.filter(channel=key[1]).values_list("provider", flat=True)
+    breaker = _observed(
+        _known(row.breaker, now, is_well=is_well),
+        outcomes,
+        is_last=_is_last(alternatives, out),
+        now=now,
+        rng=rng,
+    )
     row.sends = count_sends(
         row.recent_sends,
         first_sends=sum(not each.is_retry for each in outcomes),
@@ -191,15 +290,36 @@ def _learn(
     row.save_breaker(breaker)
 
 
-def _end_probe(
-    breaker: Breaker, probe: CallOutcome, now: datetime, rng: Random
+def _known(breaker: Breaker | None, now: datetime, *, is_well: bool) -> Breaker:
+    """The breaker as it would be if the successes of healthy providers were counted."""
+    breaker = breaker or Breaker()
+    return with_success(breaker, now) if is_well and not breaker.buckets else breaker
+
+
+def _observed(
+    breaker: Breaker,
+    outcomes: Sequence[CallOutcome],
+    *,
+    is_last: bool,
+    now: datetime,
+    rng: Random,
 ) -> Breaker:
-    if probe.probe_token is None:
-        return breaker
-    is_success = _judge_probe(probe)
-    return end_probe(
-        breaker, probe.probe_token, is_success=is_success, now=now, rng=rng
+    """The breaker after these calls, of which some may have been probes."""
+    counted = count_outcomes(
+        each for each in _one_per_call(outcomes) if each.probe_token is None
     )
+    if counted.successes or counted.all_failures:
+        breaker = observe(breaker, counted, now=now, rng=rng, is_last_eligible=is_last)
+    for probe in outcomes:
+        if probe.probe_token is not None:
+            breaker = end_probe(
+                breaker,
+                ProbeResult(probe.probe_token, _judge_probe(probe), probe.error),
+                now=now,
+                rng=rng,
+                is_last_eligible=is_last,
+            )
+    return breaker
 
 
 def count_outcomes(outcomes: Iterable[CallOutcome]) -> Outcomes:
@@ -207,16 +327,21 @@ def count_outcomes(outcomes: Iterable[CallOutcome]) -> Outcomes:
 
     A refused message or recipient, and a 429, say nothing.
     """
-    successes = failures = account_failures = 0
+    successes = failures = account_failures = unmapped = 0
+    error = ""
     for outcome in outcomes:
         failure = outcome.failure
         if failure is None:
             successes += 1
         elif failure.error_class == ErrorClass.ACCOUNT:
             account_failures += 1
+        elif failure.error_class == ErrorClass.UNMAPPED:
+            unmapped += 1
         elif outcome.is_fault:
             failures += 1
-    return Outcomes(successes, failures, account_failures)
+        if outcome.is_fault:
+            error = outcome.error
+    return Outcomes(successes, failures, account_failures, unmapped, error)
 
 
 def _one_per_call(outcomes: Sequence[CallOutcome]) -> Iterable[CallOutcome]:
@@ -243,11 +368,6 @@ def _health_row(key: tuple[str, Channel], *, is_needed: bool) -> ProviderHealth 
     return row
 
 
-def _is_last(alternatives: Sequence[set[str]], channel: Channel) -> bool:
+def _is_last(alternatives: Sequence[set[str]], out: Collection[str]) -> bool:
     """Whether some route has no other provider that may be used."""
-    ill = set(
-        ProviderHealth.objects.filter(channel=channel)
-        .exclude(state=BreakerState.CLOSED)
-        .values_list("provider", flat=True)
-    )
-    return not alternatives or any(others <= ill for others in alternatives)
+    return not alternatives or any(others <= {*out} for others in alternatives)

@@ -8,7 +8,13 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 
-from routing.rules.breaker import Breaker, BreakerState, from_row, to_row
+from routing.rules.breaker import (
+    ERROR_LENGTH,
+    Breaker,
+    BreakerState,
+    from_row,
+    to_row,
+)
 from routing.rules.delivery_rate import Evidence
 from routing.rules.retry_budget import Sends
 from routing.rules.throttle import Throttle
@@ -34,6 +40,16 @@ class ProviderHealth(models.Model):
     probe_until = models.DateTimeField(null=True, blank=True)
     probe_successes = models.PositiveSmallIntegerField(default=0)
     closed_at = models.DateTimeField(null=True, blank=True)
+    out_since = models.DateTimeField(null=True, blank=True)
+    last_error = models.CharField(
+        max_length=ERROR_LENGTH, blank=True, default="", db_default=""
+    )
+    return_tat = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="How much of its rate is used up while messages come back.",
+    )
     sends = models.JSONField(
         default=list,
         blank=True,

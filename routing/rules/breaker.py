@@ -4,6 +4,10 @@ Closed, it lets all traffic pass and counts failures. Open, it lets none pass un
 `open_until`. Then one probe at a time is sent: the breaker is half-open. Enough good
 probes close it and traffic comes back in steps; a bad one opens it for longer.
 
+While some calls succeed, the last provider that may be used stays in use: a bad
+provider is better than none. If none succeeds, its breaker opens too, and messages wait
+instead of failing one after the other (`routing.rules.outage`).
+
 Pure: values in, values out. The caller reads a row under a lock (or changes it by a
 conditional update), calls a function here, and writes what it returns. A failure means
 that the provider did not do its work: not reached, a time-out, 5xx, an unreadable
@@ -22,6 +26,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, NamedTuple
 
+from routing.rules.throttle import Throttle
 from routing.vocabulary import ChoiceEnum
 
 
@@ -47,6 +52,9 @@ class BreakerLimits:
     min_volume: int = 20  # the failure rate of fewer calls says nothing
     failure_rate: float = 0.5  # share of the calls at which it opens
     failures_in_a_row: int = 5  # opens whatever the volume
+    # The same for the last provider that may be used, whatever succeeded before. If it
+    # fails 60 % of the calls, one run in 100,000 is that long.
+    lost_in_a_row: int = 25
     open_base: timedelta = timedelta(seconds=5)  # of the first opening, before chance
     open_limit: timedelta = timedelta(minutes=5)
     max_opened_count: int = 6  # 5 s * 2**6 is past the limit: no need to count further
@@ -58,10 +66,17 @@ class BreakerLimits:
         (timedelta(seconds=30), 0.5),
         (timedelta(seconds=60), 1.0),
     )
+    # The same where no other provider can take the rest: messages per second, in steps
+    # of equal length; then there is no limit.
+    return_rates: tuple[float, ...] = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+    return_step: timedelta = timedelta(seconds=5)
+    # Workers claim 20 times a second: with less they could not keep to the rate.
+    return_burst: timedelta = timedelta(milliseconds=100)
 
 
 LIMITS = BreakerLimits()
 LAST_WAY_OUT = "kept in use, as no other provider may be used"
+ERROR_LENGTH = 40  # characters of a provider's last error that are kept
 
 
 class Bucket(NamedTuple):
@@ -79,11 +94,23 @@ class Outcomes:
     successes: int = 0
     failures: int = 0  # not reached, a time-out, 5xx, unreadable
     account_failures: int = 0  # refused our credentials, funds or permissions
+    unmapped: int = 0  # refused a message for an unknown reason, perhaps its own
+    error: str = ""  # the last failure in a word or two, such as "503"
 
     @property
     def all_failures(self) -> int:
-        """Failures of either kind."""
-        return self.failures + self.account_failures
+        """Failures of any kind."""
+        return self.failures + self.account_failures + self.unmapped
+
+
+class ProbeResult(NamedTuple):
+    """How a probe went. `is_success` is None if the result says nothing: the message or
+    its recipient was refused, or a 429.
+    """
+
+    token: datetime
+    is_success: bool | None
+    error: str = ""  # in a word or two
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +126,23 @@ class Breaker:
     probe_until: datetime | None = None  # the lease of the probe under way
     probe_successes: int = 0  # while half-open
     closed_at: datetime | None = None  # None when it never opened
+    out_since: datetime | None = None  # when it opened first, while it is not closed
+    last_error: str = ""  # of the calls that failed, in a word or two
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether traffic passes, all of it or some."""
+        return self.state == BreakerState.CLOSED
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether a failed call is no surprise: the provider is known to fail."""
+        return not self.is_closed or self.is_last_way_out
 
     @property
     def is_last_way_out(self) -> bool:
         """Whether it would be open if there were another provider to use."""
-        return self.state == BreakerState.CLOSED and self.reason.endswith(LAST_WAY_OUT)
+        return self.is_closed and self.reason.endswith(LAST_WAY_OUT)
 
 
 def observe(
@@ -119,15 +158,19 @@ def observe(
 
     Ignored unless the breaker is closed: results that arrive later are of calls made
     before it opened. Results of probes go to `end_probe`. The breaker of the last
-    provider that may be used never opens: a bad provider is better than none.
+    provider that may be used opens only if no call has succeeded lately. As failures
+    may come back sooner than successes, a success of a call that was under way then
+    shows that it opened without cause.
     """
+    if is_last_eligible and _is_false_alarm(breaker, outcomes, now, limits):
+        return with_success(Breaker(), now, limits=limits)
     if breaker.state != BreakerState.CLOSED:
         return breaker
     counted = _count(breaker, outcomes, now, limits)
     reason = _reason_to_open(counted, outcomes, limits)
     if not reason:
         return replace(counted, reason="")
-    if is_last_eligible:
+    if is_last_eligible and not _is_all_lost(counted, outcomes, limits):
         return replace(counted, reason=f"{reason}; {LAST_WAY_OUT}")
     return _open(counted, reason, now, rng, limits)
 
@@ -146,6 +189,31 @@ def admission(
         return 1.0
     elapsed = max(now - breaker.closed_at, timedelta(0))
     return max(share for since, share in limits.ramp if since <= elapsed)
+
+
+def return_rate(
+    breaker: Breaker, now: datetime, *, limits: BreakerLimits = LIMITS
+) -> float | None:
+    """How many messages a second may go to a provider that is back in use, where no
+    other can take the rest; None: any number.
+    """
+    if breaker.closed_at is None:
+        return None
+    step = max(0, (now - breaker.closed_at) // limits.return_step)
+    return limits.return_rates[step] if step < len(limits.return_rates) else None
+
+
+def return_throttle(
+    breaker: Breaker,
+    tat: datetime | None,
+    now: datetime,
+    *,
+    limits: BreakerLimits = LIMITS,
+) -> Throttle | None:
+    """The same as a throttle. `tat` says how much of it is used up."""
+    rate = return_rate(breaker, now, limits=limits)
+    burst = limits.return_burst.total_seconds()
+    return None if rate is None else Throttle(rate, max(1.0, rate * burst), tat)
 
 
 def is_healthy(
@@ -189,30 +257,34 @@ def begin_probe(breaker: Breaker, now: datetime, lease: timedelta) -> Breaker | 
 
 def end_probe(
     breaker: Breaker,
-    token: datetime,
+    result: ProbeResult,
     *,
-    is_success: bool | None,
     now: datetime,
     rng: Random,
+    is_last_eligible: bool = False,
     limits: BreakerLimits = LIMITS,
 ) -> Breaker:
     """Apply a probe's result: close after enough good ones, or open for longer.
 
-    `is_success` is None if the result says nothing (the message or its recipient was
-    refused, or a 429): then the next message is the probe. Ignored if the probe's lease
-    ran out and another probe has begun.
+    If the result says nothing, the next message is the probe. Ignored if the probe's
+    lease ran out and another probe has begun. One good probe is enough where no other
+    provider may be used: the messages that wait come back slowly anyway.
     """
-    if breaker.state != BreakerState.HALF_OPEN or breaker.probe_until != token:
+    if breaker.state != BreakerState.HALF_OPEN or breaker.probe_until != result.token:
         return breaker
-    if is_success is None:
+    if result.is_success is None:
         return replace(breaker, probe_until=None)
-    if not is_success:
-        return _open(breaker, "the probe failed", now, rng, limits)
+    if not result.is_success:
+        error = result.error[:ERROR_LENGTH] or breaker.last_error
+        failed = replace(breaker, last_error=error)
+        return _open(failed, "the probe failed", now, rng, limits)
     successes = breaker.probe_successes + 1
-    if successes < limits.probe_successes:
+    if successes < limits.probe_successes and not is_last_eligible:
         return replace(breaker, probe_until=None, probe_successes=successes)
     return Breaker(
-        reason=f"{successes} probes succeeded",
+        reason="a probe succeeded"
+        if successes == 1
+        else f"{successes} probes succeeded",
         opened_count=breaker.opened_count,
         closed_at=now,
     )
@@ -257,6 +329,8 @@ def to_row(breaker: Breaker) -> dict[str, Any]:
         "probe_until": breaker.probe_until,
         "probe_successes": breaker.probe_successes,
         "closed_at": breaker.closed_at,
+        "out_since": breaker.out_since,
+        "last_error": breaker.last_error,
     }
 
 
@@ -272,6 +346,8 @@ def from_row(row: Mapping[str, Any]) -> Breaker:
         probe_until=row["probe_until"],
         probe_successes=row["probe_successes"],
         closed_at=row["closed_at"],
+        out_since=row["out_since"],
+        last_error=row["last_error"],
     )
 
 
@@ -288,7 +364,16 @@ def _count(
         breaker,
         buckets=_with(breaker.buckets, outcomes, now, limits),
         failures_in_a_row=0 if outcomes.successes else run,
+        last_error=outcomes.error[:ERROR_LENGTH] or breaker.last_error,
     )
+
+
+def with_success(
+    breaker: Breaker, now: datetime, *, limits: BreakerLimits = LIMITS
+) -> Breaker:
+    """The breaker with one more success that no batch has brought."""
+    buckets = _with(breaker.buckets, Outcomes(successes=1), now, limits)
+    return replace(breaker, buckets=buckets)
 
 
 def _with(
@@ -336,6 +421,30 @@ def _reason_to_open(breaker: Breaker, news: Outcomes, limits: BreakerLimits) -> 
     return ""
 
 
+def _is_false_alarm(
+    breaker: Breaker, news: Outcomes, now: datetime, limits: BreakerLimits
+) -> bool:
+    return (
+        breaker.state == BreakerState.OPEN
+        and breaker.opened_count == 1
+        and breaker.out_since is not None
+        and now - breaker.out_since < limits.bucket_length
+        and news.successes > 0
+    )
+
+
+def _is_all_lost(breaker: Breaker, news: Outcomes, limits: BreakerLimits) -> bool:
+    """Whether no call succeeds any more: none has for as long as calls are remembered,
+    or the run of failures is too long for chance. A message refused for an unknown
+    reason may be to blame itself: others are not held up for it.
+    """
+    if not news.failures + news.account_failures:
+        return False
+    any_success = any(bucket.successes for bucket in breaker.buckets)
+    enough = limits.lost_in_a_row if any_success else limits.failures_in_a_row
+    return breaker.failures_in_a_row >= enough
+
+
 def _open(
     breaker: Breaker, reason: str, now: datetime, rng: Random, limits: BreakerLimits
 ) -> Breaker:
@@ -350,4 +459,6 @@ def _open(
         reason=reason,
         opened_count=min(remembered + 1, limits.max_opened_count),
         open_until=now + longest * rng.uniform(0.5, 1.0),
+        out_since=breaker.out_since or now,
+        last_error=breaker.last_error,
     )

@@ -66,6 +66,9 @@ LONGEST_THROTTLE_PAUSE = timedelta(minutes=15)
 HOST_FAULT_PAUSE = timedelta(seconds=1)
 # After this many in a row, which takes a day, each further one fails a round.
 THROTTLED_AT_MOST = 100
+# The wait of a message that failed at a provider that mostly fails, on a route that
+# makes no retries.
+LAST_WAY_OUT_PAUSE = timedelta(minutes=1)
 # The shortest wait of a message that its recipient cannot take now; it doubles as well.
 NOT_NOW_PAUSE = timedelta(seconds=30)
 LONGEST_NOT_NOW_PAUSE = timedelta(hours=4)
@@ -88,9 +91,10 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class FallBack:
-    """Send the message by another provider now."""
+    """Send the message by another provider now, perhaps as the probe of its breaker."""
 
     decision: Decision
+    is_probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,16 +202,37 @@ def first_choice(route: Route, choices: Choices) -> Decision | None:
 
 
 def probe_choice(route: Route, choices: Choices) -> Decision | None:
-    """The ideal provider, if it is due for a probe and within the thresholds."""
+    """A provider that is due for a probe by this message, within the thresholds: the
+    ideal one first, then the others in the route's order.
+
+    While the ideal provider may be used, the others are probed only by messages that
+    may gather evidence, so that they stand by when they are needed.
+    """
     ideal = _ideal_provider(route, choices)
-    verdict = choices.candidate(ideal).verdict if ideal else None
-    if ideal is None or verdict is None or not verdict.may_be_probed:
+    if ideal is None:
         return None
-    screened = choices.with_verdicts({ideal: None}).within(route.thresholds)
-    probed = screened.candidate(ideal)
-    if not probed.is_eligible:
+    verdict = choices.candidate(ideal).verdict
+    others = [name for name in route.in_use if name != ideal]
+    if not route.is_fallback_enabled or not (verdict or choices.context.may_explore):
+        others = []
+    for name in (ideal, *others):
+        if probed := _as_probed(route, choices, name):
+            chosen, screened = probed
+            reason = verdict.fallback_reason if verdict and name != ideal else None
+            return _decision(route, chosen, screened, reason=reason)
+    return None
+
+
+def _as_probed(
+    route: Route, choices: Choices, name: str
+) -> tuple[Candidate, Choices] | None:
+    """The provider as if it were in use, if it is due for a probe; with all choices."""
+    verdict = choices.candidate(name).verdict
+    if verdict is None or not verdict.may_be_probed:
         return None
-    return _decision(route, probed, screened, reason=None)
+    screened = choices.with_verdicts({name: None}).within(route.thresholds)
+    probed = screened.candidate(name)
+    return (probed, screened) if probed.is_eligible else None
 
 
 def _ideal_provider(route: Route, choices: Choices) -> str | None:
@@ -263,22 +288,35 @@ def next_step(
     3. certainly not sent, and another provider may succeed: fall back now
     4. throttled, the carrier takes no more today, it was too late to call, or the call
        was refused because of another message in it: the same round again, now or later
-    5. certainly not sent, and the retry table has a rule for it: by the table, which
+    5. certainly not sent, and no surprise, as all providers fail: the same round again,
+       so that an outage uses up no retries
+    6. certainly not sent, and the retry table has a rule for it: by the table, which
        leaves the route's retries alone
-    6. certainly not sent, and it may work later, here or elsewhere: the next round, if
+    7. certainly not sent, and it may work later, here or elsewhere: the next round, if
        the retry policy allows one
-    7. anything else: give up
+    8. anything else: give up
     """
     if failure is None:
         return Sent()
     if isinstance(failure, OutcomeUnknown):
         is_partly_taken = isinstance(failure, PartlyTaken)
         return GiveUp() if is_partly_taken else _after_unknown(route, round_, at)
-    if decision := _fall_back(route, failure, round_, at.choices):
-        return FallBack(decision)
+    if fallback := _fall_back(route, failure, round_, at.choices):
+        return fallback
+    if again := _same_round_again(route, failure, round_, at):
+        return again
+    return _later_or_never(route, failure, round_, at)
+
+
+def _same_round_again(
+    route: Route, failure: SendFailure, round_: Round, at: DecisionContext
+) -> Step | None:
+    """The step after a failure that uses up no retry; None if this one does."""
     if isinstance(failure, PutOff):
         return _put_off(route, failure, round_, at)
-    return _later_or_never(route, failure, round_, at)
+    if isinstance(failure, ProviderError) and _is_outage(route, round_, at.choices):
+        return _sit_out(route, round_, at)
+    return None
 
 
 def _put_off(route: Route, failure: PutOff, round_: Round, at: DecisionContext) -> Step:
@@ -337,6 +375,29 @@ def _by_table(
     requested = getattr(failure, "retry_after", None) or timedelta(0)
     due_at = at.now + max(delay, requested)
     return Retry(due_at, counts_as_retry=False, note=again.note)
+
+
+def _is_outage(route: Route, round_: Round, choices: Choices) -> bool:
+    """Whether every provider that could carry the message is known to fail."""
+    able = [
+        choices.candidate(name)
+        for name in route.in_use
+        if name not in choices.unsuitable
+    ]
+    failing = [each.provider for each in able if each.is_failing or each.verdict]
+    return round_.tried[-1] in failing and len(failing) == len(able)
+
+
+def _sit_out(route: Route, round_: Round, at: DecisionContext) -> Retry:
+    """The same round again: at once if the provider is out of use, as the message then
+    waits with the others; in a while if it is in use only because it is the last one.
+    """
+    if at.choices.candidate(round_.tried[-1]).verdict:
+        return Retry(at.now, counts_as_retry=False)
+    history = RetryHistory(round_.failed_rounds + 1, round_.past_attempts)
+    delay = route.retry_policy(history) or LAST_WAY_OUT_PAUSE
+    delay = with_jitter(delay, share=at.jitter, rng=at.rng)
+    return Retry(at.now + delay, counts_as_retry=False)
 
 
 def _may_work_later(
@@ -413,19 +474,22 @@ def _is_elsewhere_better(failure: SendFailure) -> bool:
 
 def _fall_back(
     route: Route, failure: SendFailure, round_: Round, choices: Choices
-) -> Decision | None:
-    if not _is_elsewhere_better(failure):
-        return None
-    if not route.is_fallback_enabled:
+) -> FallBack | None:
+    """Another provider for the message: one in use, or else one due for a probe."""
+    if not (route.is_fallback_enabled and _is_elsewhere_better(failure)):
         return None
     error = f"{failure.error_class.label} {failure.code}".strip()
     tried = dict.fromkeys(round_.tried, Verdict("tried in this round"))
     tried[round_.tried[-1]] = Verdict(error)
-    screened = choices.with_verdicts(tried).within(route.thresholds)
-    chosen = _pick(route, screened)
-    if chosen is None:
-        return None
-    return _decision(route, chosen, screened, reason=_reason(failure))
+    left = choices.with_verdicts(tried)
+    screened = left.within(route.thresholds)
+    reason = _reason(failure)
+    if chosen := _pick(route, screened):
+        return FallBack(_decision(route, chosen, screened, reason=reason))
+    for name in route.in_use:
+        if probed := _as_probed(route, left, name):
+            return FallBack(_decision(route, *probed, reason=reason), is_probe=True)
+    return None
 
 
 def _pick(route: Route, choices: Choices) -> Candidate | None:

@@ -55,6 +55,11 @@ class Scope:
         )
 
     @property
+    def is_everywhere(self) -> bool:
+        """Whether it covers all destinations."""
+        return not (self.country or self.dial_prefix)
+
+    @property
     def specificity(self) -> tuple[int, bool, bool]:
         """Sorts scopes: a longer dial prefix, then a country, then a campaign kind."""
         return (

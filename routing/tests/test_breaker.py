@@ -17,6 +17,7 @@ from routing.rules.breaker import (
     BreakerState,
     Bucket,
     Outcomes,
+    ProbeResult,
     admission,
     begin_probe,
     describe,
@@ -26,7 +27,9 @@ from routing.rules.breaker import (
     may_probe,
     observe,
     opened_count,
+    return_rate,
     to_row,
+    with_success,
 )
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -55,8 +58,7 @@ def probed(breaker, *results, at):
         breaker = begin_probe(breaker, at, LEASE)
         breaker = end_probe(
             breaker,
-            breaker.probe_until,
-            is_success=is_success,
+            ProbeResult(breaker.probe_until, is_success),
             now=at,
             rng=Random(0),
         )
@@ -129,19 +131,96 @@ def test_good_news_never_opens_it():
     assert observed(failing, 1).state == BreakerState.CLOSED
 
 
-@pytest.mark.parametrize("batch", [(0, 50), (10, 40), (0, 0, 1)])
+@pytest.mark.parametrize("batch", [(1, 50), (10, 40), (0, 0, 1), (0, 0, 4)])
 def test_the_last_eligible_provider_stays_in_use_and_says_so(batch):
     breaker = observed(Breaker(), *batch, last=True)
 
     assert admission(breaker, NOW) == 1.0
     assert breaker.is_last_way_out
-    assert not observed(breaker, 1).is_last_way_out
+    assert breaker.is_failing
+    assert observed(breaker, 1).reason == ""
 
 
-def test_the_reason_goes_when_there_is_none_any_more():
-    breaker = observed(Breaker(), failures=5, last=True)
+@pytest.mark.parametrize("batch", [(0, 5), (0, 0, 5), (0, 4, 1)])
+def test_the_last_eligible_provider_opens_too_if_no_call_succeeds(batch):
+    breaker = observed(Breaker(), *batch, last=True)
 
-    assert observed(breaker, successes=1).reason == ""
+    assert admission(breaker, NOW) == 0.0
+    assert breaker.out_since == NOW
+
+
+def test_a_success_keeps_the_last_eligible_provider_in_use_for_a_minute():
+    breaker = observed(Breaker(), 1, 9, last=True)
+
+    assert observed(breaker, 0, 9, at=NOW + 49 * SECOND, last=True).is_closed
+    assert not observed(breaker, 0, 9, at=NOW + MINUTE, last=True).is_closed
+
+
+def test_a_success_of_a_call_under_way_shows_that_the_last_one_opened_without_cause():
+    breaker = observed(Breaker(), 0, 5, last=True)
+
+    soon = observed(breaker, 1, at=NOW + SECOND, last=True)
+
+    assert admission(soon, NOW + SECOND) == 1.0
+    assert return_rate(soon, NOW + SECOND) is None
+    assert observed(soon, 0, 24, at=NOW + SECOND, last=True).is_last_way_out
+    assert observed(breaker, 1, at=NOW + 10 * SECOND, last=True) is breaker
+    assert observed(breaker, 1, at=NOW + SECOND) is breaker
+
+
+def test_messages_refused_for_unknown_reasons_do_not_open_the_last_eligible_one():
+    refused = Outcomes(unmapped=9)
+
+    last, other = (
+        observe(Breaker(), refused, now=NOW, rng=Random(0), is_last_eligible=last)
+        for last in (True, False)
+    )
+
+    assert last.is_last_way_out
+    assert other.state == BreakerState.OPEN
+
+
+def test_one_good_probe_closes_the_last_eligible_one():
+    probing = begin_probe(opened(), NOW + MINUTE, LEASE)
+    good = ProbeResult(probing.probe_until, True)
+
+    closed = end_probe(
+        probing, good, now=NOW + MINUTE, rng=Random(0), is_last_eligible=True
+    )
+
+    assert closed.is_closed
+    assert closed.reason == "a probe succeeded"
+
+
+def test_it_remembers_since_when_and_for_which_error_it_is_out_of_use():
+    breaker = observe(
+        Breaker(),
+        Outcomes(failures=5, error="503"),
+        now=NOW,
+        rng=Random(0),
+        is_last_eligible=False,
+    )
+    probing = begin_probe(breaker, NOW + MINUTE, LEASE)
+    bad = ProbeResult(probing.probe_until, False, "refused")
+
+    still_out = end_probe(probing, bad, now=NOW + MINUTE, rng=Random(0))
+
+    assert (breaker.out_since, breaker.last_error) == (NOW, "503")
+    assert (still_out.out_since, still_out.last_error) == (NOW, "refused")
+    back = probed(still_out, True, True, True, at=NOW + 2 * MINUTE)
+    assert (back.out_since, back.last_error) == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rate"), [(0, 1), (4.9, 1), (5, 2), (20, 20), (44, 500), (45, None)]
+)
+def test_where_it_is_the_only_one_its_traffic_comes_back_at_a_growing_rate(
+    seconds, rate
+):
+    closed = Breaker(closed_at=NOW)
+
+    assert return_rate(closed, NOW + seconds * SECOND) == rate
+    assert return_rate(Breaker(), NOW) is None
 
 
 def test_what_was_handed_over_before_it_opened_changes_nothing():
@@ -184,7 +263,7 @@ def test_the_lease_of_a_dead_prober_runs_out_and_it_is_not_heard_any_more():
     dead = begin_probe(breaker, breaker.open_until, LEASE)
 
     heir = begin_probe(dead, dead.probe_until, LEASE)
-    late = end_probe(heir, dead.probe_until, is_success=False, now=NOW, rng=Random(0))
+    late = end_probe(heir, ProbeResult(dead.probe_until, False), now=NOW, rng=Random(0))
 
     assert heir.probe_until == dead.probe_until + LEASE
     assert late is heir
@@ -196,8 +275,7 @@ def test_a_late_probe_is_heard_while_no_other_has_begun():
 
     late = end_probe(
         probing,
-        probing.probe_until,
-        is_success=True,
+        ProbeResult(probing.probe_until, True),
         now=probing.probe_until + MINUTE,
         rng=Random(0),
     )
@@ -208,7 +286,9 @@ def test_a_late_probe_is_heard_while_no_other_has_begun():
 def test_a_probe_of_a_closed_breaker_changes_nothing():
     breaker = Breaker()
 
-    assert end_probe(breaker, NOW, is_success=False, now=NOW, rng=Random(0)) is breaker
+    assert (
+        end_probe(breaker, ProbeResult(NOW, False), now=NOW, rng=Random(0)) is breaker
+    )
 
 
 def test_three_good_probes_close_it():
@@ -324,8 +404,9 @@ class BreakerMachine(RuleBasedStateMachine):
         before, self.breaker = self.breaker, breaker
         if breaker.state == BreakerState.OPEN and breaker is not before:
             self.check_opening(before)
-        if before.state == BreakerState.OPEN:
-            assert breaker.state != BreakerState.CLOSED, "it closed without a probe"
+        if before.state == BreakerState.OPEN and breaker.is_closed:
+            assert before.opened_count == 1, "it closed without a probe"
+            assert breaker == with_success(Breaker(), self.now)
 
     def check_opening(self, before):
         k = opened_count(before, self.now)
@@ -355,8 +436,10 @@ class BreakerMachine(RuleBasedStateMachine):
                 is_last_eligible=last,
             )
         )
-        if last or not failures + account:
-            assert self.breaker.state == before.state
+        if before.is_closed and ((last and successes) or not failures + account):
+            assert self.breaker.is_closed
+        if not before.is_closed and not (last and successes):
+            assert self.breaker is before
         if before.state == BreakerState.CLOSED and account and not last:
             assert self.breaker.state == BreakerState.OPEN
 
@@ -380,7 +463,9 @@ class BreakerMachine(RuleBasedStateMachine):
         token = self.probes.pop()
         before = self.breaker
         self.become(
-            end_probe(before, token, is_success=is_success, now=self.now, rng=self.rng)
+            end_probe(
+                before, ProbeResult(token, is_success), now=self.now, rng=self.rng
+            )
         )
         if is_success is False:
             assert self.breaker.state == BreakerState.OPEN
@@ -394,7 +479,7 @@ class BreakerMachine(RuleBasedStateMachine):
         token, before = self.dead.pop(), self.breaker
         if token != before.probe_until:
             after = end_probe(
-                before, token, is_success=is_success, now=self.now, rng=self.rng
+                before, ProbeResult(token, is_success), now=self.now, rng=self.rng
             )
             assert after is before
 

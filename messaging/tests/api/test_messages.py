@@ -264,7 +264,7 @@ def test_a_long_list_is_walked_page_by_page(api, django_assert_max_num_queries):
     made = [message.pk for message in MessageFactory.create_batch(5)]
     reader = api("read")
 
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(9):
         first = reader.get("/api/messages", {"pageSize": 3}).json()
     second = reader.get(first["next"]).json()
 
