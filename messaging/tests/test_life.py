@@ -143,10 +143,12 @@ class Life(RuleBasedStateMachine):
         processor = self.processors[worker]
         results = processor.results.judge(self.returned[worker])
         self.returned[worker] = []
+        claims = [each.claimed for each in results]
+        held = {each.message_id for each in claims if is_held(each, processor._owner)}
         stale = {
             each.claimed.message_id: row(each.claimed.message_id)
             for each in results
-            if not is_held(each.claimed, processor._owner) and each.send_result.failure
+            if each.claimed.message_id not in held and each.send_result.failure
         }
         self.start(worker, processor.results.write(results) if results else [])
         for pk, before in stale.items():

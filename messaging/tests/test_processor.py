@@ -21,7 +21,7 @@ from messaging.queue.worker import Limits, Processor
 from messaging.tests.scenario import NOW, claim, messages
 from messaging.vocabulary import CampaignStatus, SuppressionReason, WorkerKind
 from routing.dispatch import SendResult
-from routing.factories import RateFactory, RouteFactory
+from routing.factories import RateFactory, RouteFactory, retry_rule
 from routing.models import (
     MessageDeliveryAttempt,
     ProviderHealth,
@@ -236,14 +236,15 @@ def test_a_recipients_limit_puts_off_one_message_and_slows_nobody_down(
 ):
     sms_route.enable_fallback = False
     sms_route.save()
+    retry_rule(300, error_class=ErrorClass.NOT_NOW)
     (message,) = messages(1)
     simulator.set_fault("TwilioSMS", "error", code="14107", status=429)
 
     drain(idle=1.0)
 
     message.refresh_from_db()
-    assert (message.status, message.retry_count) == (MessageStatus.QUEUED, 1)
-    assert message.due_at - timezone.now() > timedelta(seconds=25)
+    assert (message.status, message.retry_count) == (MessageStatus.QUEUED, 0)
+    assert message.due_at - timezone.now() > timedelta(seconds=290)
     assert MessageDeliveryAttempt.objects.count() == 1
     assert not ProviderThrottle.objects.exists()
     assert not ProviderHealth.objects.exists()
