@@ -17,8 +17,7 @@ from django.utils import timezone
 
 from messaging.models import Campaign, CampaignMessage
 from messaging.vocabulary import CampaignStatus
-from routing.decision.outages import current_outages, outage_sentences
-from routing.decision.readiness import readiness
+from routing.decision.readiness import current_outages, outage_sentences, readiness
 from routing.health.status import latest_attempts
 from routing.health.throttles import read_capacity
 from routing.receipts.inbox import is_receipt_waiting

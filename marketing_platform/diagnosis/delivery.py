@@ -25,7 +25,7 @@ from messaging.models import (
 )
 from messaging.queue.coordination import clock_skew
 from messaging.queue_status import count_held
-from routing.decision.outages import current_outages, outage_sentences
+from routing.decision.readiness import current_outages, outage_sentences
 from routing.health.breakers import describe_breaker
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt, ProviderHealth
 from routing.rules.breaker import BreakerState

@@ -21,7 +21,7 @@ from messaging.models import (
 from messaging.queue.coordination import database_now
 from messaging.queue_status import oldest_due_at
 from messaging.vocabulary import WorkerKind
-from routing.decision.outages import current_outages
+from routing.decision.readiness import current_outages
 from routing.models import DeliveryReceipt, ProviderHealth
 from routing.receipts.inbox import inbox_status
 from routing.receipts.webhook_counts import webhook_calls

@@ -27,7 +27,7 @@ from messaging.receipts import NO_RETRIES, Hearing, Retries, hear_all
 from messaging.reconciliation import mark_possible_duplicates
 from messaging.transitions import MessageState, needs_outcomes, write
 from messaging.vocabulary import SuppressionReason
-from routing.decision.retry_book import stored_table
+from routing.decision.planner import stored_table
 from routing.health.delivery_rates import Verdicts, note_verdicts
 from routing.models import MessageDeliveryAttempt
 from routing.providers.base import Receipt

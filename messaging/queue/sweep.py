@@ -23,8 +23,8 @@ from messaging.queue.quiet_changes import QuietChanges
 from messaging.queue.receipts import AT_ONCE, apply_receipts
 from messaging.queue.recover import recover_attempts, recover_expired_leases
 from messaging.transitions import BATCH, held, write
-from routing.decision.outages import current_outages
 from routing.decision.planner import RoutingTable
+from routing.decision.readiness import current_outages
 from routing.health.delivery_rates import (
     OVERDUE_LOOKED_BACK,
     is_overdue_count_due,

@@ -9,8 +9,8 @@ from typing import Any
 
 from django.conf import settings
 
-from routing.decision.outages import outage_sentences
 from routing.decision.planner import Planner, ProviderSnapshot, next_turn
+from routing.decision.readiness import outage_sentences
 from routing.decision.request import RoutingRequest, Suitability
 from routing.health.breakers import describe_breaker
 from routing.health.status import latest_attempts

@@ -1,4 +1,4 @@
-"""What a decision is made from: routes, prices, and how the providers are."""
+"""What a decision is made from: routes, retry rules, prices, how the providers are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from random import Random
 from django.db.models import F
 
 from routing.decision.request import DecisionCacheKey, RoutingRequest
-from routing.decision.retry_book import RetryBook
 from routing.health.breakers import (
     Alternatives,
     CallOutcome,
@@ -21,9 +20,15 @@ from routing.health.breakers import (
     HealthBook,
 )
 from routing.health.delivery_rates import QualityBook
-from routing.health.returning import Place, Returning, lock_returning
-from routing.health.throttles import Capacity, available_by_provider, lock_capacity
-from routing.models import ChannelRoutingConfig, RouteTurn
+from routing.health.throttles import (
+    Capacity,
+    Place,
+    Returning,
+    available_by_provider,
+    lock_capacity,
+    lock_returning,
+)
+from routing.models import ChannelRoutingConfig, RetryRule, RouteTurn
 from routing.money import Money
 from routing.prices.rate_decks import RateBook
 from routing.providers.registry import ProviderNotConfigured, UnknownProvider, registry
@@ -38,7 +43,7 @@ from routing.rules.outage import (
     providers_for,
 )
 from routing.rules.retry_budget import STRETCH_SECONDS
-from routing.rules.retry_table import RetryTable
+from routing.rules.retry_table import NO_RULES, RetryTable
 from routing.rules.route import Destination, Route, choose_route
 from routing.strategies import STEADY, TAKES_TURNS, Candidate, Context, Verdict
 from routing.vocabulary import CampaignKind, Channel
@@ -47,6 +52,33 @@ logger = logging.getLogger(__name__)
 
 # A retry budget that is used up may have room again after this long.
 BUDGET_PAUSE = timedelta(seconds=STRETCH_SECONDS)
+
+
+def stored_table() -> RetryTable:
+    """The rules in use; one that only a later version knows is passed over."""
+    rules = []
+    for row in RetryRule.objects.active():
+        try:
+            rules.append(row.as_rule())
+        except ValueError:
+            logger.exception("The retry rule %s cannot be used.", row.pk)
+    return RetryTable(tuple(rules))
+
+
+class RetryBook:
+    """The retry table, read again when older than `max_age`; one per worker."""
+
+    def __init__(self, *, max_age: timedelta = timedelta(seconds=1)) -> None:
+        self._max_age = max_age
+        self._table = NO_RULES
+        self._read_at: datetime | None = None
+
+    def table(self, *, now: datetime) -> RetryTable:
+        """The table as it was at most `max_age` ago."""
+        # Either way: the database's clock, which `now` is, may be set back.
+        if self._read_at is None or abs(now - self._read_at) >= self._max_age:
+            self._table, self._read_at = stored_table(), now
+        return self._table
 
 
 class RoutingTable:

@@ -1,12 +1,18 @@
-"""Which routes can send: one answer for the doctor, for campaigns and for screens."""
+"""Which routes can send, and which messages wait because no provider may be used.
+
+One answer for the doctor, for campaigns, for workers and for screens.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from routing.decision.planner import active_routes
+from routing.models import ProviderHealth
 from routing.providers.registry import registry
+from routing.rules.outage import Outage, Terms, alike, describe, outages
 from routing.rules.route import Route, Scope
 from routing.vocabulary import CampaignKind, Channel
 
@@ -62,3 +68,23 @@ def _in_front(routes: Sequence[Route]) -> list[Route]:
 def _problems(route: Route) -> dict[str, str]:
     problems = {name: registry.problem_with(name) for name in route.in_use}
     return {name: problem for name, problem in problems.items() if problem}
+
+
+def current_outages() -> dict[Terms, Outage]:
+    """The outages now, by what their messages have in common."""
+    breakers = {
+        (row.provider, Channel(row.channel)): row.breaker
+        for row in ProviderHealth.objects.all()
+    }
+    return outages(active_routes(), breakers, problem_with=registry.problem_with)
+
+
+def outage_sentences(
+    found: Mapping[Terms, Outage], *, now: datetime
+) -> dict[Terms, str]:
+    """What people read of each outage; terms with the same outage share a sentence."""
+    return {
+        each.terms: describe(group, now)
+        for group in alike(found.values())
+        for each in group
+    }

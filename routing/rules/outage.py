@@ -98,10 +98,9 @@ def outages(
     """
 
     def out(name: str, channel: Channel) -> Out | None:
-        breaker = breakers.get((name, channel), Breaker())
-        problem = problem_with(name)
-        is_out = problem or not breaker.is_closed
-        return Out(name, problem, breaker) if is_out else None
+        problem, breaker = problem_with(name), breakers.get((name, channel))
+        is_out = problem or (breaker and not breaker.is_closed)
+        return Out(name, problem, breaker or Breaker()) if is_out else None
 
     found = {}
     for terms in (Terms(channel, kind) for channel in Channel for kind in CampaignKind):

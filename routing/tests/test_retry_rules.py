@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.urls import reverse
 
 from marketing_platform.provider_settings import simulated_providers
-from routing.decision.retry_book import RetryBook, stored_table
+from routing.decision.planner import RetryBook, stored_table
 from routing.factories import retry_rule, shipped_retry_rules
 from routing.models import RetryRule
 from routing.rules.retry_table import Failure
