@@ -1,4 +1,4 @@
-"""The gate: which messages must not leave, and why."""
+"""The gate: which messages must not leave, and why: a STOP, a pause, the night."""
 
 from __future__ import annotations
 
