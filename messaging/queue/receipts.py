@@ -19,14 +19,19 @@ from django.db.models import Max
 from django.dispatch import receiver
 
 from messaging.consent.suppression import suppress
-from messaging.models import ERASED_RECIPIENT, CampaignMessage, RetentionMark
+from messaging.models import (
+    ERASED_RECIPIENT,
+    Campaign,
+    CampaignMessage,
+    RetentionMark,
+)
 from messaging.queue.completion import reopen_campaign
 from messaging.queue.coordination import notify_workers_now_and_then
 from messaging.queue.quarantine import may_be_of_one_message
 from messaging.receipts import NO_RETRIES, Hearing, Retries, hear_all
 from messaging.reconciliation import mark_possible_duplicates
 from messaging.transitions import MessageState, needs_outcomes, write
-from messaging.vocabulary import SuppressionReason
+from messaging.vocabulary import CampaignStatus, SuppressionReason
 from routing.decision.planner import stored_table
 from routing.health.delivery_rates import Verdicts, note_verdicts
 from routing.models import MessageDeliveryAttempt
@@ -286,12 +291,12 @@ def _outcomes_of(message_ids: Collection[int]) -> dict[int, dict[int, int]]:
 
 
 def _retries_of(messages: Iterable[MessageState]) -> dict[int, Retries]:
-    """By message: the retry table, and how its attempts were refused. Those whose text
-    or recipient may be gone are not tried again.
+    """By message: the retry table, and how its attempts were refused. Those that must
+    not be sent again are absent.
     """
     if not (states := list(messages)):
         return {}
-    message_ids = _whole(states)
+    message_ids = _may_leave_again(states)
     table = stored_table()
     refused: dict[int, dict[int, int]] = {}
     attempts = MessageDeliveryAttempt.objects.filter(
@@ -304,13 +309,19 @@ def _retries_of(messages: Iterable[MessageState]) -> dict[int, Retries]:
     return {pk: Retries(table, refused.get(pk, {})) for pk in message_ids}
 
 
-def _whole(messages: Sequence[MessageState]) -> list[int]:
-    """The ids of those that are stored in full, as far as we know."""
+def _may_leave_again(messages: Sequence[MessageState]) -> list[int]:
+    """The ids of those whose campaign is not cancelled, and whose text and recipient
+    are still stored, as far as we know.
+    """
     newest = RetentionMark.objects.aggregate(at=Max("cleared_before"))["at"]
+    campaigns = Campaign.objects.filter(pk__in={each.campaign_id for each in messages})
+    over = campaigns.filter(status=CampaignStatus.CANCELLED)
+    cancelled = set(over.values_list("pk", flat=True))
     return [
         each.pk
         for each in messages
-        if not each.recipient.startswith(ERASED_RECIPIENT)
+        if each.campaign_id not in cancelled
+        and not each.recipient.startswith(ERASED_RECIPIENT)
         and (newest is None or each.created_at >= newest)
     ]
 

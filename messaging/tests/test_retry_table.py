@@ -258,20 +258,20 @@ def test_a_gate_that_closed_meanwhile_holds(ending):
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("before", "after", "end"),
     [
-        (CampaignStatus.COMPLETED, CampaignStatus.RUNNING),
-        (CampaignStatus.CANCELLED, CampaignStatus.CANCELLED),
+        (CampaignStatus.COMPLETED, CampaignStatus.RUNNING, QUEUED),
+        (CampaignStatus.CANCELLED, CampaignStatus.CANCELLED, BOUNCED),
     ],
 )
 @pytest.mark.usefixtures("route")
-def test_a_completed_campaign_goes_on_and_a_cancelled_one_does_not(before, after):
+def test_a_completed_campaign_goes_on_and_a_cancelled_one_does_not(before, after, end):
     message = sent()
     Campaign.objects.update(status=before, completed_at=NOW)
 
     report(message, BOUNCED, **OFF)
 
-    assert Campaign.objects.get().status == after
+    assert (Campaign.objects.get().status, message.status) == (after, end)
 
 
 def verdicts():
