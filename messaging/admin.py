@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.db.models import QuerySet, TimeField
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -37,6 +38,7 @@ from messaging.models import (
 )
 from messaging.progress_bar import describe
 from messaging.queue_status import Outages
+from messaging.settling import Ruling, Settlement, settle
 from messaging.single_messages import HIGHEST_OF_CAMPAIGNS
 from messaging.timeline import timeline_of
 from routing.admin.bases import BoundedActions, ProviderFilter, ReadOnlyAdmin, clipped
@@ -305,7 +307,10 @@ class MessageAdmin(ReadOnlyAdmin):
     readonly_fields = ["reason"]
     search_help_text = "A message's id, or a recipient in full"
     list_select_related = ["campaign"]
-    actions = ["cancel", "retry"]
+    actions = ["cancel", "retry", "send_again", "give_up"]
+    # They ask first, and take as many as fit into a request.
+    unbounded_actions = frozenset({"send_again", "give_up"})
+    SETTLED_AT_MOST = 5000
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -364,6 +369,72 @@ class MessageAdmin(ReadOnlyAdmin):
     def retry(self, request: HttpRequest, queryset: QuerySet[CampaignMessage]) -> None:
         self._intervene(request, queryset, retry_message, "queued again")
 
+    @admin.action(
+        permissions=["intervene"],
+        description="Send again: messages of unknown outcome, which may arrive twice",
+    )
+    def send_again(
+        self, request: HttpRequest, queryset: QuerySet[CampaignMessage]
+    ) -> HttpResponse | None:
+        return self._settle(request, queryset, Settlement.SEND_AGAIN)
+
+    @admin.action(
+        permissions=["intervene"], description="Give up: messages of unknown outcome"
+    )
+    def give_up(
+        self, request: HttpRequest, queryset: QuerySet[CampaignMessage]
+    ) -> HttpResponse | None:
+        return self._settle(request, queryset, Settlement.GIVE_UP)
+
+    def _settle(
+        self, request: HttpRequest, queryset: Any, how: Settlement
+    ) -> HttpResponse | None:
+        """Ask for a reason, and show how many there are; then settle them."""
+        found = how.applies_to(queryset).order_by()
+        reason = request.POST.get("reason", "").strip()
+        if not reason:
+            return self._ask_why(request, how, found.count())
+        chosen_by = f"in the list: {request.GET.urlencode() or 'no filter'}"
+        ids = list(found.values_list("pk", flat=True)[: self.SETTLED_AT_MOST + 1])
+        ruling = Ruling(how, reason, chosen_by)
+        done = settle(ids[: self.SETTLED_AT_MOST], ruling, now=timezone.now())
+        self._report(request, f"{done.done:,} {how.done}.", done.done, done.refused)
+        if len(ids) > self.SETTLED_AT_MOST:
+            more = "There are more: choose them again, or use manage.py settle_unknown."
+            self.message_user(request, more, messages.WARNING)
+        return None
+
+    def _ask_why(
+        self, request: HttpRequest, how: Settlement, count: int
+    ) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"{how.value.capitalize()}: {quantity(count, 'message')}",
+            "opts": self.opts,
+            "how": how.value,
+            "is_again": how is Settlement.SEND_AGAIN,
+            "count": count,
+            "at_most": self.SETTLED_AT_MOST,
+            "hidden": [
+                (name, value)
+                for name in ("action", "select_across", "_selected_action")
+                for value in request.POST.getlist(name)
+            ],
+        }
+        template = "admin/messaging/campaignmessage/settle.html"
+        return TemplateResponse(request, template, context)
+
+    def _report(
+        self,
+        request: HttpRequest,
+        says: str,
+        count: int,
+        refusals: Mapping[str, int],
+    ) -> None:
+        self.message_user(request, says, _level(count))
+        for reason, refused in refusals.items():
+            self.message_user(request, f"{refused:,} not: {reason}", messages.WARNING)
+
     def _intervene(
         self,
         request: HttpRequest,
@@ -379,9 +450,7 @@ class MessageAdmin(ReadOnlyAdmin):
             except InterventionRefused as refusal:
                 refusals[str(refusal)] = refusals.get(str(refusal), 0) + 1
         count = len(queryset) - sum(refusals.values())
-        self.message_user(request, f"{count} {done}.", _level(count))
-        for reason, refused in refusals.items():
-            self.message_user(request, f"{refused} not: {reason}", messages.WARNING)
+        self._report(request, f"{count} {done}.", count, refusals)
 
     def change_view(
         self,

@@ -12,7 +12,8 @@
      | Suppressed,           Sending, until a receipt or a look-up settles it: Sent,
      | Expired               Delivered, Failed, Bounced; at the deadline: Failed
      |
-     +--- retried by hand: Failed, Bounced, Cancelled, Suppressed, Expired
+     +--- retried by hand: Failed, Bounced, Cancelled, Suppressed, Expired; and, at the
+          risk of a second copy, Sending of unknown outcome
 
 Sending means one of three things: see `SendingPhase`.
 
@@ -206,11 +207,13 @@ def quarantined(
     }
 
 
-def without_verdict(message: CampaignMessage, *, now: datetime) -> Change:
+def without_verdict(
+    message: CampaignMessage, *, reason: str = NO_VERDICT, now: datetime
+) -> Change:
     """The outcome stayed unknown. A receipt can still settle the message."""
     return {
         "status": MessageStatus.FAILED,
-        "status_reason": NO_VERDICT,
+        "status_reason": reason[:500],
         "unknown_since": message.unknown_since,
         "finished_at": now,
     }
@@ -227,7 +230,11 @@ def withdrawn(reason: str, *, now: datetime) -> Change:
 
 def queued_again(*, due_at: datetime, reason: str = "") -> Change:
     """The message goes back into the queue."""
-    return {"status": MessageStatus.QUEUED, "due_at": due_at, "status_reason": reason}
+    return {
+        "status": MessageStatus.QUEUED,
+        "due_at": due_at,
+        "status_reason": reason[:500],
+    }
 
 
 # --- receipts ----------------------------------------------------------------------

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Protocol
+
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 
 
 class Arguments(Protocol):
@@ -29,3 +33,18 @@ def add_default_region(parser: Arguments) -> None:
 def add_address(parser: Arguments) -> None:
     """Add the address whose data a command handles."""
     parser.add_argument("address", help="+447400123456, or ada@example.com")
+
+
+def read_time(text: str) -> datetime | None:
+    """An ISO time, in this host's time zone unless it names one; None if it is none."""
+    try:
+        parsed = parse_datetime(text)
+    except ValueError:
+        return None
+    if parsed is None:
+        return None
+    aware = parsed if timezone.is_aware(parsed) else timezone.make_aware(parsed)
+    try:
+        return aware.astimezone(UTC)
+    except OverflowError:
+        return None

@@ -446,6 +446,11 @@ class CampaignMessage(MessageFacts, models.Model):
                 name="message_quarantined",
             ),
             models.Index(
+                fields=["provider", "unknown_since"],
+                condition=Q(unknown_since__isnull=False),
+                name="message_unknown",
+            ),
+            models.Index(
                 fields=["double_risk_at"],
                 condition=Q(double_risk_at__isnull=False),
                 name="message_double_risk",

@@ -141,6 +141,8 @@ class BoundedActions(admin.ModelAdmin):  # type: ignore[type-arg]
     """
 
     ACTED_ON_AT_MOST = 500
+    # Actions that see to it themselves.
+    unbounded_actions: frozenset[str] = frozenset()
 
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
@@ -148,7 +150,10 @@ class BoundedActions(admin.ModelAdmin):  # type: ignore[type-arg]
         """None shows the list again. Only "Select all" exceeds a page."""
         most = self.ACTED_ON_AT_MOST
         is_all = request.POST.get("select_across", "0") != "0"
-        if is_all and queryset.order_by()[: most + 1].count() > most:
+        is_bounded = not self.unbounded_actions.issuperset(
+            request.POST.getlist("action")
+        )
+        if is_all and is_bounded and queryset.order_by()[: most + 1].count() > most:
             text = (
                 f"Nothing was done: an action takes at most {most} rows at once. "
                 "Filter the list, or choose fewer."

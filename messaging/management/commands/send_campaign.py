@@ -6,14 +6,13 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from django.core.management.base import CommandError
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
 from messaging.audience.load import LoadReport
 from messaging.audience.recipients import RecipientFile, RecipientFileError
@@ -29,6 +28,7 @@ from messaging.management.arguments import (
     COUNTRY_IN,
     Arguments,
     add_default_region,
+    read_time,
 )
 from messaging.models import Campaign, usual_quiet_hours
 from messaging.preview import Preview, amounts, preview_campaign
@@ -314,12 +314,8 @@ def _kind(name: str) -> CampaignKind:
 def _time(option: str, text: str | None) -> datetime | None:
     if text is None:
         return None
-    try:
-        if parsed := parse_datetime(text):
-            aware = timezone.is_aware(parsed)
-            return (parsed if aware else timezone.make_aware(parsed)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
+    if parsed := read_time(text):
+        return parsed
     raise CampaignError(
         f"{option} {text!r} is not a time such as 2030-01-31T09:00+01:00."
     )
