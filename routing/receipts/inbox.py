@@ -19,6 +19,7 @@ from django.db.models import Min, QuerySet
 
 from routing.models import WaitingReceipt
 from routing.providers.base import Receipt
+from routing.receipts.together import Together
 from routing.sql_rows import Columns, Row, as_json, derived_table, prepared_cursor
 from routing.vocabulary import ErrorClass, MessageStatus
 
@@ -97,7 +98,11 @@ def store(
         }
         for each in receipts
     ]
-    if rows:
+    if not rows:
+        return []
+    if connection.vendor == "sqlite" and not connection.in_atomic_block:
+        _together.write(rows)
+    else:
         _write(rows)
     return [str(row["event_id"]) for row in rows]
 
@@ -116,6 +121,9 @@ def _write(rows: Sequence[Row]) -> None:
             raise
         with prepared_cursor() as cursor:
             cursor.execute(statement, [document])
+
+
+_together = Together(_write)
 
 
 @cache
