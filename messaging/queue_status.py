@@ -7,22 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
-from django.db.models import Count, Min, OuterRef, QuerySet, Subquery
+from django.db.models import Count, Max, Min, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from messaging.models import Campaign, CampaignMessage
+from messaging.rules.verdicts import Awaiting
 from messaging.vocabulary import CampaignStatus
+from routing.decision.planner import active_routes
 from routing.decision.readiness import current_outages, outage_sentences, readiness
 from routing.health.status import latest_attempts
 from routing.health.throttles import read_capacity
+from routing.look_ups import providers_to_ask
 from routing.receipts.inbox import is_receipt_waiting
 from routing.rules.outage import Terms
-from routing.vocabulary import CampaignKind, Channel, MessageStatus
+from routing.rules.route import Route
+from routing.vocabulary import (
+    CampaignKind,
+    Channel,
+    MessageStatus,
+    UnknownOutcomePolicy,
+)
 
 COUNT_AT_MOST = 10_000
 TERMS = ("channel", "kind")  # the columns of a campaign that routes depend on
@@ -185,6 +195,35 @@ def oldest_due_at(now: datetime, channel: Channel | None = None) -> datetime | N
         running = running.filter(channel=channel)
     oldest: datetime | None = running.aggregate(oldest=Min("first_due_at"))["oldest"]
     return oldest
+
+
+def awaiting_verdicts(*, now: datetime) -> list[Awaiting]:
+    """The messages of unknown outcome that wait, by provider; most of them first."""
+    unknown = CampaignMessage.objects.outcome_unknown().order_by()
+    wait = timedelta(seconds=settings.QUEUE_VERDICT_SECONDS)
+    rows = unknown.values("provider").annotate(
+        count=Count("pk"), first=Min("unknown_since"), last=Max("unknown_since")
+    )
+    found = list(rows)
+    routes = active_routes() if found else []
+    askable = providers_to_ask() if found else []
+    awaiting = [
+        Awaiting(
+            provider=row["provider"],
+            count=row["count"],
+            first_deadline=timezone.localtime(row["first"] + wait),
+            last_deadline=timezone.localtime(row["last"] + wait),
+            is_asked=row["provider"] in askable,
+            routes=[each.config_id for each in routes if _waits(each, row["provider"])],
+        )
+        for row in found
+    ]
+    return sorted(awaiting, key=lambda each: -each.count)
+
+
+def _waits(route: Route, provider: str) -> bool:
+    is_waiting = route.unknown_outcome_policy == UnknownOutcomePolicy.WAIT
+    return is_waiting and provider in route.in_use
 
 
 CAMPAIGNS_AT_MOST = 20

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.db import connection
-from django.db.models import Count, Max, Min
+from django.db.models import Count, Max
 
 from marketing_platform.diagnosis.findings import (
     Check,
@@ -24,7 +24,7 @@ from messaging.models import (
     WorkerHeartbeat,
 )
 from messaging.queue.coordination import clock_skew
-from messaging.queue_status import count_held
+from messaging.queue_status import awaiting_verdicts, count_held
 from routing.decision.readiness import current_outages, outage_sentences
 from routing.health.breakers import describe_breaker
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt, ProviderHealth
@@ -109,15 +109,14 @@ def leases(now: datetime) -> Finding:
 
 def unknown_outcomes(now: datetime) -> Finding:
     """Messages that may have been sent, and wait for a verdict."""
-    found = CampaignMessage.objects.outcome_unknown().aggregate(
-        count=Count("pk"), since=Min("unknown_since")
-    )
-    if found["count"]:
+    if found := awaiting_verdicts(now=now):
+        said = "; ".join(each.described(now=now) for each in found)
         return warn(
-            f"Messages of unknown outcome (they may have been sent): {found['count']}, "
-            f"the oldest for {span(now - found['since'])}.",
-            "A receipt, a look-up or the deadline settles them. If there are more and "
-            "more, check that the provider's receipts reach PUBLIC_URL/webhooks/.",
+            f"{said}.",
+            "Receipts and look-ups settle most before. To settle them yourself, choose "
+            "them in the list of messages, or use `manage.py settle_unknown --provider "
+            f"{found[0].provider}`. If there are more and more, check that the "
+            "provider's receipts reach PUBLIC_URL/webhooks/.",
         )
     return ok("No message in flight has an unknown outcome.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 
 import pytest
@@ -21,7 +21,12 @@ from messaging.vocabulary import CampaignStatus, WorkerKind
 from routing.factories import AttemptFactory, ReceiptFactory, RouteFactory
 from routing.models import ProviderHealth
 from routing.rules.breaker import LAST_WAY_OUT, BreakerState
-from routing.vocabulary import Channel, ErrorClass, MessageStatus
+from routing.vocabulary import (
+    Channel,
+    ErrorClass,
+    MessageStatus,
+    UnknownOutcomePolicy,
+)
 
 pytestmark = pytest.mark.django_db
 MINUTE = timedelta(minutes=1)
@@ -287,18 +292,36 @@ def test_a_lease_that_nobody_swept_fails():
     assert level(delivery.leases) == Level.FAIL
 
 
-def test_unknown_outcomes_are_counted():
-    now = timezone.now()
-    MessageFactory(
-        status=MessageStatus.SENDING,
-        unknown_since=now - MINUTE,
-        lease_expires_at=now + MINUTE,
-    )
+@pytest.mark.parametrize(
+    ("provider", "becomes"),
+    [
+        ("TwilioSMS", "each is looked up until 14:05 UTC, then fails (route 1 waits)"),
+        ("Gone", "each waits for a receipt until 14:05 UTC, then fails"),
+    ],
+)
+def test_it_is_said_what_becomes_of_unknown_outcomes_and_when(
+    settings, provider, becomes
+):
+    settings.QUEUE_VERDICT_SECONDS = 3600
+    settings.MESSAGE_PROVIDERS = {
+        name: {**definition, "OPTIONS": {"SETTLING_SECONDS": 60}}
+        for name, definition in PROVIDERS.items()
+    }
+    RouteFactory(pk=1)
+    RouteFactory(pk=2, unknown_outcome_policy=UnknownOutcomePolicy.RESEND)
+    now = datetime(2030, 1, 31, 13, 30, tzinfo=UTC)
+    for _ in range(2):
+        MessageFactory(
+            status=MessageStatus.SENDING,
+            provider=provider,
+            unknown_since=now - 25 * MINUTE,
+            lease_expires_at=now + MINUTE,
+        )
 
     found = delivery.unknown_outcomes(now)
 
     assert found.level == Level.WARN
-    assert "(they may have been sent): 1, the oldest for 60 s" in found.text
+    assert found.text == f"2 messages of unknown outcome at {provider}: {becomes}."
 
 
 def test_messages_in_quarantine_are_counted():

@@ -15,6 +15,7 @@ from django.utils import timezone
 from messaging.models.suppressions import Suppression
 from messaging.rules.quiet_hours import QuietHours
 from messaging.rules.retrying import with_time
+from messaging.rules.verdicts import outlook
 from messaging.vocabulary import CampaignStatus, SuppressionScope
 from routing.rules.route import Destination
 from routing.vocabulary import CampaignKind, Channel, MessageStatus
@@ -461,11 +462,26 @@ class CampaignMessage(MessageFacts, models.Model):
         return f"Message {self.pk}"
 
     def reason_shown(self, *, now: datetime) -> str:
-        """The reason for its status, for people; a retry's with its time."""
+        """The reason for its status, for people; with the time of a retry, or with what
+        becomes of an unknown outcome.
+        """
+        if self.status == MessageStatus.SENDING and self.unknown_since:
+            return f"{self.status_reason} {self._outlook(now)}".strip()
         if self.status != MessageStatus.QUEUED:
             return self.status_reason
         due_at = timezone.localtime(self.due_at)
         return with_time(self.status_reason, due_at=due_at, now=now)
+
+    def _outlook(self, now: datetime) -> str:
+        wait = timedelta(seconds=settings.QUEUE_VERDICT_SECONDS)
+        next_at = now if self.lease_owner else self.lease_expires_at
+        deadline = (self.unknown_since or now) + wait
+        return outlook(
+            provider=self.provider,
+            next_at=timezone.localtime(next_at),
+            deadline=timezone.localtime(deadline),
+            now=now,
+        )
 
     @property
     def is_outcome_unknown(self) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from messaging.rules.moments import moment
+
 _START = "Retrying ("
 
 
@@ -24,6 +26,4 @@ def with_time(reason: str, *, due_at: datetime, now: datetime) -> str:
     """
     if not reason.startswith(_START):
         return reason
-    is_today = due_at.date() == now.astimezone(due_at.tzinfo).date()
-    day = "" if is_today else f"{due_at:%Y-%m-%d} "
-    return f"Retrying {day}{due_at:%H:%M %Z} ({reason.removeprefix(_START)}"
+    return f"Retrying {moment(due_at, now=now)} ({reason.removeprefix(_START)}"

@@ -10,6 +10,7 @@ from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage
 from messaging.queue_status import (
     Counted,
+    Outages,
     QueueStatus,
     campaigns_under_way,
     count_up_to,
@@ -91,3 +92,33 @@ def test_a_campaign_tells_how_many_have_left_where_it_knows_how_many_there_were(
     assert (first.waiting, first.gone) == (Counted(2), 3)
     assert first.next_due_at == NOW + timedelta(hours=1)
     assert (second.waiting, second.gone) == (Counted(1), None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "becomes"),
+    [
+        ({}, "TwilioSMS is asked at 09:01 UTC; fails at 10:00 UTC if nobody can say."),
+        ({"lease_owner": 1}, "TwilioSMS is asked now; fails at 10:00 UTC if nobody"),
+        (
+            {"lease_expires_at": NOW + 60 * MINUTE},
+            "Waits for a receipt; fails at 10:00 UTC if nobody can say.",
+        ),
+    ],
+    ids=["later", "now", "never"],
+)
+def test_a_message_of_unknown_outcome_says_what_becomes_of_it(fields, becomes):
+    [message] = messages(
+        1,
+        **{
+            "status": MessageStatus.SENDING,
+            "status_reason": "TwilioSMS: no answer.",
+            "provider": "TwilioSMS",
+            "unknown_since": NOW,
+            "lease_expires_at": NOW + MINUTE,
+            **fields,
+        },
+    )
+
+    said = Outages(now=NOW).reason_for(message)
+
+    assert said.startswith(f"TwilioSMS: no answer. {becomes}")
