@@ -36,6 +36,7 @@ BENCHMARKS = {
     "punctuality": BOTH,
     "receipts": BOTH,
     "round_trip": BOTH,
+    "outage": BOTH,
     "reads": BOTH,
     "loading": BOTH,
     "memory": ("postgresql",),

@@ -30,7 +30,7 @@ def run() -> Iterator[Row]:
     with TemporaryDirectory() as directory:
         log = Path(directory) / "arrivals"
         with (
-            server("http", latency=0.02, log=log) as port,
+            server("http", latency=0.02, file=log) as port,
             workers(1, {"http": port}),
         ):
             delays = _delays(_queued_one_by_one(), log)

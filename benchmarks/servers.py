@@ -1,8 +1,9 @@
 """A fast HTTP server and an SMTP sink that answer after a given time.
 
 Cheap enough to be faster than what is measured: raw asyncio with hardly any parsing.
-Each runs in its own process: `python -m benchmarks.servers http|smtp LATENCY [LOG]`
-prints its port. Each arrival adds a line to LOG: the time and the recipient.
+Each runs in its own process: `python -m benchmarks.servers PROTOCOL LATENCY [FILE]`
+prints its port. Each arrival at `http` adds a line to FILE: the time and the
+recipient. `breaking` fails while FILE exists.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class HttpProvider(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self.transport = transport
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -42,16 +43,19 @@ class HttpProvider(asyncio.Protocol):
             if len(self._buffer) < end:
                 return
             request, self._buffer = self._buffer[:end], self._buffer[end:]
-            self._arrived(request)
+            if not self.arrived(request):
+                continue
             if self._latency:
                 loop = asyncio.get_running_loop()
                 loop.call_later(self._latency, self.answer, request)
             else:
                 self.answer(request)
 
-    def _arrived(self, request: bytes) -> None:
+    def arrived(self, request: bytes) -> bool:
+        """Note a request; whether it gets its answer when the latency is over."""
         if self._log and (match := _TO.search(request)):
             self._log.write(f"{time.time()} {match[1].decode()}\n")
+        return True
 
     def answer(self, request: bytes) -> None:
         """Called when the latency is over; overridden to answer as others do."""
@@ -59,10 +63,25 @@ class HttpProvider(asyncio.Protocol):
 
     def write(self, body: bytes, *headers: bytes) -> None:
         """Answer with a JSON document."""
-        self._transport.write(
+        self.transport.write(
             b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n%s"
             b"Content-Length: %d\r\n\r\n%s" % (b"".join(headers), len(body), body)
         )
+
+
+class Breaking(HttpProvider):
+    """The same, except that it answers 503 at once while a file exists."""
+
+    def __init__(self, latency: float, file: Path | None = None) -> None:
+        super().__init__(latency)
+        self._file = file
+
+    def arrived(self, request: bytes) -> bool:
+        """Whether an answer is due later."""
+        if self._file is None or not self._file.exists():
+            return True
+        self.transport.write(b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n")
+        return False
 
 
 def twilio_message(sid: str) -> bytes:
@@ -116,14 +135,14 @@ class _Sink(asyncio.Protocol):
         self._transport.write(reply)
 
 
-PROTOCOLS = {"http": HttpProvider, "smtp": _Sink}
+PROTOCOLS = {"http": HttpProvider, "breaking": Breaking, "smtp": _Sink}
 
 
 @contextmanager
-def server(protocol: str, *, latency: float, log: Path | None = None) -> Iterator[int]:
+def server(protocol: str, *, latency: float, file: Path | None = None) -> Iterator[int]:
     """Run a server during the block; yields its port."""
     command = [sys.executable, "-m", "benchmarks.servers", protocol, str(latency)]
-    command += [str(log)] if log else []
+    command += [str(file)] if file else []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
@@ -132,9 +151,9 @@ def server(protocol: str, *, latency: float, log: Path | None = None) -> Iterato
             process.terminate()
 
 
-async def _serve(protocol: str, latency: float, log: Path | None) -> None:
+async def _serve(protocol: str, latency: float, file: Path | None) -> None:
     listener = await asyncio.get_running_loop().create_server(
-        lambda: PROTOCOLS[protocol](latency, log), "127.0.0.1", 0, backlog=2000
+        lambda: PROTOCOLS[protocol](latency, file), "127.0.0.1", 0, backlog=2000
     )
     print(listener.sockets[0].getsockname()[1], flush=True)
     await listener.serve_forever()
