@@ -34,12 +34,13 @@ class Claim:
     """The result of one claim.
 
     `seen` includes messages that the gate held back. With `is_held_back`, more are due,
-    but throttles leave no capacity for them.
+    but throttles leave no capacity for them; with `is_on_hold`, an outage holds them.
     """
 
     claimed: list[Claimed]
     seen: int
     is_held_back: bool = False
+    is_on_hold: bool = False
     ended: Mapping[str, int] = field(
         default_factory=dict
     )  # will never leave; by reason
@@ -78,7 +79,8 @@ class Claimer:
 
     def _claim(self, limit: int, now: datetime) -> Claim:
         available = self._planner.available(now=now)
-        locked, is_held_back = self._lanes.lock_due(limit, available, now=now)
+        draw = self._lanes.lock_due(limit, available, now=now)
+        locked = draw.locked
         holds = holds_on(locked, now=now)
         passed = one_suspect_of(_gate(locked, holds, now), now=now)
         gated = [each.reason for each in holds.values() if each.finished_at(now)]
@@ -92,7 +94,8 @@ class Claimer:
         return Claim(
             claimed,
             seen=len(locked),
-            is_held_back=is_held_back,
+            is_held_back=draw.is_held_back,
+            is_on_hold=draw.is_on_hold,
             ended=Counter([*gated, *hopeless]),
         )
 

@@ -41,10 +41,8 @@ class Lanes:
         self._turn = 0  # decides which lane goes first
         self._looked_at = self._looked_back_at = datetime.min.replace(tzinfo=UTC)
 
-    def lock_due(
-        self, limit: int, available: Available, *, now: datetime
-    ) -> tuple[list[DueMessage], bool]:
-        """Lock at most `limit` messages; also returns whether throttles held back more.
+    def lock_due(self, limit: int, available: Available, *, now: datetime) -> Draw:
+        """Lock at most `limit` messages.
 
         `available` is how many messages the providers may take. Call this once per
         transaction, and `forget` if the transaction fails.
@@ -55,13 +53,13 @@ class Lanes:
         looks_first = abs(now - self._looked_at) >= LOOK_EVERY
         if looks_first:
             self._look(now)
-        draw = _Draw(limit, available.copy(), self._places)
+        draw = Draw(limit, available.copy(), self._places)
         self._draw(draw, now)
         if draw.room and not looks_first:
             self._look(now)
             self._draw(draw, now)
         self._places = draw.places()
-        return draw.locked, draw.is_held_back
+        return draw
 
     def forget(self) -> None:
         """Start again at the front of all lanes."""
@@ -74,22 +72,24 @@ class Lanes:
         self._campaigns = claim_sql.due_lanes(now, known=self._places, bodies=bodies)
         self._looked_at = now
 
-    def _draw(self, draw: _Draw, now: datetime) -> None:
+    def _draw(self, draw: Draw, now: datetime) -> None:
         for _, level in groupby(self._campaigns, key=lambda each: each.priority):
             lanes = list(level)
             first = self._turn % len(lanes)
             draw.take(lanes[first:] + lanes[:first], now)
 
 
-class _Draw:
-    """The messages that one claim locks."""
+class Draw:
+    """The messages that one claim locks, and whether there are more that may not leave:
+    throttles hold some back for a moment, an outage others until it is over.
+    """
 
     def __init__(
         self, room: int, available: Available, places: Mapping[int, Place]
     ) -> None:
         self.room = room
         self.locked: list[DueMessage] = []
-        self.is_held_back = False
+        self.is_held_back = self.is_on_hold = False
         self._available = available
         self._before = places
         self._reached: dict[int, Place] = {}  # in this transaction: ours up to here
@@ -131,6 +131,7 @@ class _Draw:
                 available.draw(terms, count)
             else:
                 self.is_held_back |= self._available.is_held_back(terms)
+                self.is_on_hold |= terms in available.probes
         return shares
 
     def _place(self, campaign: Campaign) -> Place:

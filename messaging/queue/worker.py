@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 RECORD_EVERY = timedelta(milliseconds=50)
 CLAIM_EVERY = timedelta(milliseconds=50)  # while there is room for under half a batch
 LOOK_EVERY = timedelta(milliseconds=100)  # after a claim that found nothing
+HOLD_LOOK_EVERY = timedelta(seconds=1)  # after one that found only messages on hold
 WAIT_AT_MOST = timedelta(milliseconds=500)  # for a wake-up
 LOOK_UP_EVERY = timedelta(milliseconds=250)
 PATIENCE = 0.9  # with a call, as a share of the lease: leaves time to record its end
@@ -121,6 +122,8 @@ class Processor:
         self._has_more = False  # the last claim was full
         self._claim_timer = Timer(CLAIM_EVERY, is_over=True)
         self._look_timer = Timer(LOOK_EVERY, is_over=True)
+        self._hold_timer = Timer(HOLD_LOOK_EVERY, is_over=True)
+        self._is_on_hold = False  # an outage holds all that is due
         self._record_timer = Timer(RECORD_EVERY)
         self._sweeper = Sweep(
             lease=self._limits.lease,
@@ -249,10 +252,12 @@ class Processor:
         for call in calls_of(claim.claimed):
             self._window.start(*call)
         self._is_idle = not claim.seen and not claim.is_held_back
+        self._is_on_hold = claim.is_on_hold and not claim.seen
         self._has_looked = not claim.seen
         self._has_more = claim.seen >= allowance
         self._claim_timer.restart()
         self._look_timer.restart()
+        self._hold_timer.restart()
         if claim.seen and self._idle_timer:
             self._idle_timer.restart()
 
@@ -261,7 +266,8 @@ class Processor:
         if not self._wants_more() or allowance <= 0 or self._reach.is_aside:
             return False
         if self._is_idle:
-            return self._look_timer.is_over()
+            timer = self._hold_timer if self._is_on_hold else self._look_timer
+            return timer.is_over()
         is_half_a_batch = 2 * allowance >= min(
             self._limits.batch_size, self._limits.window
         )

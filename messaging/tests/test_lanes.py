@@ -22,7 +22,7 @@ ROOM = Available(dict.fromkeys(Channel, math.inf))
 
 def lock(lanes, limit, *, now=NOW, available=ROOM):
     """Lock messages, and mark them as claimed; returns their ids."""
-    locked, _ = lanes.lock_due(limit, available, now=now)
+    locked = lanes.lock_due(limit, available, now=now).locked
     ids = [each.pk for each in locked]
     CampaignMessage.objects.filter(pk__in=ids).update(
         status=MessageStatus.SENDING, lease_expires_at=now + MINUTE
@@ -79,7 +79,7 @@ def test_a_text_is_read_once_while_its_lane_has_more():
     lock(lanes, 2)
     Campaign.objects.update(body="of another hand", name="Renamed")
 
-    (locked, *_), _ = lanes.lock_due(9, ROOM, now=NOW + LOOK_EVERY)
+    locked, *_ = lanes.lock_due(9, ROOM, now=NOW + LOOK_EVERY).locked
 
     assert locked.campaign.name == "Renamed"
     assert locked.campaign.body == first.campaign.body != "of another hand"

@@ -66,7 +66,7 @@ class Traffic(RuleBasedStateMachine):
     def lock(self, worker, limit, room):
         now = self.now + (worker - 1) * SKEW
         available = Available({**dict.fromkeys(Channel, math.inf), Channel.SMS: room})
-        locked, _ = self.lanes[worker].lock_due(limit, available, now=now)
+        locked = self.lanes[worker].lock_due(limit, available, now=now).locked
         ids = [message.pk for message in locked]
         assert len(set(ids)) == len(ids) <= limit
         CampaignMessage.objects.filter(pk__in=ids).update(
