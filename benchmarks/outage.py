@@ -17,7 +17,7 @@ from benchmarks.servers import server
 from benchmarks.stage import IS_FULL, Worker, launch, queue, wait_until, workers
 from messaging.models import Campaign, CampaignMessage
 from messaging.vocabulary import CampaignStatus
-from routing.decision.outages import current_outages
+from routing.decision.readiness import current_outages
 from routing.models import ChannelRoutingConfig, MessageDeliveryAttempt
 from routing.vocabulary import AttemptOutcome, MessageStatus
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
+from typing import cast
 
 from messaging.models import Campaign
 from messaging.queue import claim_sql
@@ -17,6 +18,7 @@ from messaging.queue.claim_sql import Place, Share
 from messaging.queue.claimed import DueMessage
 from routing.decision.planner import Available
 from routing.rules.outage import Terms
+from routing.vocabulary import CampaignKind, Channel
 
 # A lane that filled its share most likely has more. While that is so, other lanes are
 # looked for only this often: the longest that an urgent campaign may wait.
@@ -103,7 +105,7 @@ class Draw:
             self.room -= len(rows)
             counts = Counter(row.campaign.id for row in rows)
             for campaign, _, _ in shares:
-                self._available.draw(Terms(*campaign.terms), counts[campaign.id])
+                self._available.draw(_terms(campaign), counts[campaign.id])
             last = {row.campaign.id: row for row in rows}
             for pk, row in last.items():
                 self._reached[pk] = Place(row.due_at, row.pk)
@@ -122,7 +124,7 @@ class Draw:
         """
         room, available, shares = self.room, self._available.copy(), []
         for position, campaign in enumerate(lanes):
-            terms = Terms(*campaign.terms)
+            terms = _terms(campaign)
             fair = -(-room // (len(lanes) - position))
             count = int(min(fair, available.of(terms)))
             if count > 0:
@@ -142,3 +144,10 @@ class Draw:
             due_at = datetime.fromisoformat(place.due_at) - COMMIT_LAG
             return Place(str(due_at), 0)
         return place
+
+
+def _terms(campaign: Campaign) -> Terms:
+    """Its channel and kind as they stand on its row, even if nobody knows them: what
+    its messages lack is said when they get a provider.
+    """
+    return Terms(cast("Channel", campaign.channel), cast("CampaignKind", campaign.kind))

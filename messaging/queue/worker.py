@@ -122,8 +122,6 @@ class Processor:
         self._has_more = False  # the last claim was full
         self._claim_timer = Timer(CLAIM_EVERY, is_over=True)
         self._look_timer = Timer(LOOK_EVERY, is_over=True)
-        self._hold_timer = Timer(HOLD_LOOK_EVERY, is_over=True)
-        self._is_on_hold = False  # an outage holds all that is due
         self._record_timer = Timer(RECORD_EVERY)
         self._sweeper = Sweep(
             lease=self._limits.lease,
@@ -252,12 +250,11 @@ class Processor:
         for call in calls_of(claim.claimed):
             self._window.start(*call)
         self._is_idle = not claim.seen and not claim.is_held_back
-        self._is_on_hold = claim.is_on_hold and not claim.seen
         self._has_looked = not claim.seen
         self._has_more = claim.seen >= allowance
         self._claim_timer.restart()
-        self._look_timer.restart()
-        self._hold_timer.restart()
+        is_on_hold = claim.is_on_hold and not claim.seen
+        self._look_timer = Timer(HOLD_LOOK_EVERY if is_on_hold else LOOK_EVERY)
         if claim.seen and self._idle_timer:
             self._idle_timer.restart()
 
@@ -266,8 +263,7 @@ class Processor:
         if not self._wants_more() or allowance <= 0 or self._reach.is_aside:
             return False
         if self._is_idle:
-            timer = self._hold_timer if self._is_on_hold else self._look_timer
-            return timer.is_over()
+            return self._look_timer.is_over()
         is_half_a_batch = 2 * allowance >= min(
             self._limits.batch_size, self._limits.window
         )
