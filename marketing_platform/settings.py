@@ -167,7 +167,7 @@ else:
         "options": "-c idle_in_transaction_session_timeout=30s",
     } | DATABASES["default"].get("OPTIONS", {})
 # How long a query of a page, the API or a webhook may take, in seconds; 0: no limit.
-# Workers, commands and migrations have none. See marketing_platform/web_queries.py.
+# Commands and migrations have none. See marketing_platform/web_queries.py.
 WEB_STATEMENT_TIMEOUT = env.float("WEB_STATEMENT_TIMEOUT", default=15.0)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -223,6 +223,10 @@ QUEUE_WINDOW = env.int("QUEUE_WINDOW", default=200)  # in flight, per process
 QUEUE_LEASE_SECONDS = env.int("QUEUE_LEASE_SECONDS", default=90)
 # How long a message whose outcome is unknown waits for a receipt.
 QUEUE_VERDICT_SECONDS = env.int("QUEUE_VERDICT_SECONDS", default=3600)
+# A worker that has waited so long for one answer of the database is ended; 0: never.
+QUEUE_HANG_SECONDS = env.int("QUEUE_HANG_SECONDS", default=120)
+# How long one statement of a worker may take, on PostgreSQL; 0: no limit.
+WORKER_STATEMENT_TIMEOUT = env.float("WORKER_STATEMENT_TIMEOUT", default=60.0)
 # /readyz fails if messages have been due, and none has left, for longer than this.
 QUEUE_STALLED_SECONDS = env.int("QUEUE_STALLED_SECONDS", default=300)
 RECEIPTS_STALLED_SECONDS = env.int("RECEIPTS_STALLED_SECONDS", default=60)

@@ -26,6 +26,7 @@ from django_q.cluster import Cluster
 from messaging.cluster.lifeline import attach
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.queue.coordination import database_now
+from messaging.queue.hang_guard import HangGuard
 from messaging.vocabulary import WorkerKind
 from routing.timer import Timer
 
@@ -44,25 +45,31 @@ PAUSE_SECONDS = 2.0  # between restarts, for a cluster that never comes up
 class Watchdog:
     """Runs a cluster, with all its processes in a session of their own."""
 
-    def __init__(self, *, patience: timedelta) -> None:
-        """`patience`: how long the cluster may go without a sign of life."""
+    def __init__(self, *, patience: timedelta, guard: HangGuard | None = None) -> None:
+        """`patience`: how long the cluster may go without a sign of life. `guard` ends
+        this process if it hangs itself; the cluster's processes then end with it.
+        """
         self._patience = patience
+        self._guard = guard or HangGuard(timedelta(0))
         self._stopping = threading.Event()
 
     def stop(self) -> None:
         """Let the cluster finish what is in flight; `run` returns when it has ended."""
         self._stopping.set()
+        self._guard.hurry()
 
     def run(self) -> None:
         """Start the cluster, and restart it whenever it is dead, until `stop`."""
         while not self._stopping.is_set():
             self._start()
+            self._guard.start()
             try:
                 if trouble := self._watch():
                     logger.error("The cluster %s: it is started again.", trouble)
                 self._let_finish(is_well=not trouble)
             finally:
                 self._kill()
+                self._guard.stop()
             self._stopping.wait(PAUSE_SECONDS)
 
     def _start(self) -> None:
@@ -75,6 +82,7 @@ class Watchdog:
         seen: set[datetime] = set()
         silence = Timer(max(self._patience, START_WITHIN))
         while not self._stopping.wait(LOOK_SECONDS):
+            self._guard.beat()
             if not self._cluster.is_alive():
                 return "has ended by itself"
             try:
@@ -99,6 +107,7 @@ class Watchdog:
         while not patience.is_over() and (
             self._is_draining() or (is_well and self._cluster.is_alive())
         ):
+            self._guard.beat()
             time.sleep(LEAVING_LOOK_SECONDS)
 
     def _kill(self) -> None:

@@ -22,6 +22,7 @@ from messaging.queue.claim import Claimer
 from messaging.queue.claimed import Claimed
 from messaging.queue.completion import close_campaigns
 from messaging.queue.coordination import DatabaseClock, Heartbeat, Waiter
+from messaging.queue.hang_guard import HangGuard, StatementLimit
 from messaging.queue.look_ups import LookUps
 from messaging.queue.reach import Reach
 from messaging.queue.results import Report, Results, within_room
@@ -62,6 +63,7 @@ class Limits:
         default_factory=lambda: timedelta(seconds=settings.QUEUE_VERDICT_SECONDS)
     )
     max_messages: int | None = None  # the most to claim in all
+    hang_after: timedelta = timedelta(0)  # then the process ends; 0: never
 
 
 class Processor:
@@ -114,12 +116,13 @@ class Processor:
         )
         self._receipts = ReceiptWork()
         self._waiter = Waiter()
+        self._guard = HangGuard(self._limits.hang_after)
+        self._statement_limit = StatementLimit()
         self._unrecorded: list[tuple[Claimed, SendResult]] = []
-        self._is_stopping = False
+        self._is_stopping = self._is_woken = False
         self._is_idle = False  # nothing is due
-        self._is_woken = False
-        self._has_looked = False  # the last claim found nothing that may leave
-        self._has_more = False  # the last claim was full
+        # Whether the last claim found nothing that may leave; whether it was full.
+        self._has_looked = self._has_more = False
         self._claim_timer = Timer(CLAIM_EVERY, is_over=True)
         self._look_timer = Timer(LOOK_EVERY, is_over=True)
         self._record_timer = Timer(RECORD_EVERY)
@@ -137,11 +140,26 @@ class Processor:
     def stop(self) -> None:
         """Claim no more; `run` returns when everything in flight is recorded."""
         self._is_stopping = True
+        self._guard.hurry()
 
     def run(self) -> Report:
         """Send until there is nothing left to do, or until stopped."""
+        self._guard.start()
+        try:
+            self._turn_round()
+            self._window.close()
+            self._heartbeat.end()
+            self._apply_last_receipts()
+            self._close_campaigns()
+            self._statement_limit.lift()
+        finally:
+            self._guard.stop()
+        return self.report
+
+    def _turn_round(self) -> None:
         patience = Timer(GIVE_UP_AFTER)
         while not self._is_done():
+            self._guard.beat()
             try:
                 self._turn()
                 patience.restart()
@@ -150,16 +168,12 @@ class Processor:
                     raise
                 logger.exception("The database failed; trying again.")
                 self._reconnect()
-        self._window.close()
-        self._heartbeat.end()
-        self._apply_last_receipts()
-        self._close_campaigns()
-        return self.report
 
     def _apply_last_receipts(self) -> None:
         """Apply receipts skipped so far because other workers held their messages."""
         self._is_woken = True
         while not self._is_stopping and self._apply_receipts():
+            self._guard.beat()
             self._is_woken = True
 
     def _close_campaigns(self) -> None:
@@ -168,6 +182,7 @@ class Processor:
         """
         is_hasty = self._budget_timer is not None or self._idle_timer is None
         while close_campaigns(now=self._clock(), grace=timedelta(0)) >= BATCH:
+            self._guard.beat()
             if self._is_stopping or is_hasty:
                 return
 
@@ -175,6 +190,7 @@ class Processor:
         """One pass. Results are written before the sweep: after a long outage of the
         database, this worker's own leases may have run out.
         """
+        self._statement_limit.set()
         self._database_clock.sync()
         self._heartbeat.beat(
             in_flight=self._window.messages,

@@ -95,6 +95,7 @@ def _limits(options: dict[str, Any]) -> Limits:
         batch_size=options["batch_size"],
         window=options["window"],
         max_messages=options["max_messages"],
+        hang_after=timedelta(seconds=settings.QUEUE_HANG_SECONDS),
     )
 
 

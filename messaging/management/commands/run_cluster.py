@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from messaging.cluster.watchdog import Watchdog
+from messaging.queue.hang_guard import HangGuard
 from routing.terminal import PlainCommand
 
 
@@ -21,7 +22,8 @@ class Command(PlainCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         patience = timedelta(seconds=settings.QCLUSTER_PATIENCE_SECONDS)
-        watchdog = Watchdog(patience=patience)
+        guard = HangGuard(timedelta(seconds=settings.QUEUE_HANG_SECONDS))
+        watchdog = Watchdog(patience=patience, guard=guard)
 
         def stop(number: int, frame: FrameType | None) -> None:
             watchdog.stop()
