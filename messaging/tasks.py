@@ -10,8 +10,10 @@ from datetime import timedelta
 from types import FrameType
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
+
 from messaging.cluster.lifeline import ORPHANED
-from messaging.queue.worker import Processor
+from messaging.queue.worker import Processor, problem_with_lease
 from messaging.vocabulary import WorkerKind
 
 # Far below the cluster's `timeout`, which would abort a drain in mid-air.
@@ -21,6 +23,8 @@ DRAIN_IDLE_LIMIT = timedelta(seconds=2)
 
 def drain_queue() -> dict[str, Any]:
     """Drain the queue for a while; returns the report. Safe to run more than once."""
+    if problem := problem_with_lease():
+        raise ImproperlyConfigured(problem)
     processor = Processor(
         kind=WorkerKind.CLUSTER, budget=DRAIN_BUDGET, idle_limit=DRAIN_IDLE_LIMIT
     )

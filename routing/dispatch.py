@@ -30,6 +30,7 @@ from routing.providers.registry import (
     UnknownProvider,
     registry,
 )
+from routing.providers.transport.deadline import DEFAULT_SECONDS
 from routing.rules.costs import cost_of
 from routing.vocabulary import AttemptOutcome, Channel
 
@@ -133,6 +134,13 @@ def _cost(answers: _Answer, request: SendRequest, channel: Channel) -> Money | N
     return cost_of(
         answers, channel=channel, segments=request.segments, estimate=request.estimate
     )
+
+
+def longest_call() -> timedelta:
+    """The longest that a call of any provider may take: its option TIMEOUT."""
+    options = [each.get("OPTIONS", {}) for each in registry.definitions.values()]
+    seconds = [float(each.get("TIMEOUT", DEFAULT_SECONDS)) for each in options]
+    return timedelta(seconds=max(seconds, default=DEFAULT_SECONDS))
 
 
 def batch_size(provider_name: str) -> int:

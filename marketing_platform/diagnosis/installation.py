@@ -9,11 +9,11 @@ from django.conf import settings
 
 from marketing_platform.diagnosis.findings import Check, Finding, fail, ok, warn
 from marketing_platform.diagnosis.receipts_setup import LOOPBACK, receipts_setup
+from messaging.queue.worker import problem_with_lease
 from messaging.tasks import DRAIN_BUDGET
 from routing.decision.planner import active_routes
 from routing.decision.readiness import problems_of, readiness
 from routing.models import ChannelRoutingConfig
-from routing.providers.registry import registry
 
 SET_CREDENTIALS = (
     "Set the environment variables above (docs/providers.md explains them), or change "
@@ -41,19 +41,8 @@ def debug(now: datetime) -> Finding:
 
 def leases_and_deadlines(now: datetime) -> Finding:
     """Whether a lease outlasts the longest call."""
-    longest = max(
-        (
-            float(each.get("OPTIONS", {}).get("TIMEOUT", 0))
-            for each in registry.definitions.values()
-        ),
-        default=0.0,
-    )
-    if longest >= settings.QUEUE_LEASE_SECONDS:
-        return fail(
-            f"A lease ends after {settings.QUEUE_LEASE_SECONDS} s, but a provider may "
-            f"take {longest:g} s: messages would be treated as lost while being sent.",
-            "Set QUEUE_LEASE_SECONDS to more than twice PROVIDER_TIMEOUT_SECONDS.",
-        )
+    if problem := problem_with_lease():
+        return fail(problem, "No worker starts before that.")
     return ok("Leases outlast the providers' deadlines.")
 
 

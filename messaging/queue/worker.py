@@ -31,7 +31,7 @@ from messaging.queue.window import Window, calls_of
 from messaging.transitions import BATCH
 from messaging.vocabulary import WorkerKind
 from routing.decision.planner import Planner, RoutingTable
-from routing.dispatch import SendResult
+from routing.dispatch import SendResult, longest_call
 from routing.rules.decide import Retry
 from routing.timer import Timer
 
@@ -64,6 +64,19 @@ class Limits:
     )
     max_messages: int | None = None  # the most to claim in all
     hang_after: timedelta = timedelta(0)  # then the process ends; 0: never
+
+
+def problem_with_lease() -> str:
+    """Why QUEUE_LEASE_SECONDS would have messages sent twice; "" if it would not."""
+    lease, longest = settings.QUEUE_LEASE_SECONDS, longest_call().total_seconds()
+    if lease > longest:
+        return ""
+    return (
+        f"QUEUE_LEASE_SECONDS is {lease}, but a provider may take {longest:g} s: "
+        "messages would be taken for lost while they are being sent, and be sent "
+        f"twice. Set it to more than {2 * longest:g}, or lower "
+        "PROVIDER_TIMEOUT_SECONDS."
+    )
 
 
 class Processor:

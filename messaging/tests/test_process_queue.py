@@ -8,6 +8,7 @@ import signal
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
@@ -15,8 +16,10 @@ from marketing_platform.testing.installation import wait_until
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Suppression
 from messaging.queue_status import waits
+from messaging.tasks import drain_queue
 from messaging.tests.scenario import messages
 from messaging.vocabulary import CampaignStatus, SuppressionReason
+from routing.dispatch import longest_call
 from routing.factories import AttemptFactory
 from routing.models import ProviderHealth, ProviderThrottle
 from routing.rules.breaker import BreakerState
@@ -167,6 +170,21 @@ def test_it_sends_no_more_than_it_is_told(route, capsys):
     call_command("process_queue", "--max-messages=2", "--json")
 
     assert json.loads(capsys.readouterr().out)["claimed"] == 2
+
+
+@pytest.mark.parametrize("command", ["process_queue", "run_cluster"])
+def test_no_worker_starts_with_a_lease_that_a_call_may_outlast(settings, command):
+    settings.QUEUE_LEASE_SECONDS = longest_call().total_seconds()
+
+    with pytest.raises(CommandError, match="sent twice"):
+        call_command(command)
+
+
+def test_nor_does_a_drain_of_the_cluster(settings):
+    settings.QUEUE_LEASE_SECONDS = longest_call().total_seconds()
+
+    with pytest.raises(ImproperlyConfigured, match="sent twice"):
+        drain_queue()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from django.core.management.base import CommandError
 
 from messaging.queue.coordination import database_now
 from messaging.queue.results import Report
-from messaging.queue.worker import Limits, Processor
+from messaging.queue.worker import Limits, Processor, problem_with_lease
 from messaging.queue_status import Wait, is_work_waiting, last_errors, waits
 from messaging.vocabulary import WorkerKind
 from routing.terminal import PlainCommand
@@ -58,6 +58,8 @@ class Command(PlainCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if problem := problem_with_lease():
+            raise CommandError(problem)
         processor = Processor(
             kind=WorkerKind.COMMAND,
             limits=_limits(options),

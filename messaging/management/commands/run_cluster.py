@@ -8,9 +8,11 @@ from types import FrameType
 from typing import Any
 
 from django.conf import settings
+from django.core.management.base import CommandError
 
 from messaging.cluster.watchdog import Watchdog
 from messaging.queue.hang_guard import HangGuard
+from messaging.queue.worker import problem_with_lease
 from routing.terminal import PlainCommand
 
 
@@ -21,6 +23,8 @@ class Command(PlainCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if problem := problem_with_lease():
+            raise CommandError(problem)
         patience = timedelta(seconds=settings.QCLUSTER_PATIENCE_SECONDS)
         guard = HangGuard(timedelta(seconds=settings.QUEUE_HANG_SECONDS))
         watchdog = Watchdog(patience=patience, guard=guard)
