@@ -58,6 +58,8 @@ class LatelyFilter(RecentFilter):
 class AuditEventAdmin(ReadOnlyAdmin):
     """Who did what."""
 
+    # Not by actor: one may have most of the rows.
+    sortable_by = ["at"]
     list_display = ["at", "actor", "door", "action", "done_to", "what", "address"]
     list_filter = ["door", LatelyFilter]
     search_fields = ["=actor", "=action", "=object_id"]

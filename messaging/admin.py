@@ -156,12 +156,12 @@ class CampaignAdmin(BoundedActions):
     ) -> bool:
         return False  # its messages are evidence
 
-    @admin.display(description="name", ordering="name")
+    @admin.display(description="name")
     def title(self, campaign: Campaign) -> str:
         """The name, clipped to fit."""
         return clipped(campaign.name, 60)
 
-    @admin.display(description="messages", ordering="message_count")
+    @admin.display(description="messages")
     def size(self, campaign: Campaign) -> str:
         """The number of messages it was created with, if recorded."""
         count = campaign.message_count
@@ -333,12 +333,12 @@ class MessageAdmin(ReadOnlyAdmin):
         """The recipient."""
         return clipped(message.recipient, 40)
 
-    @admin.display(description="campaign", ordering="campaign")
+    @admin.display(description="campaign")
     def campaign_name(self, message: CampaignMessage) -> str:
         """The name of its campaign."""
         return clipped(message.campaign.name, 40)
 
-    @admin.display(description="why", ordering="status_reason")
+    @admin.display(description="why")
     def why(self, message: CampaignMessage) -> str:
         """The reason for its status, or what it waits for."""
         return clipped(self._outages.reason_for(message), 60)
@@ -348,7 +348,7 @@ class MessageAdmin(ReadOnlyAdmin):
         """The same in full."""
         return escaped(Outages(now=timezone.now()).reason_for(message)) or "-"
 
-    @admin.display(description="due", ordering="due_at")
+    @admin.display(description="due")
     def due(self, message: CampaignMessage) -> str:
         """When it may leave, or could have left; to the minute."""
         return f"{timezone.localtime(message.due_at):%Y-%m-%d %H:%M}"
@@ -526,6 +526,7 @@ class InboundMessageAdmin(ReadOnlyAdmin):
 
 @admin.register(WorkerHeartbeat)
 class WorkerAdmin(ReadOnlyAdmin):
+    is_small = True
     list_display = [
         "kind",
         "on",

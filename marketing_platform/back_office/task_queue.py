@@ -28,6 +28,7 @@ for model in (Failure, OrmQ, Schedule, Success):
 class ScheduleAdmin(ReadOnlyAdmin):
     """The cluster's schedules, and why it refuses some."""
 
+    is_small = True
     list_display = ["name", "func", "schedule_type", "repeats", "next_run", "problem"]
     fields = (
         *("name", "func", "args", "kwargs", "schedule_type", "minutes", "cron"),

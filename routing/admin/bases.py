@@ -7,8 +7,10 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import FieldDoesNotExist
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -163,12 +165,40 @@ class BoundedActions(admin.ModelAdmin):  # type: ignore[type-arg]
         return super().response_action(request, queryset, *args, **kwargs)
 
 
+class SortedByIndex(ChangeList):
+    """Ignores `?o=` for columns that are not offered for sorting."""
+
+    def get_ordering_field(self, field_name: Any) -> Any:
+        """What to order by; None leaves the column out."""
+        if self.sortable_by is not None and field_name not in self.sortable_by:
+            return None
+        return super().get_ordering_field(field_name)
+
+
+def is_indexed_alone(model: type[Model], name: str) -> bool:
+    """Whether an index of this field alone covers all rows: it serves an ordering by
+    the field and the id, wherever a page starts.
+    """
+    try:
+        field = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return False
+    if getattr(field, "unique", False) or getattr(field, "db_index", False):
+        return True
+    alone = ([field.name], [f"-{field.name}"])
+    return any(
+        each.fields in alone and each.condition is None for each in model._meta.indexes
+    )
+
+
 class BoundedAdmin(BoundedActions):
-    """Its lists never count a whole table.
+    """Its lists never count or sort a whole table.
 
     The back office adds this base to every class registered with it.
     """
 
+    # Whether the table stays so small that its list may be sorted by any column.
+    is_small = False
     paginator = BoundedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # would count the table for each choice
@@ -180,6 +210,21 @@ class BoundedAdmin(BoundedActions):
         title = capfirst(self.opts.verbose_name_plural)
         context = {"title": title, **(extra_context or {})}
         return super().changelist_view(request, context)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """One that sorts only by what is offered."""
+        return SortedByIndex
+
+    def get_sortable_by(self, request: HttpRequest) -> Any:
+        """All columns of a small table; of others, those that an index serves."""
+        if self.is_small or self.sortable_by is not None:
+            return super().get_sortable_by(request)
+        columns = self.get_list_display(request)
+        return [each for each in columns if self._is_indexed(each)]
+
+    def _is_indexed(self, column: Any) -> bool:
+        by = getattr(getattr(self, f"{column}", None), "admin_order_field", column)
+        return is_indexed_alone(self.model, f"{by}".removeprefix("-"))
 
 
 class ReadOnlyAdmin(BoundedAdmin):

@@ -29,7 +29,7 @@ class EvidenceAdmin(ReadOnlyAdmin):
     search_help_text = "The number of a message, or the provider's id for it"
     ordering = ["-id"]
 
-    @admin.display(description="message", ordering="message")
+    @admin.display(description="message", ordering="message_id")
     def message_link(self, row: MessageDeliveryAttempt | DeliveryReceipt) -> str:
         """A link to the message; blank if it is unknown."""
         if row.message_id is None:
@@ -39,12 +39,12 @@ class EvidenceAdmin(ReadOnlyAdmin):
         address = reverse(page, args=[row.message_id])
         return format_html('<a href="{}">{}</a>', address, row.message_id)
 
-    @admin.display(description="no.", ordering="attempt_number")
+    @admin.display(description="no.")
     def number(self, row: MessageDeliveryAttempt | DeliveryReceipt) -> int | None:
         """Which attempt of the message."""
         return row.attempt_number
 
-    @admin.display(description="cost", ordering="cost")
+    @admin.display(description="cost")
     def price(self, row: MessageDeliveryAttempt | DeliveryReceipt) -> str:
         """With its currency, without zeros that say nothing."""
         if row.cost is None:
@@ -98,7 +98,7 @@ class AttemptAdmin(EvidenceAdmin):
             ),
         )
 
-    @admin.display(description="error", ordering="error_class")
+    @admin.display(description="error")
     def error(self, attempt: MessageDeliveryAttempt) -> str:
         """Its kind, code and text."""
         if attempt.error_class is None:
@@ -106,14 +106,14 @@ class AttemptAdmin(EvidenceAdmin):
         what = f"{attempt.get_error_class_display()} {attempt.error_code}".strip()
         return clipped(": ".join(filter(None, [what, attempt.error_message])), 60)
 
-    @admin.display(description="fallback", ordering="fallback_reason")
+    @admin.display(description="fallback")
     def fallback(self, attempt: MessageDeliveryAttempt) -> str:
         """Why it went to a provider other than the first choice."""
         if attempt.fallback_reason is None:
             return ""
         return clipped(attempt.get_fallback_reason_display(), 40)
 
-    @admin.display(description="ms", ordering="response_time_ms")
+    @admin.display(description="ms")
     def milliseconds(self, attempt: MessageDeliveryAttempt) -> int | None:
         """How long the provider took to answer."""
         return attempt.response_time_ms
@@ -142,7 +142,7 @@ class ReceiptAdmin(EvidenceAdmin):
         *("price", "occurred_at", "received_at", "raw"),
     )
 
-    @admin.display(description="provider's status", ordering="provider_status")
+    @admin.display(description="provider's status")
     def said(self, receipt: DeliveryReceipt) -> str:
         """The status in the provider's words."""
         return clipped(receipt.provider_status, 20)

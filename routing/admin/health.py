@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.utils import timezone
 
 from routing.admin.bases import (
+    BoundedAdmin,
     ProviderFilter,
     ProviderForm,
     ReadOnlyAdmin,
@@ -20,6 +21,7 @@ from routing.rules.retry_budget import remaining_now
 
 @admin.register(ProviderHealth)
 class HealthAdmin(ReadOnlyAdmin):
+    is_small = True
     list_display = [
         "provider",
         "channel",
@@ -67,6 +69,7 @@ class HealthAdmin(ReadOnlyAdmin):
 
 @admin.register(DeliveryQuality)
 class QualityAdmin(ReadOnlyAdmin):
+    is_small = True
     list_display = [
         "provider",
         "channel",
@@ -115,7 +118,8 @@ class ThrottleForm(ProviderForm):
 
 
 @admin.register(ProviderThrottle)
-class ThrottleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ThrottleAdmin(BoundedAdmin):
+    is_small = True
     form = ThrottleForm
     list_display = [
         "provider",

@@ -45,7 +45,7 @@ class RateAdmin(BoundedActions):
     search_fields = ["dial_prefix__startswith", "=country"]
     search_help_text = "The start of a dial prefix, or a country such as GB"
 
-    @admin.display(description="price", ordering="price")
+    @admin.display(description="price")
     def cost(self, rate: Rate) -> str:
         """With its currency, without trailing zeros."""
         return str(Money(rate.price, rate.currency))

@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 
-from routing.admin.bases import ProviderForm
+from routing.admin.bases import BoundedAdmin, ProviderForm
 from routing.models import RetryRule
 from routing.rules.retry_table import (
     BY_CODE,
@@ -89,7 +89,8 @@ def _offered() -> list[ErrorClass]:
 
 
 @admin.register(RetryRule)
-class RetryRuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class RetryRuleAdmin(BoundedAdmin):
+    is_small = True
     form = RetryRuleForm
     list_display = [
         "kind",

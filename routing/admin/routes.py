@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import path
 from django.utils import timezone
 
-from routing.admin.bases import ProviderForm
+from routing.admin.bases import BoundedAdmin, ProviderForm
 from routing.decision.explain import (
     UnusableAddress,
     explain,
@@ -105,7 +105,8 @@ class ExplainForm(forms.Form):
 
 
 @admin.register(ChannelRoutingConfig)
-class RouteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class RouteAdmin(BoundedAdmin):
+    is_small = True
     form = RouteForm
     change_list_template = "admin/routing/channelroutingconfig/change_list.html"
     inlines = [FurtherProviderInline]
