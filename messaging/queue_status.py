@@ -182,10 +182,13 @@ def _may_any_leave(now: datetime) -> bool:
     return any(terms not in out or out[terms].probes_due(now) for terms in due)
 
 
-def oldest_due_at(now: datetime, channel: Channel | None = None) -> datetime | None:
+def oldest_due_at(
+    now: datetime, channel: Channel | None = None, *, except_for: Iterable[Terms] = ()
+) -> datetime | None:
     """When the message that has waited longest fell due; None if none is due.
 
-    For one channel, or for all. Costs one index probe per running campaign.
+    For one channel, or for all, except for messages of some terms. Costs one index
+    probe per running campaign.
     """
     first = CampaignMessage.objects.due(now).filter(campaign=OuterRef("pk"))
     running = Campaign.objects.running().annotate(
@@ -193,6 +196,8 @@ def oldest_due_at(now: datetime, channel: Channel | None = None) -> datetime | N
     )
     if channel is not None:
         running = running.filter(channel=channel)
+    for held_channel, kind in except_for:
+        running = running.exclude(channel=held_channel, kind=kind)
     oldest: datetime | None = running.aggregate(oldest=Min("first_due_at"))["oldest"]
     return oldest
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import cache
 
@@ -13,8 +14,10 @@ from django.db.migrations.recorder import MigrationRecorder
 from marketing_platform.diagnosis.findings import Check, Finding, fail, ok, span, warn
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.queue_status import COUNT_AT_MOST, oldest_due_at
+from routing.decision.readiness import current_outages
 from routing.models import MessageDeliveryAttempt
 from routing.receipts.inbox import inbox_status, oldest_received_at
+from routing.rules.outage import Terms
 from routing.vocabulary import Channel
 
 
@@ -53,26 +56,32 @@ def workers(now: datetime) -> Finding:
 
 def queue(now: datetime) -> Finding:
     """Whether messages are sent. A campaign of a million may well take hours: it is a
-    problem only if messages have been due for long and none has been sent since.
+    problem only if messages have been due for long and none has been sent since. An
+    outage of the providers is not one of this host.
     """
     limit = timedelta(seconds=settings.QUEUE_STALLED_SECONDS)
-    due_at = oldest_due_at(now)
+    on_hold = current_outages()
+    due_at = oldest_due_at(now, except_for=on_hold)
     if due_at is None:
-        return ok("No message is due.")
+        return ok("No message is due that may leave.")
     waiting = f"The oldest due message has waited for {span(now - due_at)}"
     if due_at > now - limit:
         return ok(f"{waiting}.")
     last = MessageDeliveryAttempt.objects.order_by("-pk").first()
     if last and last.attempted_at > now - limit:
-        return _stalled_channels(now, limit) or ok(f"{waiting}; messages are sent.")
+        return _stalled_channels(now, limit, on_hold) or ok(
+            f"{waiting}; messages are sent."
+        )
     return fail(
         f"{waiting}, and none was sent in the last {span(limit)}.",
-        "Run `python manage.py process_queue` and watch its log; check whether all "
-        "providers are out of use, or their throttles used up.",
+        "Run `python manage.py process_queue` and watch its log; check whether "
+        "the throttles of all providers are used up.",
     )
 
 
-def _stalled_channels(now: datetime, limit: timedelta) -> Finding | None:
+def _stalled_channels(
+    now: datetime, limit: timedelta, on_hold: Iterable[Terms]
+) -> Finding | None:
     """A channel that sends nothing, while others do. Not a failure: this host is still
     useful to the others.
     """
@@ -80,7 +89,7 @@ def _stalled_channels(now: datetime, limit: timedelta) -> Finding | None:
     stalled = [
         f"{channel.label} (for {span(now - due_at)})"
         for channel in Channel
-        if (due_at := oldest_due_at(now, channel))
+        if (due_at := oldest_due_at(now, channel, except_for=on_hold))
         and due_at <= now - limit
         and not lately.filter(channel=channel).exists()
     ]
@@ -90,7 +99,7 @@ def _stalled_channels(now: datetime, limit: timedelta) -> Finding | None:
         f"Messages are sent, but in the last {span(limit)} none of those due on "
         f"{', '.join(stalled)}.",
         "Run `python manage.py process_queue`, which shows why they wait: usually the "
-        "channel's providers are out of use or throttled.",
+        "channel's providers are throttled.",
     )
 
 

@@ -32,7 +32,7 @@ PROVIDERS = {
     for name in ("TwilioSMS", "VonageSMS")
 }
 FRONT = "/admin/"
-QUERIES = 79  # of a full page, a third of them for what needs attention
+QUERIES = 80  # of a full page, a third of them for what needs attention
 
 
 @pytest.fixture(autouse=True)
@@ -317,11 +317,12 @@ def test_it_takes_no_more_queries_however_many_messages_there_are(
     look, bad_morning, django_assert_max_num_queries
 ):
     look()  # for what is read once per process
+    due = {"due_at": timezone.now() - MINUTE}
+    autumn = Campaign.objects.get(name="Autumn sale")
+    MessageFactory(campaign=autumn, **due)
     with django_assert_max_num_queries(QUERIES) as before:
         look()
     attempts(30)
-    due = {"due_at": timezone.now() - MINUTE}
-    autumn = Campaign.objects.get(name="Autumn sale")
     MessageFactory.create_batch(30, campaign=autumn, **due)
 
     with django_assert_max_num_queries(len(before)):

@@ -14,6 +14,7 @@ from django.core.management import call_command
 from marketing_platform.diagnosis.delivery import outages
 from marketing_platform.diagnosis.findings import Level
 from marketing_platform.diagnosis.metrics import exposition, metrics
+from marketing_platform.diagnosis.readiness import queue
 from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage
 from messaging.queue.claim import Claimer
@@ -331,3 +332,15 @@ def test_people_read_since_when_why_and_until_when(api):
         "explain_route", channel="sms", to="+14155552671", json=True, stdout=explained
     )
     assert said in json.loads(explained.getvalue())["why"]
+
+
+def test_an_outage_makes_no_web_host_unready():
+    messages(60, due_at=NOW - HOUR)
+    workers = all_failing()
+    workers.turn()
+    workers.turn()
+
+    assert queue(NOW + HOUR).level == Level.OK
+
+    ProviderHealth.objects.all().delete()
+    assert queue(NOW + HOUR).level == Level.FAIL
