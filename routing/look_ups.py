@@ -10,6 +10,7 @@ from routing.providers.base import (
     Enquiry,
     LookUpFailed,
     LookUpNotSupported,
+    LookUpRefused,
     Receipt,
 )
 from routing.providers.registry import (
@@ -30,12 +31,15 @@ class Finding:
     """The result of a look-up: the provider's status, or why it could not be asked.
 
     With neither, the provider does not have the message: it was certainly not sent. So
-    it was if all `doubtful` messages there are known to be others.
+    it was if all `doubtful` messages there are known to be others. If it `is_refused`,
+    the provider did not take the question, and may be asked after `retry_after`.
     """
 
     receipt: Receipt | None = None
     problem: str = ""
     doubtful: tuple[str, ...] = ()  # their ids
+    is_refused: bool = False
+    retry_after: timedelta | None = None
 
 
 def settling_time(provider_name: str) -> timedelta | None:
@@ -91,6 +95,10 @@ def look_up(*, provider_name: str, enquiry: Enquiry) -> Finding:
         if enquiry.account not in {"", provider.account}:
             return Finding(problem="Its account has been changed since.")
         return _finding(provider.look_up(_spelt(enquiry, provider_name)), enquiry)
+    except LookUpRefused as error:
+        return Finding(
+            problem=str(error), is_refused=True, retry_after=error.retry_after
+        )
     except LookUpFailed as error:
         return Finding(problem=str(error), doubtful=error.doubtful)
     except (
@@ -101,7 +109,7 @@ def look_up(*, provider_name: str, enquiry: Enquiry) -> Finding:
         return Finding(problem=str(error))
     except BaseException:
         logger.exception("A look-up at %s failed", provider_name)
-        return Finding(problem="The adapter failed; see the log.")
+        return Finding(problem="The adapter failed; see the log.", is_refused=True)
 
 
 def _spelt(enquiry: Enquiry, provider_name: str) -> Enquiry:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import connection
 from django.db.models import Count, Max
 
@@ -24,9 +25,11 @@ from messaging.models import (
     WorkerHeartbeat,
 )
 from messaging.queue.coordination import clock_skew
+from messaging.queue.look_ups import can_be_asked_about
 from messaging.queue_status import awaiting_verdicts, count_held
 from routing.decision.readiness import current_outages, outage_sentences
 from routing.health.breakers import describe_breaker
+from routing.look_ups import providers_to_ask
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt, ProviderHealth
 from routing.rules.breaker import BreakerState
 from routing.vocabulary import ErrorClass
@@ -97,8 +100,11 @@ def clocks(now: datetime) -> Finding:
 
 def leases(now: datetime) -> Finding:
     """Whether messages of lost workers are recovered."""
-    stuck = CampaignMessage.objects.lease_expired(now - SWEPT_WITHIN).count()
-    if stuck:
+    wait = timedelta(seconds=settings.QUEUE_VERDICT_SECONDS)
+    expired = CampaignMessage.objects.lease_expired(now - SWEPT_WITHIN)
+    # Look-ups have a pace of their own.
+    asked_about = can_be_asked_about(now - wait, providers_to_ask())
+    if stuck := expired.exclude(asked_about).count():
         return fail(
             f"Messages whose lease ran out over {span(SWEPT_WITHIN)} ago: {stuck}. "
             "A running worker would have recovered them.",

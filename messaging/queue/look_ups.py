@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,8 +27,11 @@ from messaging.queue.quarantine import (
 )
 from messaging.queue.receipts import record_receipts
 from messaging.reconciliation import NOT_FOUND
+from messaging.rules.look_up_pace import MOST, Pace
 from routing.decision.planner import RoutingTable
 from routing.dispatch import SendResult, missing
+from routing.health.breakers import out_of_use
+from routing.health.throttles import Capacity, lock_capacity
 from routing.look_ups import Finding, look_up, providers_to_ask
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.providers.base import Enquiry, OutboundMessage, Receipt
@@ -36,7 +40,6 @@ from routing.vocabulary import MessageStatus
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 8  # per worker, in their own threads: they take no room from sending
 SHORTEST_PAUSE = timedelta(seconds=10)  # between two look-ups of one message
 
 
@@ -87,72 +90,143 @@ class LookUps:
         self._lease = lease
         self._verdict_wait = verdict_wait
         self._routes = routes
-        self._under_way: dict[int, float] = {}  # message: when to give up
+        # By message: its provider, and when to give up.
+        self._under_way: dict[int, tuple[str, float]] = {}
+        self._paces: defaultdict[str, Pace] = defaultdict(Pace)  # by provider
         self._done: SimpleQueue[tuple[LookUp, Finding]] = SimpleQueue()
 
     @property
     def in_flight(self) -> int:
         """How many are under way; one whose adapter hangs counts for one lease."""
-        now = time.monotonic()
-        return sum(give_up_at > now for give_up_at in self._under_way.values())
+        return self._at_providers().total()
+
+    @property
+    def have_news(self) -> bool:
+        """Whether some have come back, and `finish` is due."""
+        return not self._done.empty()
 
     def begin(self, *, now: datetime) -> None:
-        """Ask about messages that are due for a look-up, while there are threads."""
-        room = AT_ONCE - self.in_flight
-        if room <= 0 or not CampaignMessage.objects.lease_expired(now).exists():
+        """Ask about messages that are due for a look-up, while there is room.
+
+        Each look-up has a thread of its own, and takes no room from sending.
+        """
+        under_way = self._at_providers()
+        if under_way.total() >= MOST:
             return
-        providers = providers_to_ask()
-        for each in self._take(providers, room, now):
+        if not CampaignMessage.objects.lease_expired(now).exists():
+            return
+        for each in self._take(under_way, now):
             give_up_at = time.monotonic() + self._lease.total_seconds()
-            self._under_way[each.message.pk] = give_up_at
+            self._under_way[each.message.pk] = (each.provider, give_up_at)
             Thread(target=self._ask, args=(each,), name="look-up", daemon=True).start()
 
     def finish(self, *, now: datetime) -> list[tuple[Claimed, SendResult]]:
         """Act on the responses; returns the messages that were certainly not sent.
 
         Another worker may have taken a message over in the meantime: every change is
-        fenced by the lease, or harmless if made twice.
+        fenced by the lease, or harmless if made twice. What cannot be done together is
+        done one by one.
         """
-        certain = []
-        for each, finding in self._come_back():
+        done = self._come_back(now)
+        if len(done) > 1:
             try:
-                certain += self._settle(each, finding, now)
+                return self._settle(done, now)
             except Exception as error:
                 if not may_be_of_one_message(error):
                     raise
-                logger.exception("Unreadable look-up response for %s.", each.message.pk)
-                self._ask_again(each, "unreadable response; see the log", now)
-        return certain
+                logger.exception("Look-ups cannot be settled together.")
+        return [certain for one in done for certain in self._settle_alone(one, now=now)]
+
+    def _settle_alone(
+        self, one: tuple[LookUp, Finding], *, now: datetime
+    ) -> list[tuple[Claimed, SendResult]]:
+        try:
+            return self._settle([one], now)
+        except Exception as error:
+            if not may_be_of_one_message(error):
+                raise
+            each, _ = one
+            logger.exception("Unreadable look-up response for %s.", each.message.pk)
+            self._ask_again(each, "unreadable response; see the log", now)
+            return []
 
     def _settle(
-        self, each: LookUp, finding: Finding, now: datetime
+        self, done: Sequence[tuple[LookUp, Finding]], now: datetime
     ) -> list[tuple[Claimed, SendResult]]:
-        if finding.receipt is not None:
-            self._found(each, finding.receipt, now)
-        elif finding.problem and not _are_others(each, finding.doubtful):
-            self._ask_again(each, finding.problem, now)
-        elif each.route is None:
-            self._ask_again(each, "not found, but no route covers it any more", now)
-        else:
-            note_missing(each, now)
-            return [_certainly_not_sent(each, each.route)]
-        return []
+        """1. put on record what providers have or lack, as by receipts
+        2. release the leases of those that this has not settled
+        """
+        others = _Others(done)
+        found, again, certain = [], [], []
+        for each, finding in done:
+            if finding.receipt is not None:
+                if others.is_found(each, finding.receipt.external_message_id):
+                    found.append((each, finding.receipt))
+                else:
+                    again.append((each, "it found a different message"))
+            elif finding.problem and not others.have_all(each, finding.doubtful):
+                again.append((each, finding.problem))
+            elif each.route is None:
+                again.append((each, "not found, but no route covers it any more"))
+            else:
+                found.append((each, _missing(each)))
+                certain.append(_certainly_not_sent(each, each.route))
+        _put_on_record(found, now)
+        # A status that is on record already has not settled it, and will not do so now.
+        unsettled = _unsettled(found)
+        again += [
+            (each, f"it reports {receipt.provider_status}")
+            for each, receipt in found
+            if receipt.status is not None and each.message.pk in unsettled
+        ]
+        for each, problem in again:
+            self._ask_again(each, problem, now)
+        return certain
 
-    def _take(
-        self, providers: Sequence[str], limit: int, now: datetime
-    ) -> list[LookUp]:
-        """Take over the leases of messages that are due for a look-up."""
-        taken = []
+    def _room(self, under_way: Counter[str], now: datetime) -> Counter[str]:
+        """How many look-ups may begin at each provider."""
+        out = set(out_of_use())
+        return +Counter(
+            {
+                name: self._paces[name].room(
+                    under_way[name], is_in_use=name not in out, now=now
+                )
+                for name in providers_to_ask()
+            }
+        )
+
+    def _at_providers(self) -> Counter[str]:
+        """How many are under way at each provider."""
+        now = time.monotonic()
+        return Counter(
+            name for name, give_up_at in self._under_way.values() if give_up_at > now
+        )
+
+    def _take(self, under_way: Counter[str], now: datetime) -> list[LookUp]:
+        """Take over the leases of messages that are due for a look-up.
+
+        Look-ups draw on the throttle that messages do: providers count calls. It is
+        locked first, as by claims.
+        """
+        taken: list[LookUp] = []
+        room = self._room(under_way, now)
+        at_most = min(room.total(), MOST - under_way.total())
+        if not room:
+            return taken
         with transaction.atomic():
-            messages = list(
+            capacity = lock_capacity(room.keys())
+            capacity.in_flight = under_way
+            due = list(
                 CampaignMessage.objects.select_for_update(
                     skip_locked=True, of=("self",)
                 )
                 .lease_expired(now)
-                .filter(can_be_asked_about(now - self._verdict_wait, providers))
+                .filter(can_be_asked_about(now - self._verdict_wait, list(room)))
                 .select_related("campaign")
-                .order_by("lease_expires_at")[:limit]
+                .order_by("lease_expires_at")[:at_most]
             )
+            messages = [each for each in due if _fits(each, room, capacity, now)]
+            capacity.save()
             CampaignMessage.objects.filter(pk__in=[m.pk for m in messages]).update(
                 lease_owner=self._owner, lease_expires_at=now + self._lease
             )
@@ -190,25 +264,19 @@ class LookUps:
         finding = look_up(provider_name=each.provider, enquiry=each.enquiry)
         self._done.put((each, finding))
 
-    def _come_back(self) -> list[tuple[LookUp, Finding]]:
+    def _come_back(self, now: datetime) -> list[tuple[LookUp, Finding]]:
         done = []
         with suppress(Empty):
             while True:
                 done.append(self._done.get_nowait())
-        for each, _ in done:
+        for each, finding in done:
             self._under_way.pop(each.message.pk, None)
+            if finding.is_refused:
+                pace = self._paces[each.provider]
+                pace.note_refusal(finding.retry_after, now=now)
+            else:
+                self._paces[each.provider].note_answer()
         return done
-
-    def _found(self, each: LookUp, receipt: Receipt, now: datetime) -> None:
-        """Settle the message by the provider's answer, as by a receipt."""
-        if _is_of_another(each, receipt.external_message_id):
-            self._ask_again(each, "it found a different message", now)
-            return
-        record_receipts(
-            provider_name=each.provider, receipts=[receipt], raw=receipt.raw, now=now
-        )
-        # A status that is on record already has not settled it, and will not do so now.
-        self._ask_again(each, f"it reports {receipt.provider_status}", now)
 
     def _ask_again(self, each: LookUp, problem: str, now: datetime) -> None:
         """Release the lease until a later look-up, if it is still ours."""
@@ -231,16 +299,40 @@ def can_be_asked_about(unknown_after: datetime, providers: Sequence[str]) -> Q:
     return Q(unknown_since__gt=unknown_after, provider__in=providers)
 
 
-def note_missing(each: LookUp, now: datetime) -> None:
-    """Record that the message's provider does not have it."""
-    receipt = Receipt(
+def _fits(
+    message: CampaignMessage, room: Counter[str], capacity: Capacity, now: datetime
+) -> bool:
+    """Whether its provider may be asked about it now; if so, it takes its place."""
+    if room[message.provider] <= 0 or not capacity.take(message.provider, 1, now):
+        return False
+    room[message.provider] -= 1
+    return True
+
+
+def _missing(each: LookUp) -> Receipt:
+    """The record that the message's provider does not have it."""
+    return Receipt(
         event_id=f"{each.content.reference}:{NOT_FOUND}",
         reference=each.content.reference,
         external_message_id="",
         status=None,
         provider_status=f"{NOT_FOUND} (looked up)",
     )
-    record_receipts(provider_name=each.provider, receipts=[receipt], raw="", now=now)
+
+
+def _put_on_record(found: Sequence[tuple[LookUp, Receipt]], now: datetime) -> None:
+    by_provider: defaultdict[str, list[Receipt]] = defaultdict(list)
+    for each, receipt in found:
+        by_provider[each.provider].append(receipt)
+    for name, receipts in sorted(by_provider.items()):
+        record_receipts(provider_name=name, receipts=receipts, raw="", now=now)
+
+
+def _unsettled(found: Sequence[tuple[LookUp, Receipt]]) -> set[int]:
+    """Those whose receipts have changed nothing."""
+    ids = [each.message.pk for each, _ in found]
+    messages = CampaignMessage.objects.sending().filter(pk__in=ids) if ids else ()
+    return {each.pk for each in messages}
 
 
 def _certainly_not_sent(each: LookUp, route: Route) -> tuple[Claimed, SendResult]:
@@ -254,27 +346,62 @@ def _certainly_not_sent(each: LookUp, route: Route) -> tuple[Claimed, SendResult
     return claimed, missing(each.provider, attempted_at=each.called_at)
 
 
-def _are_others(each: LookUp, doubtful: Sequence[str]) -> bool:
-    """Whether there are doubtful messages, and all of them are others of ours."""
-    return bool(doubtful) and all(_is_of_another(each, found) for found in doubtful)
+class _Others:
+    """Which messages at providers are known to be others than those looked up.
 
-
-def _is_of_another(each: LookUp, external_message_id: str) -> bool:
-    """Whether the provider found another message to the same recipient.
-
-    That can happen if it returns no reference. The other message's attempt may be
-    unknown too: then only its receipts have the id.
+    A look-up can find one of those to the same recipient if the provider returns no
+    reference. The other message's attempt may be unknown too: then only its receipts
+    have the id.
     """
-    if not external_message_id:
-        return False
-    found = {"provider": each.provider, "external_message_id": external_message_id}
-    attempts = MessageDeliveryAttempt.objects.filter(**found)
-    receipts = DeliveryReceipt.objects.filter(
-        **found, message__recipient=each.message.recipient
-    )
-    return any(
-        rows.exclude(message=each.message).exists() for rows in (attempts, receipts)
-    )
+
+    def __init__(self, done: Sequence[tuple[LookUp, Finding]]) -> None:
+        ids = {external_id for _, finding in done for external_id in _ids_in(finding)}
+        named = Q(
+            provider__in={each.provider for each, _ in done},
+            external_message_id__in=ids,
+        )
+        self._found: dict[tuple[str, str], int] = {}  # by now, and the message
+        # By provider and id: the messages and, from receipts, their recipients.
+        self._known: defaultdict[tuple[str, str], set[tuple[int | None, str]]]
+        self._known = defaultdict(set)
+        if not ids:
+            return
+        columns = ("provider", "external_message_id", "message")
+        for *key, message in MessageDeliveryAttempt.objects.filter(named).values_list(
+            *columns
+        ):
+            self._known[key[0], key[1]].add((message, ""))
+        for *key, message, recipient in DeliveryReceipt.objects.filter(
+            named, message__isnull=False
+        ).values_list(*columns, "message__recipient"):
+            self._known[key[0], key[1]].add((message, recipient))
+
+    def is_found(self, each: LookUp, external_message_id: str) -> bool:
+        """Whether this one may be the message's; if so, it is no other's."""
+        if not external_message_id:
+            return True
+        key = each.provider, external_message_id
+        if self._have(each, external_message_id):
+            return False
+        return self._found.setdefault(key, each.message.pk) == each.message.pk
+
+    def have_all(self, each: LookUp, doubtful: Sequence[str]) -> bool:
+        """Whether there are doubtful messages, and all of them are on record as others
+        of ours.
+        """
+        return bool(doubtful) and all(self._have(each, found) for found in doubtful)
+
+    def _have(self, each: LookUp, external_message_id: str) -> bool:
+        return any(
+            message != each.message.pk and recipient in {"", each.message.recipient}
+            for message, recipient in self._known[each.provider, external_message_id]
+        )
+
+
+def _ids_in(finding: Finding) -> Iterator[str]:
+    if finding.receipt is not None and finding.receipt.external_message_id:
+        yield finding.receipt.external_message_id
+    yield from filter(None, finding.doubtful)
 
 
 def _attempts_of(

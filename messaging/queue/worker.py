@@ -260,7 +260,7 @@ class Processor:
 
     def _look_up(self) -> None:
         """Ask about unknown outcomes; continue with messages that were not sent."""
-        if not self._look_up_timer.comes_round():
+        if not (self._look_up_timer.comes_round() or self._look_ups.have_news):
             return
         certain = self._look_ups.finish(now=self._clock())
         for claimed in self.results.resume(self.results.judge(certain)):
@@ -314,7 +314,8 @@ class Processor:
             and not self._is_done()
         ):
             # Once woken, it polls at once: the next wake-up may be long in coming.
-            is_quiet = self._is_idle and not self._receipts.expects_more
+            expects_news = self._receipts.expects_more or self._look_ups.in_flight
+            is_quiet = self._is_idle and not expects_news
             self._is_woken = self._waiter.wait(
                 WAIT_AT_MOST if is_quiet else CLAIM_EVERY
             )

@@ -17,6 +17,7 @@ from messaging.queue.coordination import Heartbeat
 from messaging.queue.look_ups import SHORTEST_PAUSE, LookUps
 from messaging.queue.recover import recover_expired_leases
 from messaging.queue.worker import Limits, Processor
+from messaging.rules.look_up_pace import FIRST
 from messaging.tests.conftest import MEMORY_PROVIDERS
 from messaging.tests.scenario import LEASE, NOW, claim, messages, unfinished
 from messaging.timeline import timeline_of
@@ -24,10 +25,21 @@ from messaging.transitions import NO_VERDICT
 from messaging.vocabulary import WorkerKind
 from routing.decision.planner import RoutingTable
 from routing.factories import AttemptFactory, ReceiptFactory, RouteFactory
-from routing.models import ChannelRoutingConfig, MessageDeliveryAttempt
-from routing.providers.base import LookUpFailed, OutcomeUnknown
+from routing.models import (
+    ChannelRoutingConfig,
+    MessageDeliveryAttempt,
+    ProviderHealth,
+    ProviderThrottle,
+)
+from routing.providers.base import (
+    LookUpFailed,
+    LookUpRefused,
+    OutcomeUnknown,
+    Receipt,
+)
 from routing.providers.memory import MemorySMS
 from routing.providers.registry import registry
+from routing.rules.breaker import BreakerState
 from routing.simulators.handset import read_handset_log
 from routing.vocabulary import (
     AttemptOutcome,
@@ -242,6 +254,139 @@ def in_doubt_about(*external_ids):
         raise LookUpFailed(doubtful=external_ids)
 
     return look_up
+
+
+# Many at once.
+
+
+def many(count):
+    """Messages whose worker died, and whose leases have run out."""
+    messages(count)
+    claimed = claim(limit=count)
+    recover(LOST_AT)
+    return claimed
+
+
+@pytest.fixture
+def held_back(askable):
+    """A provider that answers when told to, and the questions it has got."""
+    asked, may_answer, answer = [], threading.Event(), askable.look_up
+
+    def look_up(enquiry):
+        asked.append(enquiry)
+        assert may_answer.wait(5)
+        return answer(enquiry)
+
+    askable.look_up = look_up
+    yield asked, may_answer
+    may_answer.set()
+
+
+def test_a_worker_asks_more_at_once_while_answers_come(askable):
+    many(3 * FIRST)
+    worker = look_ups()
+    worker.begin(now=SETTLED)
+    before = worker.in_flight
+
+    drain(worker)
+    worker.begin(now=SETTLED)
+
+    assert (before, len(worker._under_way)) == (FIRST, 2 * FIRST)
+
+
+def drain(worker, now=SETTLED):
+    """Wait for the answers to the questions under way, and act on them together."""
+    deadline = time.monotonic() + 5
+    while len(worker._under_way) > worker._done.qsize():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    return worker.finish(now=now)
+
+
+def test_nobody_is_asked_while_the_provider_wants_a_pause(askable):
+    many(2 * FIRST)
+    askable.look_up = refuse_for(timedelta(minutes=1))
+    worker = look_ups()
+    worker.begin(now=SETTLED)
+    drain(worker)
+
+    worker.begin(now=SETTLED + timedelta(seconds=59))
+    assert worker.in_flight == 0
+    worker.begin(now=SETTLED + timedelta(seconds=60))
+    assert worker.in_flight == FIRST // 2
+
+
+def refuse_for(pause):
+    """A provider that asks to slow down."""
+
+    def look_up(enquiry):
+        raise LookUpRefused("Too many requests.", retry_after=pause)
+
+    return look_up
+
+
+def test_one_at_a_time_is_asked_about_at_a_provider_that_is_out_of_use(held_back):
+    many(3)
+    ProviderHealth.objects.create(
+        provider="TwilioSMS", channel=Channel.SMS, state=BreakerState.OPEN
+    )
+    worker = look_ups()
+
+    worker.begin(now=SETTLED)
+    worker.begin(now=SETTLED)
+
+    assert worker.in_flight == 1
+
+
+def test_look_ups_draw_on_the_throttle_of_their_provider(held_back):
+    many(3)
+    ProviderThrottle.objects.create(
+        provider="TwilioSMS", rate_per_second=1, burst=2, tat=SETTLED
+    )
+    worker = look_ups()
+
+    worker.begin(now=SETTLED)
+
+    assert worker.in_flight == 2
+
+
+def test_two_that_find_the_same_message_are_not_both_settled(askable):
+    many(2)
+    CampaignMessage.objects.update(recipient="+14155550100", occurrence=F("id"))
+    askable.look_up = lambda enquiry: Receipt(
+        event_id="SM1:sent",
+        reference=enquiry.message.reference,
+        external_message_id="SM1",
+        status=MessageStatus.SENT,
+        provider_status="sent",
+    )
+    worker = look_ups()
+    worker.begin(now=SETTLED)
+
+    drain(worker)
+
+    [unsettled] = CampaignMessage.objects.sending()
+    assert "a different message" in unsettled.status_reason
+
+
+def test_an_answer_that_cannot_be_read_holds_up_no_other(askable, caplog):
+    first, *others = many(3)
+    for each in others:
+        askable.send(each.content)
+    usual = askable.look_up
+
+    def look_up(enquiry):
+        is_bad = enquiry.message.reference == first.content.reference
+        return Receipt(*["x"] * 3, object(), "") if is_bad else usual(enquiry)
+
+    askable.look_up = look_up
+    worker = look_ups()
+    worker.begin(now=SETTLED)
+
+    drain(worker)
+
+    [left] = CampaignMessage.objects.sending()
+    assert left.pk == first.message_id
 
 
 # What it was sent as stands on its attempt: the options may be changed afterwards.

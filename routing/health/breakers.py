@@ -216,6 +216,12 @@ def take_probe(
     return probing.probe_until
 
 
+def out_of_use() -> list[str]:
+    """The providers whose breaker is open, or being tried."""
+    unused = ProviderHealth.objects.exclude(state=BreakerState.CLOSED)
+    return list(unused.values_list("provider", flat=True))
+
+
 def describe_breaker(breaker: Breaker | None, now: datetime) -> str:
     """The breaker's state in words; without a row the provider is in use."""
     return describe(breaker or Breaker(), now)

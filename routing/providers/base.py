@@ -255,6 +255,18 @@ class LookUpFailed(Exception):
         self.doubtful = tuple(doubtful)
 
 
+class LookUpRefused(LookUpFailed):
+    """The provider did not take the question: it was not reached, failed, or asks us to
+    slow down, for `retry_after` if it says so.
+    """
+
+    def __init__(
+        self, message: str = "", *, retry_after: timedelta | None = None
+    ) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class LookUpNotSupported(Exception):
     """This provider cannot be asked what happened to a message."""
 

@@ -35,7 +35,7 @@ from urllib.parse import urlsplit
 
 from routing.providers.base import (
     Enquiry,
-    LookUpFailed,
+    LookUpRefused,
     OutcomeUnknown,
     Provider,
     SendFailure,
@@ -216,13 +216,15 @@ class HttpProvider(Provider):
         return str(self.options["BASE_URL"]).rstrip("/") + path
 
     def fetch(self, url: str, *, headers: Mapping[str, str]) -> Answer:
-        """GET a URL for `look_up`; LookUpFailed unless the answer is 2xx."""
+        """GET a URL for `look_up`; LookUpRefused unless the answer is 2xx."""
         try:
             answer = self.http.get(url, headers=headers)
         except SendFailure as failure:
-            raise LookUpFailed(str(failure)) from None
+            raise LookUpRefused(str(failure)) from None
         if not answer.is_success:
-            raise LookUpFailed(str(self.refusal(answer)))
+            raise LookUpRefused(
+                str(self.refusal(answer)), retry_after=self.retry_after(answer)
+            )
         return answer
 
     def refusal(self, answer: Answer) -> SendFailure:

@@ -161,6 +161,17 @@ def test_a_failure_tells_no_credentials(simulator, name, caplog):
 
 
 @pytest.mark.parametrize("name", ASKABLE)
+def test_a_provider_that_refuses_the_question_is_not_one_that_cannot_tell(
+    simulator, name
+):
+    simulator.configure(look_up_status=429)
+
+    finding = look_up(provider_name=name, enquiry=enquiry_for(registry.get(name)))
+
+    assert finding.is_refused
+
+
+@pytest.mark.parametrize("name", ASKABLE)
 @pytest.mark.parametrize("apart", [-2 * HOUR, 2 * HOUR], ids=["behind", "ahead"])
 def test_a_message_is_found_however_far_apart_the_clocks_are(simulator, name, apart):
     provider = build(name)
@@ -331,7 +342,9 @@ def test_an_adapter_that_fails_has_told_nothing(simulator, settings):
 
     finding = look_up(provider_name="Ours", enquiry=enquiry)
 
-    assert finding == Finding(problem="The adapter failed; see the log.")
+    assert finding == Finding(
+        problem="The adapter failed; see the log.", is_refused=True
+    )
 
 
 class Broken:
