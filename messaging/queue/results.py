@@ -89,10 +89,14 @@ class Results:
         self._clock = clock
 
     def judge(self, ended: Iterable[tuple[Claimed, SendResult]]) -> list[Result]:
-        """Decide the next step of each, in the light of all of them: the calls that
+        """Decide the next step of each, in the light of all of these calls: those that
         show an outage do not use up a retry for it.
         """
         ended = list(ended)
+        self._heed(ended)
+        return self.decide(ended)
+
+    def _heed(self, ended: Sequence[tuple[Claimed, SendResult]]) -> None:
         if any(done.failure for _, done in ended):
             outcomes = [claimed.outcome(done) for claimed, done in ended]
             self._planner.foresee(outcomes, now=self._clock())
@@ -100,6 +104,11 @@ class Results:
             {(done.provider, each.channel) for each, done in ended if done.acceptance},
             now=self._clock(),
         )
+
+    def decide(self, ended: Iterable[tuple[Claimed, SendResult]]) -> list[Result]:
+        """Decide the next step of each. They may be calls of long ago that were looked
+        up: those say nothing about their provider now.
+        """
         return [
             Result(claimed, done, self._step(claimed, done)) for claimed, done in ended
         ]

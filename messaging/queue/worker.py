@@ -263,7 +263,7 @@ class Processor:
         if not (self._look_up_timer.comes_round() or self._look_ups.have_news):
             return
         certain = self._look_ups.finish(now=self._clock())
-        for claimed in self.results.resume(self.results.judge(certain)):
+        for claimed in self.results.resume(self.results.decide(certain)):
             self._window.start(claimed)
         if not self._is_stopping:
             self._look_ups.begin(now=self._clock())

@@ -318,7 +318,7 @@ class Life(RuleBasedStateMachine):
 
     def resumed(self, processor):
         certain = processor._look_ups.finish(now=self.now)
-        results = processor.results.judge(certain)
+        results = processor.results.decide(certain)
         return processor.results.resume(results) if results else []
 
     def come_to_rest(self):
