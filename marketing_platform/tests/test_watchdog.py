@@ -141,3 +141,18 @@ def test_a_cluster_finishes_what_is_in_flight_when_its_watchdog_is_killed(
 
     wait_until(lambda: not any(map(is_running, family)), seconds=10)
     cluster.assert_nothing_was_in_flight()
+
+
+@pytest.mark.parametrize("is_guard_first", [True, False])
+def test_nothing_is_left_of_an_idle_cluster_killed_from_two_ends(
+    cluster, is_guard_first
+):
+    family = cluster.family()
+    (first,) = children(cluster.process.pid)
+    killed = [*children(first), cluster.process.pid]
+    os.kill(cluster.process.pid, signal.SIGSTOP)  # it would start another cluster
+
+    for pid in killed if is_guard_first else reversed(killed):
+        os.kill(pid, signal.SIGKILL)
+
+    wait_until(lambda: not any(map(is_running, family)), seconds=10)
