@@ -50,10 +50,11 @@ def answer_once(
     """
     with transaction.atomic():
         _lock(f"{user_id} {key}")
-        KeptAnswer.objects.stale(now).filter(user=user_id, key=key).delete()
         kept = KeptAnswer.objects.filter(user=user_id, key=key).first()
-        if kept is not None:
+        if kept is not None and not kept.is_stale(now):
             return _replay(kept, request_digest)
+        if kept is not None:
+            kept.delete()
         answer = act()
         KeptAnswer.objects.create(
             user_id=user_id,

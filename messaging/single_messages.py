@@ -50,10 +50,13 @@ def post_messages(
     """Queue messages, all or none; CampaignError if a channel cannot send.
 
     A suppressed recipient is not refused: the message ends as Suppressed, where anyone
-    can see it.
+    can see it. An error spoils the caller's transaction, if there is one.
     """
-    with transaction.atomic():
-        lanes = _lanes(single.lane for single in singles)
+    wanted = dict.fromkeys(single.lane for single in singles)
+    for channel, kind in wanted:
+        check_route(channel, kind)
+    with transaction.atomic(savepoint=False):
+        lanes = _lanes(wanted)
         messages = [_message(single, lanes[single.lane], now) for single in singles]
         for message in messages:
             message.owner_id = owner_id
@@ -64,8 +67,7 @@ def post_messages(
 
 def _lanes(wanted: Iterable[Lane]) -> dict[Lane, Campaign]:
     lanes = {}
-    for channel, kind in dict.fromkeys(wanted):
-        check_route(channel, kind)
+    for channel, kind in wanted:
         lanes[channel, kind], _ = Campaign.objects.get_or_create(
             channel=channel,
             kind=kind,

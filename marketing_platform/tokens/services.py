@@ -58,14 +58,23 @@ def revoke_tokens(tokens: Iterable[ApiToken], *, now: datetime) -> int:
 def take_turn(token: ApiToken, *, now: datetime) -> timedelta:
     """Count one request of the token; returns how long it must wait, 0 if not at all.
 
-    All web processes share the row, so the limit is for all together. Requests of one
-    token wait for its lock, for the duration of one UPDATE.
+    All web processes share the row, so the limit is for all together. Expects that no
+    other request took a turn since the token was read, so that one UPDATE is enough;
+    else it reads the row again, under its lock.
     """
+    wait = _take(token, now)
+    if wait is not None:
+        return wait
     with transaction.atomic():
         row = ApiToken.objects.select_for_update(no_key=True).get(pk=token.pk)
-        limit = gcra.Throttle(settings.API_RATE_PER_SECOND, settings.API_BURST, row.tat)
-        after = gcra.take(limit, 1, now)
-        if after is None:
-            return gcra.wait_for(limit, 1, now)
-        ApiToken.objects.filter(pk=token.pk).update(tat=after.tat)
-    return timedelta(0)
+        return _take(row, now) or timedelta(0)
+
+
+def _take(token: ApiToken, now: datetime) -> timedelta | None:
+    """The wait, 0 if the turn was taken; None if the row is not as it was read."""
+    limit = gcra.Throttle(settings.API_RATE_PER_SECOND, settings.API_BURST, token.tat)
+    after = gcra.take(limit, 1, now)
+    if after is None:
+        return gcra.wait_for(limit, 1, now)
+    as_read = ApiToken.objects.filter(pk=token.pk, tat=token.tat)
+    return timedelta(0) if as_read.update(tat=after.tat) else None

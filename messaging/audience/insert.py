@@ -54,9 +54,9 @@ _INSERT = "INSERT INTO {table} ({names}) SELECT {own}, {common} FROM {rows}"
 
 
 def enqueue(messages: Sequence[CampaignMessage]) -> None:
-    """Queue new messages, and count them."""
+    """Queue new messages, and count them. An error spoils the caller's transaction."""
     sheet = TallySheet()
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         for each in CampaignMessage.objects.bulk_create(messages):
             _count_queued(sheet, each)
         save_counts(sheet)

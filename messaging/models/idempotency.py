@@ -8,11 +8,14 @@ from django.conf import settings
 from django.db import models
 
 
+def _kept_for() -> timedelta:
+    return timedelta(hours=settings.IDEMPOTENCY_KEY_HOURS)
+
+
 class KeptAnswerQuerySet(models.QuerySet["KeptAnswer"]):
     def stale(self, now: datetime) -> KeptAnswerQuerySet:
         """Those whose key may be reused by now."""
-        kept = timedelta(hours=settings.IDEMPOTENCY_KEY_HOURS)
-        return self.filter(created_at__lte=now - kept)
+        return self.filter(created_at__lte=now - _kept_for())
 
 
 class KeptAnswer(models.Model):
@@ -43,3 +46,7 @@ class KeptAnswer(models.Model):
 
     def __str__(self) -> str:
         return f"Answer {self.pk}"
+
+    def is_stale(self, now: datetime) -> bool:
+        """Whether its key may be reused by now."""
+        return self.created_at <= now - _kept_for()

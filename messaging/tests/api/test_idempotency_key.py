@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from messaging.idempotency import Answer
 from messaging.models import Campaign, CampaignMessage
@@ -34,6 +36,17 @@ def test_the_same_request_gets_the_same_answer_and_sends_once(sender):
     assert first["Location"] == second["Location"]
     assert "Idempotency-Replayed" not in first
     assert second["Idempotency-Replayed"] == "true"
+
+
+def test_a_request_with_a_key_takes_few_statements(sender):
+    """In the test's transaction; the savepoints are transactions otherwise."""
+    post(sender, SMS, key="order-0")
+
+    with CaptureQueriesContext(connection) as statements:
+        post(sender, SMS)
+
+    is_locked = connection.vendor == "postgresql"  # the key
+    assert len(statements) == 14 + is_locked
 
 
 def test_the_order_of_fields_makes_no_other_request(sender):
