@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.apps import apps
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -13,7 +13,7 @@ from marketing_platform.audit.models import AuditEvent
 from marketing_platform.back_office import task_queue  # noqa: F401 - registers screens
 from marketing_platform.models import ApiToken
 from marketing_platform.tokens.services import revoke_tokens
-from routing.admin.bases import ReadOnlyAdmin, RecentFilter, clipped
+from routing.admin.bases import ExactSearch, ReadOnlyAdmin, RecentFilter, clipped
 from routing.text.untrusted import escaped
 
 FIELDS = (
@@ -55,15 +55,20 @@ class LatelyFilter(RecentFilter):
 
 
 @admin.register(AuditEvent)
-class AuditEventAdmin(ReadOnlyAdmin):
+class AuditEventAdmin(ExactSearch, ReadOnlyAdmin):
     """Who did what."""
 
     # Not by actor: one may have most of the rows.
     sortable_by = ["at"]
     list_display = ["at", "actor", "door", "action", "done_to", "what", "address"]
     list_filter = ["door", LatelyFilter]
-    search_fields = ["=actor", "=action", "=object_id"]
-    search_help_text = "A user name, an action, or the full number of an object"
+    search_fields = ["actor", "object_id"]
+    search_help_text = "A user name, or the full number of an object"
+
+    def found_by(self, term: str) -> Q:
+        """What a user did, and what was done to objects of this number."""
+        kinds = [each._meta.label for each in apps.get_models()]
+        return Q(actor=term) | Q(object_type__in=kinds, object_id=term)
 
     fields = (
         *("at", "door", "actor", "user", "token", "address", "source", "action"),

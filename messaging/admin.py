@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.db.models import QuerySet, TimeField
+from django.db.models import Q, QuerySet, TimeField
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -41,10 +42,17 @@ from messaging.queue_status import Outages
 from messaging.settling import Ruling, Settlement, settle
 from messaging.single_messages import HIGHEST_OF_CAMPAIGNS
 from messaging.timeline import timeline_of
-from routing.admin.bases import BoundedActions, ProviderFilter, ReadOnlyAdmin, clipped
+from routing.admin.bases import (
+    BoundedActions,
+    ExactSearch,
+    ProviderFilter,
+    ReadOnlyAdmin,
+    clipped,
+)
+from routing.admin.evidence import ids_of_messages
 from routing.models import InboundMessage
 from routing.text.quantities import quantity
-from routing.text.recipient_keys import address_key
+from routing.text.recipient_keys import address_key, address_spellings
 from routing.text.untrusted import escaped
 from routing.vocabulary import CampaignKind
 
@@ -238,6 +246,18 @@ class OutcomeFilter(admin.SimpleListFilter):
         return queryset
 
 
+def addresses_in(term: str) -> set[str]:
+    """All forms in which the address of a person's text may be stored.
+
+    A number's "+" may be missing, or written as 00.
+    """
+    digits = re.sub(r"[\s()./-]", "", term).removeprefix("00")
+    for text in (term, f"+{digits}"):
+        with suppress(AddressError):
+            return address_spellings(address_in(text))
+    return {term}
+
+
 class Intervention(Protocol):
     """An operator's action on one message."""
 
@@ -246,7 +266,7 @@ class Intervention(Protocol):
 
 
 @admin.register(CampaignMessage)
-class MessageAdmin(ReadOnlyAdmin):
+class MessageAdmin(ExactSearch, ReadOnlyAdmin):
     """One message, with a timeline of everything that happened to it."""
 
     change_form_template = "admin/messaging/campaignmessage/change_form.html"
@@ -260,7 +280,7 @@ class MessageAdmin(ReadOnlyAdmin):
         "due",
     ]
     list_filter = ["status", OutcomeFilter, "channel", ProviderFilter]
-    search_fields = ["=id", "=recipient"]
+    search_fields = ["id", "recipient"]
     fieldsets = [
         (
             None,
@@ -305,7 +325,10 @@ class MessageAdmin(ReadOnlyAdmin):
         ),
     ]
     readonly_fields = ["reason"]
-    search_help_text = "A message's id, or a recipient in full"
+    search_help_text = (
+        "A number in any spelling, an e-mail address, a message's id, or the "
+        "provider's id for it: in full"
+    )
     list_select_related = ["campaign"]
     actions = ["cancel", "retry", "send_again", "give_up"]
     # They ask first, and take as many as fit into a request.
@@ -320,13 +343,9 @@ class MessageAdmin(ReadOnlyAdmin):
         page: HttpResponse = super().changelist_view(request, extra_context)
         return page
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Search by a recipient in any spelling, or by a message's id."""
-        with suppress(AddressError):
-            search_term = address_in(search_term)
-        return super().get_search_results(request, queryset, search_term)
+    def found_by(self, term: str) -> Q:
+        """Those to a recipient, or with an id: ours or the provider's."""
+        return Q(recipient__in=addresses_in(term)) | Q(pk__in=ids_of_messages(term))
 
     @admin.display(description="to", ordering="recipient")
     def to(self, message: CampaignMessage) -> str:
@@ -467,10 +486,10 @@ class MessageAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Suppression)
-class SuppressionAdmin(BoundedActions):
+class SuppressionAdmin(ExactSearch):
     list_display = ["address", "reason", "scope", "source", "created_at"]
     list_filter = ["reason", "scope", "source"]
-    search_fields = ["=address"]
+    search_fields = ["address"]
     search_help_text = "An address in full, in any spelling"
     readonly_fields = ["created_at"]
 
@@ -482,13 +501,9 @@ class SuppressionAdmin(BoundedActions):
             kwargs["required"] = False
         return super().formfield_for_choice_field(db_field, request, **kwargs)
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Search by the key under which addresses are suppressed."""
-        with suppress(AddressError):
-            search_term = address_key(address_in(search_term))
-        return super().get_search_results(request, queryset, search_term)
+    def found_by(self, term: str) -> Q:
+        """By the key under which addresses are suppressed."""
+        return Q(address__in={address_key(each) for each in addresses_in(term)})
 
     def change_view(
         self,
@@ -504,7 +519,7 @@ class SuppressionAdmin(BoundedActions):
 
 
 @admin.register(InboundMessage)
-class InboundMessageAdmin(ReadOnlyAdmin):
+class InboundMessageAdmin(ExactSearch, ReadOnlyAdmin):
     """Texts received from handsets, with the keyword that each was read as."""
 
     list_display = [
@@ -516,7 +531,12 @@ class InboundMessageAdmin(ReadOnlyAdmin):
         "provider",
     ]
     list_filter = ["keyword", ProviderFilter]
-    search_fields = ["=sender"]
+    search_fields = ["sender"]
+    search_help_text = "A sender's number in full, in any spelling"
+
+    def found_by(self, term: str) -> Q:
+        """Those from a number."""
+        return Q(sender__in=addresses_in(term))
 
     @admin.display(description="text")
     def wrote(self, inbound: InboundMessage) -> str:

@@ -61,6 +61,7 @@ class QueueAdmin(ReadOnlyAdmin):
 class FinishedAdmin(ReadOnlyAdmin):
     """Without arguments and results, which are pickled, except plain results."""
 
+    is_small = True  # messages are no tasks; few others are run
     list_display = ["name", "func", "started", "stopped", "group"]
     fields = ("name", "func", "group", "cluster", "started", "stopped", "outcome")
     search_fields = ["=name", "=func"]

@@ -5,29 +5,65 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 
-from routing.admin.bases import ProviderFilter, ReadOnlyAdmin, RecentFilter, clipped
+from routing.admin.bases import (
+    ExactSearch,
+    ProviderFilter,
+    ReadOnlyAdmin,
+    RecentFilter,
+    clipped,
+    ids_in,
+)
 from routing.models import (
+    DeliveryQuality,
     DeliveryReceipt,
     MessageDeliveryAttempt,
     WaitingReceipt,
     WebhookCount,
 )
 from routing.money import Money
+from routing.providers.registry import registry
 from routing.receipts.inbox import take_back
 from routing.signals import report
 
+FOUND_AT_MOST = 1000  # messages with the same provider's id; usually one
 
-class EvidenceAdmin(ReadOnlyAdmin):
+
+def ids_of_messages(term: str) -> list[int]:
+    """Messages that this is the id of, ours or their provider's."""
+    found = attempts_by(term).values_list("message_id", flat=True)
+    return [*ids_in(term), *found[:FOUND_AT_MOST]]
+
+
+def attempts_by(external_id: str) -> QuerySet[MessageDeliveryAttempt]:
+    """Those to which a provider gave this id."""
+    found = MessageDeliveryAttempt.objects.filter(
+        provider__in=_known_providers(), external_message_id=external_id
+    )
+    # The index leaves out blank ids, and is used only by queries that do.
+    return found.exclude(external_message_id="").order_by()
+
+
+def _known_providers() -> list[str]:
+    """Those of MESSAGE_PROVIDERS, and former ones with receipts."""
+    former = DeliveryQuality.objects.order_by().values_list("provider", flat=True)
+    return list({*registry.names(), *former.distinct()})
+
+
+class EvidenceAdmin(ExactSearch, ReadOnlyAdmin):
     """Rows about a message, with a link to it."""
 
-    search_fields = ["=message__id", "=external_message_id"]
+    search_fields = ["message", "external_message_id"]
     search_help_text = "The number of a message, or the provider's id for it"
     ordering = ["-id"]
+
+    def found_by(self, term: str) -> Q:
+        """Those of the message."""
+        return Q(message__in=ids_of_messages(term))
 
     @admin.display(description="message", ordering="message_id")
     def message_link(self, row: MessageDeliveryAttempt | DeliveryReceipt) -> str:
@@ -136,6 +172,11 @@ class ReceiptAdmin(EvidenceAdmin):
         "occurred_at",
     ]
     list_filter = [ReceivedFilter, ProviderFilter, "status"]
+
+    def found_by(self, term: str) -> Q:
+        """Also those of messages that are not ours, by the provider's id."""
+        return super().found_by(term) | Q(message=None, external_message_id=term)
+
     fields = (
         *("provider", "event_id", "message", "attempt_number", "external_message_id"),
         *("status", "provider_status", "error_class", "error_code", "error_message"),
