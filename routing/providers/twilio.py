@@ -328,7 +328,9 @@ class _Twilio(HttpProvider):
         """Find the one message to the recipient that can only be ours.
 
         By sender, time, media and text, since Twilio returns no reference. Not by
-        DateSent: a message that still waits in Twilio's queue has none.
+        DateSent: a message that still waits in Twilio's queue has none. Nor are pages
+        shared by recipients: without DateSent the list holds all that was ever sent, in
+        an order that is not documented, and moves on while it is read.
         """
         query = {"To": enquiry.message.recipient, "PageSize": str(PAGE_SIZE)}
         if enquiry.sender and not _is_service(enquiry.sender):

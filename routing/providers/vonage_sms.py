@@ -15,6 +15,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -53,6 +54,7 @@ from routing.providers.transport.http import (
     basic_auth,
     by_clock_of,
 )
+from routing.providers.transport.shared_answers import Listed, SharedAnswers
 from routing.providers.transport.signatures import (
     DEFAULT_MAX_AGE_SECONDS,
     problem_with_max_age,
@@ -139,7 +141,9 @@ STATUSES = {
     "failed": MessageStatus.FAILED,  # or BOUNCED, if the recipient is the cause
 }
 CURRENCY = "EUR"
-PAGES_AT_MOST = 10
+PAGES_AT_MOST = 20
+# Look-ups ask for whole spans of time, so that they ask the same.
+SHARED_SPAN = timedelta(seconds=30)
 # How far the clocks may be apart before the records of another time are read.
 CLOCKS_APART = timedelta(seconds=30)
 SIGNATURE_METHODS = {"md5", "sha1", "sha256", "sha512"}  # all of them as HMAC
@@ -220,22 +224,24 @@ class VonageSMS(HttpProvider):
         """Find the record with our reference in the Reports API.
 
         It costs extra, so only with SETTLING_SECONDS. The only documented filters are
-        time and product, so all records of that time are read, page by page. The time
-        is Vonage's: if the first answer shows that its clock differs, it is asked anew.
+        time and product, so all records of that time are read, page by page; look-ups
+        of about the same time share the pages. The time is Vonage's: if the first
+        answer shows that its clock differs, it is asked anew.
         """
-        answer = self._report(self._query(enquiry))
-        there = by_clock_of(answer, enquiry)
-        if abs(there.since - enquiry.since) > CLOCKS_APART / 2:
-            answer = self._report(self._query(there))
+        listed = self._report(self._query(enquiry), enquiry)
+        as_asked = listed.as_asked(enquiry)
+        there = by_clock_of(listed.answer, as_asked)
+        if abs(there.since - as_asked.since) > CLOCKS_APART / 2:
+            listed = self._report(self._query(there), enquiry)
         for _ in range(PAGES_AT_MOST):
-            page = answer.json()
+            page = listed.answer.json()
             for record in map(as_object, page["records"]):
                 if _is_of(record, enquiry):
                     return _looked_up(record, enquiry.message.reference)
             query = _next_query(page)
             if not query:
                 return None
-            answer = self._report(query)
+            listed = self._report(query, enquiry)
         raise LookUpFailed("Vonage has too many records of that time.")
 
     def problem_with_receipts(self) -> str:
@@ -263,7 +269,8 @@ class VonageSMS(HttpProvider):
         return _inbound(fields)
 
     def _query(self, enquiry: Enquiry) -> str:
-        since, until = enquiry.since - CLOCKS_APART, enquiry.until + CLOCKS_APART
+        since = _rounded_down(enquiry.since - CLOCKS_APART)
+        until = _rounded_down(enquiry.until + CLOCKS_APART) + SHARED_SPAN
         return urlencode(
             {
                 "account_id": self.options["API_KEY"],
@@ -274,8 +281,11 @@ class VonageSMS(HttpProvider):
             }
         )
 
-    def _report(self, query: str) -> Answer:
+    def _report(self, query: str, enquiry: Enquiry) -> Listed:
         """A page of records."""
+        return self._reports.get(query, enquiry, fetch=self._fetch_report)
+
+    def _fetch_report(self, query: str) -> Answer:
         base_url = str(self.options["REPORTS_URL"]).rstrip("/")
         answer = self.fetch(
             f"{base_url}/v2/reports/records?{query}", headers=self._authorization()
@@ -283,6 +293,16 @@ class VonageSMS(HttpProvider):
         if not isinstance(answer.json().get("records"), list):
             raise LookUpFailed("Vonage's answer has no list of records.")
         return answer
+
+    @cached_property
+    def _reports(self) -> SharedAnswers:
+        """The call of a lost worker may have gone on until its time-out."""
+        settling = (self.settling_time or timedelta(0)) + self._timeout
+        return SharedAnswers(settling=settling, patience=self._timeout.total_seconds())
+
+    @property
+    def _timeout(self) -> timedelta:
+        return timedelta(seconds=self.http.timeout)
 
     def _authorization(self) -> dict[str, str]:
         return basic_auth(str(self.options["API_KEY"]), str(self.options["API_SECRET"]))
@@ -352,6 +372,11 @@ def _inbound(fields: Mapping[str, str]) -> Inbound:
         recipient=as_number(fields.get("to")),
         text=as_body(fields.get("text")),  # none where the type is binary
     )
+
+
+def _rounded_down(at: datetime) -> datetime:
+    seconds = at.timestamp() // SHARED_SPAN.total_seconds()
+    return datetime.fromtimestamp(seconds * SHARED_SPAN.total_seconds(), tz=UTC)
 
 
 def _next_query(page: dict[str, Any]) -> str:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from http.client import HTTPMessage
 
 import pytest
 
 from routing.look_ups import Finding, first_look, look_up, settling_time
 from routing.providers.base import Enquiry, LookUpFailed
 from routing.providers.registry import registry
+from routing.providers.transport.http import Answer
+from routing.providers.transport.shared_answers import Listed
 from routing.reference import reference_for
 from routing.tests.providers.samples import build, message_for
 from routing.tests.providers.scripted_server import ScriptedServer, answer, say
@@ -20,6 +25,7 @@ from routing.vocabulary import MessageStatus
 ASKABLE = ["TwilioSMS", "TwilioMMS", "VonageSMS", "SendGridEmail"]
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
+SECOND = timedelta(seconds=1)
 
 
 def enquiry_for(provider, *, reference="m12a3", **fields):
@@ -312,6 +318,74 @@ def test_vonages_pages_are_gone_through(simulator):
     found = close(provider, lambda: provider.look_up(sent))
 
     assert found.reference == "m9a1"
+
+
+@pytest.fixture
+def reports(monkeypatch):
+    """A provider of which records were asked for, and the queries."""
+    provider, queries = build("VonageSMS", TIMEOUT=30), []
+    fetch = provider._fetch_report
+
+    def fetch_report(query):
+        queries.append(query)
+        return fetch(query)
+
+    monkeypatch.setattr(provider, "_fetch_report", fetch_report)
+    yield provider, queries
+    provider.close()
+
+
+def long_ago(provider, number, *, age=5 * MINUTE):
+    """An enquiry of now about a call of some minutes ago."""
+    now = datetime.now(UTC)
+    at = now.replace(second=10, microsecond=0) - age
+    message = message_for(provider, reference=f"m{number}a1")
+    return Enquiry(message, since=at, until=at, asked_at=now)
+
+
+def test_look_ups_of_about_the_same_time_share_vonages_pages(simulator, reports):
+    provider, queries = reports
+    enquiries = [long_ago(provider, number) for number in range(20)]
+
+    with ThreadPoolExecutor(20) as pool:
+        assert list(pool.map(provider.look_up, enquiries)) == [None] * 20
+
+    assert len(queries) == 1
+
+
+@pytest.mark.parametrize(
+    ("called", "asked", "serves"),
+    [
+        (-MINUTE, 9 * SECOND, True),
+        (-MINUTE, 10 * SECOND, False),  # the page is old by now
+        (-59 * SECOND, SECOND, False),  # it might not have been listed yet
+    ],
+)
+def test_a_page_serves_what_it_would_have_listed(called, asked, serves):
+    at = datetime.now(UTC)
+    message = message_for(build("VonageSMS"))
+    enquiry = Enquiry(message, at + called, at + called, asked_at=at + asked)
+    listed = Listed(Answer(200, HTTPMessage(), b""), asked_at=at)
+
+    assert listed.serves(enquiry, settling=MINUTE) == serves
+
+
+def test_a_wait_for_others_is_no_difference_of_clocks(simulator, reports):
+    provider, _ = reports
+    enquiry = long_ago(provider, 1)
+    shared, asked_at = provider._reports, []
+    get = shared.get
+    shared._lock.acquire()
+    threading.Timer(0.5, shared._lock.release).start()
+
+    def noted(*args, **options):
+        asked_at.append((listed := get(*args, **options)).asked_at)
+        return listed
+
+    shared.get = noted
+    provider.look_up(enquiry)
+
+    assert asked_at[0] >= enquiry.asked_at + timedelta(seconds=0.4)
 
 
 # The result for the rest of the code.
