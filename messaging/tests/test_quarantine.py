@@ -106,20 +106,21 @@ def test_messages_that_have_cost_two_workers_are_claimed_apart(resending):
     assert len(next_one) == 1
 
 
+@pytest.mark.parametrize(
+    ("column", "name"), [("kind", "CampaignKind"), ("channel", "Channel")]
+)
 def test_a_message_that_cannot_be_placed_is_quarantined_and_the_others_leave(
-    route, caplog
+    route, caplog, column, name
 ):
     (poison,), (well,) = messages(1), messages(1)
-    Campaign.objects.filter(messages=poison).update(kind=NO_KIND)
+    Campaign.objects.filter(messages=poison).update(**{column: NO_KIND})
 
     (claimed,) = claim()
 
     assert claimed.message_id == well.pk
     assert CampaignMessage.objects.quarantined().get() == poison
     poison.refresh_from_db()
-    assert (
-        poison.status_reason == "Quarantined: ValueError: 9 is not a valid CampaignKind"
-    )
+    assert poison.status_reason == f"Quarantined: ValueError: 9 is not a valid {name}"
     assert caplog.text.count(f"Message {poison.pk} was quarantined") == 1
     assert claim(now=NOW + MINUTE) == []
 

@@ -240,7 +240,7 @@ class Available:
     def of(self, terms: Terms) -> float:
         """How many of these terms."""
         return min(
-            self.by_channel[terms.channel],
+            self.by_channel.get(terms.channel, math.inf),
             self.probes.get(terms, math.inf),
             self.on_return.get(terms, math.inf),
         )
@@ -251,7 +251,8 @@ class Available:
 
     def draw(self, terms: Terms, count: int) -> None:
         """Take some of what is available."""
-        self.by_channel[terms.channel] -= count
+        if terms.channel in self.by_channel:
+            self.by_channel[terms.channel] -= count
         for each in (self.probes, self.on_return):
             if terms in each:
                 each[terms] -= count
