@@ -17,17 +17,17 @@ from messaging.queue_status import (
     campaigns_under_way,
     queue_status,
 )
+from routing.decision.readiness import Detour, current_detours
 from routing.health.status import (
-    LOOKED_AT,
     LatestAttempt,
     ProviderStatus,
-    per_minute,
+    pace_of,
     provider_statuses,
 )
 from routing.receipts.inbox import inbox_status
 from routing.rules.breaker import BreakerState
 from routing.rules.charts import Amount, Chart, chart
-from routing.rules.figures import delivery_rate, milliseconds, success_rate
+from routing.rules.figures import delivery_rate, milliseconds, percent, success_rate
 from routing.rules.period import Period
 from routing.rules.tally import Tally, day_of
 from routing.statistics.reports import statistics_report
@@ -101,12 +101,11 @@ def _receipts_waiting(now: datetime) -> Tile:
 
 
 def _pace(latest: Sequence[LatestAttempt], now: datetime) -> Tile:
-    over = "the last 15 minutes"
-    if len(latest) == LOOKED_AT:
-        over = f"the last {span(now - latest[-1].attempted_at)}"
-    pace = per_minute(latest, now=now)
-    value = f"{pace:,.0f}" if pace >= 10 or not pace else f"{pace:.1f}"
-    return Tile("Attempts per minute", value, f"over {over}", listed(ATTEMPTS))
+    pace = pace_of(latest, now=now)
+    rate, over = pace.per_minute, f"over the last {span(pace.over)}"
+    value = f"{rate:,.0f}" if rate >= 10 or not rate else f"{rate:.1f}"
+    note = f"{over}; in the last minute: {pace.last_minute:,}"
+    return Tile("Attempts per minute", value, note, listed(ATTEMPTS))
 
 
 def _workers_alive(now: datetime) -> Tile:
@@ -128,7 +127,9 @@ class ProviderRow:
 
     status: ProviderStatus
     level: Level
+    state: str
     accepted: str
+    accepted_lately: str
     delivered: str
     p50: str
     p95: str
@@ -147,21 +148,28 @@ class Providers:
 
 def providers(latest: Sequence[LatestAttempt], *, now: datetime) -> Providers:
     """How each provider is doing today, and in the last minutes."""
-    statuses = provider_statuses(latest, now=now)
-    rows = [_provider_row(status, now) for status in statuses]
+    statuses, detours = provider_statuses(latest, now=now), current_detours()
+    rows = [
+        _provider_row(each, detours.get((each.name, each.channel)), now)
+        for each in statuses
+    ]
     return Providers(
         used=[row for row in rows if row.status.today or not row.status.problem],
         idle=[row for row in rows if row.status.problem and not row.status.today],
     )
 
 
-def _provider_row(status: ProviderStatus, now: datetime) -> ProviderRow:
+def _provider_row(
+    status: ProviderStatus, detour: Detour | None, now: datetime
+) -> ProviderRow:
     p50, p95 = status.today.response_ms(0.5, 0.95)
     last = status.last_error
     return ProviderRow(
         status=status,
-        level=_level_of(status),
+        level=_level_of(status, detour),
+        state="; ".join(filter(None, [status.breaker, f"{detour or ''}"])),
         accepted=success_rate(status.today),
+        accepted_lately=_accepted_lately(status),
         delivered=delivery_rate(status.today),
         p50=milliseconds(p50),
         p95=milliseconds(p95),
@@ -171,14 +179,22 @@ def _provider_row(status: ProviderStatus, now: datetime) -> ProviderRow:
     )
 
 
-def _level_of(status: ProviderStatus) -> Level:
-    """FAIL: it gets no traffic, or all of it although it fails. WARN: it is being tried
-    again, or refuses most attempts.
+def _accepted_lately(status: ProviderStatus) -> str:
+    """With the share: today's stays high for hours after a provider goes down."""
+    tried, accepted = len(status.lately), status.accepted_lately
+    if not tried:
+        return "no attempts"
+    return f"{accepted:,} of {tried:,} ({percent(accepted / tried)})"
+
+
+def _level_of(status: ProviderStatus, detour: Detour | None) -> Level:
+    """FAIL: messages wait for it, or it gets all of them although it fails. WARN:
+    others carry its traffic, it is being tried again, or it refuses most attempts.
     """
-    if status.state == BreakerState.OPEN or status.is_last_way_out:
+    if status.is_last_way_out or (detour and detour.is_blocked):
         return Level.FAIL
     is_failing = 2 * status.accepted_lately < len(status.lately)
-    is_doubtful = is_failing or status.state == BreakerState.HALF_OPEN
+    is_doubtful = is_failing or status.state != BreakerState.CLOSED
     return Level.WARN if is_doubtful else Level.OK
 
 

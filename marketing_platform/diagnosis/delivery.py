@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -27,12 +27,17 @@ from messaging.models import (
 from messaging.queue.coordination import clock_skew
 from messaging.queue.look_ups import can_be_asked_about
 from messaging.queue_status import awaiting_verdicts, count_held
-from routing.decision.readiness import current_outages, outage_sentences
+from routing.decision.readiness import (
+    Detour,
+    current_detours,
+    current_outages,
+    outage_sentences,
+)
 from routing.health.breakers import describe_breaker
 from routing.look_ups import providers_to_ask
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt, ProviderHealth
 from routing.rules.breaker import BreakerState
-from routing.vocabulary import ErrorClass
+from routing.vocabulary import Channel, ErrorClass
 
 SILENT_WITHIN = timedelta(hours=1)  # after that, a cluster was taken out of service
 SKEW_LIMIT = timedelta(seconds=2)
@@ -215,29 +220,40 @@ def breakers(now: datetime) -> Finding:
     rows = list(ProviderHealth.objects.all())
     failing = [row for row in rows if row.breaker.is_last_way_out]
     out = [row for row in rows if row.state != BreakerState.CLOSED]
+    detours = current_detours()
+    also = f" Out of use: {_in_words(out, now, detours)}." if out else ""
     if failing:
         return fail(
             "Providers fail, and no other may be used instead: "
-            f"{_in_words([*failing, *out], now)}.",
+            f"{_in_words(failing, now)}.{also}",
             "Some calls succeed, so they stay in use; failed messages are tried again "
             "and use up no retries. Check the last errors and the providers' status "
             "pages; add another provider to the route if you have one.",
         )
     if out:
-        return warn(
-            f"Providers out of use: {_in_words(out, now)}.",
+        is_blocked = any(each.is_blocked for each in detours.values())
+        return (fail if is_blocked else warn)(
+            f"Providers out of use: {_in_words(out, now, detours)}.",
             "A provider comes back by itself once it accepts messages again. Problems "
             "with credentials and funds need a person: see the provider's console.",
         )
     return ok("All providers are in use.")
 
 
-def _in_words(rows: Iterable[ProviderHealth], now: datetime) -> str:
-    return "; ".join(
-        f"{row.provider} on {row.get_channel_display()}: "
-        f"{describe_breaker(row.breaker, now)}"
-        for row in rows
-    )
+Detours = Mapping[tuple[str, Channel], Detour]
+
+
+def _in_words(
+    rows: Iterable[ProviderHealth], now: datetime, detours: Detours | None = None
+) -> str:
+    """Each with its state, and where its traffic goes."""
+    said = []
+    for row in rows:
+        detour = (detours or {}).get((row.provider, Channel(row.channel)))
+        state = describe_breaker(row.breaker, now)
+        where = "; ".join(filter(None, [state, f"{detour or ''}"]))
+        said.append(f"{row.provider} on {row.get_channel_display()}: {where}")
+    return "; ".join(said)
 
 
 def paused_campaigns(now: datetime) -> Finding:

@@ -32,7 +32,7 @@ PROVIDERS = {
     for name in ("TwilioSMS", "VonageSMS")
 }
 FRONT = "/admin/"
-QUERIES = 80  # of a full page, a third of them for what needs attention
+QUERIES = 86  # of a full page, a third of them for what needs attention
 
 
 @pytest.fixture(autouse=True)
@@ -159,8 +159,10 @@ def test_it_tells_how_each_provider_is_doing(look, bad_morning):
     page = look()
     ill, well = row_of(page, "TwilioSMS"), row_of(page, "VonageSMS")
 
-    assert (ill.level, well.level) == ("fail", "ok")
-    assert "out of use until" in ill.status.breaker
+    assert (ill.level, well.level) == ("warn", "ok")
+    assert "out of use until" in ill.state
+    assert "traffic goes to VonageSMS" in ill.state
+    assert ill.accepted_lately == "2 of 5 (40.0 %)"
     assert (ill.accepted, well.accepted) == ("0.0 %", "100.0 %")
     assert (ill.status.accepted_lately, len(ill.status.lately)) == (2, 5)
     assert ill.error == "Account 20003"
@@ -173,6 +175,27 @@ def test_a_provider_that_fails_with_no_other_left_is_not_green(look, bad_morning
     )
 
     assert row_of(look(), "VonageSMS").level == "fail"
+
+
+def test_a_provider_out_of_use_is_red_while_its_messages_wait(look, bad_morning):
+    ProviderHealth.objects.create(
+        provider="VonageSMS", channel=Channel.SMS, state=BreakerState.OPEN
+    )
+
+    ill = row_of(look(), "TwilioSMS")
+
+    assert ill.level == "fail"
+    assert "no other provider may be used" in ill.state
+
+
+def test_attempts_per_minute_are_of_the_time_that_they_cover(look):
+    attempts(3)
+    AttemptFactory._meta.model.objects.update(attempted_at=timezone.now() - 3 * MINUTE)
+
+    (found,) = [e for e in look().context["tiles"] if e.label == "Attempts per minute"]
+
+    assert found.value == "1.0"
+    assert found.note == "over the last 3 min; in the last minute: 0"
 
 
 def test_a_provider_without_credentials_is_told_below_the_others(look, settings):

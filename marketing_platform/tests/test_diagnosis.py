@@ -401,6 +401,31 @@ def test_a_provider_out_of_traffic_is_named():
     assert "TwilioSMS on SMS" in found.text
 
 
+@pytest.mark.parametrize(
+    ("fallback", "expected", "where"),
+    [
+        ("VonageSMS", Level.WARN, "traffic goes to VonageSMS"),
+        ("", Level.FAIL, "no other provider may be used"),
+    ],
+)
+def test_a_provider_out_of_use_is_red_only_if_no_other_carries_its_traffic(
+    settings, fallback, expected, where
+):
+    settings.MESSAGE_PROVIDERS = {
+        name: {"BACKEND": "routing.providers.memory.MemorySMS", "OPTIONS": {}}
+        for name in ("TwilioSMS", "VonageSMS")
+    }
+    RouteFactory(fallback_provider=fallback, enable_fallback=bool(fallback))
+    ProviderHealth.objects.create(
+        provider="TwilioSMS", channel=Channel.SMS, state=BreakerState.OPEN
+    )
+
+    found = delivery.breakers(timezone.now())
+
+    assert found.level == expected
+    assert where in found.text
+
+
 def test_a_provider_that_fails_with_no_other_left_is_worse():
     ProviderHealth.objects.create(
         provider="VonageSMS",

@@ -12,6 +12,7 @@ from datetime import datetime
 from routing.decision.planner import active_routes
 from routing.models import ProviderHealth
 from routing.providers.registry import registry
+from routing.rules.breaker import BreakerState
 from routing.rules.outage import Outage, Terms, alike, describe, outages
 from routing.rules.route import Route, Scope
 from routing.vocabulary import CampaignKind, Channel
@@ -77,6 +78,44 @@ def current_outages() -> dict[Terms, Outage]:
         for row in ProviderHealth.objects.all()
     }
     return outages(active_routes(), breakers, problem_with=registry.problem_with)
+
+
+@dataclass(frozen=True, slots=True)
+class Detour:
+    """Where the messages of a provider go while it is out of use."""
+
+    to: tuple[str, ...]  # providers that are in use
+    is_blocked: bool = False  # whether a route has no other, so that its messages wait
+
+    def __str__(self) -> str:
+        if not self.to:
+            return "no other provider may be used" if self.is_blocked else ""
+        others = "; some routes have no other" if self.is_blocked else ""
+        return f"traffic goes to {', '.join(self.to)}{others}"
+
+
+def current_detours() -> dict[tuple[str, Channel], Detour]:
+    """For each provider out of use, by its channel."""
+    rows = ProviderHealth.objects.exclude(state=BreakerState.CLOSED)
+    out = {(row.provider, Channel(row.channel)) for row in rows}
+    served = _in_front(active_routes()) if out else []
+    return {each: _detour(*each, served, out) for each in out}
+
+
+def _detour(
+    name: str, channel: Channel, served: Sequence[Route], out: set[tuple[str, Channel]]
+) -> Detour:
+    ways = [
+        [each for each in route.in_use if _may_carry(each, channel, out)]
+        for route in served
+        if route.channel == channel and name in route.in_use
+    ]
+    to = dict.fromkeys(each for way in ways for each in way)
+    return Detour(tuple(to), is_blocked=not all(ways))
+
+
+def _may_carry(name: str, channel: Channel, out: set[tuple[str, Channel]]) -> bool:
+    return (name, channel) not in out and not registry.problem_with(name)
 
 
 def outage_sentences(

@@ -51,12 +51,29 @@ def latest_attempts(*, now: datetime) -> list[LatestAttempt]:
     return [each for each in latest if each.attempted_at > now - LATELY]
 
 
-def per_minute(latest: Sequence[LatestAttempt], *, now: datetime) -> float:
-    """The latest attempts per minute."""
-    span = LATELY
-    if len(latest) == LOOKED_AT:
-        span = max(now - latest[-1].attempted_at, timedelta(seconds=1))
-    return len(latest) / (span / timedelta(minutes=1))
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Attempts per minute, over the time that the latest ones cover."""
+
+    per_minute: float
+    over: timedelta
+    last_minute: int  # how many of them; shows at once that they stopped
+
+
+def pace_of(latest: Sequence[LatestAttempt], *, now: datetime) -> Pace:
+    """The pace of the latest attempts: since the first of them, not of 15 minutes in
+    most of which nothing may have been due.
+    """
+    if not latest:
+        return Pace(0, LATELY, 0)
+    # All that were looked at may be of a few seconds.
+    shortest = timedelta(seconds=1) if len(latest) == LOOKED_AT else MINUTE
+    over = max(now - latest[-1].attempted_at, shortest)
+    last_minute = sum(each.attempted_at > now - MINUTE for each in latest)
+    return Pace(len(latest) / (over / MINUTE), over, last_minute)
 
 
 @dataclass(frozen=True, slots=True)
