@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Sum
 
@@ -40,21 +41,52 @@ class TimelineEntry:
 
 
 def timeline_of(message: CampaignMessage) -> list[TimelineEntry]:
-    """Everything that happened to a message, in order of time."""
-    entries = [
-        TimelineEntry(message.created_at, "Queued", []),
-        *map(_attempt_entry, message.attempts.all()),
-        *(_receipt_entry(each, message) for each in message.receipts.all()),
-    ]
-    if message.double_risk_at:
-        entries.append(
-            TimelineEntry(message.double_risk_at, "Possible duplicate", [DUPLICATE])
-        )
+    """Everything that happened to a message, causes before their effects."""
+    return [step.entry for step in sorted(_steps(message), key=_order)]
+
+
+class _Step(NamedTuple):
+    """An entry, and its place: after what stands earlier, or as early but at a lower
+    rank. A provider's time may lie before what caused it: it has no fractions of a
+    second, or is by another clock.
+    """
+
+    at: datetime
+    rank: int
+    entry: TimelineEntry
+
+
+def _order(step: _Step) -> tuple[datetime, int]:
+    return step.at, step.rank
+
+
+def _step(entry: TimelineEntry, rank: int, *causes: datetime) -> _Step:
+    return _Step(max([entry.at, *causes]), rank, entry)
+
+
+def _steps(message: CampaignMessage) -> Iterator[_Step]:
+    queued = _step(TimelineEntry(message.created_at, "Queued", []), 0)
+    yield queued
+    made, latest = {0: queued.at}, queued.at
+    for attempt in message.attempts.all():
+        step = _step(_attempt_entry(attempt), 1, latest)
+        yield step
+        if not attempt.is_late:
+            latest = made[attempt.attempt_number] = step.at
+    ends = [latest]
+    for receipt in message.receipts.all():
+        cause = made.get(receipt.attempt_number or 0, queued.at)
+        step = _step(_receipt_entry(receipt, message), 2, cause)
+        yield step
+        if receipt.status == message.status and len(ends) == 1:
+            ends.append(step.at)  # the first that said so
+    if at := message.double_risk_at:
+        yield _step(TimelineEntry(at, "Possible duplicate", [DUPLICATE]), 3)
+    if at := message.finished_at:
+        yield _step(_end_entry(message, at), 4, *ends)
     if message.status == MessageStatus.QUEUED and message.attempt_count:
-        entries.append(TimelineEntry(message.due_at, "Next try", _reason_of(message)))
-    if message.finished_at:
-        entries.append(_end_entry(message, message.finished_at))
-    return sorted(entries, key=lambda entry: entry.at)
+        next_try = TimelineEntry(message.due_at, "Next try", _reason_of(message))
+        yield _step(next_try, 5, latest)
 
 
 def _end_entry(message: CampaignMessage, at: datetime) -> TimelineEntry:
