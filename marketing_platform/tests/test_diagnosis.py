@@ -292,6 +292,25 @@ def test_a_lease_that_nobody_swept_fails():
     assert level(delivery.leases) == Level.FAIL
 
 
+def test_what_waits_its_turn_for_a_look_up_is_not_stuck(settings):
+    settings.MESSAGE_PROVIDERS = {
+        name: {**definition, "OPTIONS": {"SETTLING_SECONDS": 60}}
+        for name, definition in PROVIDERS.items()
+    }
+    message = MessageFactory(
+        status=MessageStatus.SENDING,
+        provider="TwilioSMS",
+        unknown_since=timezone.now() - 10 * MINUTE,
+        lease_expires_at=timezone.now() - 2 * MINUTE,
+    )
+    assert level(delivery.leases) == Level.OK
+
+    message.unknown_since -= timedelta(seconds=settings.QUEUE_VERDICT_SECONDS)
+    message.save()
+
+    assert level(delivery.leases) == Level.FAIL
+
+
 @pytest.mark.parametrize(
     ("provider", "becomes"),
     [

@@ -265,7 +265,9 @@ class Processor:
         certain = self._look_ups.finish(now=self._clock())
         for claimed in self.results.resume(self.results.decide(certain)):
             self._window.start(claimed)
-        if not self._is_stopping:
+        # What was not sent goes on at once, beside a full window, but not without end.
+        is_crowded = self._window.room <= -self._window.size
+        if not (self._is_stopping or is_crowded):
             self._look_ups.begin(now=self._clock())
 
     def _claim(self) -> None:

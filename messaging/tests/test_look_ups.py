@@ -295,12 +295,16 @@ def test_a_worker_asks_more_at_once_while_answers_come(askable):
 
 
 def drain(worker, now=SETTLED):
-    """Wait for the answers to the questions under way, and act on them together."""
+    """Act on all answers to the questions under way together."""
+    until_all_came_back(worker)
+    return worker.finish(now=now)
+
+
+def until_all_came_back(worker):
     deadline = time.monotonic() + 5
     while len(worker._under_way) > worker._done.qsize():
         assert time.monotonic() < deadline
         time.sleep(0.001)
-    return worker.finish(now=now)
 
 
 def test_nobody_is_asked_while_the_provider_wants_a_pause(askable):
@@ -348,6 +352,23 @@ def test_look_ups_draw_on_the_throttle_of_their_provider(held_back):
     worker.begin(now=SETTLED)
 
     assert worker.in_flight == 2
+
+
+def test_no_more_is_asked_while_what_was_not_sent_crowds_the_window(askable):
+    many(2 * FIRST)
+    may_answer = threading.Event()
+    registry.get("VonageSMS").send = lambda message: may_answer.wait(5)
+    limits = Limits(window=1, lease=LEASE, verdict_wait=WAIT)
+    worker = Processor(kind=WorkerKind.COMMAND, limits=limits, clock=lambda: SETTLED)
+    worker._look_ups.begin(now=SETTLED)
+    until_all_came_back(worker._look_ups)
+
+    worker._look_up()
+
+    may_answer.set()
+    assert worker._window.in_flight == FIRST
+    assert worker._look_ups.in_flight == 0
+    worker._window.close()
 
 
 def test_two_that_find_the_same_message_are_not_both_settled(askable):
