@@ -112,6 +112,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "marketing_platform.caching.NoStoreMiddleware",
+    "marketing_platform.content_policy.ContentPolicyMiddleware",
     "marketing_platform.web_queries.QueryLimitMiddleware",
     "marketing_platform.audit.acting.ActingMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

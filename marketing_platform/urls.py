@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularSwaggerView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from marketing_platform.diagnosis.metrics import MetricsView
 from marketing_platform.schema_view import SchemaView
@@ -18,7 +18,7 @@ urlpatterns = [
     path("webhooks/", include("routing.urls")),
     # The description of the API is public; the API itself needs a token.
     re_path(r"^api/schema/?$", SchemaView.as_view(), name="schema"),
-    re_path(r"^api/docs/?$", SpectacularSwaggerView.as_view(), name="docs"),
+    re_path(r"^api/docs/?$", SpectacularSwaggerSplitView.as_view(), name="docs"),
     re_path(r"^metrics/?$", MetricsView.as_view(), name="metrics"),
     path("api/", include("routing.api.urls")),
     path("api/", include("messaging.api.urls")),

@@ -22,6 +22,7 @@ from django.db import (
 )
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import render
 
 from routing.api.conventions import problems
 from routing.api.conventions.problems import PROBLEM_TYPE, problem
@@ -115,6 +116,8 @@ def unavailable(request: HttpRequest, trouble: Trouble) -> HttpResponse:
         response = JsonResponse(
             problem(503, trouble.detail), status=503, content_type=PROBLEM_TYPE
         )
+    elif request.path.startswith("/admin/"):
+        response = render(None, "503.html", {"detail": trouble.detail}, status=503)
     else:
         response = HttpResponse(trouble.detail, status=503, content_type="text/plain")
     response["Retry-After"] = str(trouble.retry_after)

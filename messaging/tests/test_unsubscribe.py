@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
 from django.test import Client
@@ -95,6 +97,9 @@ def test_the_page_takes_nothing_from_elsewhere_and_tells_nobody(mail_program, li
 
     assert not re.search(r"(src|href|action)=|https?://", response.content.decode())
     assert response["Content-Security-Policy"].startswith("default-src 'none'")
+    (style,) = re.findall("<style>(.*?)</style>", response.text, re.DOTALL)
+    digest = b64encode(sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}';" in response["Content-Security-Policy"]
     assert response["Referrer-Policy"] == "no-referrer"
     assert "no-store" in response["Cache-Control"]
 
