@@ -60,8 +60,9 @@ def queue(now: datetime) -> Finding:
     outage of the providers is not one of this host.
     """
     limit = timedelta(seconds=settings.QUEUE_STALLED_SECONDS)
-    on_hold = current_outages()
-    due_at = oldest_due_at(now, except_for=on_hold)
+    due_at, on_hold = oldest_due_at(now), {}
+    if due_at and due_at <= now - limit and (on_hold := current_outages()):
+        due_at = oldest_due_at(now, except_for=on_hold)
     if due_at is None:
         return ok("No message is due that may leave.")
     waiting = f"The oldest due message has waited for {span(now - due_at)}"
