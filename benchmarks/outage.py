@@ -49,7 +49,7 @@ def run() -> Iterator[Row]:
             launch(campaign)
             before = _rate_of_first()
             flag.touch()
-            wait_until(lambda: bool(current_outages()))
+            wait_until(lambda: bool(current_outages(now=timezone.now())))
             time.sleep(SETTLED)
             yield from _waiting(worker)
             flag.unlink()
@@ -98,7 +98,7 @@ def _wal() -> float | None:
 
 def _return(before: float) -> Iterator[Row]:
     back_at = timezone.now()
-    (outage, *_) = current_outages().values()
+    (outage, *_) = current_outages(now=back_at).values()
     due_at = outage.next_try_at(back_at) or back_at
     wait_until(lambda: bool(_first_since(back_at)))
     first = _first_since(back_at) or back_at

@@ -178,7 +178,7 @@ def _may_any_leave(now: datetime) -> bool:
     due = {Terms(Channel(c), CampaignKind(k)) for c, k in lanes.values_list(*TERMS)}
     if not due:
         return False
-    out = current_outages()
+    out = current_outages(now=now)
     return any(terms not in out or out[terms].probes_due(now) for terms in due)
 
 
@@ -279,7 +279,7 @@ class Outages:
 
     @cached_property
     def _in_words(self) -> dict[Terms, str]:
-        return outage_sentences(current_outages(), now=self._now)
+        return outage_sentences(current_outages(now=self._now), now=self._now)
 
 
 def waits(*, now: datetime) -> list[Wait]:

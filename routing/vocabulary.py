@@ -146,6 +146,16 @@ class UnknownOutcomePolicy(ChoiceEnum):
     RESEND = 1  # send again, recorded as such: for codes and alerts
 
 
+class ProviderState(ChoiceEnum):
+    """Whether messages go to a provider."""
+
+    IN_USE = 0
+    OUT_OF_USE = 1  # its calls fail
+    TRIED_AGAIN = 2  # by one message at a time
+    PAUSED = 3  # by a person
+    NOT_CONFIGURED = 4
+
+
 class WebhookOutcome(ChoiceEnum):
     """The outcome of a webhook call or (the last two) of a receipt in one."""
 

@@ -148,7 +148,8 @@ class Providers:
 
 def providers(latest: Sequence[LatestAttempt], *, now: datetime) -> Providers:
     """How each provider is doing today, and in the last minutes."""
-    statuses, detours = provider_statuses(latest, now=now), current_detours()
+    statuses = provider_statuses(latest, now=now)
+    detours = current_detours(now=now)
     rows = [
         _provider_row(each, detours.get((each.name, each.channel)), now)
         for each in statuses
@@ -167,7 +168,9 @@ def _provider_row(
     return ProviderRow(
         status=status,
         level=_level_of(status, detour),
-        state="; ".join(filter(None, [status.breaker, f"{detour or ''}"])),
+        state="; ".join(
+            filter(None, [status.pause or status.breaker, f"{detour or ''}"])
+        ),
         accepted=success_rate(status.today),
         accepted_lately=_accepted_lately(status),
         delivered=delivery_rate(status.today),
@@ -189,13 +192,15 @@ def _accepted_lately(status: ProviderStatus) -> str:
 
 def _level_of(status: ProviderStatus, detour: Detour | None) -> Level:
     """FAIL: messages wait for it, or it gets all of them although it fails. WARN:
-    others carry its traffic, it is being tried again, or it refuses most attempts.
+    others carry its traffic, it is paused, it is being tried again, or it refuses most
+    attempts.
     """
-    if status.is_last_way_out or (detour and detour.is_blocked):
+    is_blocked = detour is not None and detour.is_blocked and not status.pause
+    if is_blocked or status.is_last_way_out:
         return Level.FAIL
     is_failing = 2 * status.accepted_lately < len(status.lately)
-    is_doubtful = is_failing or status.state != BreakerState.CLOSED
-    return Level.WARN if is_doubtful else Level.OK
+    is_away = bool(status.pause) or status.state != BreakerState.CLOSED
+    return Level.WARN if is_failing or is_away else Level.OK
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ LISTS: dict[str, tuple[str, dict[str, Any]]] = {
     "webhook_refusals": (WEBHOOKS, {}),
     "missing_receipts": (WEBHOOKS, {}),
     "deliveries": ("routing_deliveryreceipt", {}),
+    "paused_providers": ("routing_providerpause", {}),
     "breakers": ("routing_providerhealth", {}),
     "paused_campaigns": (
         "messaging_campaign",

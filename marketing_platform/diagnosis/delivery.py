@@ -34,14 +34,20 @@ from routing.decision.readiness import (
     outage_sentences,
 )
 from routing.health.breakers import describe_breaker
+from routing.health.pauses import pauses_in_force
 from routing.look_ups import providers_to_ask
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt, ProviderHealth
 from routing.rules.breaker import BreakerState
+from routing.rules.pause import describe as describe_pause
 from routing.vocabulary import Channel, ErrorClass
 
 SILENT_WITHIN = timedelta(hours=1)  # after that, a cluster was taken out of service
 SKEW_LIMIT = timedelta(seconds=2)
 SWEPT_WITHIN = timedelta(minutes=1)  # workers check for expired leases every second
+RESUME = (
+    "Messages go to other providers, or wait. Resume it when the reason is gone: "
+    "`manage.py providers resume NAME --reason ...`, or in the back office."
+)
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 # Limits what a check reads, however many attempts or receipts a day has.
 LATEST_ATTEMPTS = 100_000
@@ -201,12 +207,18 @@ def possible_duplicates(now: datetime) -> Finding:
 
 
 def outages(now: datetime) -> Finding:
-    """Kinds of messages that wait because all of their providers fail."""
-    found = {k: each for k, each in current_outages().items() if each.is_failure}
+    """Kinds of messages that wait because their providers fail or are paused."""
+    found = {
+        terms: each
+        for terms, each in current_outages(now=now).items()
+        if each.is_failure or each.is_paused
+    }
     if not found:
         return ok("No channel is on hold.")
     sentences = dict.fromkeys(outage_sentences(found, now=now).values())
     waiting = count_held(found, now=now)
+    if not any(each.is_failure for each in found.values()):
+        return warn(f"{' '.join(sentences)} {waiting} due messages wait.", RESUME)
     return fail(
         f"{' '.join(sentences)} {waiting} due messages wait.",
         "They use up no retries, and leave by themselves once a provider accepts "
@@ -215,12 +227,27 @@ def outages(now: datetime) -> Finding:
     )
 
 
+def paused_providers(now: datetime) -> Finding:
+    """Providers that a person keeps all messages away from."""
+    if paused := pauses_in_force(now=now):
+        detours = {name: f"{x}" for (name, _), x in current_detours(now=now).items()}
+        said = [
+            "; ".join(
+                filter(None, [f"{name} is {describe_pause(each, now)}", detours[name]])
+            )
+            for name, each in sorted(paused.items())
+            if name in detours  # not if it has left MESSAGE_PROVIDERS
+        ]
+        return warn(f"{'. '.join(said)}.", RESUME)
+    return ok("No provider is paused.")
+
+
 def breakers(now: datetime) -> Finding:
     """Providers that fail: out of use, or kept in use because there is no other."""
     rows = list(ProviderHealth.objects.all())
     failing = [row for row in rows if row.breaker.is_last_way_out]
     out = [row for row in rows if row.state != BreakerState.CLOSED]
-    detours = current_detours()
+    detours = current_detours(now=now)
     also = f" Out of use: {_in_words(out, now, detours)}." if out else ""
     if failing:
         return fail(
@@ -231,7 +258,8 @@ def breakers(now: datetime) -> Finding:
             "pages; add another provider to the route if you have one.",
         )
     if out:
-        is_blocked = any(each.is_blocked for each in detours.values())
+        where = [detours.get((row.provider, Channel(row.channel))) for row in out]
+        is_blocked = any(each.is_blocked for each in where if each)
         return (fail if is_blocked else warn)(
             f"Providers out of use: {_in_words(out, now, detours)}.",
             "A provider comes back by itself once it accepts messages again. Problems "
@@ -282,6 +310,7 @@ DELIVERY: dict[str, Check] = {
         possible_duplicates,
         outages,
         breakers,
+        paused_providers,
         paused_campaigns,
     )
 }

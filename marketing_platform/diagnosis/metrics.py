@@ -22,7 +22,9 @@ from messaging.queue.coordination import database_now
 from messaging.queue_status import oldest_due_at
 from messaging.vocabulary import WorkerKind
 from routing.decision.readiness import current_outages
+from routing.health.pauses import pauses_in_force
 from routing.models import DeliveryReceipt, ProviderHealth
+from routing.providers.registry import registry
 from routing.receipts.inbox import inbox_status
 from routing.receipts.webhook_counts import webhook_calls
 from routing.rules.breaker import BreakerState
@@ -94,7 +96,8 @@ def metrics(now: datetime) -> Iterator[Metric]:
         ],
     )
     yield _breakers()
-    yield _on_hold()
+    yield _paused(now)
+    yield _on_hold(now)
     yield _attempts(now)
     yield _webhook_calls(now)
     yield from _inbox(now)
@@ -172,8 +175,21 @@ def _breakers() -> Metric:
     )
 
 
-def _on_hold() -> Metric:
-    out = current_outages()
+def _paused(now: datetime) -> Metric:
+    paused = pauses_in_force(now=now)
+    return Metric(
+        "provider_paused",
+        "1: a person has paused the provider; 0: otherwise.",
+        [
+            Sample(int(name in paused), {"provider": name, "channel": channel.label})
+            for channel in Channel
+            for name in registry.names(channel)
+        ],
+    )
+
+
+def _on_hold(now: datetime) -> Metric:
+    out = current_outages(now=now)
     return Metric(
         "messages_on_hold",
         "1: no provider may be used for such messages: they wait; 0: otherwise.",

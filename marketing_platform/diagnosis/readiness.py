@@ -61,7 +61,7 @@ def queue(now: datetime) -> Finding:
     """
     limit = timedelta(seconds=settings.QUEUE_STALLED_SECONDS)
     due_at, on_hold = oldest_due_at(now), {}
-    if due_at and due_at <= now - limit and (on_hold := current_outages()):
+    if due_at and due_at <= now - limit and (on_hold := current_outages(now=now)):
         due_at = oldest_due_at(now, except_for=on_hold)
     if due_at is None:
         return ok("No message is due that may leave.")

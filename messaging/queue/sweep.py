@@ -170,7 +170,7 @@ def expire_held(*, now: datetime) -> int:
     expire when they are claimed.
     """
     expired = 0
-    for channel, kind in current_outages():
+    for channel, kind in current_outages(now=now):
         lanes = Campaign.objects.running().filter(channel=channel, kind=kind)
         for lane in lanes:
             expired += _expire_due(lane, now)

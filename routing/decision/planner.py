@@ -42,6 +42,7 @@ from routing.rules.outage import (
     outages,
     providers_for,
 )
+from routing.rules.pause import describe as describe_pause
 from routing.rules.retry_budget import STRETCH_SECONDS
 from routing.rules.retry_table import NO_RULES, RetryTable
 from routing.rules.route import Destination, Route, choose_route
@@ -215,8 +216,10 @@ class ProviderSnapshot:
             return Verdict(reason, is_for_good=True)
         if problem := registry.problem_with(provider):
             return Verdict(problem)
-        throttled = self.capacity.verdict(provider, request.segments, now)
         health = self.health[request.destination.channel]
+        if pause := health.pauses.get(provider):
+            return Verdict(describe_pause(pause, now), until=pause.until)
+        throttled = self.capacity.verdict(provider, request.segments, now)
         breaker = health.breakers.get(provider)
         if breaker and draw >= admission(breaker, now):
             return Verdict(
@@ -297,11 +300,12 @@ class Planner:
         )
         names: dict[Channel, set[str]] = {}
         for route in self._routes.all(now=now):
-            names.setdefault(route.channel, set()).update(route.in_use)
+            in_use = set(route.in_use).difference(self._health.pauses(now=now))
+            names.setdefault(route.channel, set()).update(in_use)
         return Available(
             {
                 channel: sum(throttled.get(name, math.inf) for name in names[channel])
-                if channel in names
+                if names.get(channel)
                 else math.inf
                 for channel in Channel
             },
@@ -326,6 +330,7 @@ class Planner:
                     for name, breaker in each.breakers.items()
                 },
                 problem_with=registry.problem_with,
+                pauses=self._health.pauses(now=now),
             )
         return self._outages
 
@@ -408,8 +413,10 @@ class Planner:
     def alternatives(self, *, now: datetime) -> Alternatives:
         """Where the messages of each provider could go instead, route by route."""
         found: dict[tuple[str, Channel], list[set[str]]] = {}
+        paused = self._health.pauses(now=now).keys()
         for route in self._routes.all(now=now):
             usable = {name for name in route.in_use if not registry.problem_with(name)}
+            usable -= paused
             for name in route.in_use:
                 others = found.setdefault((name, route.channel), [])
                 others.append(usable - {name})

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from routing.decision.planner import active_routes
+from routing.health.pauses import pauses_in_force
 from routing.models import ProviderHealth
 from routing.providers.registry import registry
 from routing.rules.breaker import BreakerState
@@ -71,18 +72,23 @@ def _problems(route: Route) -> dict[str, str]:
     return {name: problem for name, problem in problems.items() if problem}
 
 
-def current_outages() -> dict[Terms, Outage]:
+def current_outages(*, now: datetime) -> dict[Terms, Outage]:
     """The outages now, by what their messages have in common."""
     breakers = {
         (row.provider, Channel(row.channel)): row.breaker
         for row in ProviderHealth.objects.all()
     }
-    return outages(active_routes(), breakers, problem_with=registry.problem_with)
+    return outages(
+        active_routes(),
+        breakers,
+        problem_with=registry.problem_with,
+        pauses=pauses_in_force(now=now),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Detour:
-    """Where the messages of a provider go while it is out of use."""
+    """Where the messages of a provider go while it is out of use or paused."""
 
     to: tuple[str, ...]  # providers that are in use
     is_blocked: bool = False  # whether a route has no other, so that its messages wait
@@ -94,10 +100,12 @@ class Detour:
         return f"traffic goes to {', '.join(self.to)}{others}"
 
 
-def current_detours() -> dict[tuple[str, Channel], Detour]:
-    """For each provider out of use, by its channel."""
+def current_detours(*, now: datetime) -> dict[tuple[str, Channel], Detour]:
+    """For each provider out of use or paused, by its channel."""
     rows = ProviderHealth.objects.exclude(state=BreakerState.CLOSED)
     out = {(row.provider, Channel(row.channel)) for row in rows}
+    paused = pauses_in_force(now=now)
+    out |= {(n, c) for c in Channel for n in registry.names(c) if n in paused}
     served = _in_front(active_routes()) if out else []
     return {each: _detour(*each, served, out) for each in out}
 

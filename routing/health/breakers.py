@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
 
-from routing.models import ProviderHealth, ProviderThrottle
+from routing.health.pauses import read_limits
+from routing.models import ProviderHealth
 from routing.providers.base import (
     OutcomeUnknown,
     ProviderError,
@@ -35,6 +36,7 @@ from routing.rules.breaker import (
     return_throttle,
     with_success,
 )
+from routing.rules.pause import Pause
 from routing.rules.retry_budget import count_sends, remaining_now
 from routing.vocabulary import Channel, ErrorClass
 
@@ -78,6 +80,7 @@ class ChannelHealth:
     breakers: dict[str, Breaker] = field(default_factory=dict)
     retries_left: dict[str, int] = field(default_factory=dict)
     return_tats: dict[str, datetime | None] = field(default_factory=dict)
+    pauses: Mapping[str, Pause] = field(default_factory=dict)  # of all channels
 
     @property
     def watched(self) -> Collection[str]:
@@ -87,7 +90,8 @@ class ChannelHealth:
     def is_in_use(self, provider: str) -> bool:
         """Whether traffic may go to it."""
         breaker = self.breakers.get(provider)
-        return breaker is None or breaker.is_closed
+        is_out = breaker is not None and not breaker.is_closed
+        return not is_out and provider not in self.pauses
 
     def is_returning(self, provider: str, now: datetime) -> bool:
         """Whether it has just come back, so that its rate grows from a low one."""
@@ -117,6 +121,7 @@ class HealthBook:
         self._succeeded_at: dict[tuple[str, Channel], datetime] = {}
         self._channels: dict[Channel, ChannelHealth] = {}
         self._has_throttles = False
+        self._pauses: Mapping[str, Pause] = {}
 
     @property
     def version(self) -> int:
@@ -135,6 +140,11 @@ class HealthBook:
         """Whether any provider has a throttle."""
         self._refresh(now)
         return self._has_throttles
+
+    def pauses(self, *, now: datetime) -> Mapping[str, Pause]:
+        """The paused providers, by name."""
+        self._refresh(now)
+        return self._pauses
 
     def note_successes(
         self, places: Iterable[tuple[str, Channel]], *, now: datetime
@@ -182,7 +192,8 @@ class HealthBook:
     def _refresh(self, now: datetime) -> None:
         if self._read_at is not None and abs(now - self._read_at) < self._max_age:
             return
-        self._channels = {channel: ChannelHealth() for channel in Channel}
+        self._has_throttles, self._pauses = read_limits(now=now)
+        self._channels = {each: ChannelHealth(pauses=self._pauses) for each in Channel}
         for row in ProviderHealth.objects.all():
             health = self._channels[Channel(row.channel)]
             health.breakers[row.provider] = row.breaker
@@ -190,7 +201,6 @@ class HealthBook:
             if not is_healthy(row.breaker, now):
                 left = remaining_now(row.recent_sends, now)
                 health.retries_left[row.provider] = left
-        self._has_throttles = ProviderThrottle.objects.exists()
         self._read_at = now
         self._version += 1
 

@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from routing.health.breakers import describe_breaker
+from routing.health.pauses import pauses_in_force
 from routing.health.throttles import read_capacity
 from routing.models import MessageDeliveryAttempt, ProviderHealth
 from routing.providers.registry import registry
 from routing.rules.breaker import Breaker, BreakerState
+from routing.rules.pause import describe as describe_pause
 from routing.rules.tally import Tally, day_of
 from routing.statistics.entries import read_totals
 from routing.vocabulary import AttemptOutcome, Channel, ErrorClass
@@ -86,6 +88,7 @@ class ProviderStatus:
     state: BreakerState
     is_last_way_out: bool  # it fails, but gets all traffic because there is no other
     breaker: str  # in words, like the throttle
+    pause: str  # the same; "" if it is not paused
     throttle: str
     today: Tally
     lately: list[LatestAttempt]
@@ -112,6 +115,7 @@ def provider_statuses(
     health = {(row.channel, row.provider): row for row in ProviderHealth.objects.all()}
     places = sorted({*_served(), *today})
     capacity = read_capacity(name for _, name in places)
+    paused = pauses_in_force(now=now)
 
     def status(place: Place) -> ProviderStatus:
         channel, name = place
@@ -123,6 +127,7 @@ def provider_statuses(
             state=breaker.state,
             is_last_way_out=breaker.is_last_way_out,
             breaker=describe_breaker(breaker, now),
+            pause=describe_pause(paused[name], now) if name in paused else "",
             throttle=capacity.describe(name, now),
             today=today.get(place, Tally()),
             lately=[each for each in latest if (each.channel, each.provider) == place],

@@ -5,6 +5,7 @@ from routing.models.evidence import DeliveryReceipt, MessageDeliveryAttempt
 from routing.models.health import DeliveryQuality, ProviderHealth, ProviderThrottle
 from routing.models.inbound import InboundMessage
 from routing.models.inbox import WaitingReceipt
+from routing.models.pauses import ProviderPause, ProviderPauseQuerySet
 from routing.models.rates import Rate, RateQuerySet, problem_with_deck
 from routing.models.retry_rules import RetryRule
 from routing.models.statistics import StatisticsEntry
@@ -18,6 +19,8 @@ __all__ = [
     "InboundMessage",
     "MessageDeliveryAttempt",
     "ProviderHealth",
+    "ProviderPause",
+    "ProviderPauseQuerySet",
     "ProviderThrottle",
     "Rate",
     "RateQuerySet",

@@ -412,6 +412,8 @@ class Provider:
     # The simulator that speaks its protocol, by its name in
     # `routing.simulators.credentials.PORT_OFFSETS`; "" for none.
     simulator: ClassVar[str] = ""
+    # Whether its messages leave this host.
+    is_real: ClassVar[bool] = True
     # The option that tells one of its accounts from another; "" if none does.
     account_option: ClassVar[str] = ""
     # How long after a call the provider is sure to list a message that it accepted;

@@ -17,6 +17,8 @@ _lock = threading.Lock()
 class _Console(Provider):
     """Accepts everything and prints it to standard output."""
 
+    is_real = False
+
     def send(self, message: OutboundMessage) -> Acceptance:
         """Print the message in one piece, even if many threads print at once."""
         with _lock:

@@ -26,6 +26,7 @@ class _Memory(Provider):
     """Accepts everything unless `fail_with` says otherwise. Thread-safe."""
 
     account_option = "ACCOUNT"
+    is_real = False
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         super().__init__(name, options)

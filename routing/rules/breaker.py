@@ -239,6 +239,15 @@ def may_probe(breaker: Breaker, now: datetime) -> bool:
     return False
 
 
+def try_now(breaker: Breaker, now: datetime) -> Breaker | None:
+    """Make the next message the probe, without waiting longer; None if one is under
+    way. For a breaker that is not closed.
+    """
+    if breaker.state == BreakerState.HALF_OPEN:
+        return breaker if may_probe(breaker, now) else None
+    return replace(breaker, open_until=min(now, breaker.open_until or now))
+
+
 def begin_probe(breaker: Breaker, now: datetime, lease: timedelta) -> Breaker | None:
     """Take the probe until `now + lease`; None if it is taken or not due.
 

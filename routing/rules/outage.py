@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from routing.rules.breaker import Breaker, may_probe
+from routing.rules.pause import Pause, moment
 from routing.rules.route import Route
 from routing.vocabulary import CampaignKind, Channel
 
@@ -28,16 +29,31 @@ class Terms(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Out:
-    """A provider that may not be used: it is misconfigured, or out of use."""
+    """A provider that may not be used: it is misconfigured, paused, or out of use."""
 
     provider: str
     problem: str = ""  # in its configuration
     breaker: Breaker = field(default_factory=Breaker)
+    pause: Pause | None = None
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether it is out of use because its calls fail."""
+        return not self.problem and not self.pause
+
+    @property
+    def since(self) -> datetime | None:
+        """When it went out of use; None if unknown."""
+        paused_since = self.pause and self.pause.since
+        times = [each for each in (paused_since, self.breaker.out_since) if each]
+        return min(times, default=None)
 
     def probe_at(self, now: datetime) -> datetime | None:
         """When a message may try it, now or later; None: a person must act first."""
         if self.problem:
             return None
+        if self.pause:
+            return self.pause.until
         if may_probe(self.breaker, now):
             return now
         return self.breaker.open_until or self.breaker.probe_until
@@ -53,7 +69,7 @@ class Outage:
     @property
     def since(self) -> datetime | None:
         """When the last of the providers went out of use; None if unknown."""
-        times = [each.breaker.out_since for each in self.providers]
+        times = [each.since for each in self.providers]
         return max((each for each in times if each), default=None)
 
     def next_try_at(self, now: datetime) -> datetime | None:
@@ -67,15 +83,27 @@ class Outage:
 
     @property
     def is_failure(self) -> bool:
-        """Whether providers fail; otherwise none of them is configured."""
-        return any(not each.problem for each in self.providers)
+        """Whether providers fail; otherwise a person must act, or has done so."""
+        return any(each.is_failing for each in self.providers)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a person has paused one of the providers."""
+        return any(each.pause for each in self.providers)
 
     @property
     def cause(self) -> str:
-        """Which providers fail, and how: "TwilioSMS and VonageSMS fail (503, 401)"."""
-        failing = [each for each in self.providers if not each.problem]
+        """Which providers fail, and how: "TwilioSMS and VonageSMS fail (503, 401)";
+        which are paused, and why: "TwilioSMS is paused (contract ended)".
+        """
+        failing = [each for each in self.providers if each.is_failing]
+        paused = [each.pause for each in self.providers if each.pause]
         problems = [each.problem.rstrip(".") for each in self.providers if each.problem]
-        return "; ".join([*_failing(failing), *problems])
+        return "; ".join([*_failing(failing), *map(_paused, paused), *problems])
+
+
+def _paused(pause: Pause) -> str:
+    return f"{pause.provider} is paused ({pause.reason.rstrip('.')})"
 
 
 def _failing(providers: Sequence[Out]) -> Iterator[str]:
@@ -92,15 +120,17 @@ def outages(
     breakers: Mapping[tuple[str, Channel], Breaker],
     *,
     problem_with: Callable[[str], str],
+    pauses: Mapping[str, Pause],
 ) -> dict[Terms, Outage]:
     """The terms that no provider may be used for. `problem_with` says what is wrong
-    with a provider's configuration, "" if nothing is.
+    with a provider's configuration, "" if nothing is; `pauses` are those in force.
     """
 
     def out(name: str, channel: Channel) -> Out | None:
         problem, breaker = problem_with(name), breakers.get((name, channel))
-        is_out = problem or (breaker and not breaker.is_closed)
-        return Out(name, problem, breaker or Breaker()) if is_out else None
+        pause = None if problem else pauses.get(name)
+        is_out = problem or pause or (breaker and not breaker.is_closed)
+        return Out(name, problem, breaker or Breaker(), pause) if is_out else None
 
     found = {}
     for terms in (Terms(channel, kind) for channel in Channel for kind in CampaignKind):
@@ -149,17 +179,23 @@ def describe(found: Sequence[Outage], now: datetime) -> str:
     since = f" since {clock_time(first.since)}" if first.since else ""
     next_at = first.next_try_at(now)
     if next_at is None:
-        then = "It waits until a person has mended this."
+        what = "resumes a provider" if first.is_paused else "has mended this"
+        then = f"It waits until a person {what}."
     elif next_at <= now:
         then = "The next message tries again."
     else:
-        then = f"Next try {clock_time(next_at)}."
+        then = f"Next try {_next_time(next_at, now)}."
     return f"{_subject(found)} is on hold{since}: {first.cause}. {then}"
 
 
 def clock_time(at: datetime) -> str:
     """In UTC, and it says so: the text is read in any time zone."""
     return f"{at.astimezone(UTC):%H:%M:%S} UTC"
+
+
+def _next_time(at: datetime, now: datetime) -> str:
+    """To the second within an hour; a pause may end on another day."""
+    return clock_time(at) if at - now < timedelta(hours=1) else moment(at, now)
 
 
 def alike(found: Iterable[Outage]) -> list[list[Outage]]:
