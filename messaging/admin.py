@@ -47,6 +47,7 @@ from routing.admin.bases import (
     ExactSearch,
     ProviderFilter,
     ReadOnlyAdmin,
+    bulleted,
     clipped,
 )
 from routing.admin.evidence import ids_of_messages
@@ -125,7 +126,7 @@ class CampaignAdmin(BoundedActions):
         "priority",
         "subject",
         "body",
-        "media_urls",
+        "attached",
         "scheduled_at",
         "expires_at",
         "quiet_from",
@@ -141,7 +142,7 @@ class CampaignAdmin(BoundedActions):
         "progress",
         "subject",
         "body",
-        "media_urls",
+        "attached",
         "scheduled_at",
         "created_at",
         "launched_at",
@@ -163,6 +164,11 @@ class CampaignAdmin(BoundedActions):
         self, request: HttpRequest, obj: Campaign | None = None
     ) -> bool:
         return False  # its messages are evidence
+
+    @admin.display(description="media")
+    def attached(self, campaign: Campaign) -> str:
+        """The addresses of its media."""
+        return bulleted(campaign.media_urls or [])
 
     @admin.display(description="name")
     def title(self, campaign: Campaign) -> str:
@@ -300,7 +306,7 @@ class MessageAdmin(ExactSearch, ReadOnlyAdmin):
             "Content",
             {
                 "classes": ["collapse"],
-                "fields": ["subject", "body", "media_urls", "segments", "country"],
+                "fields": ["subject", "body", "attached", "segments", "country"],
             },
         ),
         (
@@ -324,7 +330,7 @@ class MessageAdmin(ExactSearch, ReadOnlyAdmin):
             },
         ),
     ]
-    readonly_fields = ["reason"]
+    readonly_fields = ["reason", "attached"]
     search_help_text = (
         "A number in any spelling, an e-mail address, a message's id, or the "
         "provider's id for it: in full"
@@ -346,6 +352,11 @@ class MessageAdmin(ExactSearch, ReadOnlyAdmin):
     def found_by(self, term: str) -> Q:
         """Those to a recipient, or with an id: ours or the provider's."""
         return Q(recipient__in=addresses_in(term)) | Q(pk__in=ids_of_messages(term))
+
+    @admin.display(description="media")
+    def attached(self, message: CampaignMessage) -> str:
+        """The addresses of media of its own; its campaign has others."""
+        return bulleted(message.media_urls or [])
 
     @admin.display(description="to", ordering="recipient")
     def to(self, message: CampaignMessage) -> str:
@@ -557,6 +568,10 @@ class WorkerAdmin(ReadOnlyAdmin):
         "skew",
     ]
     list_filter = ["kind"]
+    fields = (
+        *("kind", "host", "pid", "started_at", "beat_at", "in_flight", "skew"),
+        "trouble",
+    )
 
     @admin.display(description="host", ordering="host")
     def on(self, worker: WorkerHeartbeat) -> str:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.widgets import AdminSplitDateTime
 from django.core.exceptions import FieldDoesNotExist
 from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import cached_property
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.text import Truncator, capfirst
 
 from routing.providers.registry import registry
@@ -137,6 +139,12 @@ def clipped(text: str, length: int) -> str:
     )
 
 
+def bulleted(lines: Iterable[object]) -> str:
+    """A list for the page of a row; blank without lines."""
+    items = format_html_join("", "<li>{}</li>", ((escaped(f"{e}"),) for e in lines))
+    return format_html("<ul>{}</ul>", items) if items else ""
+
+
 class BoundedActions(admin.ModelAdmin):  # type: ignore[type-arg]
     """Limits an action to as many rows as one request can handle: each row costs some
     statements, and "Select all" of a list may mean a million.
@@ -210,6 +218,18 @@ class BoundedAdmin(BoundedActions):
         title = capfirst(self.opts.verbose_name_plural)
         context = {"title": title, **(extra_context or {})}
         return super().changelist_view(request, context)
+
+    def formfield_for_dbfield(
+        self, db_field: Any, request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        """The two inputs of a time get labels of their own, for screen readers."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field and isinstance(field.widget, AdminSplitDateTime):
+            for part, widget in zip(
+                ("date", "time"), field.widget.widgets, strict=True
+            ):
+                widget.attrs["aria-label"] = f"{capfirst(field.label)}: {part}"
+        return field
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """One that sorts only by what is offered."""

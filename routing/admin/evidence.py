@@ -15,6 +15,7 @@ from routing.admin.bases import (
     ProviderFilter,
     ReadOnlyAdmin,
     RecentFilter,
+    bulleted,
     clipped,
     ids_in,
 )
@@ -212,8 +213,18 @@ class WaitingReceiptAdmin(ReadOnlyAdmin):
 
     list_display = ["received_at", "provider", "event_id", "set_aside_at", "problem"]
     list_filter = [SetAsideFilter, ProviderFilter]
+    fields = (
+        *("provider", "event_id", "received_at", "set_aside_at", "problem"),
+        *("read_as", "raw"),
+    )
     ordering = ["-id"]
     actions = ["apply_again"]
+
+    @admin.display(description="read as")
+    def read_as(self, row: WaitingReceipt) -> str:
+        """What its provider's adapter made of it, without what it left blank."""
+        known = {name: value for name, value in row.receipt.items() if value}
+        return bulleted(f"{name}: {value}" for name, value in known.items())
 
     def has_apply_permission(self, request: HttpRequest) -> bool:
         """Users who may change rows of this table, although no form does."""

@@ -64,11 +64,15 @@ class FurtherProviderForm(ProviderForm):
         fields = ["position", "provider", "weight"]
 
 
-class FurtherProviderInline(admin.TabularInline):  # type: ignore[type-arg]
-    """The providers of a route after its first two."""
+class FurtherProviderInline(admin.StackedInline):  # type: ignore[type-arg]
+    """The providers of a route after its first two.
+
+    Not in a table: its fields would have no labels of their own.
+    """
 
     model = FurtherProvider
     form = FurtherProviderForm
+    fields = [("position", "provider", "weight")]
     extra = 0
 
 
