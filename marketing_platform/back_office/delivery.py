@@ -21,13 +21,14 @@ from routing.decision.readiness import Detour, current_detours
 from routing.health.status import (
     LatestAttempt,
     ProviderStatus,
+    accepted_of,
     pace_of,
     provider_statuses,
 )
 from routing.receipts.inbox import inbox_status
 from routing.rules.breaker import BreakerState
 from routing.rules.charts import Amount, Chart, chart
-from routing.rules.figures import delivery_rate, milliseconds, percent, success_rate
+from routing.rules.figures import delivery_rate, milliseconds, success_rate
 from routing.rules.period import Period
 from routing.rules.tally import Tally, day_of
 from routing.statistics.reports import statistics_report
@@ -172,7 +173,7 @@ def _provider_row(
             filter(None, [status.pause or status.breaker, f"{detour or ''}"])
         ),
         accepted=success_rate(status.today),
-        accepted_lately=_accepted_lately(status),
+        accepted_lately=accepted_of(status.lately),
         delivered=delivery_rate(status.today),
         p50=milliseconds(p50),
         p95=milliseconds(p95),
@@ -180,14 +181,6 @@ def _provider_row(
         error_age=f"{span(now - last.attempted_at)} ago" if last else "",
         href=listed(ATTEMPTS, provider=status.name),
     )
-
-
-def _accepted_lately(status: ProviderStatus) -> str:
-    """With the share: today's stays high for hours after a provider goes down."""
-    tried, accepted = len(status.lately), status.accepted_lately
-    if not tried:
-        return "no attempts"
-    return f"{accepted:,} of {tried:,} ({percent(accepted / tried)})"
 
 
 def _level_of(status: ProviderStatus, detour: Detour | None) -> Level:

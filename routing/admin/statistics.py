@@ -18,6 +18,7 @@ from django.utils.http import urlencode
 
 from routing.admin.bases import ReadOnlyAdmin
 from routing.admin.statistics_tables import COLUMNS, as_csv, cells, groups
+from routing.health.status import accepted_of, latest_attempts
 from routing.models import StatisticsEntry
 from routing.providers.registry import registry
 from routing.rules.charts import Amount, Chart, chart
@@ -189,6 +190,7 @@ def _shown(form: StatisticsForm, report: StatisticsReport) -> dict[str, Any]:
         "nothing": NOTHING,
         "delivery_rate": delivery_rate(report.total),
         "success_rate": success_rate(report.total),
+        "accepted_lately": _accepted_lately(form),
         "spending": spending(report.total),
         "statuses": _by_label(REACHED, total["messages"]),
         "outcomes": _by_label(AttemptOutcome, total["outcomes"]),
@@ -198,6 +200,21 @@ def _shown(form: StatisticsForm, report: StatisticsReport) -> dict[str, Any]:
         "tables": list(_tables(form, report)),
         "chart": _chart(period, report),
     }
+
+
+def _accepted_lately(form: StatisticsForm) -> str:
+    """Of the last minutes, beside figures that include today; otherwise blank."""
+    asked, now = form.cleaned_data, timezone.now()
+    if asked["period"].last < day_of(now):
+        return ""
+    return accepted_of(
+        [
+            each
+            for each in latest_attempts(now=now)
+            if asked["channel"] in (None, each.channel)
+            and asked["provider"] in ("", each.provider)
+        ]
+    )
 
 
 def _by_label(

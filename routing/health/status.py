@@ -13,6 +13,7 @@ from routing.health.throttles import read_capacity
 from routing.models import MessageDeliveryAttempt, ProviderHealth
 from routing.providers.registry import registry
 from routing.rules.breaker import Breaker, BreakerState
+from routing.rules.figures import percent
 from routing.rules.pause import describe as describe_pause
 from routing.rules.tally import Tally, day_of
 from routing.statistics.entries import read_totals
@@ -51,6 +52,16 @@ def latest_attempts(*, now: datetime) -> list[LatestAttempt]:
     )
     latest = (LatestAttempt(*row) for row in rows[:LOOKED_AT])
     return [each for each in latest if each.attempted_at > now - LATELY]
+
+
+def accepted_of(latest: Sequence[LatestAttempt]) -> str:
+    """How many were accepted, in words: a day's share stays high for hours after a
+    provider goes down.
+    """
+    if not latest:
+        return "no attempts"
+    accepted = sum(each.outcome == AttemptOutcome.ACCEPTED for each in latest)
+    return f"{accepted:,} of {len(latest):,} ({percent(accepted / len(latest))})"
 
 
 MINUTE = timedelta(minutes=1)

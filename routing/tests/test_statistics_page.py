@@ -8,12 +8,21 @@ from io import StringIO
 import pytest
 from django.contrib.auth.models import Permission
 from django.urls import reverse
+from django.utils import timezone
 
+from messaging.factories import MessageFactory
 from routing.admin.statistics_tables import COLUMNS, as_csv, cells, flat
+from routing.factories import AttemptFactory
 from routing.rules.figures import NOTHING, figures
 from routing.rules.tally import Tally
 from routing.tests.counted import happened, reached
-from routing.vocabulary import AttemptOutcome, Channel, FallbackReason, MessageStatus
+from routing.vocabulary import (
+    AttemptOutcome,
+    Channel,
+    ErrorClass,
+    FallbackReason,
+    MessageStatus,
+)
 
 pytestmark = pytest.mark.django_db
 JANUARY = {"start": "2026-01-01", "end": "2026-01-31"}
@@ -49,6 +58,22 @@ def rows(response, side):
 def downloaded(response):
     assert response["Content-Type"] == "text/csv; charset=utf-8"
     return list(csv.DictReader(StringIO(response.text)))
+
+
+def test_an_outage_of_now_stands_beside_the_share_of_the_day(show):
+    today = f"{timezone.now():%Y-%m-%d}"
+    happened(today)
+    AttemptFactory(
+        message=MessageFactory(),
+        attempted_at=timezone.now(),
+        outcome=AttemptOutcome.REJECTED,
+        error_class=ErrorClass.PROVIDER,
+    )
+
+    assert "in the last 15 minutes 0 of 1 (0.0 %)" in show(end=today).text
+    others = show(end=today, provider="VonageSMS")
+    assert others.context["accepted_lately"] == "no attempts"
+    assert "in the last 15 minutes" not in show().text
 
 
 def test_its_numbers_are_those_of_the_api(show, api, busy_month):
