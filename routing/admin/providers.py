@@ -107,10 +107,7 @@ ACTS = {
 
 @admin.register(ProviderPause)
 class PauseAdmin(ReadOnlyAdmin):
-    list_display = [
-        *("provider", "since", "until", "why", "by"),
-        *("resumed_at", "resumed_by", "why_resumed"),
-    ]
+    list_display = ["provider", "since", "until", "why", "by", "resumed"]
     list_filter = [ProviderFilter]
     change_list_template = "admin/routing/providerpause/change_list.html"
 
@@ -119,10 +116,13 @@ class PauseAdmin(ReadOnlyAdmin):
         """Why it was paused."""
         return clipped(pause.reason, 60)
 
-    @admin.display(description="reason to resume")
-    def why_resumed(self, pause: ProviderPause) -> str:
-        """Why the pause was ended or called off."""
-        return clipped(pause.resume_reason, 60)
+    @admin.display(description="resumed", ordering="resumed_at")
+    def resumed(self, pause: ProviderPause) -> str:
+        """When, by whom and why it was ended or called off."""
+        if pause.resumed_at is None:
+            return ""
+        at = f"{timezone.localtime(pause.resumed_at):%Y-%m-%d %H:%M:%S}"
+        return clipped(f"{at} by {pause.resumed_by}: {pause.resume_reason}", 80)
 
     def get_urls(self) -> list[Any]:
         """The usual ones, the providers, and what is done to them."""

@@ -229,7 +229,7 @@ def test_a_maintenance_window_is_planned_and_called_off(admin_client):
     press(admin_client, "resume")
     assert not ProviderPause.objects.open(timezone.now())
     history = admin_client.get(reverse("admin:routing_providerpause_changelist"))
-    assert "contract ended" in history.content.decode()
+    assert " by admin: contract ended</span>" in history.content.decode()
 
 
 def test_who_may_only_look_has_no_buttons(client, django_user_model):
