@@ -14,7 +14,12 @@ from messaging.transitions import Hold
 from routing.decision.request import RoutingRequest, Suitability
 from routing.dispatch import SendResult
 from routing.health.breakers import CallOutcome
-from routing.providers.base import OutboundMessage, SendFailure, UnsuitableError
+from routing.providers.base import (
+    OutboundMessage,
+    SendFailure,
+    Throttled,
+    UnsuitableError,
+)
 from routing.reference import reference_for
 from routing.rules.decide import Decision, Retry, Round, Sent, Step
 from routing.rules.retry import PastAttempt
@@ -82,6 +87,7 @@ class Claimed(NamedTuple):
     probe_token: datetime | None = None  # set if it probes a provider's open breaker
     call_id: int | None = None  # the first message of its call; None: it goes alone
     past_attempts: tuple[PastAttempt, ...] = ()
+    throttled_by: tuple[str, ...] = ()  # of those called earlier in this round
 
     @property
     def round(self) -> Round:
@@ -90,6 +96,7 @@ class Claimed(NamedTuple):
             tried=(*self.tried, self.decision.provider),
             failed_rounds=self.retry_count,
             past_attempts=self.past_attempts,
+            throttled_by=self.throttled_by,
         )
 
     @property
@@ -122,9 +129,11 @@ class Claimed(NamedTuple):
         """The next attempt of the same round, through another provider."""
         number = self.attempt_number + 1
         reference = reference_for(self.message_id, number, provider=decision.provider)
-        request = self.request
+        request, throttled_by = self.request, self.throttled_by
         if isinstance(after, UnsuitableError):
             request = request.refused_by(self.decision.provider, after.code)
+        if isinstance(after, Throttled):
+            throttled_by = (*throttled_by, self.decision.provider)
         return self._replace(
             attempt_number=number,
             request=request,
@@ -134,6 +143,7 @@ class Claimed(NamedTuple):
             call_id=None,
             content=replace(self.content, reference=reference),
             tried=(*self.tried, self.decision.provider),
+            throttled_by=throttled_by,
         )
 
 

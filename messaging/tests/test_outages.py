@@ -24,13 +24,16 @@ from messaging.queue_status import Outages, is_work_waiting, waits
 from messaging.tests.scenario import LEASE, MINUTE, NOW, messages
 from routing.decision.planner import Planner, RoutingTable
 from routing.dispatch import SendResult
+from routing.factories import RateFactory
 from routing.models import ProviderHealth
 from routing.providers.base import (
     Acceptance,
     AccountError,
     OutcomeUnknown,
     ProviderError,
+    Throttled,
     UnmappedError,
+    UnsuitableError,
 )
 from routing.rules.breaker import LIMITS, BreakerState
 from routing.vocabulary import CampaignKind, Channel, MessageStatus, RetryStrategy
@@ -145,6 +148,112 @@ def test_the_calls_that_show_the_outage_use_up_no_retry_even_where_there_is_none
     all_failing().turn()
 
     assert statuses() == {MessageStatus.QUEUED: 20}
+
+
+@pytest.mark.parametrize(("count", "max_retries"), [(1, 3), (4, 0)])
+@pytest.mark.parametrize("fallback_provider", ["VonageSMS", ""])
+def test_an_outage_that_too_few_messages_show_fails_none(
+    route, count, max_retries, fallback_provider
+):
+    route.max_retries = max_retries
+    route.fallback_provider = fallback_provider
+    route.enable_fallback = bool(fallback_provider)
+    route.save()
+    messages(count)
+    workers = all_failing()
+
+    workers.work(HOUR, every=20 * SECOND)
+
+    assert statuses() == {MessageStatus.QUEUED: count}
+    workers.failing = {}
+    workers.work(20 * MINUTE, every=20 * SECOND)
+    assert statuses() == {MessageStatus.SENT: count}
+
+
+def test_a_message_that_fails_alone_uses_up_its_retries(route):
+    route.max_retries = 0
+    route.enable_fallback, route.fallback_provider = False, ""
+    route.save()
+    messages(2)
+    workers = Workers(TwilioSMS=[None, FAILURES["503"]])
+
+    workers.turn()
+
+    assert statuses() == {MessageStatus.SENT: 1, MessageStatus.FAILED: 1}
+
+
+def test_providers_that_come_and_go_hardly_use_up_retries(route):
+    route.max_retries = 1
+    route.save()
+    messages(100)
+    workers = Workers()
+
+    for turn in range(200):
+        workers.failing = dict.fromkeys(
+            ("TwilioSMS", "VonageSMS"), None if turn % 2 else FAILURES["503"]
+        )
+        workers.work(SECOND)
+
+    assert statuses()[MessageStatus.SENT] > 50
+    assert statuses()[MessageStatus.FAILED] == 0
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        {"TwilioSMS": FAILURES["503"], "VonageSMS": UnsuitableError(code="9")},
+        {"TwilioSMS": UnsuitableError(code="9"), "VonageSMS": FAILURES["503"]},
+        {"TwilioSMS": Throttled(code="429"), "VonageSMS": FAILURES["503"]},
+    ],
+)
+def test_an_outage_of_the_only_provider_that_may_carry_it_fails_no_message(
+    route, failing
+):
+    route.max_retries = 0
+    route.save()
+    messages(20)
+
+    Workers(**failing).work(10 * MINUTE, every=10 * SECOND)
+
+    assert statuses() == {MessageStatus.QUEUED: 20}
+
+
+def test_an_outage_of_the_only_provider_that_is_cheap_enough_fails_no_message(route):
+    for provider, price in (("TwilioSMS", "0.01"), ("VonageSMS", "9")):
+        RateFactory(
+            provider=provider,
+            price=price,
+            country="US",
+            dial_prefix="1",
+            valid_from=NOW.date(),
+        )
+    route.max_retries, route.maximum_cost = 0, 1
+    route.save()
+    messages(20)
+    workers = Workers(TwilioSMS=FAILURES["503"])
+
+    workers.work(10 * MINUTE, every=10 * SECOND)
+
+    assert set(workers.calls) == {"TwilioSMS"}
+    assert statuses() == {MessageStatus.QUEUED: 20}
+
+
+@pytest.mark.parametrize("is_back", [False, True])
+def test_a_clock_set_back_holds_nothing_for_longer(is_back):
+    messages(100)
+    workers = all_failing()
+    workers.work(3 * MINUTE)
+    if is_back:
+        workers.failing = {}
+        while not statuses()[MessageStatus.SENT]:
+            workers.work(SECOND)
+
+    workers.now -= HOUR
+    CampaignMessage.objects.update(due_at=workers.now)
+    workers.failing = {}
+    workers.work(2 * MINUTE)
+
+    assert statuses() == {MessageStatus.SENT: 100}
 
 
 def test_a_message_alone_is_tried_again_as_soon_as_its_provider_answers():

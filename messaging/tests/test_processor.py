@@ -28,7 +28,7 @@ from routing.models import (
     ProviderThrottle,
 )
 from routing.providers.base import ProviderError
-from routing.rules.breaker import BreakerState
+from routing.rules.breaker import Breaker, BreakerState, to_row, with_success
 from routing.simulators.handset import read_handset_log
 from routing.vocabulary import (
     AttemptOutcome,
@@ -176,10 +176,16 @@ def test_a_message_is_tried_again_when_all_providers_failed(
     assert (message.attempt_count, message.retry_count) == (3, 1)
 
 
-def test_a_message_fails_after_its_last_round(sms_route, simulator, arrivals):
+def test_a_message_fails_after_its_last_round_if_others_were_sent(
+    sms_route, simulator, arrivals
+):
     sms_route.max_retries = 1
     sms_route.save()
     messages(1)
+    known = with_success(Breaker(), timezone.now())
+    ProviderHealth.objects.create(
+        provider="VonageSMS", channel=Channel.SMS, **to_row(known)
+    )
     simulator.set_fault("TwilioSMS", "unavailable")
     simulator.set_fault("VonageSMS", "unavailable")
 

@@ -32,7 +32,7 @@ from routing.models import ChannelRoutingConfig, RetryRule, RouteTurn
 from routing.money import Money
 from routing.prices.rate_decks import RateBook
 from routing.providers.registry import ProviderNotConfigured, UnknownProvider, registry
-from routing.rules.breaker import admission, describe, may_probe
+from routing.rules.breaker import Breaker, admission, describe, may_probe
 from routing.rules.costs import PriceError, estimate
 from routing.rules.decide import Choices
 from routing.rules.outage import (
@@ -186,10 +186,9 @@ class ProviderSnapshot:
             for name in route.providers
         ]
 
-    def is_failing(self, provider: str, channel: Channel) -> bool:
-        """Whether a failed call is no surprise."""
-        breaker = self.health[channel].breakers.get(provider)
-        return breaker is not None and breaker.is_failing
+    def breaker(self, provider: str, channel: Channel) -> Breaker:
+        """What its last calls say about a provider."""
+        return self.health[channel].breakers.get(provider, Breaker())
 
     def take(self, provider: str, request: RoutingRequest, now: datetime) -> bool:
         """Draw a message from its provider's throttle and retry budget, and from its
@@ -479,6 +478,8 @@ class Planner:
         to = request.destination
         score = self._qualities.score(name, to.channel, to.country, now=now)
         estimate = self._estimate(name, request, now)
+        breaker = snapshot.breaker(name, to.channel)
+        is_returning = snapshot.health[to.channel].is_returning(name, now)
         return Candidate(
             name,
             verdict,
@@ -487,7 +488,8 @@ class Planner:
             quality=score.mean if score else None,
             evidence=score.evidence if score else 0.0,
             estimate=estimate,
-            is_failing=snapshot.is_failing(name, to.channel),
+            is_failing=breaker.is_failing or is_returning,
+            has_only_failed=breaker.has_only_failed,
         )
 
     def _estimate(

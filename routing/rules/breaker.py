@@ -140,6 +140,12 @@ class Breaker:
         return not self.is_closed or self.is_last_way_out
 
     @property
+    def has_only_failed(self) -> bool:
+        """Whether its last calls failed, and none of those remembered succeeded."""
+        is_well = any(bucket.successes for bucket in self.buckets)
+        return self.failures_in_a_row > 0 and not is_well
+
+    @property
     def is_last_way_out(self) -> bool:
         """Whether it would be open if there were another provider to use."""
         return self.is_closed and self.reason.endswith(LAST_WAY_OUT)
@@ -199,7 +205,8 @@ def return_rate(
     """
     if breaker.closed_at is None:
         return None
-    step = max(0, (now - breaker.closed_at) // limits.return_step)
+    # Before it closed, as the clock was set back: how long ago is not known.
+    step = abs(now - breaker.closed_at) // limits.return_step
     return limits.return_rates[step] if step < len(limits.return_rates) else None
 
 
@@ -230,10 +237,12 @@ def is_healthy(
 def may_probe(breaker: Breaker, now: datetime) -> bool:
     """Whether one message may try the provider although traffic may not.
 
-    A prober that dies blocks other probes for no longer than its lease.
+    A prober that dies blocks other probes for no longer than its lease. No breaker
+    opens for longer than the limit: a clock was set back.
     """
     if breaker.state == BreakerState.OPEN:
-        return breaker.open_until is None or breaker.open_until <= now
+        until = breaker.open_until
+        return until is None or not now < until <= now + LIMITS.open_limit
     if breaker.state == BreakerState.HALF_OPEN:
         return breaker.probe_until is None or breaker.probe_until <= now
     return False

@@ -134,6 +134,7 @@ class Round:
     tried: tuple[str, ...]  # providers tried in this round, the latest last
     failed_rounds: int
     past_attempts: tuple[PastAttempt, ...] = ()
+    throttled_by: tuple[str, ...] = ()  # of those tried in this round
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,8 +289,9 @@ def next_step(
     3. certainly not sent, and another provider may succeed: fall back now
     4. throttled, the carrier takes no more today, it was too late to call, or the call
        was refused because of another message in it: the same round again, now or later
-    5. certainly not sent, and no surprise, as all providers fail: the same round again,
-       so that an outage uses up no retries
+    5. certainly not sent, and no surprise, as all providers that could carry it fail:
+       the same round again, so that an outage uses up no retries. The last retry is not
+       used up either while no call is known to succeed
     6. certainly not sent, and the retry table has a rule for it: by the table, which
        leaves the route's retries alone
     7. certainly not sent, and it may work later, here or elsewhere: the next round, if
@@ -314,7 +316,10 @@ def _same_round_again(
     """The step after a failure that uses up no retry; None if this one does."""
     if isinstance(failure, PutOff):
         return _put_off(route, failure, round_, at)
-    if isinstance(failure, ProviderError) and _is_outage(route, round_, at.choices):
+    is_outage = isinstance(failure, ProviderError) and _is_outage(
+        route, round_, at.choices
+    )
+    if is_outage or _waits_for_another(route, failure, round_, at.choices):
         return _sit_out(route, round_, at)
     return None
 
@@ -348,10 +353,13 @@ def _later_or_never(
 ) -> Step:
     if rule := _rule_for(route, failure, round_, at):
         return _by_table(rule, failure, round_, at)
-    if _may_work_later(route, failure, round_, at.choices):
-        not_before = _least_wait(failure, round_)
-        return _next_round(route, round_, at, not_before=not_before)
-    return GiveUp()
+    if not _may_work_later(route, failure, round_, at.choices):
+        return GiveUp()
+    step = _next_round(route, round_, at, not_before=_least_wait(failure, round_))
+    is_last = isinstance(step, GiveUp) and isinstance(failure, ProviderError)
+    if is_last and _may_be_outage(route, round_, at.choices):
+        return _sit_out(route, round_, at)
+    return step
 
 
 def _rule_for(
@@ -379,13 +387,43 @@ def _by_table(
 
 def _is_outage(route: Route, round_: Round, choices: Choices) -> bool:
     """Whether every provider that could carry the message is known to fail."""
-    able = [
-        choices.candidate(name)
-        for name in route.in_use
-        if name not in choices.unsuitable
-    ]
+    able = _able(route, round_, choices)
     failing = [each.provider for each in able if each.is_failing or each.verdict]
     return round_.tried[-1] in failing and len(failing) == len(able)
+
+
+def _may_be_outage(route: Route, round_: Round, choices: Choices) -> bool:
+    """Whether nothing says that a provider that could carry the message is well. Where
+    little is sent, a message may have used up its retries before an outage shows.
+    """
+    return all(
+        each.has_only_failed or each.is_failing or each.verdict
+        for each in _able(route, round_, choices)
+    )
+
+
+def _waits_for_another(
+    route: Route, failure: SendFailure, round_: Round, choices: Choices
+) -> bool:
+    """Whether the message can leave only by providers that are known to fail, as this
+    one cannot carry it.
+    """
+    if not isinstance(failure, UnsuitableError):
+        return False
+    able = _able(route, round_, choices)
+    others = [each for each in able if each.provider != round_.tried[-1]]
+    return any(each.is_failing for each in others) and all(
+        each.is_failing or each.verdict for each in others
+    )
+
+
+def _able(route: Route, round_: Round, choices: Choices) -> list[Candidate]:
+    """The providers in use that can carry the message, with all that rules them out."""
+    throttled = Verdict("it has just throttled the message")
+    known = choices.with_verdicts(dict.fromkeys(round_.throttled_by, throttled))
+    screened = known.within(route.thresholds)
+    names = [name for name in route.in_use if name not in choices.unsuitable]
+    return [screened.candidate(name) for name in names]
 
 
 def _sit_out(route: Route, round_: Round, at: DecisionContext) -> Retry:

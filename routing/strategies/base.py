@@ -37,7 +37,9 @@ class Candidate:
     quality: float | None = None  # estimated delivery rate, 0.0 to 1.0; None: unknown
     evidence: float = 0.0  # messages that the quality rests on
     estimate: Money | None = None  # the price, in whichever currency it is known
-    is_failing: bool = False  # its breaker is open, or would be if there were another
+    # Its breaker is open, has just closed, or would be open if there were another.
+    is_failing: bool = False
+    has_only_failed: bool = False  # lately, as far as is remembered
 
     @property
     def is_eligible(self) -> bool:

@@ -124,6 +124,14 @@ def test_a_count_from_a_clock_that_ran_ahead_is_forgotten_too():
     assert len(observed(breaker, 1, at=NOW).buckets) == 1
 
 
+def test_a_clock_that_is_set_back_keeps_no_provider_out_of_use():
+    opened = observed(Breaker(), 0, 5, at=NOW + timedelta(hours=1))
+    closed = Breaker(closed_at=NOW + timedelta(hours=1))
+
+    assert may_probe(opened, NOW)
+    assert return_rate(closed, NOW) is None
+
+
 def test_good_news_never_opens_it():
     failing = observed(Breaker(), 30, 40, last=True)
 
