@@ -74,10 +74,13 @@ def _is_model(name):
 
 
 def _is_permission(name):
-    """Such as `messaging.change_campaign`."""
+    """Such as `messaging.change_campaign`, or one that a model adds."""
     app, _, codename = name.partition(".")
     action, _, model = codename.partition("_")
-    return action in {"add", "change", "delete", "view"} and _is_model(f"{app}.{model}")
+    if action in {"add", "change", "delete", "view"}:
+        return _is_model(f"{app}.{model}")
+    models = apps.get_app_config(app).get_models() if apps.is_installed(app) else ()
+    return any(codename in dict(each._meta.permissions) for each in models)
 
 
 def test_every_dotted_name_of_ours_resolves():

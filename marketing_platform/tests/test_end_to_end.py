@@ -53,7 +53,6 @@ def test_a_campaign_survives_an_outage_with_every_message_accounted_for(start_de
     assert summary["verdict"]["lost"] == summary["verdict"]["doubled"] == 0
     assert summary["verdict"]["on_handsets"] > 700
     assert summary["fallbacks"]["Provider unavailable"] > 0
-    assert summary["retries"] > 0
     assert float(summary["cost"]["USD"]) > 0
 
 

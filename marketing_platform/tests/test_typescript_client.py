@@ -14,6 +14,7 @@ from marketing_platform.tests.test_api_walkthrough import COMMAND, TEXT
 
 TOOLS = ("openapi-typescript@7", "typescript@5")
 IDS = re.compile(r"/\$\w+")
+PROVIDER = re.compile(r"/providers/\w+")
 READS = """
 type Report = paths["/api/routingconfig/stats/overall"]["get"]["responses"][200];
 declare const report: Report["content"]["application/json"];
@@ -59,7 +60,8 @@ def requests_of_the_document():
         if "-d" in words and not status.startswith("4"):
             path = words[3].removeprefix("$API")
             body = words[words.index("-d") + 1]
-            yield words[2].lower(), "/api" + IDS.sub("/{id}", path), body
+            path = PROVIDER.sub("/providers/{name}", IDS.sub("/{id}", path))
+            yield words[2].lower(), f"/api{path}", body
 
 
 def test_every_request_of_the_document_compiles_and_answers_may_be_null(tools):

@@ -17,7 +17,7 @@ from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Suppression
 from messaging.queue_status import waits
 from messaging.tasks import drain_queue
-from messaging.tests.scenario import messages
+from messaging.tests.scenario import MINUTE, messages
 from messaging.vocabulary import CampaignStatus, SuppressionReason
 from routing.dispatch import longest_call
 from routing.factories import AttemptFactory
@@ -59,7 +59,7 @@ def breaker_is_open(provider):
         provider=provider,
         channel=Channel.SMS,
         state=BreakerState.OPEN,
-        open_until=timezone.now() + HOUR,
+        open_until=timezone.now() + 4 * MINUTE,
         reason="3 failures in a row",
     )
 

@@ -116,8 +116,8 @@ def test_a_paused_provider_is_not_probed_before_it_is_resumed():
 
 def test_a_probe_asked_for_is_sent_by_the_next_message():
     messages(1)
-    out_of_use(until=NOW + HOUR)
-    out_of_use(until=NOW + HOUR, provider=VONAGE)
+    out_of_use(until=NOW + 4 * MINUTE)
+    out_of_use(until=NOW + 4 * MINUTE, provider=VONAGE)
     workers = Workers()
     assert workers.turn() == []
 

@@ -46,7 +46,7 @@ def test_a_request_with_a_key_takes_few_statements(sender):
         post(sender, SMS)
 
     is_locked = connection.vendor == "postgresql"  # the key
-    assert len(statements) == 14 + is_locked
+    assert len(statements) == 15 + is_locked
 
 
 def test_the_order_of_fields_makes_no_other_request(sender):

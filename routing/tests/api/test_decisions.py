@@ -23,6 +23,8 @@ def left_out(value, serializer):
     missing = set(value) - set(fields)
     for name in set(value) & set(fields):
         field = getattr(fields[name], "child", fields[name])
+        if value[name] == []:
+            continue
         inner = value[name][0] if isinstance(value[name], list) else value[name]
         if isinstance(field, ApiSerializer):
             missing |= {f"{name}.{each}" for each in left_out(inner, field)}
