@@ -115,7 +115,7 @@ def test_an_installation_that_is_well_is_ready(client, healthy):
 def test_readiness_costs_few_queries(client, healthy, django_assert_max_num_queries):
     MessageFactory()
 
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(17):
         readyz(client)
 
 
