@@ -147,7 +147,7 @@ def test_killed_while_receipts_come_and_are_applied(make_scenario, put_on_record
     scenario.simulator.configure(duplicate_receipt_share=1, receipt_delay=0.2)
 
     for point in APPLYING:
-        (doomed,) = scenario.start(crash=f"{point}:2")
+        (doomed,) = scenario.start(crash=f"{point}:1")
         scenario.environment.restart_web()
         scenario.wait_for_death(doomed)
     scenario.start()
