@@ -159,14 +159,9 @@ def is_work_waiting(now: datetime) -> bool:
 
 def count_held(out: Iterable[Terms], *, now: datetime) -> Counted:
     """How many messages are due in the lanes of these terms."""
-    lanes = [
-        lane
-        for channel, kind in out
-        for lane in Campaign.objects.running().filter(channel=channel, kind=kind)
-    ]
     counts = [
         count_up_to(COUNT_AT_MOST, each.messages.due(now).order_by("due_at", "id"))
-        for each in lanes
+        for each in Campaign.objects.running().of_terms(out)
     ]
     number = sum(each.number for each in counts)
     return Counted(number, is_all=all(each.is_all for each in counts))
@@ -275,7 +270,7 @@ class Outages:
 
     def holding(self, campaign: Campaign) -> str:
         """The outage that holds the campaign's due messages; "" if none does."""
-        return self._in_words.get(Terms(*campaign.terms), "")
+        return self._in_words.get(campaign.terms, "")
 
     @cached_property
     def _in_words(self) -> dict[Terms, str]:

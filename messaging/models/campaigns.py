@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Protocol
 
 from django.conf import settings
@@ -17,6 +18,7 @@ from messaging.rules.quiet_hours import QuietHours
 from messaging.rules.retrying import with_time
 from messaging.rules.verdicts import outlook
 from messaging.vocabulary import CampaignStatus, SuppressionScope
+from routing.rules.outage import Terms
 from routing.rules.route import Destination
 from routing.vocabulary import CampaignKind, Channel, MessageStatus
 
@@ -27,6 +29,11 @@ SEEN_THROUGH = timedelta(days=30)
 
 
 class CampaignQuerySet(models.QuerySet["Campaign"]):
+    def of_terms(self, terms: Iterable[Terms]) -> CampaignQuerySet:
+        """Those whose channel and kind are among these."""
+        any_of = [Q(channel=channel, kind=kind) for channel, kind in terms]
+        return self.filter(reduce(Q.__or__, any_of)) if any_of else self.none()
+
     def visible(self) -> CampaignQuerySet:
         """All but the lanes of single messages."""
         return self.filter(is_standing=False)
@@ -200,9 +207,9 @@ class Campaign(models.Model):
         return self.name
 
     @cached_property
-    def terms(self) -> tuple[Channel, CampaignKind]:
+    def terms(self) -> Terms:
         """Its channel and kind, which never change; computed once, not per message."""
-        return Channel(self.channel), CampaignKind(self.kind)
+        return Terms(Channel(self.channel), CampaignKind(self.kind))
 
     @property
     def quiet_hours(self) -> QuietHours | None:

@@ -169,12 +169,8 @@ def expire_held(*, now: datetime) -> int:
     """Expire messages that an outage holds in their lanes; returns how many. All others
     expire when they are claimed.
     """
-    expired = 0
-    for channel, kind in current_outages(now=now):
-        lanes = Campaign.objects.running().filter(channel=channel, kind=kind)
-        for lane in lanes:
-            expired += _expire_due(lane, now)
-    return expired
+    held_lanes = Campaign.objects.running().of_terms(current_outages(now=now))
+    return sum(_expire_due(each, now) for each in held_lanes)
 
 
 def _expire_due(lane: Campaign, now: datetime) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from messaging.rules.moments import moment
+from routing.text.moments import moment
 
 _START = "Retrying ("
 

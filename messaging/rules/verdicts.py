@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from messaging.rules.moments import moment
+from routing.text.moments import moment
 from routing.text.quantities import quantity
 
 

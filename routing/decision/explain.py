@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -25,6 +25,7 @@ from routing.rules.decide import (
 )
 from routing.rules.retry_table import PASSING, Failure, RetryTable, in_words
 from routing.rules.route import Destination, Route
+from routing.text.moments import utc_clock
 from routing.text.phone_numbers import NotANumber, problem_with_kind, read_number
 from routing.text.quantities import quantity
 from routing.text.segments import count_segments
@@ -205,7 +206,6 @@ def _until(route: Route, choices: Choices, planner: Planner, now: datetime) -> s
         for each in choices.within(route.thresholds).candidates
         if each.verdict
     ]
-    again_at = next_try_at(route, choices, now=now).astimezone(UTC)
     out = outage_sentences(planner.outages(now=now), now=now)
     held = [
         text
@@ -213,7 +213,7 @@ def _until(route: Route, choices: Choices, planner: Planner, now: datetime) -> s
         if terms.channel == route.channel
         and route.scope.campaign_kind in (None, terms.kind)
     ]
-    next_try = f"Next try {again_at:%H:%M:%S} UTC."
+    next_try = f"Next try {utc_clock(next_try_at(route, choices, now=now))}."
     return " " + " ".join(
         [*(f"{each}." for each in reasons), *(held[:1] or [next_try])]
     )

@@ -22,11 +22,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any, NamedTuple
 
 from routing.rules.throttle import Throttle
+from routing.text.moments import utc_clock
 from routing.vocabulary import ChoiceEnum
 
 
@@ -316,7 +317,7 @@ def describe(breaker: Breaker, now: datetime, *, limits: BreakerLimits = LIMITS)
     """
     words = breaker.state.label
     if breaker.open_until is not None and breaker.open_until > now:
-        words += f" until {breaker.open_until.astimezone(UTC):%H:%M:%S} UTC"
+        words += f" until {utc_clock(breaker.open_until)}"
     elif breaker.state == BreakerState.OPEN:
         words += " until the next message tries it"
     share = admission(breaker, now, limits=limits)

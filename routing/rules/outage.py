@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from routing.rules.breaker import Breaker, may_probe
-from routing.rules.pause import Pause, moment
+from routing.rules.pause import Pause
 from routing.rules.route import Route
+from routing.text.moments import utc_clock, utc_moment
 from routing.vocabulary import CampaignKind, Channel
 
 
@@ -176,7 +177,7 @@ def describe(found: Sequence[Outage], now: datetime) -> str:
     since 03:12:00 UTC: TwilioSMS fails (503). Next try 03:14:00 UTC."
     """
     first = found[0]
-    since = f" since {clock_time(first.since)}" if first.since else ""
+    since = f" since {utc_clock(first.since)}" if first.since else ""
     next_at = first.next_try_at(now)
     if next_at is None:
         what = "resumes a provider" if first.is_paused else "has mended this"
@@ -188,14 +189,9 @@ def describe(found: Sequence[Outage], now: datetime) -> str:
     return f"{_subject(found)} is on hold{since}: {first.cause}. {then}"
 
 
-def clock_time(at: datetime) -> str:
-    """In UTC, and it says so: the text is read in any time zone."""
-    return f"{at.astimezone(UTC):%H:%M:%S} UTC"
-
-
 def _next_time(at: datetime, now: datetime) -> str:
     """To the second within an hour; a pause may end on another day."""
-    return clock_time(at) if at - now < timedelta(hours=1) else moment(at, now)
+    return utc_clock(at) if at - now < timedelta(hours=1) else utc_moment(at, now=now)
 
 
 def alike(found: Iterable[Outage]) -> list[list[Outage]]:

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from routing.text.moments import utc_moment
+
 
 @dataclass(frozen=True, slots=True)
 class Pause:
@@ -42,13 +44,7 @@ def describe(pause: Pause, now: datetime) -> str:
     14:00 UTC". Times of another day have their date.
     """
     verb = "paused since" if pause.since <= now else "to be paused from"
-    until = f"; until {moment(pause.until, now)}" if pause.until else ""
+    until = f"; until {utc_moment(pause.until, now=now)}" if pause.until else ""
     by = f" by {pause.by}" if pause.by else ""
-    return f"{verb} {moment(pause.since, now)}{by}: {pause.reason.rstrip('.')}{until}"
-
-
-def moment(at: datetime, now: datetime) -> str:
-    """A time in UTC, which it says; with the date unless that is today's."""
-    at = at.astimezone(UTC)
-    is_today = at.date() == now.astimezone(UTC).date()
-    return f"{at:%H:%M} UTC" if is_today else f"{at:%Y-%m-%d %H:%M} UTC"
+    since = utc_moment(pause.since, now=now)
+    return f"{verb} {since}{by}: {pause.reason.rstrip('.')}{until}"
