@@ -24,7 +24,7 @@ from routing.statistics.entries import (
     counted_attempts,
     days_with_attempts,
     read_totals,
-    save_counts,
+    save_corrections,
 )
 from routing.vocabulary import MessageStatus
 
@@ -92,7 +92,7 @@ def _correct(
 ) -> TallySheet:
     correction = truth - read_totals(first=first, last=last).part(part)
     if not is_dry_run:
-        save_counts(correction)
+        save_corrections(correction)
     return correction
 
 

@@ -34,6 +34,7 @@ from routing.models import DeliveryReceipt
 from routing.receipts.inbox import is_receipt_waiting, oldest_received_at
 from routing.receipts.webhook_counts import forget_old_counts
 from routing.statistics.entries import compact_entries
+from routing.statistics.minutes import forget_old_minutes
 from routing.timer import Timer
 from routing.vocabulary import Channel
 
@@ -129,6 +130,7 @@ class Sweep:
         if self._rng.random() < FORGETS:
             _do("forget_answers", lambda: KeptAnswer.objects.stale(now).delete())
             _do("forget_old_counts", lambda: forget_old_counts(now=now))
+            _do("forget_old_minutes", lambda: forget_old_minutes(now=now))
         if self._expiry_timer.comes_round():
             _do("expire_held", lambda: expire_held(now=now))
         return recovered or 0

@@ -8,7 +8,7 @@ from routing.models.inbox import WaitingReceipt
 from routing.models.pauses import ProviderPause, ProviderPauseQuerySet
 from routing.models.rates import Rate, RateQuerySet, problem_with_deck
 from routing.models.retry_rules import RetryRule
-from routing.models.statistics import StatisticsEntry
+from routing.models.statistics import MinuteCount, StatisticsEntry
 from routing.models.webhooks import WebhookCount
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "FurtherProvider",
     "InboundMessage",
     "MessageDeliveryAttempt",
+    "MinuteCount",
     "ProviderHealth",
     "ProviderPause",
     "ProviderPauseQuerySet",

@@ -23,6 +23,7 @@ from routing.rules.tally import (
     cost_counts,
 )
 from routing.sql_rows import Columns, Row, as_json, derived_table, prepared_cursor
+from routing.statistics.minutes import note_minutes
 from routing.vocabulary import Channel
 
 ONE_DAY = timedelta(days=1)
@@ -45,6 +46,13 @@ def save_counts(sheet: TallySheet) -> None:
         statement = INSERT_ENTRIES.format(rows=derived_table(ENTRY_COLUMNS))
         with prepared_cursor() as cursor:
             cursor.execute(statement, [as_json(rows)])
+
+
+def save_corrections(sheet: TallySheet) -> None:
+    """Add the counts without a time: what they count happened earlier."""
+    StatisticsEntry.objects.bulk_create(
+        StatisticsEntry(**row, counted_at=None) for row in entries(sheet)
+    )
 
 
 def entries(sheet: TallySheet) -> list[Row]:
@@ -112,6 +120,7 @@ def _start_of(day: date) -> datetime:
 def compact_entries() -> int:
     """Replace new entries by one per day, channel and provider; returns how many.
 
+    Their minutes are counted first, which the sums no longer tell.
     Safe with any number of workers: they skip entries that another one has locked, and
     find them compacted the next time, into one or two.
     """
@@ -120,6 +129,7 @@ def compact_entries() -> int:
     with transaction.atomic():
         unlocked = StatisticsEntry.objects.select_for_update(skip_locked=True)
         new = list(unlocked.filter(is_folded=False).order_by("id")[:COMPACT_AT_MOST])
+        note_minutes(new)
         days = {entry.day for entry in new}
         compacted = unlocked.filter(is_folded=True, day__in=days).order_by("id")
         _replace([*new, *_of_same_keys(compacted, new)])
@@ -139,7 +149,9 @@ def _replace(entries: list[StatisticsEntry]) -> None:
         sheet.add(_key_of(entry), entry.tally)
     StatisticsEntry.objects.filter(pk__in=[entry.pk for entry in entries]).delete()
     StatisticsEntry.objects.bulk_create(
-        StatisticsEntry(**key._asdict(), tally=tally.counts, is_folded=True)
+        StatisticsEntry(
+            **key._asdict(), tally=tally.counts, counted_at=None, is_folded=True
+        )
         for key, tally in sheet.tallies()
     )
 
