@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
 from marketing_platform.back_office.dashboard import dashboard
+from marketing_platform.back_office.menu import menu
 from marketing_platform.log_ins.backend import LogInForm
 from messaging.queue.coordination import database_now
 
@@ -23,6 +24,7 @@ class BackOffice(AdminSite):
     site_header = site_title = "Marketing platform"
     index_title = "Back office"
     site_url = None  # there is no other site: "/" redirects here
+    enable_nav_sidebar = False  # our menu stands above the pages
     login_form = LogInForm
     index_template = "admin/back_office/dashboard.html"
 
@@ -41,6 +43,10 @@ class BackOffice(AdminSite):
                 asked.__name__, (BoundedAdmin, asked), {"__module__": __name__}
             )
         super().register(model_or_iterable, asked, **options)
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """Of every page: with the menu."""
+        return {**super().each_context(request), "menu": menu(request)}
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
