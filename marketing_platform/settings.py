@@ -98,6 +98,7 @@ INSTALLED_APPS = [
     "django_q",
     "rest_framework",
     "django_filters",
+    "django_htmx",  # its script, and nothing else of it
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "anymail",

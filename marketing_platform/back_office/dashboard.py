@@ -8,69 +8,70 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import cached_property
 from typing import Any
 
 from marketing_platform.back_office.delivery import (
     campaigns,
     channels,
-    providers,
     tiles,
     workers,
 )
+from marketing_platform.back_office.failures import failures
 from marketing_platform.back_office.findings import findings
-from routing.health.status import LatestAttempt, latest_attempts
+from marketing_platform.back_office.provider_cards import providers
+from marketing_platform.back_office.today import today
+from routing.health.status import latest_attempts
 
 Allows = Callable[[str], bool]
 
 
-class Look:
-    """Data used by several panels, read once."""
-
-    def __init__(self, now: datetime) -> None:
-        self.now = now
-
-    @cached_property
-    def latest(self) -> list[LatestAttempt]:
-        """The attempts of the last minutes."""
-        return latest_attempts(now=self.now)
-
-
 # Panel -> the permission to see it, and its content.
-PANELS: dict[str, tuple[str, Callable[[Look], Any]]] = {
+PANELS: dict[str, tuple[str, Callable[[datetime], Any]]] = {
     "findings": (
         "messaging.view_workerheartbeat",
-        lambda look: findings(clock=lambda: look.now),
+        lambda now: findings(clock=lambda: now),
+    ),
+    "today": (
+        "routing.view_statisticsentry",
+        lambda now: today(now=now),
     ),
     "tiles": (
         "messaging.view_campaignmessage",
-        lambda look: tiles(look.latest, now=look.now),
+        lambda now: tiles(now=now),
     ),
     "providers": (
         "routing.view_providerhealth",
-        lambda look: providers(look.latest, now=look.now),
+        lambda now: providers(latest_attempts(now=now), now=now),
+    ),
+    "failures": (
+        "messaging.view_campaignmessage",
+        lambda now: failures(now=now),
     ),
     "campaigns": (
         "messaging.view_campaign",
-        lambda look: campaigns(now=look.now),
+        lambda now: campaigns(now=now),
     ),
     "workers": (
         "messaging.view_workerheartbeat",
-        lambda look: workers(now=look.now),
+        lambda now: workers(now=now),
     ),
     "channels": (
         "routing.view_statisticsentry",
-        lambda look: channels(now=look.now),
+        lambda now: channels(now=now),
     ),
 }
 
 
 def dashboard(*, may_see: Allows, now: datetime) -> dict[str, Any]:
     """The panels that a user with these permissions may see."""
-    look = Look(now)
     panels = {
-        name: look_at(look)
+        name: look_at(now)
         for name, (permission, look_at) in PANELS.items()
         if may_see(permission)
     }
-    return {"looked_at": now, "has_panels": bool(panels), **panels}
+    return {
+        "looked_at": now,
+        "has_panels": bool(panels),
+        "may_act": may_see("routing.pause_provider"),
+        **panels,
+    }

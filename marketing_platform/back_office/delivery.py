@@ -1,14 +1,13 @@
-"""The panels of the front page: queue, providers, campaigns, workers and channels."""
+"""The panels of the front page: queue, campaigns, workers and channels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
 
-from marketing_platform.back_office.links import ATTEMPTS, MESSAGES, listed
+from marketing_platform.back_office.links import MESSAGES, listed
 from marketing_platform.diagnosis.findings import Level, span
 from messaging.models import ClusterHeartbeat, WorkerHeartbeat
 from messaging.queue_status import (
@@ -17,18 +16,9 @@ from messaging.queue_status import (
     campaigns_under_way,
     queue_status,
 )
-from routing.decision.readiness import Detour, current_detours
-from routing.health.status import (
-    LatestAttempt,
-    ProviderStatus,
-    accepted_of,
-    pace_of,
-    provider_statuses,
-)
 from routing.receipts.inbox import inbox_status
-from routing.rules.breaker import BreakerState
 from routing.rules.charts import Amount, Chart, chart
-from routing.rules.figures import delivery_rate, milliseconds, success_rate
+from routing.rules.figures import delivery_rate
 from routing.rules.period import Period
 from routing.rules.tally import Tally, day_of
 from routing.statistics.reports import statistics_report
@@ -49,8 +39,8 @@ class Tile:
     level: Level = Level.OK
 
 
-def tiles(latest: Sequence[LatestAttempt], *, now: datetime) -> list[Tile]:
-    """The queue in seven numbers."""
+def tiles(*, now: datetime) -> list[Tile]:
+    """The queue in six numbers."""
     queue = queue_status(now=now)
     waited = now - queue.oldest_due_at if queue.oldest_due_at else timedelta(0)
     is_late = waited.total_seconds() > settings.QUEUE_STALLED_SECONDS
@@ -78,7 +68,6 @@ def tiles(latest: Sequence[LatestAttempt], *, now: datetime) -> list[Tile]:
             Level.WARN if queue.unknown else Level.OK,
         ),
         _receipts_waiting(now),
-        _pace(latest, now),
         _workers_alive(now),
     ]
 
@@ -101,14 +90,6 @@ def _receipts_waiting(now: datetime) -> Tile:
     )
 
 
-def _pace(latest: Sequence[LatestAttempt], now: datetime) -> Tile:
-    pace = pace_of(latest, now=now)
-    rate, over = pace.per_minute, f"over the last {span(pace.over)}"
-    value = f"{rate:,.0f}" if rate >= 10 or not rate else f"{rate:.1f}"
-    note = f"{over}; in the last minute: {pace.last_minute:,}"
-    return Tile("Attempts per minute", value, note, listed(ATTEMPTS))
-
-
 def _workers_alive(now: datetime) -> Tile:
     alive = WorkerHeartbeat.objects.alive(now).count()
     clusters = ClusterHeartbeat.objects.alive(now).count()
@@ -120,80 +101,6 @@ def _workers_alive(now: datetime) -> Tile:
         listed("messaging_workerheartbeat"),
         Level.FAIL if is_stopped else Level.OK,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderRow:
-    """A line of the providers' table."""
-
-    status: ProviderStatus
-    level: Level
-    state: str
-    accepted: str
-    accepted_lately: str
-    delivered: str
-    p50: str
-    p95: str
-    error: str
-    error_age: str
-    href: str
-
-
-@dataclass(frozen=True, slots=True)
-class Providers:
-    """The configured or used providers, and those that are neither."""
-
-    used: list[ProviderRow]
-    idle: list[ProviderRow]
-
-
-def providers(latest: Sequence[LatestAttempt], *, now: datetime) -> Providers:
-    """How each provider is doing today, and in the last minutes."""
-    statuses = provider_statuses(latest, now=now)
-    detours = current_detours(now=now)
-    rows = [
-        _provider_row(each, detours.get((each.name, each.channel)), now)
-        for each in statuses
-    ]
-    return Providers(
-        used=[row for row in rows if row.status.today or not row.status.problem],
-        idle=[row for row in rows if row.status.problem and not row.status.today],
-    )
-
-
-def _provider_row(
-    status: ProviderStatus, detour: Detour | None, now: datetime
-) -> ProviderRow:
-    p50, p95 = status.today.response_ms(0.5, 0.95)
-    last = status.last_error
-    return ProviderRow(
-        status=status,
-        level=_level_of(status, detour),
-        state="; ".join(
-            filter(None, [status.pause or status.breaker, f"{detour or ''}"])
-        ),
-        accepted=success_rate(status.today),
-        accepted_lately=accepted_of(status.lately),
-        delivered=delivery_rate(status.today),
-        p50=milliseconds(p50),
-        p95=milliseconds(p95),
-        error=last.error if last else "",
-        error_age=f"{span(now - last.attempted_at)} ago" if last else "",
-        href=listed(ATTEMPTS, provider=status.name),
-    )
-
-
-def _level_of(status: ProviderStatus, detour: Detour | None) -> Level:
-    """FAIL: messages wait for it, or it gets all of them although it fails. WARN:
-    others carry its traffic, it is paused, it is being tried again, or it refuses most
-    attempts.
-    """
-    is_blocked = detour is not None and detour.is_blocked and not status.pause
-    if is_blocked or status.is_last_way_out:
-        return Level.FAIL
-    is_failing = 2 * status.accepted_lately < len(status.lately)
-    is_away = bool(status.pause) or status.state != BreakerState.CLOSED
-    return Level.WARN if is_failing or is_away else Level.OK
 
 
 @dataclass(frozen=True, slots=True)

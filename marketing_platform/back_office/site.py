@@ -51,6 +51,11 @@ class BackOffice(AdminSite):
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
-        """The dashboard, with the panels that the user may see."""
+        """The dashboard, with the panels that the user may see; to the page itself,
+        which asks every few seconds, only these.
+        """
         panels = dashboard(may_see=request.user.has_perm, now=database_now())
+        panels["is_live"] = request.GET.get("live") != "0"
+        if request.headers.get("HX-Request") == "true":
+            return TemplateResponse(request, "admin/back_office/now.html", panels)
         return super().index(request, panels | (extra_context or {}))

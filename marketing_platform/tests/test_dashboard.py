@@ -18,11 +18,11 @@ from marketing_platform.diagnosis.checks import CHECKS
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Campaign, WorkerHeartbeat
 from messaging.vocabulary import CampaignStatus, WorkerKind
-from routing.factories import AttemptFactory, RouteFactory
-from routing.health.status import LOOKED_AT
-from routing.models import ProviderHealth
+from routing.factories import AttemptFactory, ReceiptFactory, RouteFactory
+from routing.models import MinuteCount, ProviderHealth
 from routing.rules.breaker import LAST_WAY_OUT, BreakerState
-from routing.tests.counted import happened
+from routing.statistics.entries import compact_entries
+from routing.tests.counted import happened, reached
 from routing.vocabulary import AttemptOutcome, Channel, ErrorClass, MessageStatus
 
 pytestmark = pytest.mark.django_db
@@ -58,8 +58,11 @@ def bad_morning():
     attempts(1, error_class=ErrorClass.ACCOUNT, error_code="20003")
     attempts(4, provider="VonageSMS")
     today = f"{now:%Y-%m-%d}"
-    happened(today, outcome=AttemptOutcome.REJECTED)
-    happened(today, provider="VonageSMS")
+    happened(today)
+    for _ in range(4):
+        happened(today, outcome=AttemptOutcome.REJECTED)
+        happened(today, provider="VonageSMS")
+    compact_entries()
     ProviderHealth.objects.create(
         provider="TwilioSMS",
         channel=Channel.SMS,
@@ -112,7 +115,7 @@ def tile(page, label):
 
 def row_of(page, provider):
     rows = page.context["providers"].used
-    (found,) = [row for row in rows if row.status.name == provider]
+    (found,) = [row for row in rows if row.status.overview.name == provider]
     return found
 
 
@@ -162,11 +165,82 @@ def test_it_tells_how_each_provider_is_doing(look, bad_morning):
     assert (ill.level, well.level) == ("warn", "ok")
     assert "out of use until" in ill.state
     assert "traffic goes to VonageSMS" in ill.state
-    assert ill.accepted_lately == "2 of 5 (40.0 %)"
-    assert (ill.accepted, well.accepted) == ("0.0 %", "100.0 %")
-    assert (ill.status.accepted_lately, len(ill.status.lately)) == (2, 5)
+    assert ill.accepted == [(f"{n} min", "1 of 5 (20.0 %)") for n in (1, 5, 15)]
+    assert ill.chart.bars[-1].title.endswith("5 attempts, 4 not accepted")
+    assert len(ill.chart.bars) == 60
     assert ill.error == "Account 20003"
+    assert (ill.delivered, ill.cost) == ("no receipts today", "0.05 USD")
     assert (well.p50, well.error) == ("102", "")
+
+
+def test_what_can_be_done_with_a_provider_is_one_click_away(look, bad_morning):
+    page = look()
+
+    assert list(row_of(page, "TwilioSMS").status.overview.acts) == ["pause", "probe"]
+    assert list(row_of(page, "VonageSMS").status.overview.acts) == ["pause"]
+    assert "/admin/routing/providerpause/providers/TwilioSMS/pause/?next=now" in (
+        page.text
+    )
+
+
+def test_who_may_not_act_gets_no_buttons(client, django_user_model, bad_morning):
+    page = may_see(client, django_user_model, "view_providerhealth").get(FRONT)
+
+    assert "TwilioSMS" in page.text
+    assert "?next=now" not in page.text
+
+
+def test_the_delivery_rate_comes_with_its_evidence(look, bad_morning):
+    today = f"{timezone.now():%Y-%m-%d}"
+    reached(MessageStatus.DELIVERED, today, times=3)
+    reached(MessageStatus.BOUNCED, today)
+
+    assert row_of(look(), "TwilioSMS").delivered == "75.0 % of 4"
+
+
+def test_today_is_a_funnel_beside_yesterday_until_now(look):
+    now = timezone.now()
+    reached(MessageStatus.QUEUED, f"{now:%Y-%m-%d}", times=1200)
+    reached(MessageStatus.SENT, f"{now:%Y-%m-%d}", times=1100)
+    reached(MessageStatus.FAILED, f"{now:%Y-%m-%d}", times=60)
+    reached(MessageStatus.SUPPRESSED, f"{now:%Y-%m-%d}", times=40)
+    yesterday = {"channel": 1, "minute": now - timedelta(days=1) - MINUTE}
+    MinuteCount.objects.create(queued=900, **yesterday)
+    MinuteCount.objects.create(
+        queued=5, **yesterday | {"minute": now - timedelta(hours=23)}
+    )
+
+    queued, sent, delivered, failed = look().context["today"]
+
+    assert (queued.count, sent.count, delivered.count) == (1200, 1100, 0)
+    # At midnight, yesterday until now is nothing yet.
+    early = (now.hour, now.minute) <= (0, 1)
+    assert queued.yesterday == f"{'none' if early else '900'} yesterday by now"
+    assert sent.note == "91.7 % of those queued today"
+    assert (failed.count, failed.width) == (60, 5)
+    assert failed.note == "not counted: 40 suppressed"
+
+
+def test_failures_are_grouped_by_what_went_wrong_last(look):
+    now = timezone.now()
+    lost = {"status": MessageStatus.FAILED, "provider": "TwilioSMS"}
+    for number in range(3):
+        message = MessageFactory(finished_at=now, **lost)
+        error = {"error_class": ErrorClass.RECIPIENT, "error_code": "21211"}
+        AttemptFactory(message=message, outcome=AttemptOutcome.REJECTED, **error)
+        if number == 2:
+            late = {"error_class": ErrorClass.RECIPIENT, "error_code": "30003"}
+            ReceiptFactory(message=message, status=MessageStatus.FAILED, **late)
+    MessageFactory(finished_at=now - timedelta(days=2), **lost)
+    MessageFactory(finished_at=now, status_reason="No route.", **lost)
+
+    groups = look().context["failures"].groups
+
+    assert {(each.reason, each.count) for each in groups} == {
+        ("Recipient 21211", 2),
+        ("Recipient 30003", 1),
+        ("No route.", 1),
+    }
 
 
 def test_a_provider_that_fails_with_no_other_left_is_not_green(look, bad_morning):
@@ -188,16 +262,6 @@ def test_a_provider_out_of_use_is_red_while_its_messages_wait(look, bad_morning)
     assert "no other provider may be used" in ill.state
 
 
-def test_attempts_per_minute_are_of_the_time_that_they_cover(look):
-    attempts(3)
-    AttemptFactory._meta.model.objects.update(attempted_at=timezone.now() - 3 * MINUTE)
-
-    (found,) = [e for e in look().context["tiles"] if e.label == "Attempts per minute"]
-
-    assert found.value == "1.0"
-    assert found.note == "over the last 3 min; in the last minute: 0"
-
-
 def test_a_provider_without_credentials_is_told_below_the_others(look, settings):
     backend = {"BACKEND": "routing.providers.twilio.TwilioSMS"}
     settings.MESSAGE_PROVIDERS = PROVIDERS | {"TwilioSMS": backend}
@@ -205,7 +269,7 @@ def test_a_provider_without_credentials_is_told_below_the_others(look, settings)
     page = look()
 
     (idle,) = page.context["providers"].idle
-    assert idle.status.name == "TwilioSMS"
+    assert idle.status.overview.name == "TwilioSMS"
     assert "TwilioSMS is not configured: it lacks" in page.text
 
 
@@ -352,24 +416,18 @@ def test_it_takes_no_more_queries_however_many_messages_there_are(
         look()
 
 
-def test_the_look_at_the_last_minutes_is_bounded(look):
-    message = MessageFactory(status=MessageStatus.SENT)
-    AttemptFactory._meta.model.objects.bulk_create(
-        AttemptFactory.build(
-            message=message, attempt_number=number, attempted_at=timezone.now()
-        )
-        for number in range(1, LOOKED_AT + 10)
-    )
+def test_the_page_asks_for_its_news_by_itself(admin_client):
+    page = admin_client.get(FRONT)
+    news = admin_client.get(FRONT, headers={"HX-Request": "true"})
 
-    (row,) = [row for row in look().context["providers"].used if row.status.lately]
-    assert len(row.status.lately) == LOOKED_AT
+    assert 'hx-trigger="every 5s"' in page.text
+    assert news.text.lstrip().startswith('<div id="now"')
+    assert "<html" not in news.text
+    assert 'hx-trigger="every 5s"' in news.text
 
 
-def test_it_looks_again_by_itself_when_asked_to(admin_client):
-    refresh = '<meta http-equiv="refresh" content="30">'
-
-    assert refresh not in admin_client.get(FRONT).text
-    assert refresh in admin_client.get(FRONT, {"every": "30"}).text
+def test_it_stops_asking_when_it_should(admin_client):
+    assert "hx-trigger" not in admin_client.get(FRONT, {"live": "0"}).text
 
 
 def test_commands_are_set_apart_and_everything_is_escaped():

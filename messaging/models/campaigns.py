@@ -271,6 +271,11 @@ class CampaignMessageQuerySet(models.QuerySet["CampaignMessage"]):
             status=MessageStatus.SENT, sent_at__gt=since, sent_at__lte=until
         )
 
+    def lost(self, *, since: datetime) -> CampaignMessageQuerySet:
+        """Those that failed or bounced from this time on."""
+        lost = [MessageStatus.FAILED, MessageStatus.BOUNCED]
+        return self.filter(status__in=lost, finished_at__gte=since)
+
     def quarantined(self) -> CampaignMessageQuerySet:
         """Those taken out of the queue because they made workers fail."""
         return self.filter(status=MessageStatus.FAILED, quarantined_at__isnull=False)
@@ -457,6 +462,12 @@ class CampaignMessage(MessageFacts, models.Model):
                 fields=["provider", "unknown_since"],
                 condition=Q(unknown_since__isnull=False),
                 name="message_unknown",
+            ),
+            # The latest failures, which operators group by reason.
+            models.Index(
+                fields=["finished_at"],
+                condition=Q(status__in=[MessageStatus.FAILED, MessageStatus.BOUNCED]),
+                name="message_lost",
             ),
             models.Index(
                 fields=["double_risk_at"],

@@ -14,7 +14,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import path
+from django.urls import path, reverse
 from django.utils import timezone
 
 from routing.admin.bases import ProviderFilter, ReadOnlyAdmin, clipped
@@ -167,7 +167,7 @@ class PauseAdmin(ReadOnlyAdmin):
         form = ACTS[act].form(request.POST or None)
         if request.method == "POST" and form.is_valid():
             self._do(request, act, name, form.cleaned_data, now)
-            return redirect("admin:routing_providers")
+            return redirect(_way_back(request))
         context = {
             **self.admin_site.each_context(request),
             "title": f"{ACTS[act].title}: {name}",
@@ -176,6 +176,7 @@ class PauseAdmin(ReadOnlyAdmin):
             "row": _row(provider),
             "act": ACTS[act],
             "form": form,
+            "way_back": _way_back(request),
         }
         template = "admin/routing/providerpause/act.html"
         return TemplateResponse(request, template, context)
@@ -199,24 +200,16 @@ class PauseAdmin(ReadOnlyAdmin):
         self.message_user(request, text, messages.SUCCESS)
 
 
+def _way_back(request: HttpRequest) -> str:
+    """The page that it was asked for on."""
+    is_front = request.GET.get("next") == "now"
+    return reverse("admin:index" if is_front else "admin:routing_providers")
+
+
 def _may_act(request: HttpRequest) -> bool:
     return bool(request.user.has_perm("routing.pause_provider"))
 
 
 def _row(provider: Overview) -> dict[str, Any]:
-    """A provider with its buttons."""
-    allowed = {
-        "pause": provider.may_be_paused,
-        "resume": provider.may_be_resumed,
-        "probe": provider.may_be_probed,
-    }
-    return {
-        "provider": provider,
-        "level": LEVELS[provider.state],
-        "acts": [(name, _label(name, provider)) for name in ACTS if allowed[name]],
-    }
-
-
-def _label(act: str, provider: Overview) -> str:
-    is_planned = act == "resume" and provider.pause is None
-    return "Call off the pause" if is_planned else ACTS[act].title
+    """A provider, and how its state is coloured."""
+    return {"provider": provider, "level": LEVELS[provider.state]}

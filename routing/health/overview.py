@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import itemgetter
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -85,10 +87,25 @@ class Overview:
         """Whether it is out of use, and the next message may be made to try it."""
         return self.state in (ProviderState.OUT_OF_USE, ProviderState.TRIED_AGAIN)
 
+    @property
+    def acts(self) -> dict[str, str]:
+        """What a person can do with it now: the name of each act, and its label."""
+        resume = "Resume" if self.pause else "Call off the pause"
+        labels = {
+            "pause": "Pause" if self.may_be_paused else "",
+            "resume": resume if self.may_be_resumed else "",
+            "probe": "Try now" if self.may_be_probed else "",
+        }
+        return {act: label for act, label in labels.items() if label}
 
-def overviews(*, now: datetime) -> list[Overview]:
-    """All providers of MESSAGE_PROVIDERS, by channel, in the settings' order."""
-    capacity = read_capacity(registry.names())
+
+def overviews(*, now: datetime, also: Iterable[tuple[int, str]] = ()) -> list[Overview]:
+    """All providers of MESSAGE_PROVIDERS, by channel, in the settings' order; and
+    others `also`, by channel and name, that are not among them any more.
+    """
+    known = [(channel, name) for channel in Channel for name in registry.names(channel)]
+    places = sorted(dict.fromkeys([*known, *sorted(also)]), key=itemgetter(0))
+    capacity = read_capacity(name for _, name in places)
     health = {row.provider: row.breaker for row in ProviderHealth.objects.all()}
     pauses: dict[str, list[ProviderPause]] = {}
     for row in ProviderPause.objects.open(now).order_by("since", "id"):
@@ -96,15 +113,14 @@ def overviews(*, now: datetime) -> list[Overview]:
     return [
         Overview(
             name,
-            channel,
+            Channel(channel),
             *_set_up(name),
             throttle=capacity.describe(name, now),
             breaker=health.get(name, Breaker()),
             pauses=tuple(pauses.get(name, ())),
             now=now,
         )
-        for channel in Channel
-        for name in registry.names(channel)
+        for channel, name in places
     ]
 
 
@@ -116,8 +132,11 @@ def overview(name: str, *, now: datetime) -> Overview:
 
 def _set_up(name: str) -> tuple[str, str, bool, bool]:
     """What it lacks, its account, and whether it is simulated and sends receipts."""
+    problem = registry.problem_with(name)
+    if name not in registry.names():
+        return problem, "", False, False
     sends_receipts = registry.provider_class(name).sends_receipts()
-    if problem := registry.problem_with(name):
+    if problem:
         return problem, "", False, sends_receipts
     provider = registry.get(name)
     return "", _account(provider), _is_simulated(provider), sends_receipts

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from routing.health.breakers import describe_breaker
-from routing.health.pauses import pauses_in_force
-from routing.health.throttles import read_capacity
-from routing.models import MessageDeliveryAttempt, ProviderHealth
-from routing.providers.registry import registry
-from routing.rules.breaker import Breaker, BreakerState
+from routing.health.overview import Overview, overviews
+from routing.models import MessageDeliveryAttempt
 from routing.rules.figures import percent
-from routing.rules.pause import describe as describe_pause
 from routing.rules.tally import Tally, day_of
 from routing.statistics.entries import read_totals
-from routing.vocabulary import AttemptOutcome, Channel, ErrorClass
+from routing.statistics.minutes import (
+    MINUTE,
+    Counts,
+    Place,
+    counts_by_minute,
+    minute_of,
+)
+from routing.vocabulary import AttemptOutcome, ErrorClass
 
 # The last minutes are read from at most this many attempts: the cost is the same
 # however many there are, and with very many it covers less time.
 LATELY = timedelta(minutes=15)
+HOUR = timedelta(hours=1)
 LOOKED_AT = 2000
 
 
@@ -64,58 +67,25 @@ def accepted_of(latest: Sequence[LatestAttempt]) -> str:
     return f"{accepted:,} of {len(latest):,} ({percent(accepted / len(latest))})"
 
 
-MINUTE = timedelta(minutes=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Attempts per minute, over the time that the latest ones cover."""
-
-    per_minute: float
-    over: timedelta
-    last_minute: int  # how many of them; shows at once that they stopped
-
-
-def pace_of(latest: Sequence[LatestAttempt], *, now: datetime) -> Pace:
-    """The pace of the latest attempts: since the first of them, not of 15 minutes in
-    most of which nothing may have been due.
-    """
-    if not latest:
-        return Pace(0, LATELY, 0)
-    # All that were looked at may be of a few seconds.
-    shortest = timedelta(seconds=1) if len(latest) == LOOKED_AT else MINUTE
-    over = max(now - latest[-1].attempted_at, shortest)
-    last_minute = sum(each.attempted_at > now - MINUTE for each in latest)
-    return Pace(len(latest) / (over / MINUTE), over, last_minute)
-
-
 @dataclass(frozen=True, slots=True)
 class ProviderStatus:
     """How a provider is doing on a channel."""
 
-    name: str
-    channel: Channel
-    problem: str  # why it cannot be used at all; "" if it can
-    state: BreakerState
-    is_last_way_out: bool  # it fails, but gets all traffic because there is no other
-    breaker: str  # in words, like the throttle
-    pause: str  # the same; "" if it is not paused
-    throttle: str
+    overview: Overview
     today: Tally
-    lately: list[LatestAttempt]
+    minutes: Mapping[datetime, Counts]  # of the last hour, by their beginning
+    last_error: LatestAttempt | None  # of the last minutes
+
+    def lately(self, minutes: int) -> Counts:
+        """What happened in the last minutes: whole ones, and the one that runs."""
+        since = minute_of(self.overview.now) - minutes * MINUTE
+        counted = (each for at, each in self.minutes.items() if at >= since)
+        return sum(counted, Counts())
 
     @property
-    def accepted_lately(self) -> int:
-        """How many of the latest attempts were accepted."""
-        return sum(each.outcome == AttemptOutcome.ACCEPTED for each in self.lately)
-
-    @property
-    def last_error(self) -> LatestAttempt | None:
-        """The latest failed attempt, if there was one lately."""
-        return next((each for each in self.lately if each.error), None)
-
-
-Place = tuple[int, str]  # a channel and a provider
+    def is_last_way_out(self) -> bool:
+        """Whether it fails, but gets all traffic because there is no other."""
+        return self.overview.breaker.is_last_way_out
 
 
 def provider_statuses(
@@ -123,37 +93,27 @@ def provider_statuses(
 ) -> list[ProviderStatus]:
     """The providers of MESSAGE_PROVIDERS and others used today, by channel."""
     today = _tallies_of(now)
-    health = {(row.channel, row.provider): row for row in ProviderHealth.objects.all()}
-    places = sorted({*_served(), *today})
-    capacity = read_capacity(name for _, name in places)
-    paused = pauses_in_force(now=now)
+    until = minute_of(now) + MINUTE
+    minutes = counts_by_minute(since=until - HOUR, until=until)
+    errors: dict[Place, LatestAttempt] = {}
+    for each in latest:
+        if each.error:
+            errors.setdefault(Place(each.channel, each.provider), each)
 
-    def status(place: Place) -> ProviderStatus:
-        channel, name = place
-        breaker = health[place].breaker if place in health else Breaker()
+    def status(overview: Overview) -> ProviderStatus:
+        place = Place(overview.channel.value, overview.name)
         return ProviderStatus(
-            name=name,
-            channel=Channel(channel),
-            problem=registry.problem_with(name),
-            state=breaker.state,
-            is_last_way_out=breaker.is_last_way_out,
-            breaker=describe_breaker(breaker, now),
-            pause=describe_pause(paused[name], now) if name in paused else "",
-            throttle=capacity.describe(name, now),
+            overview,
             today=today.get(place, Tally()),
-            lately=[each for each in latest if (each.channel, each.provider) == place],
+            minutes=minutes.get(place, {}),
+            last_error=errors.get(place),
         )
 
-    return [status(place) for place in places]
-
-
-def _served() -> Iterator[Place]:
-    for channel in Channel:
-        yield from ((channel.value, name) for name in registry.names(channel))
+    return [status(each) for each in overviews(now=now, also=today)]
 
 
 def _tallies_of(now: datetime) -> dict[Place, Tally]:
     """Today's tallies, without messages that have no provider yet."""
     day = day_of(now)
     tallies = read_totals(first=day, last=day).tallies()
-    return {(key.channel, key.provider): t for key, t in tallies if key.provider}
+    return {Place(key.channel, key.provider): t for key, t in tallies if key.provider}

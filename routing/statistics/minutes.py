@@ -67,6 +67,11 @@ def counts_of(tally: Tally) -> Counts:
     )
 
 
+def minute_of(at: datetime) -> datetime:
+    """The beginning of its minute."""
+    return at.replace(second=0, microsecond=0)
+
+
 def note_minutes(entries: Iterable[StatisticsEntry]) -> None:
     """Add entries to their minutes; within the transaction that compacts them.
 
@@ -76,8 +81,7 @@ def note_minutes(entries: Iterable[StatisticsEntry]) -> None:
     for each in entries:
         counts = counts_of(Tally(each.tally))
         if each.counted_at is not None and counts != Counts():
-            minute = each.counted_at.replace(second=0, microsecond=0)
-            key = minute, Place(each.channel, each.provider)
+            key = minute_of(each.counted_at), Place(each.channel, each.provider)
             new[key] = new.get(key, Counts()) + counts
     if new:
         _add(new)
@@ -106,11 +110,10 @@ def forget_old_minutes(*, now: datetime) -> None:
     MinuteCount.objects.filter(minute__lt=now - KEPT).delete()
 
 
-def counts_by_place(*, since: datetime, until: datetime) -> dict[Place, Counts]:
+def total_counts(*, since: datetime, until: datetime) -> Counts:
     """What happened in the minutes that begin within this time."""
-    rows = _within(since, until).values_list("channel", "provider")
-    sums = rows.annotate(**_SUMS).order_by()
-    return {Place(*row[:2]): Counts(*row[2:]) for row in sums}
+    sums = _within(since, until).aggregate(**_SUMS)
+    return Counts(*(value or 0 for value in sums.values()))
 
 
 def counts_by_minute(

@@ -22,8 +22,8 @@ from routing.statistics.minutes import (
     Counts,
     Place,
     counts_by_minute,
-    counts_by_place,
     forget_old_minutes,
+    total_counts,
 )
 from routing.tests.counted import happened, reached
 from routing.vocabulary import AttemptOutcome, Channel, MessageStatus
@@ -40,7 +40,7 @@ def at(moment):
 
 
 def seen(since, until):
-    return counts_by_place(since=since, until=until)
+    return total_counts(since=since, until=until)
 
 
 def test_attempts_and_messages_are_counted_in_their_minute():
@@ -57,10 +57,8 @@ def test_attempts_and_messages_are_counted_in_their_minute():
             NOON + MINUTE: Counts(delivered=2, failed=1),
         }
     }
-    assert seen(NOON, NOON + 2 * MINUTE)[TWILIO].not_accepted == 1
-    assert seen(NOON + MINUTE, NOON + 2 * MINUTE) == {
-        TWILIO: Counts(delivered=2, failed=1)
-    }
+    assert seen(NOON, NOON + 2 * MINUTE).not_accepted == 1
+    assert seen(NOON + MINUTE, NOON + 2 * MINUTE) == Counts(delivered=2, failed=1)
 
 
 def test_what_is_compacted_later_adds_up_in_one_row():
@@ -68,7 +66,7 @@ def test_what_is_compacted_later_adds_up_in_one_row():
         happened()
         at(NOON)
 
-    assert seen(NOON, NOON + MINUTE) == {TWILIO: Counts(attempts=3, accepted=3)}
+    assert seen(NOON, NOON + MINUTE) == Counts(attempts=3, accepted=3)
     assert MinuteCount.objects.count() == 1
 
 
@@ -78,7 +76,7 @@ def test_the_clock_of_the_database_tells_the_minute():
 
     compact_entries()
 
-    assert seen(before, before + 2 * MINUTE) == {TWILIO: Counts(1, 1)}
+    assert seen(before, before + 2 * MINUTE) == Counts(1, 1)
 
 
 def test_corrections_of_the_past_are_of_no_minute():
@@ -115,7 +113,7 @@ def test_workers_that_compact_at_once_neither_wait_nor_lose_a_count():
         assert MinuteCount.objects.select_for_update().get().attempts == 1
         pool.submit(at_and_disconnect, NOON).result(timeout=10)
 
-    assert seen(NOON, NOON + MINUTE) == {TWILIO: Counts(attempts=2, accepted=2)}
+    assert seen(NOON, NOON + MINUTE) == Counts(attempts=2, accepted=2)
 
 
 def at_and_disconnect(moment):
