@@ -27,7 +27,7 @@ DEVELOPMENT := .venv/.development-installed
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo run test test-sqlite test-postgres test-faults bench check format lock audit clean
+.PHONY: help install browser demo run test test-sqlite test-postgres test-faults bench check format lock audit clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | \
@@ -79,6 +79,12 @@ $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(
 endef
 
 endif
+
+# Debian's and Ubuntu's, or one that is there already. The tests of pages need it.
+browser: ## install Chromium, unless there is one
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+	  { apt-get update && apt-get install -y chromium; } || \
+	  { echo "Install Chromium as your system does it; on Debian, as root: make browser" >&2; exit 1; }
 
 # --- running it --------------------------------------------------------------------
 

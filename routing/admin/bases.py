@@ -199,6 +199,13 @@ def is_indexed_alone(model: type[Model], name: str) -> bool:
     )
 
 
+def label_parts(field: forms.Field, label: str) -> None:
+    """Give the two inputs of a time labels of their own, for screen readers."""
+    if isinstance(field.widget, AdminSplitDateTime):
+        for part, widget in zip(("date", "time"), field.widget.widgets, strict=True):
+            widget.attrs["aria-label"] = f"{label}: {part}"
+
+
 class BoundedAdmin(BoundedActions):
     """Its lists never count or sort a whole table.
 
@@ -222,13 +229,10 @@ class BoundedAdmin(BoundedActions):
     def formfield_for_dbfield(
         self, db_field: Any, request: HttpRequest, **kwargs: Any
     ) -> Any:
-        """The two inputs of a time get labels of their own, for screen readers."""
+        """The usual one, with a label for each input."""
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if field and isinstance(field.widget, AdminSplitDateTime):
-            for part, widget in zip(
-                ("date", "time"), field.widget.widgets, strict=True
-            ):
-                widget.attrs["aria-label"] = f"{capfirst(field.label)}: {part}"
+        if field:
+            label_parts(field, f"{capfirst(field.label)}")
         return field
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:

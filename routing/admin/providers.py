@@ -17,7 +17,12 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 
-from routing.admin.bases import ProviderFilter, ReadOnlyAdmin, clipped
+from routing.admin.bases import (
+    ProviderFilter,
+    ReadOnlyAdmin,
+    clipped,
+    label_parts,
+)
 from routing.health.overview import Overview, overview, overviews
 from routing.health.pauses import (
     ActRefused,
@@ -61,6 +66,11 @@ class PauseForm(ReasonForm):
         widget=AdminSplitDateTime(),
         help_text="Blank: until a person resumes it.",
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, field in self.fields.items():
+            label_parts(field, name.capitalize())
 
     def clean(self) -> dict[str, Any]:
         """It must end after it begins, and not in the past."""
