@@ -10,6 +10,11 @@ class MessagingConfig(AppConfig):
         # The gate's receiver checks tasks wherever they are created.
         from messaging.cluster import task_gate
         from messaging.consent import inbound  # noqa: F401
-        from messaging.queue import receipts  # noqa: F401
+        from messaging.jobs import work_on_jobs
+        from messaging.queue import (
+            receipts,  # noqa: F401
+            sweep,
+        )
 
+        sweep.further_chores.append(work_on_jobs)
         task_gate.read_finished_tasks_safely()

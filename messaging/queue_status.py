@@ -16,7 +16,7 @@ from django.db import connection
 from django.db.models import Count, Max, Min, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
-from messaging.models import Campaign, CampaignMessage
+from messaging.models import BulkJob, Campaign, CampaignMessage
 from messaging.rules.verdicts import Awaiting
 from messaging.vocabulary import CampaignStatus
 from routing.decision.planner import active_routes
@@ -146,14 +146,15 @@ def campaigns_under_way(*, at_most: int) -> Iterator[CampaignOverview]:
 
 
 def is_work_waiting(now: datetime) -> bool:
-    """Whether a worker would find messages to send, to recover or to withdraw, or
-    receipts to apply.
+    """Whether a worker would find messages to send, to recover or to withdraw, receipts
+    to apply, or a bulk job.
     """
     return (
         _may_any_leave(now)
         or CampaignMessage.objects.lease_expired(now).exists()
         or Campaign.objects.with_messages_to_withdraw(now).exists()
         or is_receipt_waiting()
+        or BulkJob.objects.open().exists()
     )
 
 

@@ -93,13 +93,18 @@ def histories_of(message_ids: Collection[int]) -> dict[int, History]:
     return dict(found)
 
 
-def may_have_been_sent(message: CampaignMessage) -> bool:
-    """Whether an attempt got through, or its outcome is still unknown."""
-    if message.is_outcome_unknown:
-        return True
-    history = histories_of([message.pk])[message.pk]
-    verdicts = {each.verdict(Channel(message.channel)) for each in history.values()}
-    return not verdicts.isdisjoint({Verdict.GOT_THROUGH, Verdict.UNKNOWN})
+def perhaps_sent(messages: Collection[CampaignMessage]) -> set[int]:
+    """Those with an attempt that got through, or whose outcome is still unknown."""
+    histories = histories_of([each.pk for each in messages])
+    return {
+        each.pk
+        for each in messages
+        if each.is_outcome_unknown
+        or any(
+            one.verdict(Channel(each.channel)) in (Verdict.GOT_THROUGH, Verdict.UNKNOWN)
+            for one in histories[each.pk].values()
+        )
+    }
 
 
 def known_as_sent(message_ids: Collection[int]) -> set[int]:

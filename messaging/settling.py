@@ -88,14 +88,14 @@ def settle(message_ids: Collection[int], ruling: Ruling, *, now: datetime) -> Se
     while batch := list(islice(ids, BATCH)):
         apply_receipts(now=now)  # they may know more
         with transaction.atomic():
-            _settle_batch(batch, ruling, settled, now)
+            settle_batch(batch, ruling, settled, now)
     return settled
 
 
-def _settle_batch(
+def settle_batch(
     ids: Sequence[int], ruling: Ruling, settled: Settled, now: datetime
 ) -> None:
-    """Within one transaction:
+    """Settle some, within the caller's transaction:
 
     1. lock the messages that can still be settled, and wait for nobody
     2. leave out those that must not be
@@ -168,8 +168,7 @@ def _refusals(
 def _not_again(messages: Sequence[CampaignMessage], now: datetime) -> Mapping[int, str]:
     """By message, why it must not be sent again."""
     histories = histories_of([each.pk for each in messages])
-    marks = list(RetentionMark.objects.values_list("cleared_before", flat=True))
-    pruned_before = max(marks, default=None)
+    pruned_before = RetentionMark.objects.latest_cleared()
     refusals = {}
     for each in messages:
         verdicts = {

@@ -36,3 +36,22 @@ class WorkerKind(ChoiceEnum):
 
     CLUSTER = 0  # a task in the django-q2 cluster
     COMMAND = 1  # manage.py process_queue
+
+
+class BulkAct(ChoiceEnum):
+    """What a bulk job does with its messages."""
+
+    RETRY = 0  # queue those again that certainly failed
+    CANCEL = 1  # withdraw those that are queued
+    SEND_AGAIN = 2  # unknown outcomes, which may arrive twice
+    GIVE_UP = 3  # unknown outcomes
+
+
+class JobState(ChoiceEnum):
+    """How far a bulk job is."""
+
+    WAITING = 0  # for a worker
+    RUNNING = 1
+    FINISHED = 2
+    STOPPED = 3  # by a person; what was done stays
+    FAILED = 4  # by an error; what was done stays

@@ -73,5 +73,6 @@ def dashboard(*, may_see: Allows, now: datetime) -> dict[str, Any]:
         "looked_at": now,
         "has_panels": bool(panels),
         "may_act": may_see("routing.pause_provider"),
+        "may_retry": may_see("messaging.change_campaignmessage"),
         **panels,
     }

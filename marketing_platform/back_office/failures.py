@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from marketing_platform.back_office.links import MESSAGES, listed
+from marketing_platform.back_office.links import MESSAGES, act_address, listed
 from messaging.models import CampaignMessage
+from messaging.vocabulary import BulkAct
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.vocabulary import ErrorClass, MessageStatus
 
@@ -44,6 +45,21 @@ class Group:
     kind: Kind
     count: int
     example: str
+    since: datetime
+
+    @property
+    def retry_href(self) -> str:
+        """The page that asks whether to retry them; "" if it cannot choose them."""
+        if self.kind.error_class is None:
+            return ""
+        return act_address(
+            BulkAct.RETRY,
+            status=self.kind.status,
+            provider=self.kind.provider,
+            error=self.kind.error_class,
+            code=self.kind.error_code,
+            since=self.since.isoformat(),
+        )
 
     @property
     def reason(self) -> str:
@@ -85,7 +101,9 @@ def failures(*, now: datetime) -> Failures:
         error = errors.get(pk, Failure(pk, 0))
         kind = Kind(status, provider, error.error_class, error.error_code)
         found.setdefault(kind, []).append(error.error_message or reason)
-    groups = [Group(kind, len(texts), texts[0]) for kind, texts in found.items()]
+    groups = [
+        Group(kind, len(texts), texts[0], now - SINCE) for kind, texts in found.items()
+    ]
     groups.sort(key=lambda each: -each.count)
     return Failures(groups[:GROUPS_AT_MOST], len(rows), is_all=len(rows) < LOOKED_AT)
 

@@ -20,6 +20,7 @@ SECTIONS: dict[str, Pages] = {
         "Receipts": "routing.deliveryreceipt",
         "Replies": "routing.inboundmessage",
         "Suppressions": "messaging.suppression",
+        "Bulk jobs": "messaging.bulkjob",
     },
     "Campaigns": {"Campaigns": "messaging.campaign"},
     "Routes and providers": {

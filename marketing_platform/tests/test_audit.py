@@ -49,9 +49,9 @@ def latest(action):
     return AuditEvent.objects.filter(action=action).latest("id")
 
 
-def act_in_admin(client, model, action, *rows):
+def act_in_admin(client, model, action, *rows, **more):
     """Choose an action of a list, like an operator."""
-    data = {"action": action, "_selected_action": [row.pk for row in rows]}
+    data = {"action": action, "_selected_action": [row.pk for row in rows], **more}
     data |= {"post": "yes"}  # to Django's own confirmation before it deletes
     return client.post(reverse(f"admin:{model}_changelist"), data, follow=True)
 
@@ -90,11 +90,14 @@ def test_what_is_done_to_a_message_is_kept_by_both_doors(
 ):
     messages = [MessageFactory(status=status) for _ in range(2)]
 
-    act_in_admin(admin_client, "messaging_campaignmessage", verb, messages[0])
+    why = {"reason": "Wrong text.", "confirmed": "1"}
+    act_in_admin(admin_client, "messaging_campaignmessage", verb, messages[0], **why)
     api("send").post(f"/api/messages/{messages[1].pk}/{verb}", {})
 
-    done = acts(action=verb, object_type="messaging.CampaignMessage")
-    assert [actor for actor, _, _ in done] == ["admin", "send program"]
+    (job,) = acts(action="finish bulk job")
+    (act,) = acts(action=verb, object_type="messaging.CampaignMessage")
+    assert [actor for actor, *_ in (job, act)] == ["admin", "send program"]
+    assert latest("finish bulk job").changes["why"] == "Wrong text."
 
 
 def test_what_is_refused_leaves_no_event(api):

@@ -10,6 +10,7 @@ from messaging.models.campaigns import (
     usual_quiet_hours,
 )
 from messaging.models.idempotency import KeptAnswer, KeptAnswerQuerySet
+from messaging.models.jobs import BulkJob, BulkJobMessage, BulkJobQuerySet
 from messaging.models.retention import RetentionMark, RetentionMarkQuerySet
 from messaging.models.suppressions import Suppression, usual_scope
 from messaging.models.workers import (
@@ -21,6 +22,9 @@ from messaging.models.workers import (
 
 __all__ = [
     "ERASED_RECIPIENT",
+    "BulkJob",
+    "BulkJobMessage",
+    "BulkJobQuerySet",
     "Campaign",
     "CampaignMessage",
     "CampaignMessageQuerySet",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import cached_property, reduce
-from typing import Protocol
+from typing import Any, Protocol
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.db.models.lookups import Exact
 from django.utils import timezone
 
@@ -18,6 +18,7 @@ from messaging.rules.quiet_hours import QuietHours
 from messaging.rules.retrying import with_time
 from messaging.rules.verdicts import outlook
 from messaging.vocabulary import CampaignStatus, SuppressionScope
+from routing.models import DeliveryReceipt, MessageDeliveryAttempt
 from routing.rules.outage import Terms
 from routing.rules.route import Destination
 from routing.vocabulary import CampaignKind, Channel, MessageStatus
@@ -275,6 +276,16 @@ class CampaignMessageQuerySet(models.QuerySet["CampaignMessage"]):
         """Those that failed or bounced from this time on."""
         lost = [MessageStatus.FAILED, MessageStatus.BOUNCED]
         return self.filter(status__in=lost, finished_at__gte=since)
+
+    def ended_by_error(self, **error: Any) -> CampaignMessageQuerySet:
+        """Those whose last attempt failed, or was reported to have failed, with this
+        `error_class` and `error_code`.
+        """
+        last = {"message": OuterRef("pk"), "attempt_number": OuterRef("attempt_count")}
+        last |= error
+        attempts = MessageDeliveryAttempt.objects.filter(**last)
+        receipts = DeliveryReceipt.objects.filter(**last)
+        return self.filter(Exists(attempts) | Exists(receipts))
 
     def quarantined(self) -> CampaignMessageQuerySet:
         """Those taken out of the queue because they made workers fail."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db import models
+from django.db.models import Max
 
 
 class RetentionMarkQuerySet(models.QuerySet["RetentionMark"]):
-    def beyond(self, at: datetime) -> RetentionMarkQuerySet:
-        """The steps that may have removed data of a row this old."""
-        return self.filter(cleared_before__gt=at)
+    def latest_cleared(self) -> datetime | None:
+        """Data of rows from before this time may be gone; None: all is there."""
+        latest: datetime | None = self.aggregate(latest=Max("cleared_before"))["latest"]
+        return latest
 
 
 class RetentionMark(models.Model):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 from typing import TypeVar
 
@@ -53,6 +54,11 @@ FORGETS = 1 / 60
 # Messages that an outage holds expire in their lanes, which have to be read for it.
 EXPIRE_EVERY = timedelta(seconds=30)
 RECEIPTS_LOOKED_BACK = timedelta(hours=1)  # by a worker that starts
+
+
+# Chores of the layers above, added as the app starts. Each says how much it did; while
+# one does something, an idle worker sweeps on.
+further_chores: list[Callable[..., int]] = []
 
 
 class ReceiptWork:
@@ -125,7 +131,8 @@ class Sweep:
         _do("count_overdue_receipts", lambda: count_overdue_receipts(now=now))
         withdrawn = _do("close_campaigns", lambda: close_campaigns(now=now))
         waiting = _do("quiet_changes", lambda: self._quiet_changes.review(now=now))
-        self.has_more = (withdrawn or 0) >= BATCH or bool(waiting)
+        acted = [_do(each.__name__, partial(each, now=now)) for each in further_chores]
+        self.has_more = (withdrawn or 0) >= BATCH or bool(waiting) or any(acted)
         _do("compact_entries", compact_entries)
         if self._rng.random() < FORGETS:
             _do("forget_answers", lambda: KeptAnswer.objects.stale(now).delete())

@@ -6,7 +6,7 @@ import pytest
 
 from messaging.factories import CampaignFactory
 from messaging.models import CampaignMessage
-from messaging.reconciliation import Evidence, Verdict, may_have_been_sent
+from messaging.reconciliation import Evidence, Verdict, perhaps_sent
 from messaging.tests.scenario import accepted, claim, messages, write
 from messaging.tests.test_possible_duplicates import receive
 from routing.factories import RouteFactory
@@ -85,7 +85,7 @@ def test_a_bounced_email_that_is_sent_again_is_no_possible_duplicate(settings):
     receive(first, DELIVERED)
     receive(first, BOUNCED)
     message = CampaignMessage.objects.get()
-    assert not may_have_been_sent(message)
+    assert not perhaps_sent([message])
 
     CampaignMessage.objects.update(status=MessageStatus.QUEUED, finished_at=None)
     (second,) = claim()

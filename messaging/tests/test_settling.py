@@ -253,10 +253,6 @@ def act(client, action, *chosen, **more):
     return client.post(page, data | more, follow=True)
 
 
-def said(response):
-    return [str(each) for each in response.context["messages"]]
-
-
 @pytest.mark.parametrize(
     ("action", "after"),
     [("send_again", MessageStatus.QUEUED), ("give_up", MessageStatus.FAILED)],
@@ -268,35 +264,16 @@ def test_the_back_office_asks_for_a_reason_and_shows_the_true_count(
     shown, *_ = [unknown() for _ in range(3)]
 
     asked = act(admin_client, action, shown, select_across="1")
-    assert "3 messages were sent" in asked.text
+    assert "<strong>3</strong> of the 3 chosen" in asked.text
+    assert "Nobody knows whether these were sent." in asked.text
     assert not CampaignMessage.objects.filter(status=after).exists()
 
-    done = act(admin_client, action, shown, select_across="1", reason="It was down.")
-    assert said(done)[0].startswith("3 ")
+    why = {"reason": "It was down.", "confirmed": "3"}
+    done = act(admin_client, action, shown, select_across="1", **why)
+    assert "3 of 3 messages done." in done.text
     assert CampaignMessage.objects.filter(status=after).count() == 3
     event = AuditEvent.objects.get(action=action.replace("_", " "))
     assert (event.actor, event.changes["count"]) == ("admin", 3)
-
-
-def test_the_back_office_takes_what_fits_into_a_request(admin_client, monkeypatch):
-    monkeypatch.setattr(MessageAdmin, "SETTLED_AT_MOST", 2)
-    chosen = [unknown() for _ in range(3)]
-
-    done = act(admin_client, "give_up", *chosen, reason="It was down.")
-
-    assert said(done)[0] == "2 given up."
-    assert said(done)[1].startswith("There are more")
-
-
-def test_a_bounded_action_stays_bounded_beside_one_that_is_not(
-    admin_client, monkeypatch
-):
-    monkeypatch.setattr(MessageAdmin, "ACTED_ON_AT_MOST", 1)
-    chosen = [failed() for _ in range(2)]
-
-    both = act(admin_client, ["retry", "give_up"], *chosen, select_across="1")
-
-    assert said(both)[0].startswith("Nothing was done")
 
 
 def test_who_may_only_look_settles_nothing(client, django_user_model):

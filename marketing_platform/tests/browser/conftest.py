@@ -11,7 +11,13 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    SetCookieParam,
+    sync_playwright,
+)
 from pytest_django.live_server_helper import LiveServer
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -56,10 +62,10 @@ def office(browser: Browser, live_server: LiveServer) -> Iterator[Open]:
     """
     complaints: list[str] = []
     contexts: list[BrowserContext] = []
-    user = User.objects.create_superuser("ada", password="ada")  # noqa: S106
+    user = User.objects.create_superuser("ada", password="ada")
 
     def open_page(path: str, **options: object) -> Page:
-        context = browser.new_context(**{**DESKTOP, **options})  # type: ignore[arg-type]
+        context = browser.new_context(**{**DESKTOP, **options})
         contexts.append(context)
         context.add_cookies([_session_of(user, live_server.url)])
         context.on("request", lambda request: _check(request.url, complaints))
@@ -76,10 +82,12 @@ def office(browser: Browser, live_server: LiveServer) -> Iterator[Open]:
     assert complaints == []
 
 
-def _session_of(user: User, url: str) -> dict[str, str]:
+def _session_of(user: User, url: str) -> SetCookieParam:
     client = Client()
     client.force_login(user)
-    return {"name": "sessionid", "value": client.cookies["sessionid"].value, "url": url}
+    return SetCookieParam(
+        name="sessionid", value=client.cookies["sessionid"].value, url=url
+    )
 
 
 def _check(url: str, complaints: list[str]) -> None:

@@ -1,34 +1,28 @@
-"""The back office of messaging: campaigns, and what happened to each message."""
+"""Lists and pages of campaigns, and of what happened to each message."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.db.models import Q, QuerySet, TimeField
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
 from messaging.addresses import AddressError, address_in
+from messaging.admin.jobs import ask, may_act
 from messaging.campaign_progress import progress_of
 from messaging.campaigns import (
     cancel_campaigns,
     pause_campaigns,
     resume_campaigns,
-)
-from messaging.message_actions import (
-    InterventionRefused,
-    cancel_message,
-    retry_message,
 )
 from messaging.models import (
     Campaign,
@@ -39,9 +33,9 @@ from messaging.models import (
 )
 from messaging.progress_bar import describe
 from messaging.queue_status import Outages
-from messaging.settling import Ruling, Settlement, settle
 from messaging.single_messages import HIGHEST_OF_CAMPAIGNS
 from messaging.timeline import timeline_of
+from messaging.vocabulary import BulkAct
 from routing.admin.bases import (
     BoundedActions,
     ExactSearch,
@@ -264,13 +258,6 @@ def addresses_in(term: str) -> set[str]:
     return {term}
 
 
-class Intervention(Protocol):
-    """An operator's action on one message."""
-
-    def __call__(self, message: CampaignMessage, *, now: datetime) -> None:
-        """Act, or raise InterventionRefused with the reason."""
-
-
 @admin.register(CampaignMessage)
 class MessageAdmin(ExactSearch, ReadOnlyAdmin):
     """One message, with a timeline of everything that happened to it."""
@@ -337,9 +324,8 @@ class MessageAdmin(ExactSearch, ReadOnlyAdmin):
     )
     list_select_related = ["campaign"]
     actions = ["cancel", "retry", "send_again", "give_up"]
-    # They ask first, and take as many as fit into a request.
-    unbounded_actions = frozenset({"send_again", "give_up"})
-    SETTLED_AT_MOST = 5000
+    # They ask first, and become jobs of the workers.
+    unbounded_actions = frozenset({"cancel", "retry", "send_again", "give_up"})
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -384,20 +370,26 @@ class MessageAdmin(ExactSearch, ReadOnlyAdmin):
         return f"{timezone.localtime(message.due_at):%Y-%m-%d %H:%M}"
 
     def has_intervene_permission(self, request: HttpRequest) -> bool:
-        """Rows are evidence and never edited; actions on them are audited."""
-        user = request.user
-        return user.has_perm("messaging.change_campaignmessage")
+        """Who may act on messages."""
+        return may_act(request)
 
-    @admin.action(permissions=["intervene"], description="Cancel queued messages")
-    def cancel(self, request: HttpRequest, queryset: QuerySet[CampaignMessage]) -> None:
-        self._intervene(request, queryset, cancel_message, "cancelled")
+    @admin.action(
+        permissions=["intervene"],
+        description="Cancel queued messages",
+    )
+    def cancel(
+        self, request: HttpRequest, queryset: QuerySet[CampaignMessage]
+    ) -> HttpResponse | None:
+        return self._ask(request, queryset, BulkAct.CANCEL)
 
     @admin.action(
         permissions=["intervene"],
         description="Retry: resend messages that certainly failed",
     )
-    def retry(self, request: HttpRequest, queryset: QuerySet[CampaignMessage]) -> None:
-        self._intervene(request, queryset, retry_message, "queued again")
+    def retry(
+        self, request: HttpRequest, queryset: QuerySet[CampaignMessage]
+    ) -> HttpResponse | None:
+        return self._ask(request, queryset, BulkAct.RETRY)
 
     @admin.action(
         permissions=["intervene"],
@@ -406,81 +398,30 @@ class MessageAdmin(ExactSearch, ReadOnlyAdmin):
     def send_again(
         self, request: HttpRequest, queryset: QuerySet[CampaignMessage]
     ) -> HttpResponse | None:
-        return self._settle(request, queryset, Settlement.SEND_AGAIN)
+        return self._ask(request, queryset, BulkAct.SEND_AGAIN)
 
     @admin.action(
-        permissions=["intervene"], description="Give up: messages of unknown outcome"
+        permissions=["intervene"],
+        description="Give up: messages of unknown outcome",
     )
     def give_up(
         self, request: HttpRequest, queryset: QuerySet[CampaignMessage]
     ) -> HttpResponse | None:
-        return self._settle(request, queryset, Settlement.GIVE_UP)
+        return self._ask(request, queryset, BulkAct.GIVE_UP)
 
-    def _settle(
-        self, request: HttpRequest, queryset: Any, how: Settlement
+    def _ask(
+        self, request: HttpRequest, queryset: Any, act: BulkAct
     ) -> HttpResponse | None:
-        """Ask for a reason, and show how many there are; then settle them."""
-        found = how.applies_to(queryset).order_by()
-        reason = request.POST.get("reason", "").strip()
-        if not reason:
-            return self._ask_why(request, how, found.count())
-        chosen_by = f"in the list: {request.GET.urlencode() or 'no filter'}"
-        ids = list(found.values_list("pk", flat=True)[: self.SETTLED_AT_MOST + 1])
-        ruling = Ruling(how, reason, chosen_by)
-        done = settle(ids[: self.SETTLED_AT_MOST], ruling, now=timezone.now())
-        self._report(request, f"{done.done:,} {how.done}.", done.done, done.refused)
-        if len(ids) > self.SETTLED_AT_MOST:
-            more = "There are more: choose them again, or use manage.py settle_unknown."
-            self.message_user(request, more, messages.WARNING)
-        return None
-
-    def _ask_why(
-        self, request: HttpRequest, how: Settlement, count: int
-    ) -> HttpResponse:
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"{how.value.capitalize()}: {quantity(count, 'message')}",
-            "opts": self.opts,
-            "how": how.value,
-            "is_again": how is Settlement.SEND_AGAIN,
-            "count": count,
-            "at_most": self.SETTLED_AT_MOST,
-            "hidden": [
-                (name, value)
-                for name in ("action", "select_across", "_selected_action")
-                for value in request.POST.getlist(name)
-            ],
-        }
-        template = "admin/messaging/campaignmessage/settle.html"
-        return TemplateResponse(request, template, context)
-
-    def _report(
-        self,
-        request: HttpRequest,
-        says: str,
-        count: int,
-        refusals: Mapping[str, int],
-    ) -> None:
-        self.message_user(request, says, _level(count))
-        for reason, refused in refusals.items():
-            self.message_user(request, f"{refused:,} not: {reason}", messages.WARNING)
-
-    def _intervene(
-        self,
-        request: HttpRequest,
-        queryset: QuerySet[CampaignMessage],
-        intervene: Intervention,
-        done: str,
-    ) -> None:
-        """Act on each message that allows it, and report why others do not."""
-        refusals: dict[str, int] = {}
-        for message in queryset:
-            try:
-                intervene(message, now=timezone.now())
-            except InterventionRefused as refusal:
-                refusals[str(refusal)] = refusals.get(str(refusal), 0) + 1
-        count = len(queryset) - sum(refusals.values())
-        self._report(request, f"{count} {done}.", count, refusals)
+        """Ask for a reason; the rows that were ticked are posted again."""
+        hidden = [
+            (name, value)
+            for name in ("action", "select_across", "_selected_action")
+            for value in request.POST.getlist(name)
+        ]
+        is_all = request.POST.get("select_across", "0") != "0"
+        filters = request.GET.urlencode() or "no filter"
+        chosen_by = f"all in the list ({filters})" if is_all else "ticked in the list"
+        return ask(request, act, queryset, chosen_by=chosen_by, hidden=hidden)
 
     def change_view(
         self,
