@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,7 +16,6 @@ from playwright.sync_api import (
     Browser,
     BrowserContext,
     Page,
-    SetCookieParam,
     sync_playwright,
 )
 from pytest_django.live_server_helper import LiveServer
@@ -82,12 +82,10 @@ def office(browser: Browser, live_server: LiveServer) -> Iterator[Open]:
     assert complaints == []
 
 
-def _session_of(user: User, url: str) -> SetCookieParam:
+def _session_of(user: User, url: str) -> Any:
     client = Client()
     client.force_login(user)
-    return SetCookieParam(
-        name="sessionid", value=client.cookies["sessionid"].value, url=url
-    )
+    return {"name": "sessionid", "value": client.cookies["sessionid"].value, "url": url}
 
 
 def _check(url: str, complaints: list[str]) -> None:
