@@ -1,6 +1,7 @@
 from importlib import import_module
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class MarketingPlatformConfig(AppConfig):
@@ -14,4 +15,8 @@ class MarketingPlatformConfig(AppConfig):
         from marketing_platform.audit.record import watch
 
         watch()
+        from marketing_platform.roles import make_roles
+
+        # The last of the apps: by then the permissions of all others are there.
+        post_migrate.connect(make_roles, sender=self)
         import marketing_platform.log_ins.backend  # noqa: F401 - connects receivers
