@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from messaging.models import BulkJob, Campaign, CampaignMessage
 from messaging.rules.verdicts import Awaiting
+from messaging.standing import Standing, standing
 from messaging.vocabulary import CampaignStatus
 from routing.decision.planner import active_routes
 from routing.decision.readiness import current_outages, outage_sentences, readiness
@@ -261,13 +262,20 @@ class Outages:
 
     def reason_for(self, message: CampaignMessage) -> str:
         """Why a message waits: its own reason, or the outage that holds its lane."""
+        return self._held(message) or message.reason_shown(now=self._now)
+
+    def standing(self, message: CampaignMessage) -> Standing:
+        """The same in a few words."""
+        is_held = bool(self._held(message))
+        return standing(message, is_held=is_held, now=self._now)
+
+    def _held(self, message: CampaignMessage) -> str:
         is_due = (
             message.status == MessageStatus.QUEUED
             and message.due_at <= self._now
             and message.campaign.status == CampaignStatus.RUNNING
         )
-        held = self.holding(message.campaign) if is_due else ""
-        return held or message.reason_shown(now=self._now)
+        return self.holding(message.campaign) if is_due else ""
 
     def holding(self, campaign: Campaign) -> str:
         """The outage that holds the campaign's due messages; "" if none does."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from datetime import timedelta
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -15,6 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.text import Truncator
 
 from messaging.addresses import AddressError, address_in
 from messaging.admin.jobs import ask, may_act
@@ -34,6 +36,7 @@ from messaging.models import (
 from messaging.progress_bar import describe
 from messaging.queue_status import Outages
 from messaging.single_messages import HIGHEST_OF_CAMPAIGNS
+from messaging.standing import Standing
 from messaging.timeline import timeline_of
 from messaging.vocabulary import BulkAct
 from routing.admin.bases import (
@@ -41,15 +44,17 @@ from routing.admin.bases import (
     ExactSearch,
     ProviderFilter,
     ReadOnlyAdmin,
+    RecentFilter,
     bulleted,
     clipped,
+    ids_in,
 )
 from routing.admin.evidence import ids_of_messages
 from routing.models import InboundMessage
 from routing.text.quantities import quantity
 from routing.text.recipient_keys import address_key, address_spellings
 from routing.text.untrusted import escaped
-from routing.vocabulary import CampaignKind
+from routing.vocabulary import CampaignKind, ErrorClass
 
 
 class LaneFilter(admin.SimpleListFilter):
@@ -258,21 +263,100 @@ def addresses_in(term: str) -> set[str]:
     return {term}
 
 
+class CreatedFilter(RecentFilter):
+    """By how long ago they were created."""
+
+    title, of = "created", "created_at"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Those within the chosen span, or all."""
+        if (chosen := self.value()) not in self.SPANS:
+            return queryset
+        _, span = self.SPANS[chosen]
+        since = timezone.now() - span
+        return queryset.created_since(since)  # type: ignore[attr-defined,no-any-return]
+
+
+class ErrorFilter(admin.SimpleListFilter):
+    """Those that failed or bounced lately, by what kind of error ended them."""
+
+    title, parameter_name = "error of the last 7 days", "error"
+    SPAN = timedelta(days=7)
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+    ) -> list[tuple[str, str]]:
+        """The classes of errors."""
+        return [(f"{each.value}", each.label) for each in ErrorClass]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Those with the chosen error, or all."""
+        chosen = self.value()
+        if chosen not in {f"{each.value}" for each in ErrorClass}:
+            return queryset
+        lost = queryset.lost(since=timezone.now() - self.SPAN)  # type: ignore[attr-defined]
+        return lost.ended_by_error(error_class=int(chosen))  # type: ignore[no-any-return]
+
+
+class CampaignFilter(admin.SimpleListFilter):
+    """By campaign: the latest ones, and the chosen one."""
+
+    title, parameter_name = "campaign", "campaign__id__exact"
+    SHOWN = 10
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+    ) -> list[tuple[str, str]]:
+        """Ids and names. It is asked before the value is known."""
+        latest = Campaign.objects.visible().order_by("-pk")
+        rows = dict(latest.values_list("pk", "name")[: self.SHOWN])
+        for pk in ids_in(request.GET.get(self.parameter_name, "")):
+            chosen = Campaign.objects.filter(pk=pk)
+            rows |= dict(chosen.values_list("pk", "name"))
+        return [(f"{pk}", Truncator(name).chars(40)) for pk, name in rows.items()]
+
+    def has_output(self) -> bool:
+        return True  # a link may name any campaign
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Its messages, or all."""
+        chosen = self.value()
+        return queryset.filter(campaign__in=ids_in(chosen)) if chosen else queryset
+
+
+def pill(stands: Standing, *, title: str = "") -> str:
+    """A standing as a pill."""
+    return format_html(
+        '<span class="pill pill-{}" title="{}">{}</span>',
+        *(stands.level, title, stands.text),
+    )
+
+
 @admin.register(CampaignMessage)
 class MessageAdmin(ExactSearch, ReadOnlyAdmin):
     """One message, with a timeline of everything that happened to it."""
+
+    class Media:
+        css: ClassVar = {"all": ["back_office/messages.css"]}
 
     change_form_template = "admin/messaging/campaignmessage/change_form.html"
     list_display = [
         "id",
         "to",
         "campaign_name",
-        "status",
-        "why",
+        "stands",
         "provider",
         "due",
     ]
-    list_filter = ["status", OutcomeFilter, "channel", ProviderFilter]
+    list_filter = [
+        CreatedFilter,
+        "status",
+        OutcomeFilter,
+        ErrorFilter,
+        "channel",
+        ProviderFilter,
+        CampaignFilter,
+    ]
     search_fields = ["id", "recipient"]
     fieldsets = [
         (
@@ -354,10 +438,11 @@ class MessageAdmin(ExactSearch, ReadOnlyAdmin):
         """The name of its campaign."""
         return clipped(message.campaign.name, 40)
 
-    @admin.display(description="why")
-    def why(self, message: CampaignMessage) -> str:
-        """The reason for its status, or what it waits for."""
-        return clipped(self._outages.reason_for(message), 60)
+    @admin.display(description="status")
+    def stands(self, message: CampaignMessage) -> str:
+        """How it stands, in a few words; the reason in full as a tooltip."""
+        why = escaped(self._outages.reason_for(message))
+        return pill(self._outages.standing(message), title=why)
 
     @admin.display(description="status reason")
     def reason(self, message: CampaignMessage) -> str:
