@@ -19,4 +19,6 @@ class MarketingPlatformConfig(AppConfig):
 
         # The last of the apps: by then the permissions of all others are there.
         post_migrate.connect(make_roles, sender=self)
-        import marketing_platform.log_ins.backend  # noqa: F401 - connects receivers
+        # These connect receivers.
+        import_module("marketing_platform.log_ins.backend")
+        import_module("marketing_platform.log_ins.idle")

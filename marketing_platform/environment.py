@@ -78,6 +78,15 @@ class Environment(environ.Env):  # type: ignore[misc]
         wanted = "the name of a time zone, such as UTC or Europe/Berlin"
         return self._checked(var, default, wanted, is_time_zone)
 
+    def at_least(self, least: int, var: str, default: int) -> int:
+        """A whole number that is not below `least`."""
+        number: int = self.int(var, default=default)
+        if number < least:
+            raise ImproperlyConfigured(
+                f"{var} must be a whole number, at least {least}."
+            )
+        return number
+
     def octal(self, var: str, default: str) -> int:
         """Bits of a file's mode, such as 077."""
         wanted = "three octal digits, such as 077"

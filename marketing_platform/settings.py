@@ -120,6 +120,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "marketing_platform.log_ins.idle.IdleMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -184,6 +185,8 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_REDIRECT_URL = "admin:index"
+# A session ends when it has not been used for so long; see log_ins/idle.py.
+SESSION_COOKIE_AGE = 60 * env.at_least(2, "SESSION_IDLE_MINUTES", default=60)
 
 LANGUAGE_CODE = "en"
 FORMAT_MODULE_PATH = "marketing_platform.formats"
