@@ -42,6 +42,13 @@ class CampaignProgress:
         )
 
     @property
+    def lost(self) -> int:
+        """Messages that failed, or bounced after a provider took them."""
+        return self.by_status.get(MessageStatus.FAILED, 0) + self.by_status.get(
+            MessageStatus.BOUNCED, 0
+        )
+
+    @property
     def share_done(self) -> float:
         """From 0 to 1; 1 when there are no messages."""
         return 1 - self.left / self.total if self.total else 1.0

@@ -20,7 +20,7 @@ from django.utils.text import Truncator
 
 from messaging.addresses import AddressError, address_in
 from messaging.admin.jobs import ask, may_act
-from messaging.campaign_progress import progress_of
+from messaging.campaign_progress import CampaignProgress, progress_of
 from messaging.campaigns import (
     cancel_campaigns,
     pause_campaigns,
@@ -38,7 +38,7 @@ from messaging.queue_status import Outages
 from messaging.single_messages import HIGHEST_OF_CAMPAIGNS
 from messaging.standing import Standing
 from messaging.timeline import timeline_of
-from messaging.vocabulary import BulkAct
+from messaging.vocabulary import BulkAct, CampaignStatus
 from routing.admin.bases import (
     BoundedActions,
     ExactSearch,
@@ -55,6 +55,14 @@ from routing.text.quantities import quantity
 from routing.text.recipient_keys import address_key, address_spellings
 from routing.text.untrusted import escaped
 from routing.vocabulary import CampaignKind, ErrorClass
+
+PROGRESS = "_progress"  # on a campaign whose page is shown
+# Of campaigns without failures.
+LEVELS = {
+    CampaignStatus.RUNNING: "wait",
+    CampaignStatus.PAUSED: "warn",
+    CampaignStatus.COMPLETED: "ok",
+}
 
 
 class LaneFilter(admin.SimpleListFilter):
@@ -92,6 +100,15 @@ class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
         return priority
 
 
+def _progress(campaign: Campaign) -> CampaignProgress:
+    """How far it is, counted once per page: it may have a million messages."""
+    kept: dict[str, Any] = vars(campaign)
+    if PROGRESS not in kept:
+        kept[PROGRESS] = progress_of([campaign.pk])
+    found: CampaignProgress = kept[PROGRESS]
+    return found
+
+
 @admin.register(Campaign)
 class CampaignAdmin(BoundedActions):
     """A campaign's content is read-only; priority, expiry and quiet hours are not."""
@@ -120,7 +137,7 @@ class CampaignAdmin(BoundedActions):
         "name",
         "channel",
         "kind",
-        "status",
+        "stands",
         "progress",
         "priority",
         "subject",
@@ -137,7 +154,7 @@ class CampaignAdmin(BoundedActions):
     readonly_fields = (
         "channel",
         "kind",
-        "status",
+        "stands",
         "progress",
         "subject",
         "body",
@@ -187,8 +204,17 @@ class CampaignAdmin(BoundedActions):
             '<a href="{}?campaign__id__exact={}">{}</a>',
             reverse("admin:messaging_campaignmessage_changelist"),
             campaign.pk,
-            describe(progress_of([campaign.pk])) or "none",
+            describe(_progress(campaign)) or "none",
         )
+
+    @admin.display(description="status")
+    def stands(self, campaign: Campaign) -> str:
+        """The status, with what went wrong meanwhile."""
+        lost = _progress(campaign).lost
+        level = "fail" if lost else LEVELS.get(CampaignStatus(campaign.status), "quiet")
+        status = campaign.get_status_display()
+        text = f"{status}, {lost:,} failed" if lost else status
+        return pill(Standing(level, text))
 
     @admin.action(
         permissions=["change"], description="Pause: hold back messages not sent yet"

@@ -555,3 +555,39 @@ def test_a_suppression_is_headed_by_its_address(admin_client, rows):
     shown = admin_client.get(page("suppression", "change", row.pk))
 
     assert shown.context["subtitle"] == row.address
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [
+        ([MessageStatus.DELIVERED], "Completed"),
+        ([MessageStatus.DELIVERED, MessageStatus.FAILED], "Completed, 1 failed"),
+        ([MessageStatus.FAILED, MessageStatus.BOUNCED], "Completed, 2 failed"),
+        # Nobody is to blame for these, and nothing is to be done.
+        ([MessageStatus.SUPPRESSED, MessageStatus.EXPIRED], "Completed"),
+    ],
+)
+def test_the_page_of_a_campaign_says_how_many_failed(reader_client, ends, words):
+    campaign = CampaignFactory(status=CampaignStatus.COMPLETED)
+    for status in ends:
+        MessageFactory(campaign=campaign, status=status)
+    MessageFactory(status=MessageStatus.FAILED)  # another campaign's
+
+    page = reader_client.get(
+        reverse("admin:messaging_campaign_change", args=[campaign.pk])
+    )
+
+    assert f">{words}</span>" in page.text
+
+
+def test_the_page_of_a_campaign_counts_its_messages_once(
+    admin_client, django_assert_max_num_queries
+):
+    campaign = MessageFactory(status=MessageStatus.FAILED).campaign
+    address = reverse("admin:messaging_campaign_change", args=[campaign.pk])
+
+    with django_assert_max_num_queries(20) as queries:
+        admin_client.get(address)
+
+    counts = [q for q in queries.captured_queries if "GROUP BY" in q["sql"]]
+    assert len(counts) == 1
