@@ -38,6 +38,7 @@ BENCHMARKS = {
     "round_trip": BOTH,
     "outage": BOTH,
     "reads": BOTH,
+    "back_office": ("postgresql",),
     "loading": BOTH,
     "memory": ("postgresql",),
 }
