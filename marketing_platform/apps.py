@@ -15,6 +15,10 @@ class MarketingPlatformConfig(AppConfig):
         from marketing_platform.audit.record import watch
 
         watch()
+        from marketing_platform.audit.messages import acts_on
+        from messaging.admin.tables import other_acts
+
+        other_acts.append(acts_on)
         from marketing_platform.roles import make_roles
 
         # The last of the apps: by then the permissions of all others are there.

@@ -8,12 +8,13 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import BigIntegerField, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import path
+from django.urls import path, reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 
 from messaging.jobs import Asked, NothingChosen, ask_for, eligible, stop, work_through
 from messaging.models import BulkJob, CampaignMessage, CampaignMessageQuerySet
@@ -22,6 +23,7 @@ from routing.admin.bases import ReadOnlyAdmin, clipped
 from routing.text.quantities import quantity
 from routing.vocabulary import ErrorClass, MessageStatus
 
+LARGEST_ID = BigIntegerField.MAX_BIGINT
 AT_ONCE = 200  # messages that a request may work through by itself
 REFRESH_EVERY = 3  # seconds, of the page of a job under way
 
@@ -70,11 +72,12 @@ class ReasonForm(forms.Form):
 
 
 class ChosenForm(forms.Form):
-    """The messages that a link names: of a campaign, or those that failed or bounced
-    `since` a time, for a reason.
+    """The messages that a link names: one, those of a campaign, or those that failed or
+    bounced `since` a time, for a reason.
     """
 
     act = forms.TypedChoiceField(choices=BulkAct.choices, coerce=int)
+    message = forms.IntegerField(required=False, min_value=1, max_value=LARGEST_ID)
     campaign = forms.IntegerField(required=False)
     status = forms.TypedChoiceField(
         choices=MessageStatus.choices, coerce=int, required=False, empty_value=None
@@ -89,13 +92,15 @@ class ChosenForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """It must choose something that an index finds."""
         cleaned = self.cleaned_data
-        if not cleaned.get("campaign") and not cleaned.get("since"):
-            raise forms.ValidationError("Name a campaign, or a time.")
+        if not any(cleaned.get(name) for name in ("message", "campaign", "since")):
+            raise forms.ValidationError("Name a message, a campaign, or a time.")
         return cleaned
 
     def messages(self) -> CampaignMessageQuerySet:
         """The messages."""
         asked, chosen = self.cleaned_data, CampaignMessage.objects.all()
+        if asked["message"]:
+            chosen = chosen.filter(pk=asked["message"])
         if asked["campaign"]:
             chosen = chosen.filter(campaign=asked["campaign"])
         if asked["since"]:
@@ -118,6 +123,28 @@ class ChosenForm(forms.Form):
             if name in shown:
                 shown[name] = terms(int(shown[name])).label
         return ", ".join(f"{name} {value}" for name, value in shown.items())
+
+
+def address_for_one(act: BulkAct, message_id: int) -> str:
+    """The page that asks before an act on one message."""
+    query = urlencode({"act": act.value, "message": message_id})
+    return f"{reverse('admin:messaging_bulkjob_ask')}?{query}"
+
+
+def buttons(message: CampaignMessage) -> list[tuple[str, str]]:
+    """What may be done with a message as it stands: labels, and pages that ask."""
+    this_one = CampaignMessage.objects.filter(pk=message.pk)
+    # Whoever settles an unknown outcome has to take its risk knowingly.
+    acts = [
+        act
+        for act in BulkAct
+        if not (act is BulkAct.RETRY and message.is_outcome_unknown)
+    ]
+    return [
+        (MEANINGS[act].title, address_for_one(act, message.pk))
+        for act in acts
+        if eligible(act, this_one).exists()
+    ]
 
 
 def may_act(request: HttpRequest) -> bool:

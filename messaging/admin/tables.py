@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
+from itertools import chain
 from typing import Any, ClassVar
 
 from django import forms
@@ -19,7 +20,7 @@ from django.utils.html import format_html
 from django.utils.text import Truncator
 
 from messaging.addresses import AddressError, address_in
-from messaging.admin.jobs import ask, may_act
+from messaging.admin.jobs import ask, buttons, may_act
 from messaging.campaign_progress import CampaignProgress, progress_of
 from messaging.campaigns import (
     cancel_campaigns,
@@ -36,8 +37,8 @@ from messaging.models import (
 from messaging.progress_bar import describe
 from messaging.queue_status import Outages
 from messaging.single_messages import HIGHEST_OF_CAMPAIGNS
-from messaging.standing import Standing
-from messaging.timeline import timeline_of
+from messaging.standing import Standing, described
+from messaging.timeline import TimelineEntry, acts_of_jobs, timeline_of
 from messaging.vocabulary import BulkAct, CampaignStatus
 from routing.admin.bases import (
     BoundedActions,
@@ -287,6 +288,25 @@ def addresses_in(term: str) -> set[str]:
         with suppress(AddressError):
             return address_spellings(address_in(text))
     return {term}
+
+
+# What else people did to a message: filled by the audit log, which is a layer above.
+OtherActs = Callable[[CampaignMessage], list[TimelineEntry]]
+other_acts: list[OtherActs] = []
+
+
+def _shown(request: HttpRequest, message: CampaignMessage) -> dict[str, Any]:
+    """What the page of a message shows above its fields."""
+    now = timezone.now()
+    outages = Outages(now=now)
+    acts = [*acts_of_jobs(message.pk), *chain(*(each(message) for each in other_acts))]
+    sentence = described(message, outages.reason_for(message), now=now)
+    return {
+        "standing": outages.standing(message),
+        "sentence": escaped(sentence),
+        "buttons": buttons(message) if may_act(request) else [],
+        "timeline": timeline_of(message, acts),
+    }
 
 
 class CreatedFilter(RecentFilter):
@@ -541,10 +561,12 @@ class MessageAdmin(ExactSearch, ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, object] | None = None,
     ) -> HttpResponse:
-        """Add the timeline. `get_object` returns None for an id that is not valid."""
+        """Add how it stands, what may be done, and the timeline. `get_object` returns
+        None for an id that is not valid.
+        """
         message = self.get_object(request, unquote(object_id))
-        timeline = timeline_of(message) if message else []
-        context = {"timeline": timeline, **(extra_context or {})}
+        shown = _shown(request, message) if message else {}
+        context = {**shown, **(extra_context or {})}
         return super().change_view(request, object_id, form_url, context)
 
 

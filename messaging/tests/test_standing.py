@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.urls import reverse
 from django.utils import timezone
 
@@ -165,3 +166,69 @@ def test_what_was_created_lately_is_found_by_halving_the_ids(monkeypatch):
 
 def test_all_time_filters_work_on_an_empty_table(admin_client):
     assert listed(admin_client, when="7d") == []
+
+
+# The page of one message.
+
+
+def of(message):
+    return reverse("admin:messaging_campaignmessage_change", args=[message.pk])
+
+
+@pytest.mark.parametrize(
+    ("fields", "offered"),
+    [
+        ({}, ["Cancel"]),
+        ({"status": FAILED}, ["Retry"]),
+        ({"status": FAILED, "unknown_since": NOW}, ["Send again"]),
+        (
+            {"status": SENDING, "unknown_since": NOW, "lease_expires_at": SOON},
+            ["Send again", "Give up"],
+        ),
+        ({"status": MessageStatus.DELIVERED}, []),
+    ],
+)
+def test_its_page_says_how_it_stands_and_offers_what_may_be_done(
+    admin_client, client, django_user_model, fields, offered
+):
+    message = MessageFactory(**{"provider": "TwilioSMS"} | fields)
+
+    shown = admin_client.get(of(message))
+
+    assert [label for label, _ in shown.context["buttons"]] == offered
+    for _, address in shown.context["buttons"]:
+        assert "1</strong>" in admin_client.get(address).text
+    viewer = django_user_model.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_campaignmessage"))
+    client.force_login(viewer)
+    assert client.get(of(message)).context["buttons"] == []
+
+
+def test_its_timeline_says_who_did_what_and_why(admin_client, api):
+    message = MessageFactory(status=FAILED, finished_at=NOW)
+    created = {"created_at": NOW - MINUTE}
+    CampaignMessage.objects.filter(pk=message.pk).update(**created)
+    [(_, retry)] = admin_client.get(of(message)).context["buttons"]
+    asked = {"reason": "The provider is back.", "confirmed": "1"}
+
+    admin_client.post(retry, asked)
+    api("send").post(f"/api/messages/{message.pk}/cancel")
+
+    shown = admin_client.get(of(message)).context["timeline"]
+    acts = [each for each in shown if each.level == "act"]
+    assert [each.title for each in acts] == [
+        "Retry, asked for by admin",
+        "Cancel, by send program",
+    ]
+    assert acts[0].facts[0] == "The provider is back."
+    assert shown[-1].title == "Cancelled"
+
+
+def test_an_act_that_was_refused_says_so(admin_client):
+    message = MessageFactory(status=FAILED, recipient="erased-1")
+    [(_, retry)] = admin_client.get(of(message)).context["buttons"]
+
+    admin_client.post(retry, {"reason": "Again.", "confirmed": "1"})
+
+    text = admin_client.get(of(message)).text
+    assert "left alone: Its recipient&#x27;s data was erased." in text
