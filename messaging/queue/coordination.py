@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
 from django.utils import timezone
@@ -109,17 +110,19 @@ class Heartbeat:
             "clock_skew": clock_skew,
             "trouble": trouble,
         }
-        WorkerHeartbeat.objects.update_or_create(
+        # One statement: a worker that waits out an outage does little else.
+        if not WorkerHeartbeat.objects.filter(owner=self._owner).update(**values):
+            self._begin(values)
+
+    def _begin(self, values: Mapping[str, Any]) -> None:
+        WorkerHeartbeat.objects.create(
             owner=self._owner,
-            defaults=values,
-            create_defaults={
-                **values,
-                "kind": self._kind,
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
-                "started_at": self._started_at,
-                "sends_as": self._sends_as,
-            },
+            kind=self._kind,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started_at=self._started_at,
+            sends_as=self._sends_as,
+            **values,
         )
 
     def end(self) -> None:

@@ -133,7 +133,8 @@ class Processor:
         self._statement_limit = StatementLimit()
         self._unrecorded: list[tuple[Claimed, SendResult]] = []
         self._is_stopping = self._is_woken = False
-        self._is_idle = False  # nothing is due
+        # Nothing is due that may leave; an outage holds what is due.
+        self._is_idle = self._is_on_hold = False
         # Whether the last claim found nothing that may leave; whether it was full.
         self._has_looked = self._has_more = False
         self._claim_timer = Timer(CLAIM_EVERY, is_over=True)
@@ -284,8 +285,8 @@ class Processor:
         self._has_looked = not claim.seen
         self._has_more = claim.seen >= allowance
         self._claim_timer.restart()
-        is_on_hold = claim.is_on_hold and not claim.seen
-        self._look_timer = Timer(HOLD_LOOK_EVERY if is_on_hold else LOOK_EVERY)
+        self._is_on_hold = claim.is_on_hold and not claim.seen
+        self._look_timer = Timer(HOLD_LOOK_EVERY if self._is_on_hold else LOOK_EVERY)
         if claim.seen and self._idle_timer:
             self._idle_timer.restart()
 
@@ -316,12 +317,14 @@ class Processor:
             and not self._is_done()
         ):
             # Once woken, it polls at once: the next wake-up may be long in coming.
-            expects_news = self._receipts.expects_more or self._look_ups.in_flight
-            is_quiet = self._is_idle and not expects_news
-            self._is_woken = self._waiter.wait(
-                WAIT_AT_MOST if is_quiet else CLAIM_EVERY
-            )
+            self._is_woken = self._waiter.wait(self._longest_wait())
             self._is_idle &= not self._is_woken
+
+    def _longest_wait(self) -> timedelta:
+        expects_news = self._receipts.expects_more or self._look_ups.in_flight
+        if expects_news or not self._is_idle:
+            return CLAIM_EVERY
+        return HOLD_LOOK_EVERY if self._is_on_hold else WAIT_AT_MOST
 
     def _record(self) -> None:
         """Write results once there are enough, or once the first has waited a while.

@@ -105,3 +105,20 @@ def test_a_heartbeat_says_how_wrong_its_host_is():
     heartbeat.beat(in_flight=0, clock_skew=-HOUR)
 
     assert WorkerHeartbeat.objects.get().clock_skew == -HOUR
+
+
+@pytest.mark.django_db
+def test_a_heartbeat_takes_one_statement_and_comes_back_if_its_row_is_gone(
+    django_assert_num_queries,
+):
+    def heartbeat():
+        timed = Heartbeat(owner=1, kind=WorkerKind.COMMAND, clock=lambda: NOW)
+        timed.beat(in_flight=3, clock_skew=timedelta(0))
+
+    heartbeat()
+    with django_assert_num_queries(1):
+        heartbeat()
+    WorkerHeartbeat.objects.all().delete()
+    heartbeat()
+
+    assert WorkerHeartbeat.objects.get().in_flight == 3
