@@ -1,4 +1,4 @@
-"""What workers do besides sending: apply receipts, and sweep once a second.
+"""What workers do besides sending: apply receipts, and sweep every second or two.
 
 The modules that do the work are entered only where there is some.
 """
@@ -48,7 +48,8 @@ LOOK_FOR_RECEIPTS_EVERY = timedelta(milliseconds=100)
 # not wake it for each.
 EXPECT_MORE_FOR = timedelta(seconds=1)
 SWEEP_EVERY = timedelta(seconds=1)
-# Of the sweeps, those that also remove what is of no use any more: one a minute, by
+IDLE_SWEEP_EVERY = timedelta(seconds=2)  # with nothing to send, chores are most of it
+# Of the sweeps, those that also remove what is of no use any more: one in sixty, by
 # chance, because many workers live for less.
 FORGETS = 1 / 60
 # Messages that an outage holds expire in their lanes, which have to be read for it.
@@ -110,6 +111,7 @@ class Sweep:
         self._receipts_seen_until = now - RECEIPTS_LOOKED_BACK
         self._quiet_changes = QuietChanges()
         self._timer = Timer(SWEEP_EVERY, is_over=True)
+        self._idle_timer = Timer(IDLE_SWEEP_EVERY, is_over=True)
         self._expiry_timer = Timer(EXPIRE_EVERY, is_over=True)
         self.has_more = False  # the last run left a chore half done
 
@@ -118,7 +120,8 @@ class Sweep:
 
         A worker with nothing to send continues a half-done chore at once.
         """
-        return self._timer.comes_round() or (is_idle and self.has_more)
+        timer = self._idle_timer if is_idle else self._timer
+        return timer.comes_round() or (is_idle and self.has_more)
 
     def run(self, *, now: datetime) -> int:
         """Do all chores; returns how many messages were recovered.
