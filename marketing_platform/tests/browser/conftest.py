@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, connections
 from django.test import Client
 from playwright.sync_api import (
     Browser,
@@ -52,6 +52,8 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
         )
         yield browser
         browser.close()
+        # Beside a running loop Django opens another connection for the same thread.
+        connections.close_all()
 
 
 @pytest.fixture
