@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
@@ -23,6 +24,7 @@ from routing.decision.explain import (
 )
 from routing.decision.planner import Planner
 from routing.models import ChannelRoutingConfig, FurtherProvider
+from routing.rules.figures import percent
 from routing.vocabulary import CampaignKind, Channel
 
 
@@ -114,6 +116,7 @@ class RouteAdmin(BoundedAdmin):
     form = RouteForm
     change_list_template = "admin/routing/channelroutingconfig/change_list.html"
     inlines = [FurtherProviderInline]
+    readonly_fields = ["retry_times"]
     list_display = [
         "channel",
         "route_scope",
@@ -155,11 +158,23 @@ class RouteAdmin(BoundedAdmin):
                     "initial_retry_delay_seconds",
                     "max_retry_delay_seconds",
                     "custom_retry_policy",
+                    "retry_times",
                 ]
             },
         ),
         ("If the outcome is unknown", {"fields": ["unknown_outcome_policy"]}),
     ]
+
+    @admin.display(description="when it is tried again")
+    def retry_times(self, route: ChannelRoutingConfig) -> str:
+        """The times, if a provider fails each time; as saved."""
+        jitter = (
+            f"Each delay is up to {percent(settings.RETRY_JITTER, digits=0)} longer"
+        )
+        return (
+            f"{route.retry_times} {jitter}, by chance. Failures with times of their "
+            "own, such as a handset that is off, go by the retry table."
+        )
 
     @admin.display(description="for")
     def route_scope(self, route: ChannelRoutingConfig) -> str:

@@ -17,7 +17,8 @@ from phonenumbers import country_code_for_region
 
 from routing.custom_policies import PolicyNotUsable, load_policy
 from routing.providers.registry import registry
-from routing.rules.retry import LONGEST_DELAY, RetryPolicy, policy_for
+from routing.rules.retry import LONGEST_DELAY, RetryPolicy, policy_for, schedule
+from routing.rules.retry_table import exact_duration, in_words
 from routing.rules.route import Route, Scope
 from routing.rules.thresholds import Thresholds
 from routing.text.quantities import quantity
@@ -29,6 +30,7 @@ from routing.vocabulary import (
     UnknownOutcomePolicy,
 )
 
+RETRIES_SHOWN = 10
 _LONGEST_DELAY = int(LONGEST_DELAY.total_seconds())
 # The range of PostgreSQL's type; SQLite would take more.
 _SMALL = MaxValueValidator(2**15 - 1)
@@ -253,6 +255,19 @@ class ChannelRoutingConfig(models.Model):
             if self.custom_retry_policy
             else None,
         )
+
+    @property
+    def retry_times(self) -> str:
+        """When a message is tried again if a provider fails each time, for people."""
+        if self.retry_strategy == RetryStrategy.CUSTOM:
+            return f"As {self.custom_retry_policy} decides."
+        delays = schedule(self.retry_policy, rounds=self.max_retries)
+        if not delays:
+            return "Not tried again."
+        shown = in_words(delays[:RETRIES_SHOWN])
+        more = ", ..." if len(delays) > RETRIES_SHOWN else ""
+        last = exact_duration(sum(delays, timedelta()))
+        return f"After {shown}{more}: the last try is {last} after the first."
 
     def as_route(self) -> Route:
         """This config as the plain value that decisions are made from."""

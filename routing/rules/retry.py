@@ -124,6 +124,19 @@ def policy_for(
     return GuardedRetry(custom, ExponentialRetry(initial, maximum))
 
 
+def schedule(policy: RetryPolicy, *, rounds: int) -> list[timedelta]:
+    """The delays after the first, second, ... failed round, until the policy stops:
+    without jitter, and for a message without attempts on record.
+    """
+    delays = []
+    for number in range(1, rounds + 1):
+        delay = policy(RetryHistory(number))
+        if delay is None:
+            break
+        delays.append(delay)
+    return delays
+
+
 def doubled(delay: timedelta, times: int, *, at_most: timedelta) -> timedelta:
     """The delay, doubled `times` times."""
     return _at_most(at_most, delay, 2 ** min(times, 64))

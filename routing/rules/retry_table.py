@@ -124,7 +124,7 @@ _DELAY = re.compile(
 
 def in_words(delays: Sequence[timedelta]) -> str:
     """Delays as people read them: "15 min, 1 h, 12 h"."""
-    return ", ".join(map(_in_words, delays)) or "not retried"
+    return ", ".join(map(exact_duration, delays)) or "not retried"
 
 
 def read_delays(text: str) -> tuple[timedelta, ...]:
@@ -156,12 +156,13 @@ def problem_with_class(error_class: ErrorClass, code: str) -> str:
     return "" if code else f"{label} is mostly final: give the code to retry."
 
 
-def _in_words(delay: timedelta) -> str:
+def exact_duration(delay: timedelta) -> str:
+    """Such as "90 s" or "15 min", in the largest unit that leaves no rest."""
     seconds = int(delay.total_seconds())
     for unit, size in _UNITS.items():
-        if seconds % size == 0 and (unit != "d" or seconds > size):
+        if seconds and seconds % size == 0 and (unit != "d" or seconds > size):
             return f"{seconds // size} {unit}"
-    raise ValueError(delay)
+    return "0 s"
 
 
 def _read_delay(text: str) -> timedelta:

@@ -276,3 +276,44 @@ def test_a_message_with_evidence_cannot_be_deleted(evidence):
 
     with pytest.raises(ProtectedError):
         message.delete()
+
+
+@pytest.mark.parametrize(
+    ("fields", "times"),
+    [
+        (
+            {"max_retries": 3},
+            "After 2 min, 4 min, 8 min: the last try is 14 min after the first.",
+        ),
+        (
+            {"max_retries": 3, "max_retry_delay_seconds": 200},
+            "After 2 min, 200 s, 200 s: the last try is 520 s after the first.",
+        ),
+        (
+            {"max_retries": 3, "retry_strategy": RetryStrategy.LINEAR},
+            "After 1 min, 2 min, 3 min: the last try is 6 min after the first.",
+        ),
+        (
+            {"max_retries": 12, "max_retry_delay_seconds": 60},
+            f"After {', '.join(['1 min'] * 10)}, ...: the last try is 12 min after the "
+            "first.",
+        ),
+        ({"max_retries": 0}, "Not tried again."),
+        ({"retry_strategy": RetryStrategy.NONE}, "Not tried again."),
+        (
+            {"initial_retry_delay_seconds": 0, "max_retries": 1},
+            "After 0 s: the last try is 0 s after the first.",
+        ),
+        (
+            {
+                "retry_strategy": RetryStrategy.CUSTOM,
+                "custom_retry_policy": f"{HERE}.stop_at_once",
+            },
+            f"As {HERE}.stop_at_once decides.",
+        ),
+    ],
+)
+def test_a_route_says_when_it_tries_again(fields, times):
+    usual = {"initial_retry_delay_seconds": 60, "max_retry_delay_seconds": 3600}
+
+    assert RouteFactory.build(**usual | fields).retry_times == times
