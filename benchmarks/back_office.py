@@ -19,7 +19,7 @@ from django.utils import timezone
 from benchmarks.copies import copy_to_all
 from benchmarks.rows import Row, progress
 from benchmarks.stage import queue, tidy
-from marketing_platform.back_office.links import act_address
+from messaging.admin.jobs import act_address
 from messaging.models import CampaignMessage
 from messaging.vocabulary import BulkAct, CampaignStatus
 from routing.models import MessageDeliveryAttempt

@@ -338,25 +338,32 @@ def launch_campaign(campaign: Campaign, *, now: datetime) -> None:
     notify_workers()
 
 
-def pause_campaigns(campaigns: CampaignQuerySet) -> int:
+def pause_campaigns(campaigns: CampaignQuerySet, *, reason: str = "") -> int:
     """Hold back messages not sent yet; returns how many campaigns were paused."""
-    return _move(campaigns.running(), CampaignStatus.PAUSED, "pause")
+    return _move(campaigns.running(), CampaignStatus.PAUSED, "pause", reason)
 
 
-def resume_campaigns(campaigns: CampaignQuerySet) -> int:
+def resume_campaigns(campaigns: CampaignQuerySet, *, reason: str = "") -> int:
     """Let paused campaigns continue; returns how many were resumed."""
-    resumed = _move(campaigns.paused(), CampaignStatus.RUNNING, "resume")
+    resumed = _move(campaigns.paused(), CampaignStatus.RUNNING, "resume", reason)
     notify_workers()
     return resumed
 
 
 @transaction.atomic
-def _move(campaigns: CampaignQuerySet, status: CampaignStatus, action: str) -> int:
+def _move(
+    campaigns: CampaignQuerySet, status: CampaignStatus, action: str, reason: str
+) -> int:
     locked = campaigns.select_for_update(no_key=True).order_by("pk")
     chosen = {campaign.pk: campaign for campaign in locked}
     for campaign in chosen.values():
-        report(action, campaign)
+        report(action, campaign, **_because(reason))
     return Campaign.objects.filter(pk__in=chosen).update(status=status)
+
+
+def _because(reason: str) -> dict[str, str]:
+    """For the audit log."""
+    return {"reason": reason} if reason else {}
 
 
 # Messages that a cancellation withdraws before it returns; workers withdraw the rest.
@@ -374,7 +381,9 @@ class Withdrawal:
     in_flight: int = 0  # messages that a provider has or may have
 
 
-def cancel_campaigns(campaigns: CampaignQuerySet, *, now: datetime) -> Withdrawal:
+def cancel_campaigns(
+    campaigns: CampaignQuerySet, *, reason: str = "", now: datetime
+) -> Withdrawal:
     """Withdraw messages not sent yet, for good; as fast for a million as for a few.
 
     1. close the lanes, which is quick: later claims take nothing from them
@@ -389,7 +398,7 @@ def cancel_campaigns(campaigns: CampaignQuerySet, *, now: datetime) -> Withdrawa
     sweeps do the rest.
     """
     ids = list(campaigns.open_to_cancel().values_list("pk", flat=True))
-    done = Withdrawal(campaigns=_close(ids, now))
+    done = Withdrawal(campaigns=_close(ids, reason, now))
     ours = Campaign.objects.filter(pk__in=ids, status=CampaignStatus.CANCELLED)
     ids = list(ours.values_list("pk", flat=True))
     share = max(AT_LEAST, AT_ONCE // max(1, len(ids)))
@@ -403,9 +412,9 @@ def cancel_campaigns(campaigns: CampaignQuerySet, *, now: datetime) -> Withdrawa
 
 
 @transaction.atomic
-def _close(ids: Sequence[int], now: datetime) -> int:
+def _close(ids: Sequence[int], reason: str, now: datetime) -> int:
     """Cancel the campaigns that are still open; returns how many."""
     still_open = Campaign.objects.open_to_cancel().filter(pk__in=ids)
     for campaign in still_open.select_for_update(no_key=True).order_by("pk"):
-        report("cancel", campaign)
+        report("cancel", campaign, **_because(reason))
     return still_open.update(status=CampaignStatus.CANCELLED, completed_at=now)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from marketing_platform.back_office.links import MESSAGES, act_address, listed
+from marketing_platform.back_office.links import MESSAGES, listed
 from messaging.models import CampaignMessage
 from messaging.vocabulary import BulkAct
 from routing.models import DeliveryReceipt, MessageDeliveryAttempt
@@ -50,6 +50,8 @@ class Group:
     @property
     def retry_href(self) -> str:
         """The page that asks whether to retry them; "" if it cannot choose them."""
+        from messaging.admin.jobs import act_address  # registers, when imported
+
         if self.kind.error_class is None:
             return ""
         return act_address(

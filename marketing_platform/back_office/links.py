@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from marketing_platform.audit.models import Door
-from messaging.vocabulary import BulkAct, CampaignStatus
+from messaging.vocabulary import CampaignStatus
 from routing.vocabulary import ErrorClass, MessageStatus
 
 
@@ -16,16 +16,6 @@ def listed(model: str, **filters: Any) -> str:
     """The address of a model's list (`messaging_campaign`) with these filters set."""
     address = reverse(f"admin:{model}_changelist")
     return f"{address}?{urlencode(filters)}" if filters else address
-
-
-def act_address(act: BulkAct, **chosen: Any) -> str:
-    """The page that asks before an act on the chosen messages: `campaign`, `status`,
-    `provider`, `error` (its class), `code`, `since` (which means those that failed or
-    bounced since).
-    """
-    address = reverse("admin:messaging_bulkjob_ask")
-    given = {name: value for name, value in chosen.items() if value is not None}
-    return f"{address}?{urlencode({'act': act.value, **given})}"
 
 
 MESSAGES, ATTEMPTS = "messaging_campaignmessage", "routing_messagedeliveryattempt"

@@ -125,9 +125,10 @@ class ChosenForm(forms.Form):
         return ", ".join(f"{name} {value}" for name, value in shown.items())
 
 
-def address_for_one(act: BulkAct, message_id: int) -> str:
-    """The page that asks before an act on one message."""
-    query = urlencode({"act": act.value, "message": message_id})
+def act_address(act: BulkAct, **chosen: Any) -> str:
+    """The page that asks before an act on the chosen messages: see `ChosenForm`."""
+    given = {name: value for name, value in chosen.items() if value is not None}
+    query = urlencode({"act": act.value, **given})
     return f"{reverse('admin:messaging_bulkjob_ask')}?{query}"
 
 
@@ -141,7 +142,7 @@ def buttons(message: CampaignMessage) -> list[tuple[str, str]]:
         if not (act is BulkAct.RETRY and message.is_outcome_unknown)
     ]
     return [
-        (MEANINGS[act].title, address_for_one(act, message.pk))
+        (MEANINGS[act].title, act_address(act, message=message.pk))
         for act in acts
         if eligible(act, this_one).exists()
     ]

@@ -14,12 +14,13 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.db.models import Q, QuerySet, TimeField
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import Truncator
 
 from messaging.addresses import AddressError, address_in
+from messaging.admin.campaign_acts import act_on_campaign, campaign_buttons
 from messaging.admin.jobs import ask, buttons, may_act
 from messaging.campaign_progress import CampaignProgress, progress_of
 from messaging.campaigns import (
@@ -128,6 +129,7 @@ class CampaignAdmin(BoundedActions):
     search_fields = ["name"]
     date_hierarchy = "created_at"
     form = CampaignForm
+    change_form_template = "admin/messaging/campaign/change_form.html"
     actions = ["pause", "resume", "cancel"]
     # Django's own widget shows the offset from server time and a "Now" button; quiet
     # hours go by the recipients' clocks.
@@ -181,6 +183,26 @@ class CampaignAdmin(BoundedActions):
         self, request: HttpRequest, obj: Campaign | None = None
     ) -> bool:
         return False  # its messages are evidence
+
+    def get_urls(self) -> list[Any]:
+        """The usual ones, and pages that ask before an act."""
+        view = self.admin_site.admin_view(act_on_campaign)
+        return [
+            path("<int:pk>/act/<str:act>/", view, name="messaging_campaign_act"),
+            *super().get_urls(),
+        ]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Add what may be done."""
+        if campaign := context.get("original"):
+            found = campaign_buttons(request, campaign, _progress(campaign))
+            context["buttons"] = found
+        page: HttpResponse = super().render_change_form(
+            request, context, *args, **kwargs
+        )
+        return page
 
     @admin.display(description="media")
     def attached(self, campaign: Campaign) -> str:

@@ -8,7 +8,9 @@ from decimal import Decimal
 import pytest
 from django.contrib.auth.models import Permission
 from django.urls import reverse
+from django.utils import timezone
 
+from marketing_platform.audit.models import AuditEvent
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import Campaign, CampaignMessage, Suppression, WorkerHeartbeat
 from messaging.vocabulary import (
@@ -364,6 +366,61 @@ def test_a_cancellation_tells_what_it_came_to(admin_client):
     assert act(admin_client, "cancel", campaign) == [
         "1 campaign cancelled (1 withdrawn, 1 in flight)."
     ]
+
+
+def buttons(client, campaign):
+    return dict(client.get(page("campaign", "change", campaign.pk)).context["buttons"])
+
+
+@pytest.mark.parametrize(
+    ("status", "labels"),
+    [
+        (CampaignStatus.DRAFT, ["Cancel"]),
+        (CampaignStatus.RUNNING, ["Pause", "Cancel"]),
+        (CampaignStatus.PAUSED, ["Resume", "Cancel"]),
+        (CampaignStatus.CANCELLED, []),
+    ],
+)
+def test_a_campaigns_page_offers_what_can_be_done(admin_client, status, labels):
+    assert list(buttons(admin_client, CampaignFactory(status=status))) == labels
+
+
+def test_a_campaign_is_paused_with_a_reason_that_is_kept(admin_client):
+    campaign = MessageFactory().campaign
+    MessageFactory(campaign=campaign, status=MessageStatus.SENT)
+    address = buttons(admin_client, campaign)["Pause"]
+
+    asked = admin_client.get(address)
+    assert "1 message not sent yet." in asked.text
+    done = admin_client.post(address, {"reason": "Wrong price."}, follow=True)
+
+    campaign.refresh_from_db()
+    assert campaign.status == CampaignStatus.PAUSED
+    assert "Paused." in done.text
+    event = AuditEvent.objects.get(action="pause")
+    assert event.changes == {"reason": "Wrong price."}
+    again = admin_client.post(address, {"reason": "Twice."}, follow=True)
+    assert "Nothing was done: it is paused by now." in again.text
+
+
+def test_what_failed_in_a_campaign_is_retried_and_nothing_else(admin_client):
+    campaign = CampaignFactory(status=CampaignStatus.COMPLETED)
+    for status in (MessageStatus.FAILED, MessageStatus.EXPIRED):
+        MessageFactory(campaign=campaign, status=status, finished_at=timezone.now())
+    address = buttons(admin_client, campaign)["Retry the 1 that failed"]
+
+    admin_client.post(address, {"reason": "It was us.", "confirmed": "1"})
+
+    statuses = CampaignMessage.objects.order_by("id").values_list("status", flat=True)
+    assert list(statuses) == [MessageStatus.QUEUED, MessageStatus.EXPIRED]
+
+
+def test_who_may_only_look_gets_no_buttons(viewer_client):
+    campaign = CampaignFactory()
+
+    assert buttons(viewer_client, campaign) == {}
+    address = page("campaign", "act", campaign.pk, "pause")
+    assert viewer_client.post(address, {"reason": "x"}).status_code == 403
 
 
 def test_messages_are_cancelled_and_retried_or_it_is_said_why_not(admin_client):

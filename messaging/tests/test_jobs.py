@@ -12,8 +12,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from marketing_platform.audit.models import AuditEvent
-from marketing_platform.back_office.links import act_address
 from messaging import jobs, message_actions
+from messaging.admin.jobs import act_address
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.jobs import Asked, NothingChosen, ask_for, stop, work_on_jobs
 from messaging.message_actions import BUSY

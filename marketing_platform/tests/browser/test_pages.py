@@ -10,8 +10,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from marketing_platform.tests.browser.conftest import DESKTOP, PHONE
+from messaging.admin.jobs import act_address
 from messaging.factories import CampaignFactory, MessageFactory
 from messaging.models import CampaignMessage
+from messaging.vocabulary import BulkAct
 from routing.factories import AttemptFactory, ReceiptFactory, RouteFactory
 from routing.models import ProviderHealth
 from routing.rules.breaker import BreakerState
@@ -28,6 +30,7 @@ LISTS = (
     "messaging_campaignmessage",
     "messaging_campaign",
     "messaging_suppression",
+    "messaging_bulkjob",
     "routing_messagedeliveryattempt",
     "routing_deliveryreceipt",
     "routing_channelroutingconfig",
@@ -48,6 +51,8 @@ def addresses():
         *(reverse(f"admin:{name}_changelist") for name in LISTS),
         reverse("admin:messaging_campaignmessage_change", args=[message.pk]),
         reverse("admin:messaging_campaign_change", args=[message.campaign_id]),
+        reverse("admin:messaging_campaign_act", args=[message.campaign_id, "pause"]),
+        act_address(BulkAct.RETRY, campaign=message.campaign_id),
         reverse("admin:routing_channelroutingconfig_add"),
         reverse("admin:routing_providers"),
         reverse("admin:routing_provider_act", args=["TwilioSMS", "pause"]),
