@@ -50,6 +50,7 @@ LISTS: dict[str, tuple[str, dict[str, Any]]] = {
     "deliveries": ("routing_deliveryreceipt", {}),
     "paused_providers": ("routing_providerpause", {}),
     "breakers": ("routing_providerhealth", {}),
+    "bulk_jobs": ("messaging_bulkjob", {}),
     "paused_campaigns": (
         "messaging_campaign",
         {"status__exact": CampaignStatus.PAUSED.value},

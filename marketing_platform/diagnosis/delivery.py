@@ -19,6 +19,7 @@ from marketing_platform.diagnosis.findings import (
     warn,
 )
 from messaging.models import (
+    BulkJob,
     Campaign,
     CampaignMessage,
     ClusterHeartbeat,
@@ -27,6 +28,7 @@ from messaging.models import (
 from messaging.queue.coordination import clock_skew
 from messaging.queue.look_ups import can_be_asked_about
 from messaging.queue_status import awaiting_verdicts, count_held
+from messaging.vocabulary import JobState
 from routing.decision.readiness import (
     Detour,
     current_detours,
@@ -295,6 +297,27 @@ def paused_campaigns(now: datetime) -> Finding:
     return ok("No paused campaign has messages due.")
 
 
+JOB_WAITS_AT_MOST = timedelta(minutes=5)
+
+
+def bulk_jobs(now: datetime) -> Finding:
+    """Jobs that failed today, or that no worker has begun."""
+    failed = BulkJob.objects.filter(state=JobState.FAILED)
+    late = BulkJob.objects.filter(state=JobState.WAITING)
+    found = [
+        *failed.filter(finished_at__gt=now - timedelta(days=1))[:5],
+        *late.filter(asked_at__lt=now - JOB_WAITS_AT_MOST)[:5],
+    ]
+    if not found:
+        return ok("No bulk job failed, and none waits.")
+    told = [f"{job.pk} ({job}): {job.error or 'not begun'}" for job in found]
+    return warn(
+        f"Bulk jobs that failed, or wait for a worker: {'; '.join(told)}.",
+        "Look at them at /admin/messaging/bulkjob/. Start a worker, or ask again for "
+        "what is left.",
+    )
+
+
 DELIVERY: dict[str, Check] = {
     check.__name__: check
     for check in (
@@ -312,5 +335,6 @@ DELIVERY: dict[str, Check] = {
         breakers,
         paused_providers,
         paused_campaigns,
+        bulk_jobs,
     )
 }

@@ -16,8 +16,8 @@ from django.utils import timezone
 from marketing_platform.diagnosis import delivery, installation
 from marketing_platform.diagnosis.findings import Level, examine, ok, span
 from messaging.factories import CampaignFactory, MessageFactory
-from messaging.models import ClusterHeartbeat, WorkerHeartbeat
-from messaging.vocabulary import CampaignStatus, WorkerKind
+from messaging.models import BulkJob, ClusterHeartbeat, WorkerHeartbeat
+from messaging.vocabulary import BulkAct, CampaignStatus, JobState, WorkerKind
 from routing.factories import AttemptFactory, ReceiptFactory, RouteFactory
 from routing.models import ProviderHealth
 from routing.rules.breaker import LAST_WAY_OUT, BreakerState
@@ -464,6 +464,23 @@ def test_a_paused_campaign_counts_once_messages_of_it_are_due():
 
     MessageFactory(campaign=campaign)
     assert "Autumn sale" in delivery.paused_campaigns(timezone.now()).text
+
+
+def test_bulk_jobs_are_named_that_failed_or_that_nobody_begins():
+    now = timezone.now()
+    why = {"act": BulkAct.RETRY, "reason": "x", "asked_by": "ada", "count": 7}
+    BulkJob.objects.create(**why)
+    assert level(delivery.bulk_jobs) == Level.OK
+
+    BulkJob.objects.create(asked_at=now - timedelta(minutes=6), **why)
+    BulkJob.objects.create(
+        state=JobState.FAILED, finished_at=now, error="ValueError: no", **why
+    )
+
+    found = delivery.bulk_jobs(now)
+    assert found.level == Level.WARN
+    assert "Retry: 7 messages): not begun" in found.text
+    assert "Retry: 7 messages): ValueError: no" in found.text
 
 
 def test_a_route_whose_providers_all_lack_credentials_fails(settings):
