@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models import Q, QuerySet, TimeField
 from django.http import HttpRequest, HttpResponse
 from django.urls import path, reverse
@@ -400,6 +401,16 @@ def pill(stands: Standing, *, title: str = "") -> str:
     )
 
 
+def _filters(request: HttpRequest) -> str:
+    """The filters of a list, for the record; without what was searched for, which may
+    be a person's number.
+    """
+    filters = request.GET.copy()
+    is_search = bool(filters.pop(SEARCH_VAR, None))
+    said = [filters.urlencode(), "a search" if is_search else ""]
+    return ", ".join(filter(None, said)) or "no filter"
+
+
 @admin.register(CampaignMessage)
 class MessageAdmin(ExactSearch, ReadOnlyAdmin):
     """One message, with a timeline of everything that happened to it."""
@@ -572,8 +583,8 @@ class MessageAdmin(ExactSearch, ReadOnlyAdmin):
             for value in request.POST.getlist(name)
         ]
         is_all = request.POST.get("select_across", "0") != "0"
-        filters = request.GET.urlencode() or "no filter"
-        chosen_by = f"all in the list ({filters})" if is_all else "ticked in the list"
+        chosen_by = f"all in the list ({_filters(request)})"
+        chosen_by = chosen_by if is_all else "ticked in the list"
         return ask(request, act, queryset, chosen_by=chosen_by, hidden=hidden)
 
     def change_view(

@@ -380,6 +380,20 @@ def test_failures_are_chosen_by_their_last_error(admin_client):
     assert "error Recipient" in BulkJob.objects.get().chosen_by
 
 
+def test_what_was_searched_for_is_not_kept(admin_client):
+    message = failed(1, recipient="+4915112345678")[0]
+    searched = reverse(
+        "admin:messaging_campaignmessage_changelist",
+        query={"q": message.recipient, "status__exact": "4"},
+    )
+    form = {"action": "retry", "select_across": "1", "_selected_action": [message.pk]}
+
+    admin_client.post(searched, {**form, "reason": "It was us.", "confirmed": "1"})
+
+    chosen_by = BulkJob.objects.get().chosen_by
+    assert chosen_by == "all in the list (status__exact=4, a search)"
+
+
 def test_many_are_left_to_the_workers_and_can_be_stopped(admin_client, monkeypatch):
     monkeypatch.setattr("messaging.admin.jobs.AT_ONCE", 2)
     campaign = CampaignFactory()
