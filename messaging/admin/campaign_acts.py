@@ -89,7 +89,8 @@ def campaign_buttons(
             for name, act in ACTS.items()
             if campaign.status in act.of
         ]
-    if progress.lost and may_act(request):
+    is_over = campaign.status == CampaignStatus.CANCELLED  # nothing of it leaves again
+    if progress.lost and not is_over and may_act(request):
         since = campaign.created_at.isoformat()
         retry = act_address(BulkAct.RETRY, campaign=campaign.pk, since=since)
         found.append((f"Retry the {progress.lost:,} that failed", retry))

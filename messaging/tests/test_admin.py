@@ -382,7 +382,13 @@ def buttons(client, campaign):
     ],
 )
 def test_a_campaigns_page_offers_what_can_be_done(admin_client, status, labels):
-    assert list(buttons(admin_client, CampaignFactory(status=status))) == labels
+    campaign = CampaignFactory(status=status)
+    assert list(buttons(admin_client, campaign)) == labels
+
+    MessageFactory(campaign=campaign, status=MessageStatus.FAILED, finished_at=NOW)
+    is_over = status == CampaignStatus.CANCELLED
+    retry = [] if is_over else ["Retry the 1 that failed"]
+    assert list(buttons(admin_client, campaign)) == labels + retry
 
 
 def test_a_campaign_is_paused_with_a_reason_that_is_kept(admin_client):
